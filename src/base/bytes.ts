@@ -1,0 +1,59 @@
+import { createHash } from 'node:crypto'
+import { crc32 as zlibCrc32 } from 'node:zlib'
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { fatal: true })
+
+export const EMPTY: Uint8Array = new Uint8Array(0)
+
+/** UTF-8 bytes of `text`. */
+export function utf8(text: string): Uint8Array {
+  return encoder.encode(text)
+}
+
+/** Text of UTF-8 `bytes`; throws a `TypeError` where they are not valid UTF-8. */
+export function text(bytes: Uint8Array): string {
+  return decoder.decode(bytes)
+}
+
+/** CRC-32 (IEEE 802.3) as an unsigned 32-bit integer. */
+export function crc32(bytes: Uint8Array, seed = 0): number {
+  return zlibCrc32(bytes, seed)
+}
+
+/** SHA-256 as lower-case hex. */
+export function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+/** Order of unsigned bytes, a shorter prefix first: the order of every key and id in the files. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  return Buffer.compare(a, b)
+}
+
+export function equalBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  if (a === null || b === null) return a === b
+  return a.length === b.length && Buffer.compare(a, b) === 0
+}
+
+/**
+ * Orders two strings as their UTF-8 bytes would be ordered. JavaScript's `<` compares UTF-16 units, which differs
+ * as soon as a character beyond U+FFFF meets one in U+E000..U+FFFF.
+ */
+export function compareUtf8(a: string, b: string): number {
+  const length = Math.min(a.length, b.length)
+  for (let i = 0; i < length; i++) {
+    const x = a.charCodeAt(i)
+    const y = b.charCodeAt(i)
+    if (x === y) continue
+    const xSurrogate = x >= 0xd800 && x <= 0xdfff
+    const ySurrogate = y >= 0xd800 && y <= 0xdfff
+    if (xSurrogate === ySurrogate) return x < y ? -1 : 1
+    return xSurrogate ? 1 : -1
+  }
+  return a.length === b.length ? 0 : a.length < b.length ? -1 : 1
+}
+
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts)
+}

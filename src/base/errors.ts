@@ -1,0 +1,125 @@
+/** What a failure means for the person who sees it and for the program that handles it. */
+export type ErrorCategory = 'caller' | 'conflict' | 'transient' | 'corrupt'
+
+/** A stable error code; see `TidemarkError`. */
+export type ErrorCode =
+  | 'OPTION_INVALID'
+  | 'MOMENT_INVALID'
+  | 'MOMENT_UNREACHABLE'
+  | 'RESOURCE_NOT_FOUND'
+  | 'RECORD_NOT_FOUND'
+  | 'OBJECT_NOT_FOUND'
+  | 'OBJECT_EXISTS'
+  | 'KEY_INVALID'
+  | 'STORE_NOT_FOUND'
+  | 'STORE_FOREIGN'
+  | 'STORE_DENIED'
+  | 'STORE_FULL'
+  | 'STORE_UNAVAILABLE'
+  | 'SOURCE_NOT_CONNECTED'
+  | 'SOURCE_UNSUPPORTED'
+  | 'TARGET_NOT_EMPTY'
+  | 'TARGET_INVALID'
+  | 'CONFIRMATION_NEEDED'
+  | 'JOURNAL_LOCKED'
+  | 'JOURNAL_DENIED'
+  | 'JOURNAL_FULL'
+  | 'JOURNAL_CORRUPT'
+  | 'CAPTURE_CLOSED'
+  | 'STREAM_FENCED'
+  | 'TIMELINE_CORRUPT'
+  | 'SEGMENT_CORRUPT'
+  | 'SNAPSHOT_CORRUPT'
+  | 'HISTORY_GAP'
+
+/**
+ * Every error that Tidemark raises on purpose: its category, and the HTTP status that is nearest in meaning.
+ * Codes are stable; programs match on them, never on the message.
+ */
+const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
+  OPTION_INVALID: ['caller', 400],
+  MOMENT_INVALID: ['caller', 400],
+  MOMENT_UNREACHABLE: ['caller', 404],
+  RESOURCE_NOT_FOUND: ['caller', 404],
+  RECORD_NOT_FOUND: ['caller', 404],
+  OBJECT_NOT_FOUND: ['caller', 404],
+  OBJECT_EXISTS: ['conflict', 412],
+  KEY_INVALID: ['caller', 400],
+  STORE_NOT_FOUND: ['caller', 404],
+  STORE_FOREIGN: ['conflict', 409],
+  STORE_DENIED: ['caller', 403],
+  STORE_FULL: ['caller', 507],
+  STORE_UNAVAILABLE: ['transient', 503],
+  SOURCE_NOT_CONNECTED: ['caller', 409],
+  SOURCE_UNSUPPORTED: ['caller', 400],
+  TARGET_NOT_EMPTY: ['conflict', 409],
+  TARGET_INVALID: ['caller', 400],
+  CONFIRMATION_NEEDED: ['caller', 409],
+  JOURNAL_LOCKED: ['conflict', 423],
+  JOURNAL_DENIED: ['caller', 403],
+  JOURNAL_FULL: ['caller', 507],
+  JOURNAL_CORRUPT: ['corrupt', 422],
+  CAPTURE_CLOSED: ['caller', 409],
+  STREAM_FENCED: ['conflict', 409],
+  TIMELINE_CORRUPT: ['corrupt', 422],
+  SEGMENT_CORRUPT: ['corrupt', 422],
+  SNAPSHOT_CORRUPT: ['corrupt', 422],
+  HISTORY_GAP: ['corrupt', 422],
+}
+
+/** Where the error came from, and anything a program may want to read besides the message. */
+export interface ErrorOptions {
+  /** The next thing to type or to look at, one sentence. */
+  readonly hint: string
+  readonly cause?: unknown
+  /** Values for programs: keys of files, nearest moments. Never secrets. */
+  readonly details?: Readonly<Record<string, string | number | boolean | null>>
+}
+
+/**
+ * The one error class. `message` says what happened and what it means for the data, `hint` what to do next.
+ * Only `retriable` errors (category `transient`) are ever retried, and only by the retry wrapper of the store.
+ */
+export class TidemarkError extends Error {
+  override readonly name = 'TidemarkError'
+  readonly code: ErrorCode
+  readonly category: ErrorCategory
+  readonly status: number
+  readonly retriable: boolean
+  readonly hint: string
+  readonly details: Readonly<Record<string, string | number | boolean | null>>
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    const [category, status] = CODES[code]
+    this.code = code
+    this.category = category
+    this.status = status
+    this.retriable = category === 'transient'
+    this.hint = options.hint
+    this.details = options.details ?? {}
+  }
+
+  /** A plain value for `--json` and logs. */
+  toJSON(): {
+    code: ErrorCode
+    category: ErrorCategory
+    status: number
+    message: string
+    hint: string
+    details: object
+  } {
+    const { code, category, status, message, hint, details } = this
+    return { code, category, status, message, hint, details }
+  }
+}
+
+/** Whether `error` is a `TidemarkError` with one of `codes`. */
+export function hasCode(error: unknown, ...codes: ErrorCode[]): error is TidemarkError {
+  return error instanceof TidemarkError && codes.includes(error.code)
+}
+
+/** The text of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

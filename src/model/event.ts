@@ -1,0 +1,83 @@
+import type { Ulid } from './ulid.ts'
+
+/**
+ * What kind of thing an event is about: a record of a resource; the schema of a resource (or, with an empty resource
+ * name, of the database itself); or another stored object that a restore needs, such as a sequence.
+ */
+export type Kind = 'schema' | 'object' | 'record'
+/** Kinds in the order in which they stand in segments and in which a restore applies them. */
+export const KINDS: readonly Kind[] = ['schema', 'object', 'record']
+
+export type Operation = 'insert' | 'update' | 'delete'
+export const OPERATIONS: readonly Operation[] = ['insert', 'update', 'delete']
+
+/** What an event is about. Names and ids are opaque: any string, never joined with a delimiter. */
+export interface Item {
+  readonly kind: Kind
+  /** The resource (table, collection); empty for the database as a whole. */
+  readonly resource: string
+  /** The record id; empty for the schema of a resource. */
+  readonly id: string
+}
+
+/**
+ * A state of an item. `json` is one JSON object (UTF-8) for people and SQL; `raw` is one MessagePack value with what
+ * the source needs besides to put the stored object back byte for byte, or null where the JSON says it all.
+ */
+export interface Image {
+  readonly json: Uint8Array
+  readonly raw: Uint8Array | null
+}
+
+/** Who wrote, in which transaction, and what the application noted (JSON text). */
+export interface Context {
+  readonly actor: string | null
+  readonly transaction: string | null
+  readonly metadata: string | null
+}
+
+export const NO_CONTEXT: Context = { actor: null, transaction: null, metadata: null }
+
+interface ChangeBase extends Item {
+  readonly context: Context
+}
+export interface InsertChange extends ChangeBase {
+  readonly operation: 'insert'
+  readonly before: null
+  readonly after: Image
+}
+export interface UpdateChange extends ChangeBase {
+  readonly operation: 'update'
+  readonly before: Image
+  readonly after: Image
+}
+export interface DeleteChange extends ChangeBase {
+  readonly operation: 'delete'
+  readonly before: Image
+  readonly after: null
+}
+
+/** What a source saw, before it is durable. An insert has no before, a delete has no after. */
+export type Change = InsertChange | UpdateChange | DeleteChange
+
+/** Where an event stands: nothing ever changes it. */
+export interface Stamp {
+  readonly ulid: Ulid
+  readonly stream: string
+  /** Gapless from 1 in its stream. A safe integer. */
+  readonly sequence: number
+}
+
+/** A change that is durable. */
+export type Event = Change & { readonly stamp: Stamp }
+
+/** The change between two states of an item, or null where both say that it does not exist. */
+export function changeBetween(item: Item, before: Image | null, after: Image | null, context: Context): Change | null {
+  const { kind, resource, id } = item
+  if (before === null) {
+    return after === null ? null : { kind, resource, id, context, operation: 'insert', before, after }
+  }
+  return after === null
+    ? { kind, resource, id, context, operation: 'delete', before, after }
+    : { kind, resource, id, context, operation: 'update', before, after }
+}

@@ -1,0 +1,96 @@
+import type { Ulid } from './ulid.ts'
+
+/** One segment of the timeline. Sequences are those of its stream; ULIDs are the least and the greatest inside. */
+export interface SegmentEntry {
+  readonly key: string
+  /** How far it has been compacted: 0 as sealed from the journal. */
+  readonly level: number
+  readonly stream: string
+  readonly firstSequence: number
+  readonly lastSequence: number
+  readonly firstUlid: Ulid
+  readonly lastUlid: Ulid
+  readonly events: number
+  readonly bytes: number
+  /** Of the whole file, lower-case hex. */
+  readonly sha256: string
+  /** Length of the Parquet footer with its 8 trailing bytes, and its CRC-32: what a ranged reader fetches first. */
+  readonly footer: { readonly bytes: number; readonly crc32: number }
+}
+
+/** One snapshot of the timeline: the whole state at `ulid`. */
+export interface SnapshotEntry {
+  readonly ulid: Ulid
+  /** Key prefix of its files, with a closing slash. */
+  readonly prefix: string
+  readonly records: number
+  readonly bytes: number
+  /** Of its `s3db.json`, lower-case hex; the manifest holds the hashes of the other files. */
+  readonly manifestSha256: string
+  /** A baseline was read from the live database; the others were made from the snapshot before them and events. */
+  readonly baseline: boolean
+}
+
+/** One stream: one writer's gapless series of events. */
+export interface StreamEntry {
+  readonly id: string
+  /** An open stream may hold events that are not in the store yet; a closed one has none and never will. */
+  readonly state: 'open' | 'closed'
+  readonly host: string
+  /** Where its journal is, for the reader on the same host: a directory, or null where the journal is in memory or in the store. */
+  readonly journal: string | null
+  readonly openedAt: Ulid
+  /** Every event of the stream up to this moment is in the store. */
+  readonly sealedThrough: Ulid
+  readonly lastSequence: number
+}
+
+/** A restore into the live database starts a new epoch; the history before it stays readable. */
+export interface Epoch {
+  readonly epoch: number
+  readonly startedAt: Ulid
+  /** The moment that was restored, or null for the first epoch. */
+  readonly restored: Ulid | null
+}
+
+/** The catalogue of a store at one generation: everything that exists, and how far it reaches. */
+export interface Timeline {
+  readonly generation: number
+  readonly epochs: readonly Epoch[]
+  readonly streams: readonly StreamEntry[]
+  /** In the order of their commits. */
+  readonly segments: readonly SegmentEntry[]
+  /** By `ulid`, ascending. */
+  readonly snapshots: readonly SnapshotEntry[]
+}
+
+export const EMPTY_TIMELINE: Timeline = { generation: 0, epochs: [], streams: [], segments: [], snapshots: [] }
+
+/** What one commit changes. Absent members change nothing. */
+export interface TimelineChange {
+  readonly addSegments?: readonly SegmentEntry[]
+  readonly addSnapshots?: readonly SnapshotEntry[]
+  /** Replaces the entry with the same id, or adds it. */
+  readonly putStreams?: readonly StreamEntry[]
+  readonly addEpoch?: Epoch
+}
+
+/** The timeline after `change`: pure, the only way in which a timeline moves on. */
+export function applyChange(timeline: Timeline, change: TimelineChange): Timeline {
+  const streams = new Map(timeline.streams.map((stream) => [stream.id, stream]))
+  for (const stream of change.putStreams ?? []) streams.set(stream.id, stream)
+  const known = new Set(timeline.segments.map((segment) => segment.key))
+  const segments = (change.addSegments ?? []).filter((segment) => !known.has(segment.key))
+  const knownSnapshots = new Set(timeline.snapshots.map((snapshot) => snapshot.ulid))
+  const snapshots = (change.addSnapshots ?? []).filter((snapshot) => !knownSnapshots.has(snapshot.ulid))
+  return {
+    generation: timeline.generation + 1,
+    epochs: change.addEpoch === undefined ? timeline.epochs : [...timeline.epochs, change.addEpoch],
+    streams: [...streams.values()],
+    segments: segments.length === 0 ? timeline.segments : [...timeline.segments, ...segments],
+    snapshots:
+      snapshots.length === 0
+        ? timeline.snapshots
+        : [...timeline.snapshots, ...snapshots].sort((a, b) => (a.ulid < b.ulid ? -1 : 1)),
+  }
+}
