@@ -71,7 +71,7 @@ export function encodeEvent(target: Buffer, offset: number, change: Change, ulid
   target[offset + 4] = KINDS.indexOf(change.kind)
   target[offset + 5] = OPERATIONS.indexOf(change.operation)
   target.writeBigUInt64LE(BigInt(sequence), offset + 8)
-  target.latin1Write(ulid, offset + 16, 26)
+  target.write(ulid, offset + 16, 26, 'latin1')
   let at = offset + HEADER_BYTES
   let lengthsAt = offset + LENGTHS_AT
   let present = 0
@@ -80,7 +80,7 @@ export function encodeEvent(target: Buffer, offset: number, change: Change, ulid
     let length = 0
     if (value !== null) {
       present |= 1 << field
-      if (typeof value === 'string') length = target.utf8Write(value, at)
+      if (typeof value === 'string') length = target.write(value, at, 'utf8')
       else {
         target.set(value, at)
         length = value.length
