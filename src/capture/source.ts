@@ -1,0 +1,34 @@
+import type { Context, Image, Item } from '../model/event.ts'
+
+/** One captured write: how to see the state of its items, and the write itself. All three run under the items' locks. */
+export interface Write<T> {
+  /** The state of each item now, in the order of the items; null where it does not exist. Reads the database. */
+  read(): Promise<readonly (Image | null)[]>
+  /** Does the write in the database. */
+  perform(): Promise<T>
+  /** The state of each item after `perform` succeeded, from what was written, without reading the database. */
+  after(before: readonly (Image | null)[], result: T): readonly (Image | null)[]
+}
+
+/** Where a source reports its writes; implemented by the engine's recorder. */
+export interface Sink {
+  /**
+   * Locks the items, reads the state before, makes the intent durable, performs the write, and makes the events
+   * durable as `ack` says; only then it resolves, with the result of `perform`. An item whose state did not change
+   * yields no event. Where `perform` throws, the state is read again, what did change becomes an event, and the
+   * error is thrown on.
+   */
+  capture<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T>
+}
+
+/** A live database as the engine sees it. */
+export interface Source {
+  /** Which database this is, the same on every machine and at every start, without secrets. */
+  readonly identity: string
+  /** From now on every write of the database goes through `sink`; returns what undoes it. */
+  attach(sink: Sink): () => void
+  /** Every item there is now, in the order of `compareItems`, in batches. */
+  items(): AsyncIterable<readonly Item[]>
+  /** The present state of an item, or null. Never decrypts. */
+  read(item: Item): Promise<Image | null>
+}

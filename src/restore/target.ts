@@ -1,0 +1,32 @@
+import type { Image, Item } from '../model/event.ts'
+
+/** An item with its state. */
+export interface ItemState extends Item {
+  readonly image: Image
+}
+
+/** What a restore changes about one item: null where the item does not exist before, or after. Never null in both. */
+export interface Difference extends Item {
+  readonly before: Image | null
+  readonly after: Image | null
+}
+
+/** What a restore is about: everything, or chosen resources, or chosen ids of them. */
+export interface Selection {
+  /** Absent: all resources. */
+  readonly resources?: readonly string[]
+  /** Absent: all records of the resources. */
+  readonly ids?: readonly string[]
+}
+
+/** Where a restore goes. */
+export interface Target {
+  /** For people: a path or a connection string without secrets. */
+  readonly name: string
+  /** What the target holds of the selection, in the order of `compareItems`, in batches. */
+  scan(selection: Selection): AsyncIterable<readonly ItemState[]>
+  /** Makes the differences true; called with batches in the order of `compareItems`: schemas, objects, then records. */
+  write(differences: readonly Difference[]): Promise<void>
+  /** Rebuilds what is derived (partitions, caches) and makes everything durable; nothing may be written afterwards. */
+  finish(): Promise<void>
+}
