@@ -1,0 +1,88 @@
+import { TidemarkError } from '../base/errors.ts'
+import { isUlid, type Ulid } from '../model/ulid.ts'
+
+/*
+ * Every key in the store, format and parse side by side. Numbers have a fixed width, so that a listing is an index.
+ *
+ *   tidemark.json
+ *   timeline/<generation, 12 digits>.json
+ *   segment/<stream>/<level, 2 digits>/<first sequence, 16 digits>-<last sequence, 16 digits>.parquet
+ *   snapshot/<ulid>/s3db.json, snapshot/<ulid>/<resource, percent-encoded>.jsonl.gz
+ *   journal/<stream>/<frame, 16 digits>.frame         (ack: 'store' only)
+ */
+
+export const STORE_FILE = 'tidemark.json'
+export const TIMELINE_PREFIX = 'timeline/'
+export const SEGMENT_PREFIX = 'segment/'
+export const SNAPSHOT_PREFIX = 'snapshot/'
+export const MANIFEST_FILE = 's3db.json'
+
+const GENERATION_DIGITS = 12
+const SEQUENCE_DIGITS = 16
+
+export function timelineKey(generation: number): string {
+  return `${TIMELINE_PREFIX}${String(generation).padStart(GENERATION_DIGITS, '0')}.json`
+}
+
+/** The generation of a timeline key, or null where the key is no timeline key. */
+export function parseTimelineKey(key: string): number | null {
+  const match = /^timeline\/(\d{12})\.json$/.exec(key)
+  return match?.[1] === undefined ? null : Number(match[1])
+}
+
+/** What a segment's key says. */
+export interface SegmentName {
+  readonly stream: string
+  readonly level: number
+  readonly firstSequence: number
+  readonly lastSequence: number
+}
+
+export function segmentKey({ stream, level, firstSequence, lastSequence }: SegmentName): string {
+  const sequence = (n: number): string => String(n).padStart(SEQUENCE_DIGITS, '0')
+  const range = `${sequence(firstSequence)}-${sequence(lastSequence)}`
+  return `${SEGMENT_PREFIX}${stream}/${String(level).padStart(2, '0')}/${range}.parquet`
+}
+
+/** The parts of a segment key, or null where the key is no segment key. */
+export function parseSegmentKey(key: string): SegmentName | null {
+  const match = /^segment\/([^/]+)\/(\d{2})\/(\d{16})-(\d{16})\.parquet$/.exec(key)
+  if (match === null) return null
+  const [, stream = '', level, first, last] = match
+  return { stream, level: Number(level), firstSequence: Number(first), lastSequence: Number(last) }
+}
+
+export function snapshotPrefix(ulid: Ulid): string {
+  return `${SNAPSHOT_PREFIX}${ulid}/`
+}
+
+/** The snapshot that a key belongs to, or null where it belongs to none. */
+export function parseSnapshotKey(key: string): Ulid | null {
+  const ulid = /^snapshot\/([^/]+)\/.+$/.exec(key)?.[1]
+  return ulid !== undefined && isUlid(ulid) ? ulid : null
+}
+
+/** File name of the records of a resource: what is not in `[A-Za-z0-9_.-]`, and a leading dot, is percent-encoded. */
+export function recordsFile(resource: string): string {
+  return `${encodeName(resource)}.jsonl.gz`
+}
+
+/** File name of the other stored objects of a resource; the bare `%` cannot occur in the encoded name of a resource. */
+export function objectsFile(resource: string): string {
+  return `${encodeName(resource)}%objects.jsonl.gz`
+}
+
+function encodeName(name: string): string {
+  let out = ''
+  for (const byte of Buffer.from(name, 'utf8')) {
+    const char = String.fromCharCode(byte)
+    const plain = /[A-Za-z0-9_-]/.test(char) || (char === '.' && out !== '')
+    out += plain ? char : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  }
+  if (out.length > 200) {
+    throw new TidemarkError('KEY_INVALID', `The resource name ${name.slice(0, 40)}… is too long for a file name.`, {
+      hint: 'Rename the resource to at most 200 bytes (percent-encoded), or leave it out of the snapshot.',
+    })
+  }
+  return out
+}

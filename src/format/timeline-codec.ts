@@ -1,0 +1,115 @@
+import { sha256, text, utf8 } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { applyChange, EMPTY_TIMELINE, type Timeline, type TimelineChange } from '../model/timeline.ts'
+import { timelineKey } from './keys.ts'
+
+/*
+ * A generation's file is either a checkpoint (the whole timeline) or the changes since the last checkpoint, so that a
+ * reader needs two files at most and a commit stays small however long the history is.
+ *
+ *   {"format":1,"generation":7,"previous":"<sha-256 of generation 6's file, null for the first>",
+ *    "checkpoint":4,"changes":[{…},{…},{…}]}                       or  {…,"checkpoint":7,"timeline":{…}}
+ */
+
+/** A new checkpoint is written after this many changes. */
+const CHANGES_PER_CHECKPOINT = 64
+
+/** The state that a writer carries from one generation to the next. */
+export interface TimelineHead {
+  readonly timeline: Timeline
+  readonly checkpoint: number
+  readonly changes: readonly TimelineChange[]
+  /** SHA-256 of the file of this generation; null before the first. */
+  readonly sha256: string | null
+}
+
+export const EMPTY_HEAD: TimelineHead = { timeline: EMPTY_TIMELINE, checkpoint: 0, changes: [], sha256: null }
+
+/** The file of the generation after `head`, and the head that it makes. */
+export function encodeNextGeneration(
+  head: TimelineHead,
+  change: TimelineChange,
+): { bytes: Uint8Array; next: TimelineHead } {
+  const timeline = applyChange(head.timeline, change)
+  const { generation } = timeline
+  const start = { format: 1, generation, previous: head.sha256 }
+  const changes = [...head.changes, change]
+  const whole = head.checkpoint === 0 || changes.length >= CHANGES_PER_CHECKPOINT
+  const bytes = utf8(
+    `${JSON.stringify(whole ? { ...start, checkpoint: generation, timeline } : { ...start, checkpoint: head.checkpoint, changes })}\n`,
+  )
+  const hash = sha256(bytes)
+  return {
+    bytes,
+    next: whole
+      ? { timeline, checkpoint: generation, changes: [], sha256: hash }
+      : { timeline, checkpoint: head.checkpoint, changes, sha256: hash },
+  }
+}
+
+/** Reads the head at `generation`; `read` fetches the file of a generation. Errors: `TIMELINE_CORRUPT`. */
+export async function decodeHead(
+  generation: number,
+  read: (generation: number) => Promise<Uint8Array>,
+): Promise<TimelineHead> {
+  if (generation === 0) return EMPTY_HEAD
+  const bytes = await read(generation)
+  const file = parseFile(bytes, generation)
+  if (file.checkpoint === generation) {
+    return {
+      timeline: file.timeline ?? fail(generation, 'it is no checkpoint'),
+      checkpoint: generation,
+      changes: [],
+      sha256: sha256(bytes),
+    }
+  }
+  const base = parseFile(await read(file.checkpoint), file.checkpoint)
+  const start = base.timeline ?? fail(file.checkpoint, 'it is no checkpoint')
+  const timeline = file.changes.reduce(applyChange, start)
+  if (timeline.generation !== generation) fail(generation, 'its changes do not lead from the checkpoint to it')
+  return { timeline, checkpoint: file.checkpoint, changes: file.changes, sha256: sha256(bytes) }
+}
+
+interface GenerationFile {
+  readonly checkpoint: number
+  readonly timeline: Timeline | null
+  readonly changes: readonly TimelineChange[]
+}
+
+function parseFile(bytes: Uint8Array, generation: number): GenerationFile {
+  let value: unknown
+  try {
+    value = JSON.parse(text(bytes))
+  } catch (error) {
+    fail(generation, 'it is no JSON', error)
+  }
+  if (!isRecord(value) || value.format !== 1) fail(generation, 'it is not of format 1')
+  const { checkpoint, timeline, changes } = value
+  if (value.generation !== generation) fail(generation, 'it is of another generation')
+  if (typeof checkpoint !== 'number' || checkpoint < 1 || checkpoint > generation)
+    fail(generation, 'its checkpoint is none')
+  if (timeline !== undefined && !isTimeline(timeline)) fail(generation, 'its timeline is incomplete')
+  if (changes !== undefined && !Array.isArray(changes)) fail(generation, 'its changes are no list')
+  return { checkpoint, timeline: timeline ?? null, changes: changes ?? [] }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}
+
+function isTimeline(value: unknown): value is Timeline {
+  return (
+    isRecord(value) &&
+    typeof value.generation === 'number' &&
+    [value.epochs, value.streams, value.segments, value.snapshots].every(Array.isArray)
+  )
+}
+
+function fail(generation: number, what: string, cause?: unknown): never {
+  const key = timelineKey(generation)
+  throw new TidemarkError('TIMELINE_CORRUPT', `The timeline file ${key} is damaged: ${what}. Nothing was changed.`, {
+    hint: 'Run `tidemark verify`; the timeline can be rebuilt from the segments and snapshots in the store.',
+    details: { key },
+    cause,
+  })
+}

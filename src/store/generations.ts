@@ -1,0 +1,64 @@
+import { hasCode } from '../base/errors.ts'
+import type { ObjectStore } from './object-store.ts'
+
+/** A page of a listing is about this long; beyond it the search gallops instead of listing on. */
+const LISTED_AT_ONCE = 1000
+
+/** How the numbered files of a log are named: `name` and `parse` are inverse, and names sort as numbers do. */
+export interface GenerationNames {
+  readonly prefix: string
+  name(generation: number): string
+  parse(key: string): number | null
+}
+
+/**
+ * The greatest generation in the store, or `known` where nothing came after it. One listing request as long as few
+ * generations came since `known`; a logarithmic number of them otherwise.
+ */
+export async function latestGeneration(store: ObjectStore, names: GenerationNames, known = 0): Promise<number> {
+  let latest = known
+  for (let step = LISTED_AT_ONCE; ; ) {
+    const page = await firstPage(store, names, latest)
+    if (page.last === null) return latest
+    latest = page.last
+    if (page.count < LISTED_AT_ONCE) return latest
+    while ((await firstPage(store, names, latest + step, 1)).last !== null) {
+      latest += step
+      step *= 2
+    }
+    step = Math.max(LISTED_AT_ONCE, Math.floor(step / 4))
+  }
+}
+
+async function firstPage(
+  store: ObjectStore,
+  names: GenerationNames,
+  after: number,
+  most = LISTED_AT_ONCE,
+): Promise<{ count: number; last: number | null }> {
+  let count = 0
+  let last: number | null = null
+  for await (const { key } of store.list(names.prefix, { startAfter: names.name(after) })) {
+    const generation = names.parse(key)
+    if (generation === null) continue
+    last = generation
+    if (++count >= most) break
+  }
+  return { count, last }
+}
+
+/** Claims `generation` for these bytes: the commit point. False where another writer was first. */
+export async function claimGeneration(
+  store: ObjectStore,
+  names: GenerationNames,
+  generation: number,
+  bytes: Uint8Array,
+): Promise<boolean> {
+  try {
+    await store.put(names.name(generation), bytes, { ifAbsent: true })
+    return true
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_EXISTS')) return false
+    throw error
+  }
+}
