@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'RECORD_NOT_FOUND'
   | 'OBJECT_NOT_FOUND'
   | 'OBJECT_EXISTS'
+  | 'OBJECT_CORRUPT'
   | 'KEY_INVALID'
   | 'STORE_NOT_FOUND'
   | 'STORE_FOREIGN'
@@ -44,6 +45,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   RECORD_NOT_FOUND: ['caller', 404],
   OBJECT_NOT_FOUND: ['caller', 404],
   OBJECT_EXISTS: ['conflict', 412],
+  OBJECT_CORRUPT: ['corrupt', 422],
   KEY_INVALID: ['caller', 400],
   STORE_NOT_FOUND: ['caller', 404],
   STORE_FOREIGN: ['conflict', 409],

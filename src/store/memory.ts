@@ -1,0 +1,58 @@
+import { compareUtf8, concat } from '../base/bytes.ts'
+import { checkBody, checkKey, checkRange, objectExists, objectNotFound, objectTooShort } from './keys.ts'
+import type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
+
+/** Objects in memory, gone with the process: for tests and trials. Bytes are copied on the way in and out. */
+export class MemoryStore implements ObjectStore {
+  readonly #objects = new Map<string, Uint8Array>()
+  /** All keys in order, or null since a key came or went. */
+  #sorted: readonly string[] | null = null
+
+  async put(key: string, body: Body, options?: PutOptions): Promise<void> {
+    checkKey(key)
+    checkBody(body, options)
+    const bytes = body instanceof Uint8Array ? body.slice() : await collect(body)
+    const exists = this.#objects.has(key)
+    if (exists && options?.ifAbsent === true) throw objectExists(key)
+    this.#objects.set(key, bytes)
+    if (!exists) this.#sorted = null
+  }
+
+  async get(key: string, range?: ByteRange): Promise<Uint8Array> {
+    checkKey(key)
+    if (range !== undefined) checkRange(range)
+    const bytes = this.#objects.get(key)
+    if (bytes === undefined) throw objectNotFound(key)
+    if (range === undefined) return bytes.slice()
+    if (range.end > bytes.length) throw objectTooShort(key, range, bytes.length)
+    return bytes.slice(range.start, range.end)
+  }
+
+  async head(key: string): Promise<ObjectInfo | null> {
+    checkKey(key)
+    const bytes = this.#objects.get(key)
+    return bytes === undefined ? null : { key, bytes: bytes.length }
+  }
+
+  async *list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
+    this.#sorted ??= [...this.#objects.keys()].sort(compareUtf8)
+    const startAfter = options?.startAfter
+    for (const key of this.#sorted) {
+      if (!key.startsWith(prefix)) continue
+      if (startAfter !== undefined && compareUtf8(key, startAfter) <= 0) continue
+      const bytes = this.#objects.get(key)
+      if (bytes !== undefined) yield { key, bytes: bytes.length }
+    }
+  }
+
+  async delete(keys: readonly string[]): Promise<void> {
+    keys.forEach(checkKey)
+    for (const key of keys) if (this.#objects.delete(key)) this.#sorted = null
+  }
+}
+
+async function collect(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of body) chunks.push(chunk.slice())
+  return concat(chunks)
+}
