@@ -1,3 +1,4 @@
+import { text, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { Image } from '../model/event.ts'
 import { rawFromJson, rawToJson } from './raw-json.ts'
@@ -15,6 +16,8 @@ const MARK = Buffer.from('"_tidemark":{"id":')
 const NEWLINE = 0x0a
 const CLOSE = 0x7d
 const COMMA = 0x2c
+const BACKSLASH = 0x5c
+const QUOTE = 0x22
 
 /** The bytes of a line, newline included. */
 export function encodeLine(id: string, image: Image): Uint8Array {
@@ -29,9 +32,9 @@ export function encodeLine(id: string, image: Image): Uint8Array {
   return line
 }
 
-/** A line as it stands in the file: the id, and the image on demand. */
+/** A line as it stands in the file: the id as UTF-8, and the image on demand. */
 export interface Line {
-  readonly id: string
+  readonly id: Uint8Array
   image(): Image
 }
 
@@ -54,10 +57,8 @@ export function decodeLine(line: Uint8Array, file: string): Line {
   if (!marked) throw corruptLine(file, 'a line does not end as a snapshot line does')
   const idStart = tailStart + MARK.length
   const idEnd = endOfString(line, idStart)
-  const id = parse(bytes.toString('utf8', idStart, idEnd), file)
-  if (typeof id !== 'string') throw corruptLine(file, 'a record id is no string')
   return {
-    id,
+    id: decodeId(line, idStart, idEnd, file),
     image: () => {
       const json = new Uint8Array(length)
       json.set(line.subarray(0, length - 1))
@@ -69,9 +70,17 @@ export function decodeLine(line: Uint8Array, file: string): Line {
   }
 }
 
-function parse(text: string, file: string): unknown {
+function decodeId(line: Uint8Array, start: number, end: number, file: string): Uint8Array {
+  const quoted = line.subarray(start, end)
+  if (!quoted.includes(BACKSLASH)) return quoted.subarray(1, -1)
+  const id = parse(text(quoted), file)
+  if (typeof id !== 'string') throw corruptLine(file, 'a record id is no string')
+  return utf8(id)
+}
+
+function parse(json: string, file: string): unknown {
   try {
-    return JSON.parse(text)
+    return JSON.parse(json)
   } catch (error) {
     throw corruptLine(file, 'a line is no JSON', error)
   }
@@ -80,8 +89,8 @@ function parse(text: string, file: string): unknown {
 /** Offset behind the JSON string that starts at `start`. */
 function endOfString(line: Uint8Array, start: number): number {
   for (let i = start + 1; i < line.length; i++) {
-    if (line[i] === 0x5c) i++
-    else if (line[i] === 0x22) return i + 1
+    if (line[i] === BACKSLASH) i++
+    else if (line[i] === QUOTE) return i + 1
   }
   return line.length
 }

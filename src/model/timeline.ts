@@ -18,17 +18,20 @@ export interface SegmentEntry {
   readonly footer: { readonly bytes: number; readonly crc32: number }
 }
 
-/** One snapshot of the timeline: the whole state at `ulid`. */
+/** One snapshot of the timeline: with the events after `ulid` it gives the state of every moment from `consistentFrom` on. */
 export interface SnapshotEntry {
   readonly ulid: Ulid
+  /**
+   * Equal to `ulid` where the snapshot was made from history. Later where it was read from a live database while writes
+   * went on: it began at `ulid`, ended at `consistentFrom`, and is consistent once combined with the events in between.
+   */
+  readonly consistentFrom: Ulid
   /** Key prefix of its files, with a closing slash. */
   readonly prefix: string
   readonly records: number
   readonly bytes: number
   /** Of its `s3db.json`, lower-case hex; the manifest holds the hashes of the other files. */
   readonly manifestSha256: string
-  /** A baseline was read from the live database; the others were made from the snapshot before them and events. */
-  readonly baseline: boolean
 }
 
 /** One stream: one writer's gapless series of events. */

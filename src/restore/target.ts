@@ -23,6 +23,11 @@ export interface Selection {
 export interface Target {
   /** For people: a path or a connection string without secrets. */
   readonly name: string
+  /**
+   * `differences`: `write` gets only what differs from what the target holds. `states`: it gets the whole state, with
+   * `before` null throughout, and what the target held is replaced as a whole by `finish`.
+   */
+  readonly takes: 'differences' | 'states'
   /** What the target holds of the selection, in the order of `compareItems`, in batches. */
   scan(selection: Selection): AsyncIterable<readonly ItemState[]>
   /** Makes the differences true; called with batches in the order of `compareItems`: schemas, objects, then records. */

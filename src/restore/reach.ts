@@ -1,0 +1,46 @@
+import type { StreamEntry, Timeline } from '../model/timeline.ts'
+import { lastUlidAt, type Ulid } from '../model/ulid.ts'
+
+/** Which moments of a timeline can be restored: everything from `earliest` to `latest`, both inclusive. */
+export interface Reach {
+  /** Null while there is no snapshot. */
+  readonly earliest: Ulid | null
+  readonly latest: Ulid | null
+  /** The open stream that sets `latest`: it may hold events that are not in the store yet. Null: `latest` is now. */
+  readonly openStream: StreamEntry | null
+}
+
+/**
+ * The reach of `timeline` at `nowMs`. A moment is reachable only when no event can appear at or before it any more:
+ * every closed stream is complete, an open one is complete up to its `sealedThrough`.
+ */
+export function reachOf(timeline: Timeline, nowMs: number): Reach {
+  const earliest = earliestOf(timeline)
+  if (earliest === null) return { earliest, latest: null, openStream: null }
+  let openStream: StreamEntry | null = null
+  for (const stream of timeline.streams) {
+    if (stream.state !== 'open') continue
+    if (openStream === null || stream.sealedThrough < openStream.sealedThrough) openStream = stream
+  }
+  const bound = openStream?.sealedThrough ?? maxUlid(endOf(timeline), lastUlidAt(nowMs))
+  const latest = maxUlid(bound, earliest)
+  return { earliest, latest, openStream }
+}
+
+function earliestOf(timeline: Timeline): Ulid | null {
+  const moments = timeline.snapshots.map(({ consistentFrom }) => consistentFrom)
+  return moments.length === 0 ? null : moments.reduce((a, b) => (a < b ? a : b))
+}
+
+/** The last stamp that the timeline knows of. */
+function endOf(timeline: Timeline): Ulid {
+  let end = ''
+  for (const { lastUlid } of timeline.segments) end = maxUlid(end, lastUlid)
+  for (const { sealedThrough } of timeline.streams) end = maxUlid(end, sealedThrough)
+  for (const { consistentFrom } of timeline.snapshots) end = maxUlid(end, consistentFrom)
+  return end
+}
+
+function maxUlid(a: Ulid, b: Ulid): Ulid {
+  return a > b ? a : b
+}

@@ -1,0 +1,162 @@
+import { promisify } from 'node:util'
+import { gunzip } from 'node:zlib'
+import { compareUtf8, sha256, text, utf8 } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import { decodeLine, type Line, splitLines } from '../format/jsonl.ts'
+import { MANIFEST_FILE } from '../format/keys.ts'
+import {
+  decodeManifest,
+  type Manifest,
+  type Member,
+  type SchemaDefinition,
+  type SnapshotFile,
+} from '../format/manifest.ts'
+import { rawFromJson } from '../format/raw-json.ts'
+import type { Image, Item, Kind } from '../model/event.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { Selection } from './target.ts'
+
+const gunzipAsync = promisify(gunzip)
+
+/** Members that are fetched and inflated ahead of the reader. */
+const READ_AHEAD = 3
+
+/** One item of a snapshot file as it is read: ids as bytes, the image on demand. */
+export interface SnapshotLines {
+  readonly kind: Kind
+  readonly resource: string
+  readonly lines: readonly Line[]
+}
+
+/** A snapshot that is open for reading. */
+export class SnapshotReader {
+  readonly manifest: Manifest
+  readonly #store: ObjectStore
+  readonly #prefix: string
+
+  private constructor(store: ObjectStore, prefix: string, manifest: Manifest) {
+    this.#store = store
+    this.#prefix = prefix
+    this.manifest = manifest
+  }
+
+  /**
+   * Reads the manifest. Errors: `SNAPSHOT_CORRUPT` where it is damaged or its hash is not `expectedSha256` (null: a
+   * directory whose hash nobody noted).
+   */
+  static async open(store: ObjectStore, prefix: string, expectedSha256: string | null): Promise<SnapshotReader> {
+    const key = `${prefix}${MANIFEST_FILE}`
+    const bytes = await store.get(key)
+    if (expectedSha256 !== null && sha256(bytes) !== expectedSha256) throw damaged(key, 'its hash is wrong')
+    return new SnapshotReader(store, prefix, decodeManifest(text(bytes), key))
+  }
+
+  /** Everything in the selection, in the order of `compareItems`, a gzip member at a time. */
+  async *lines(selection: Selection): AsyncGenerator<SnapshotLines> {
+    const { manifest } = this
+    const chosen = selection.resources === undefined ? null : new Set(selection.resources)
+    const resources = manifest.resources
+      .filter(({ name }) => chosen === null || chosen.has(name))
+      .sort((a, b) => compareUtf8(a.name, b.name))
+    if (chosen === null && manifest.schema !== null) yield schemaLines('', manifest.schema)
+    for (const { name, schema } of resources) if (schema !== null) yield schemaLines(name, schema)
+    if (chosen === null && manifest.objects !== null) yield* this.#fileLines('object', '', manifest.objects, undefined)
+    for (const { name, objects } of resources)
+      if (objects !== null) yield* this.#fileLines('object', name, objects, undefined)
+    for (const { name, records } of resources) {
+      if (records !== null) yield* this.#fileLines('record', name, records, selection.ids)
+    }
+  }
+
+  /** The image of one item, or null; reads at most one gzip member besides the manifest. */
+  async find(item: Item): Promise<Image | null> {
+    const { manifest } = this
+    const resource = manifest.resources.find(({ name }) => name === item.resource)
+    if (item.kind === 'schema') {
+      const schema = item.resource === '' ? manifest.schema : (resource?.schema ?? null)
+      return schema === null ? null : schemaImage(schema)
+    }
+    const objects = item.resource === '' ? manifest.objects : (resource?.objects ?? null)
+    const file = item.kind === 'record' ? (resource?.records ?? null) : objects
+    const member = file === null ? undefined : memberOf(file, item.id)
+    if (file === null || member === undefined) return null
+    const wanted = utf8(item.id)
+    const line = (await this.#readMember(file, member)).find(({ id }) => Buffer.compare(id, wanted) === 0)
+    return line?.image() ?? null
+  }
+
+  async *#fileLines(
+    kind: Kind,
+    resource: string,
+    file: SnapshotFile,
+    ids: readonly string[] | undefined,
+  ): AsyncGenerator<SnapshotLines> {
+    const wanted = ids === undefined ? null : new Set(ids)
+    const members = wanted === null ? file.members : membersOf(file, [...wanted])
+    const ahead: Promise<Line[]>[] = []
+    for (let next = 0; next < members.length || ahead.length > 0; ) {
+      while (ahead.length < READ_AHEAD && next < members.length) {
+        const member = members[next++]
+        if (member === undefined) break
+        const read = this.#readMember(file, member)
+        read.catch(() => {}) // thrown where it is awaited, below
+        ahead.push(read)
+      }
+      const lines = (await ahead.shift()) ?? []
+      yield { kind, resource, lines: wanted === null ? lines : lines.filter(({ id }) => wanted.has(text(id))) }
+    }
+  }
+
+  async #readMember(file: SnapshotFile, [offset, bytes, records]: Member): Promise<Line[]> {
+    const key = `${this.#prefix}${file.file}`
+    const compressed = await this.#store.get(key, { start: offset, end: offset + bytes })
+    let whole: Uint8Array
+    try {
+      whole = await gunzipAsync(compressed, { maxOutputLength: Math.min(LIMITS.memberBytes, file.uncompressedBytes) })
+    } catch (error) {
+      throw damaged(key, `the part at byte ${offset} does not inflate`, error)
+    }
+    const lines = Array.from(splitLines(whole), (line) => decodeLine(line, key))
+    if (lines.length !== records)
+      throw damaged(key, `the part at byte ${offset} has ${lines.length} lines, not ${records}`)
+    return lines
+  }
+}
+
+/** The member that holds `id` if any does: the last one whose first id is not greater. */
+function memberOf(file: SnapshotFile, id: string): Member | undefined {
+  let low = 0
+  let high = file.members.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (compareUtf8(file.members[middle]?.[3] ?? '', id) <= 0) low = middle + 1
+    else high = middle
+  }
+  return file.members[low - 1]
+}
+
+function membersOf(file: SnapshotFile, ids: readonly string[]): Member[] {
+  const members = new Set(ids.map((id) => memberOf(file, id)).filter((member) => member !== undefined))
+  return [...members].sort((a, b) => a[0] - b[0])
+}
+
+function schemaImage({ json, raw }: SchemaDefinition): Image {
+  return { json: utf8(json), raw: rawFromJson(raw) }
+}
+
+function schemaLines(resource: string, schema: SchemaDefinition): SnapshotLines {
+  return { kind: 'schema', resource, lines: [{ id: utf8(''), image: () => schemaImage(schema) }] }
+}
+
+function damaged(key: string, what: string, cause?: unknown): TidemarkError {
+  return new TidemarkError(
+    'SNAPSHOT_CORRUPT',
+    `The snapshot file ${key} is damaged: ${what}. Nothing of it was used.`,
+    {
+      hint: 'Run `tidemark verify`; a moment after an earlier snapshot is reached from that one.',
+      details: { key },
+      cause,
+    },
+  )
+}

@@ -1,0 +1,139 @@
+import { sha256, text, utf8 } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { encodeLine } from '../format/jsonl.ts'
+import { MANIFEST_FILE, objectsFile, recordsFile } from '../format/keys.ts'
+import { encodeManifest, type ManifestResource, type SchemaDefinition, type SnapshotFile } from '../format/manifest.ts'
+import { rawToJson } from '../format/raw-json.ts'
+import type { Image } from '../model/event.ts'
+import { compareItems } from '../model/order.ts'
+import type { Ulid } from '../model/ulid.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { MemberFile } from './members.ts'
+import type { ItemState } from './target.ts'
+
+/** What a snapshot is of, and where it goes. */
+export interface SnapshotOptions {
+  readonly store: ObjectStore
+  /** Of every key, with its closing slash; empty for a directory of its own. */
+  readonly prefix: string
+  /** Written into the manifest. */
+  readonly ulid: Ulid
+  readonly database: string
+}
+
+/** What was written. */
+export interface WrittenSnapshot {
+  readonly records: number
+  /** Of all files, the manifest included. */
+  readonly bytes: number
+  readonly manifestSha256: string
+}
+
+interface OpenFile {
+  readonly name: string
+  readonly members: MemberFile
+  readonly stored: Promise<void>
+}
+
+interface Resource {
+  schema: SchemaDefinition | null
+  records: SnapshotFile | null
+  objects: SnapshotFile | null
+}
+
+/**
+ * Writes a state in the snapshot layout: `<resource>.jsonl.gz` files, and last of all `s3db.json`, without which the
+ * files mean nothing. Memory is bounded by a few gzip members.
+ */
+export class SnapshotWriter {
+  readonly #options: SnapshotOptions
+  readonly #resources = new Map<string, Resource>()
+  #schema: SchemaDefinition | null = null
+  #objects: SnapshotFile | null = null
+  #last: ItemState | null = null
+  #open: OpenFile | null = null
+  #records = 0
+  #bytes = 0
+
+  constructor(options: SnapshotOptions) {
+    this.#options = options
+  }
+
+  /** Adds states, in the order of `compareItems` over all calls. */
+  async add(states: readonly ItemState[]): Promise<void> {
+    for (const state of states) {
+      const last = this.#last
+      if (last !== null && compareItems(last, state) >= 0) throw outOfOrder(state)
+      if (state.kind === 'schema') this.#addSchema(state)
+      else {
+        if (last?.kind !== state.kind || last.resource !== state.resource) await this.#openFile(state)
+        await this.#open?.members.add(state.id, encodeLine(state.id, state.image))
+      }
+      this.#last = state
+    }
+  }
+
+  /** Writes the manifest; the snapshot exists from here on. */
+  async finish(): Promise<WrittenSnapshot> {
+    await this.#closeFile()
+    const { store, prefix, ulid, database } = this.#options
+    const resources: ManifestResource[] = [...this.#resources].map(([name, resource]) => ({ name, ...resource }))
+    const manifest = utf8(encodeManifest({ ulid, database, schema: this.#schema, objects: this.#objects, resources }))
+    await store.put(`${prefix}${MANIFEST_FILE}`, manifest)
+    return { records: this.#records, bytes: this.#bytes + manifest.length, manifestSha256: sha256(manifest) }
+  }
+
+  #addSchema({ resource, image }: ItemState): void {
+    const definition = definitionOf(image)
+    if (resource === '') this.#schema = definition
+    else this.#resource(resource).schema = definition
+  }
+
+  #resource(name: string): Resource {
+    let resource = this.#resources.get(name)
+    if (resource === undefined) {
+      resource = { schema: null, records: null, objects: null }
+      this.#resources.set(name, resource)
+    }
+    return resource
+  }
+
+  async #openFile({ kind, resource }: ItemState): Promise<void> {
+    await this.#closeFile()
+    const name = kind === 'record' ? recordsFile(resource) : objectsFile(resource)
+    const members = new MemberFile()
+    const stored = this.#options.store.put(`${this.#options.prefix}${name}`, members.body())
+    stored.catch((error: unknown) => members.fail(error)) // thrown by the next add, or by closeFile
+    this.#open = { name, members, stored }
+  }
+
+  async #closeFile(): Promise<void> {
+    const open = this.#open
+    const last = this.#last
+    if (open === null || last === null) return
+    this.#open = null
+    open.members.end()
+    await open.stored
+    const file = { file: open.name, ...open.members.summary() }
+    this.#bytes += file.bytes
+    if (last.kind === 'record') {
+      this.#records += file.records
+      this.#resource(last.resource).records = file
+    } else if (last.resource === '') this.#objects = file
+    else this.#resource(last.resource).objects = file
+  }
+}
+
+function definitionOf({ json, raw }: Image): SchemaDefinition {
+  return { json: text(json), raw: JSON.parse(rawToJson(raw)) }
+}
+
+function outOfOrder({ resource, id }: ItemState): TidemarkError {
+  return new TidemarkError(
+    'SNAPSHOT_CORRUPT',
+    `A snapshot was given ${resource}/${id} out of order; it was not finished.`,
+    {
+      hint: 'This is a defect of Tidemark: please report it with the output of `tidemark verify`.',
+    },
+  )
+}
