@@ -7,21 +7,19 @@ export interface Version {
   readonly image: Image | null
 }
 
-/** The part of an event that the fold needs. */
-export interface Effect {
-  readonly ulid: Ulid
-  readonly after: Image | null
+/**
+ * What an event does to an item. The one definition: replay, compaction and snapshots all rest on it. The later
+ * stamp wins and replaces the whole image, so applying an event twice, or late, changes nothing.
+ */
+export function fold(current: Version | null, event: Version): Version {
+  if (current === null) return event
+  return currentStands(current.ulid < event.ulid ? -1 : 1) ? current : event
 }
 
 /**
- * What an event does to an item. The one definition: replay, compaction and snapshots all use it. The later ULID
- * wins and replaces the whole image, so applying an event twice, or late, changes nothing.
+ * Whether the current version stands although an event is known, by the order of their stamps (current against
+ * event): the rule of `fold` for readers that compare stamps as bytes.
  */
-export function fold(current: Version | null, event: Effect): Version {
-  return current !== null && supersedes(current.ulid, event.ulid) ? current : { ulid: event.ulid, image: event.after }
-}
-
-/** Whether what `ulid` says stands although `other` is known too. */
-export function supersedes(ulid: Ulid, other: Ulid): boolean {
-  return ulid >= other
+export function currentStands(order: number): boolean {
+  return order >= 0
 }

@@ -1,0 +1,78 @@
+import { TidemarkError } from '../base/errors.ts'
+import { parseTimelineKey, TIMELINE_PREFIX, timelineKey } from '../format/keys.ts'
+import { decodeHead, EMPTY_HEAD, encodeNextGeneration, type TimelineHead } from '../format/timeline-codec.ts'
+import type { Timeline, TimelineChange } from '../model/timeline.ts'
+import { claimGeneration, latestGeneration } from '../store/generations.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+
+const NAMES = { prefix: TIMELINE_PREFIX, name: timelineKey, parse: parseTimelineKey }
+
+/** Commits that lose this often to other writers in a row are given up; each loss is somebody else's progress. */
+const MAX_LOSSES = 200
+
+/** The timeline of a store: read, and moved on by one conditional put at a time. */
+export class TimelineLog {
+  readonly #store: ObjectStore
+  #head: TimelineHead = EMPTY_HEAD
+  #queue: Promise<unknown> = Promise.resolve()
+
+  private constructor(store: ObjectStore) {
+    this.#store = store
+  }
+
+  /** Reads the latest generation. Errors: `TIMELINE_CORRUPT`, and those of the store. */
+  static async open(store: ObjectStore): Promise<TimelineLog> {
+    const log = new TimelineLog(store)
+    await log.refresh()
+    return log
+  }
+
+  /** As of the last commit or refresh; costs nothing. */
+  get timeline(): Timeline {
+    return this.#head.timeline
+  }
+
+  /** Reads what other writers committed meanwhile. */
+  refresh(): Promise<Timeline> {
+    return this.#inTurn(() => this.#refresh())
+  }
+
+  /**
+   * Commits what `change` makes of the present timeline; null: nothing to commit. Where another writer was first, its
+   * generation is read and `change` is asked again. The commit point is the put-if-absent of the next generation.
+   */
+  commit(change: (timeline: Timeline) => TimelineChange | null): Promise<Timeline> {
+    return this.#inTurn(async () => {
+      for (let losses = 0; losses < MAX_LOSSES; losses++) {
+        const wanted = change(this.#head.timeline)
+        if (wanted === null) return this.#head.timeline
+        const { bytes, next } = encodeNextGeneration(this.#head, wanted)
+        if (await claimGeneration(this.#store, NAMES, next.timeline.generation, bytes)) {
+          this.#head = next
+          return next.timeline
+        }
+        await this.#refresh()
+      }
+      throw new TidemarkError(
+        'STORE_UNAVAILABLE',
+        `The timeline was moved on by others ${MAX_LOSSES} times in a row.`,
+        {
+          hint: 'Nothing is lost: what was to be committed is still in the journal and is tried again.',
+        },
+      )
+    })
+  }
+
+  async #refresh(): Promise<Timeline> {
+    const { generation } = this.#head.timeline
+    const latest = await latestGeneration(this.#store, NAMES, generation)
+    if (latest > generation) this.#head = await decodeHead(latest, (wanted) => this.#store.get(timelineKey(wanted)))
+    return this.#head.timeline
+  }
+
+  #inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(step)
+    this.#queue = result.catch(() => undefined) // the caller has the error; the queue goes on
+    return result
+  }
+}

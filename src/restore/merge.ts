@@ -1,0 +1,134 @@
+import { type Image, type Item, KINDS } from '../model/event.ts'
+import { currentStands } from '../model/fold.ts'
+import type { Ulid } from '../model/ulid.ts'
+import { compareKeys, compareStamps, emptyRow, type Row, type Run } from './run.ts'
+
+/** What a merge says about an item: its last image, null where it does not exist, and the event that said so. */
+export interface MergedItem extends Item {
+  readonly image: Image | null
+  readonly ulid: Ulid
+}
+
+/** Items that are handed on at once. */
+const BATCH = 1000
+
+/**
+ * Merges sorted runs: every item once, in order, as the fold (`model/fold`) leaves it, that is with the image of its
+ * latest row. Memory: what the runs have loaded. Closes the runs.
+ */
+export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly MergedItem[]> {
+  try {
+    const heap = new Heap()
+    for (const run of runs) if (await run.load()) heap.push(run)
+    const pending = new Pending()
+    let batch: MergedItem[] = []
+    for (let run = heap.top(); run !== undefined; run = heap.top()) {
+      const done = pending.offer(run)
+      if (done !== null) batch.push(done)
+      if (run.advance() || (await run.load())) heap.sink()
+      else heap.pop()
+      if (batch.length >= BATCH) {
+        yield batch
+        batch = []
+      }
+    }
+    const last = pending.flush()
+    if (last !== null) batch.push(last)
+    if (batch.length > 0) yield batch
+  } finally {
+    for (const run of runs) await run.close()
+  }
+}
+
+/** The item that is being gathered: rows of the same item follow one another. */
+class Pending {
+  readonly #row: Row = emptyRow()
+  #image: Image | null = null
+  #any = false
+
+  /** Takes the row that `run` stands on; returns the item before it where this is another one. */
+  offer(run: Run): MergedItem | null {
+    const { row } = run
+    const same = this.#any && compareKeys(this.#row, row) === 0
+    if (same && currentStands(compareStamps(this.#row, row))) return null
+    const done = same ? null : this.flush()
+    Object.assign(this.#row, row)
+    this.#image = run.image()
+    this.#any = true
+    return done
+  }
+
+  flush(): MergedItem | null {
+    if (!this.#any) return null
+    this.#any = false
+    const { kindIndex, resource, idData, idStart, idEnd, ulidData, ulidStart } = this.#row
+    return {
+      kind: KINDS[kindIndex] ?? 'record',
+      resource,
+      id: slice(idData, idStart, idEnd),
+      image: this.#image,
+      ulid: slice(ulidData, ulidStart, ulidStart + 26),
+    }
+  }
+}
+
+function slice(data: Uint8Array, start: number, end: number): string {
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8', start, end)
+}
+
+/** A binary heap of runs by key, and the latest stamp of a key first, so that its other rows need no image. */
+class Heap {
+  readonly #runs: Run[] = []
+
+  top(): Run | undefined {
+    return this.#runs[0]
+  }
+
+  push(run: Run): void {
+    const runs = this.#runs
+    let at = runs.length
+    runs.push(run)
+    while (at > 0) {
+      const parent = (at - 1) >> 1
+      const other = runs[parent]
+      if (other === undefined || before(other, run)) break
+      runs[at] = other
+      at = parent
+    }
+    runs[at] = run
+  }
+
+  pop(): void {
+    const last = this.#runs.pop()
+    if (last === undefined || this.#runs.length === 0) return
+    this.#runs[0] = last
+    this.sink()
+  }
+
+  /** Puts the top where it belongs after it has moved on. */
+  sink(): void {
+    const runs = this.#runs
+    const run = runs[0]
+    if (run === undefined) return
+    let at = 0
+    for (;;) {
+      let child = 2 * at + 1
+      let least = runs[child]
+      if (least === undefined) break
+      const right = runs[child + 1]
+      if (right !== undefined && before(right, least)) {
+        least = right
+        child++
+      }
+      if (before(run, least)) break
+      runs[at] = least
+      at = child
+    }
+    runs[at] = run
+  }
+}
+
+function before(a: Run, b: Run): boolean {
+  const order = compareKeys(a.row, b.row)
+  return order !== 0 ? order < 0 : compareStamps(a.row, b.row) >= 0
+}

@@ -1,0 +1,82 @@
+import { compareUtf8 } from '../base/bytes.ts'
+import type { Image } from '../model/event.ts'
+
+/**
+ * A sorted run of rows, at most one row group or gzip member of it in memory. `advance` moves within what is loaded
+ * and never waits; when it returns false, `load` fetches more, and stands on its first row. The other members describe
+ * the row it stands on; ids and ULIDs are ranges of bytes, so that rows which lose the merge cost no object.
+ */
+export interface Run {
+  advance(): boolean
+  /** False at the end of the run. */
+  load(): Promise<boolean>
+  readonly row: Row
+  /** The image that this row leaves behind: null where it deletes. */
+  image(): Image | null
+  close(): Promise<void>
+}
+
+/** Where a run stands. Mutable, one object for each run. */
+export interface Row {
+  kindIndex: number
+  resource: string
+  idData: Uint8Array
+  idStart: number
+  idEnd: number
+  /** The first six bytes of the id as a number, zero-padded: decides most comparisons. */
+  prefix: number
+  ulidData: Uint8Array
+  ulidStart: number
+}
+
+const PREFIX_BYTES = 6
+const ULID_BYTES = 26
+
+export function emptyRow(): Row {
+  const none = new Uint8Array(0)
+  return { kindIndex: 0, resource: '', idData: none, idStart: 0, idEnd: 0, prefix: 0, ulidData: none, ulidStart: 0 }
+}
+
+/** The first bytes of `data[start, end)` as a number that sorts as they do. */
+export function prefixOf(data: Uint8Array, start: number, end: number): number {
+  let prefix = 0
+  for (let i = 0; i < PREFIX_BYTES; i++) prefix = prefix * 256 + (start + i < end ? (data[start + i] ?? 0) : 0)
+  return prefix
+}
+
+/** The order of items (see `compareItems`), on rows. */
+export function compareKeys(a: Row, b: Row): number {
+  if (a.kindIndex !== b.kindIndex) return a.kindIndex - b.kindIndex
+  if (a.resource !== b.resource) return compareUtf8(a.resource, b.resource)
+  if (a.prefix !== b.prefix) return a.prefix - b.prefix
+  return compareRange(a.idData, a.idStart, a.idEnd, b.idData, b.idStart, b.idEnd)
+}
+
+/** The order of the ULIDs of two rows. */
+export function compareStamps(a: Row, b: Row): number {
+  return compareRange(
+    a.ulidData,
+    a.ulidStart,
+    a.ulidStart + ULID_BYTES,
+    b.ulidData,
+    b.ulidStart,
+    b.ulidStart + ULID_BYTES,
+  )
+}
+
+function compareRange(
+  a: Uint8Array,
+  aStart: number,
+  aEnd: number,
+  b: Uint8Array,
+  bStart: number,
+  bEnd: number,
+): number {
+  const length = Math.min(aEnd - aStart, bEnd - bStart)
+  for (let i = 0; i < length; i++) {
+    const x = a[aStart + i] ?? 0
+    const y = b[bStart + i] ?? 0
+    if (x !== y) return x - y
+  }
+  return aEnd - aStart - (bEnd - bStart)
+}

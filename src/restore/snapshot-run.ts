@@ -1,0 +1,53 @@
+import { utf8 } from '../base/bytes.ts'
+import { type Image, KINDS } from '../model/event.ts'
+import type { Ulid } from '../model/ulid.ts'
+import { emptyRow, prefixOf, type Row, type Run } from './run.ts'
+import type { SnapshotLines, SnapshotReader } from './snapshot-reader.ts'
+import type { Selection } from './target.ts'
+
+/** The records of a snapshot as a run: every row has the stamp of the snapshot. */
+export class SnapshotRun implements Run {
+  readonly row: Row = emptyRow()
+  readonly #batches: AsyncGenerator<SnapshotLines>
+  #lines: SnapshotLines['lines'] = []
+  #index = 0
+
+  constructor(reader: SnapshotReader, ulid: Ulid, selection: Selection) {
+    this.#batches = reader.lines(selection)
+    this.row.ulidData = utf8(ulid)
+  }
+
+  advance(): boolean {
+    this.#index++
+    return this.#stand()
+  }
+
+  async load(): Promise<boolean> {
+    for (;;) {
+      const { done, value } = await this.#batches.next()
+      if (done === true) return false
+      this.#lines = value.lines
+      this.#index = 0
+      this.row.kindIndex = KINDS.indexOf(value.kind)
+      this.row.resource = value.resource
+      if (this.#stand()) return true
+    }
+  }
+
+  image(): Image | null {
+    return this.#lines[this.#index]?.image() ?? null
+  }
+
+  async close(): Promise<void> {
+    await this.#batches.return(undefined)
+  }
+
+  #stand(): boolean {
+    const line = this.#lines[this.#index]
+    if (line === undefined) return false
+    this.row.idData = line.id
+    this.row.idEnd = line.id.length
+    this.row.prefix = prefixOf(line.id, 0, line.id.length)
+    return true
+  }
+}

@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest'
+import { TimelineLog } from '../../src/capture/timeline-log.ts'
+import type { StreamEntry } from '../../src/model/timeline.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+
+function stream(id: string, lastSequence: number): StreamEntry {
+  return {
+    id,
+    state: 'open',
+    host: 'h',
+    journal: null,
+    openedAt: '0'.repeat(26),
+    sealedThrough: '0'.repeat(26),
+    lastSequence,
+  }
+}
+
+test('racing writers lose no commit, and every generation reads as it was written', async () => {
+  const store = new MemoryStore()
+  const logs = await Promise.all([1, 2, 3].map(() => TimelineLog.open(store)))
+  await Promise.all(
+    logs.flatMap((log, writer) =>
+      Array.from({ length: 60 }, (_, i) =>
+        log.commit((timeline) => {
+          const known = timeline.streams.find(({ id }) => id === `w${writer}`)
+          expect(known?.lastSequence ?? 0).toBe(i)
+          return { putStreams: [stream(`w${writer}`, i + 1)] }
+        }),
+      ),
+    ),
+  )
+  const { timeline } = await TimelineLog.open(store)
+  expect(timeline.generation).toBe(180)
+  expect(timeline.streams.map(({ id, lastSequence }) => `${id} ${lastSequence}`).sort()).toEqual([
+    'w0 60',
+    'w1 60',
+    'w2 60',
+  ])
+  for (const log of logs) expect(await log.refresh()).toEqual(timeline)
+})
+
+test('a reader finds the latest of thousands of generations, and a damaged one stops it by name', async () => {
+  const store = new MemoryStore()
+  const log = await TimelineLog.open(store)
+  for (let i = 1; i <= 2500; i++) await log.commit(() => ({ putStreams: [stream('s', i)] }))
+  expect((await TimelineLog.open(store)).timeline).toEqual(log.timeline)
+  await store.put('timeline/000000002500.json', new Uint8Array(Buffer.from('{"format":1')))
+  await expect(TimelineLog.open(store)).rejects.toMatchObject({
+    code: 'TIMELINE_CORRUPT',
+    details: { key: 'timeline/000000002500.json' },
+  })
+})
