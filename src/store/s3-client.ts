@@ -1,0 +1,45 @@
+import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
+
+const CONNECT_MS = 10_000
+const IDLE_MS = 60_000
+
+/** Keys of an S3 account. They are never logged and never part of a URL. */
+export interface S3Credentials {
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  readonly sessionToken?: string
+}
+
+/** Which bucket, and how its server is reached. */
+export interface S3Options {
+  readonly bucket: string
+  /** Comes before every key, joined with '/'. */
+  readonly prefix?: string
+  /** Default: AWS. */
+  readonly endpoint?: string
+  /** Default: the SDK's usual sources; with an `endpoint`, `us-east-1`, which servers other than AWS accept. */
+  readonly region?: string
+  /** Default: the SDK's usual chain (environment, profile, instance). */
+  readonly credentials?: S3Credentials
+  /** The bucket in the path and not in the host name. Default: true with an `endpoint`. */
+  readonly forcePathStyle?: boolean
+}
+
+export function createClient(options: S3Options): S3Client {
+  const { endpoint, credentials } = options
+  const region = options.region ?? (endpoint === undefined ? undefined : 'us-east-1')
+  const config: S3ClientConfig = {
+    forcePathStyle: options.forcePathStyle ?? endpoint !== undefined,
+    // One place retries: src/store/retry.ts. Retries here would hide a lost answer from the check of conditional puts.
+    maxAttempts: 1,
+    // The SDK's default adds a CRC trailer, which Ceph's gateway refuses (HTTP 411). Bodies are still protected:
+    // the signature covers their SHA-256.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: IDLE_MS },
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(region === undefined ? {} : { region }),
+    ...(credentials === undefined ? {} : { credentials }),
+  }
+  return new S3Client(config)
+}
