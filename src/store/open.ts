@@ -1,0 +1,187 @@
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { TidemarkError } from '../base/errors.ts'
+import { FilesystemStore } from './filesystem.ts'
+import { MemoryStore } from './memory.ts'
+import type { ObjectStore } from './object-store.ts'
+import { type RetryOptions, retrying, withRetry } from './retry.ts'
+import { S3Store } from './s3.ts'
+import type { S3Credentials, S3Options } from './s3-client.ts'
+
+/** Where a store is. What is not given here and not in the URL is found in the AWS way: environment, profile, instance. */
+export interface StoreSpec {
+  /** `file:./dir`, `file:///dir`, `s3://bucket/prefix`, `memory:name`, or a plain path. */
+  readonly url: string
+  /** URL of a server that speaks the S3 protocol. Default: AWS. */
+  readonly endpoint?: string
+  readonly region?: string
+  readonly credentials?: S3Credentials
+  /** The bucket in the path and not in the host name. Default: true with an `endpoint`. */
+  readonly pathStyle?: boolean
+}
+
+type Place =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'memory'; readonly name: string }
+  | { readonly kind: 's3'; readonly options: S3Options }
+
+const MEMBERS = ['url', 'endpoint', 'region', 'credentials', 'pathStyle']
+const CREDENTIAL_MEMBERS = ['accessKeyId', 'secretAccessKey', 'sessionToken']
+const PARAMETERS = ['region', 'endpoint', 'path-style']
+const FORMS =
+  'file:./dir, file:///dir, s3://bucket/prefix?region=..&endpoint=..&path-style=true, memory:name, or a path'
+
+const memoryStores = new Map<string, MemoryStore>()
+
+/**
+ * The store that `spec` names, with failed requests repeated. Nothing is read or written yet. `memory:name` is one
+ * store per name and process. Errors: `OPTION_INVALID` for a form, parameter or member that is not known.
+ */
+export function openStore(spec: string | StoreSpec, retry: RetryOptions = {}): ObjectStore {
+  const place = parse(spec)
+  if (place.kind === 'file') return withRetry(new FilesystemStore(place.path, retry.clock), retry)
+  if (place.kind === 's3') return withRetry(new S3Store(place.options, retrying(retry)), retry)
+  const store = memoryStores.get(place.name) ?? new MemoryStore()
+  memoryStores.set(place.name, store)
+  return withRetry(store, retry)
+}
+
+/** `spec` as a person may see it: in full, without credentials. */
+export function describeStore(spec: string | StoreSpec): string {
+  const place = parse(spec)
+  if (place.kind === 'file') return `file:${place.path}`
+  if (place.kind === 'memory') return `memory:${place.name}`
+  const { bucket, prefix, endpoint, region } = place.options
+  const where = [endpoint === undefined ? '' : `at ${endpoint}`, region === undefined ? '' : `in ${region}`]
+  return [`s3://${bucket}${prefix === undefined ? '' : `/${prefix}`}`, ...where].filter((part) => part !== '').join(' ')
+}
+
+function parse(given: string | StoreSpec): Place {
+  const spec = typeof given === 'string' ? { url: given } : given
+  if (typeof spec !== 'object' || spec === null || typeof spec.url !== 'string' || spec.url === '') {
+    throw invalid('A store must be given as a URL or path, or as an object with one in its member url.', FORMS)
+  }
+  refuseOthers(spec, MEMBERS, 'a store')
+  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(spec.url)?.[1]?.toLowerCase()
+  if (scheme === 's3') return { kind: 's3', options: s3Options(spec) }
+  const surplus = MEMBERS.slice(1).find((member) => member in spec)
+  if (surplus !== undefined) throw invalid(`'${surplus}' is for s3:// stores only.`, FORMS)
+  if (scheme === undefined) return { kind: 'file', path: resolve(spec.url) }
+  if (scheme === 'file') return { kind: 'file', path: filePath(spec.url) }
+  if (scheme === 'memory') return { kind: 'memory', name: memoryName(spec.url) }
+  throw invalid(`There is no store of the kind '${scheme}:'.`, FORMS)
+}
+
+/** `file://...` is a URL, percent-encoded; what follows `file:` alone is a path as it stands. */
+function filePath(url: string): string {
+  if (/[?#]/.test(url)) throw invalid('A file: store takes no parameters.', FORMS)
+  const rest = url.slice('file:'.length)
+  if (rest === '') throw invalid('The file: store has no path.', FORMS)
+  if (!rest.startsWith('//')) return resolve(rest)
+  try {
+    return fileURLToPath(url)
+  } catch (error) {
+    const hint = 'Use file:///absolute/path or file:./relative/path.'
+    throw invalid('The file: URL names no path of this machine.', hint, error)
+  }
+}
+
+function memoryName(url: string): string {
+  const name = url.slice('memory:'.length)
+  if (!/[?#/]/.test(name) && name !== '') return name
+  throw invalid('A memory: store has a name without / ? #, and no parameters.', 'Such as memory:trial.')
+}
+
+function s3Options(spec: StoreSpec): S3Options {
+  const url = parseUrl(spec.url, 's3://bucket/prefix')
+  if (url.username !== '' || url.password !== '' || url.host.includes('@')) {
+    const hint = 'Use the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), a profile, or the member credentials.'
+    throw invalid('Credentials in the URL of a store are refused: URLs end up in logs.', hint)
+  }
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$/.test(url.host) || url.hash !== '') {
+    throw invalid('The s3:// URL has no valid bucket name.', FORMS)
+  }
+  const parameters = parametersOf(url)
+  const endpoint = oneOf('endpoint', spec.endpoint, parameters.get('endpoint'))
+  const region = oneOf('region', spec.region, parameters.get('region'))
+  const pathStyle = oneOf('path style', spec.pathStyle, flag(parameters.get('path-style')))
+  const prefix = decode(url.pathname).replace(/^\/+|\/+$/g, '')
+  return {
+    bucket: url.host,
+    ...(prefix === '' ? {} : { prefix }),
+    ...(endpoint === undefined ? {} : { endpoint: checkEndpoint(endpoint) }),
+    ...(region === undefined ? {} : { region }),
+    ...(pathStyle === undefined ? {} : { forcePathStyle: pathStyle }),
+    ...(spec.credentials === undefined ? {} : { credentials: checkCredentials(spec.credentials) }),
+  }
+}
+
+function parametersOf(url: URL): Map<string, string> {
+  const parameters = new Map<string, string>()
+  for (const [name, value] of url.searchParams) {
+    if (!PARAMETERS.includes(name)) throw invalid(`An s3:// URL has no parameter '${name}'.`, accepted(PARAMETERS))
+    if (parameters.has(name) || value === '') {
+      throw invalid(`The parameter '${name}' must have one value.`, accepted(PARAMETERS))
+    }
+    parameters.set(name, value)
+  }
+  return parameters
+}
+
+function flag(value: string | undefined): boolean | undefined {
+  if (value === undefined) return undefined
+  if (value === 'true' || value === 'false') return value === 'true'
+  throw invalid("The parameter 'path-style' is neither true nor false.", 'Use path-style=true or path-style=false.')
+}
+
+function oneOf<T>(name: string, member: T | undefined, parameter: T | undefined): T | undefined {
+  if (member === undefined || parameter === undefined) return member ?? parameter
+  throw invalid(`The ${name} is given twice: in the URL and beside it.`, 'Leave one of them out.')
+}
+
+function checkEndpoint(endpoint: string): string {
+  const url = parseUrl(endpoint, 'https://host:port')
+  const isPlain = url.username === '' && url.password === '' && url.search === '' && url.hash === ''
+  if (/^https?:$/.test(url.protocol) && isPlain) return endpoint
+  throw invalid(
+    'The endpoint is no http or https URL without credentials and parameters.',
+    'Such as https://host:port.',
+  )
+}
+
+function checkCredentials(credentials: S3Credentials): S3Credentials {
+  if (typeof credentials !== 'object' || credentials === null)
+    throw invalid('credentials is no object.', accepted(CREDENTIAL_MEMBERS))
+  refuseOthers(credentials, CREDENTIAL_MEMBERS, 'credentials')
+  const { accessKeyId, secretAccessKey, sessionToken = '-' } = credentials
+  const isFilled = [accessKeyId, secretAccessKey, sessionToken].every((part) => typeof part === 'string' && part !== '')
+  if (isFilled) return credentials
+  throw invalid('credentials must have accessKeyId and secretAccessKey, as text.', accepted(CREDENTIAL_MEMBERS))
+}
+
+function refuseOthers(given: object, known: readonly string[], what: string): void {
+  const other = Object.keys(given).find((member) => !known.includes(member))
+  if (other !== undefined) throw invalid(`There is no member '${other}' of ${what}.`, accepted(known))
+}
+
+/** The message must not show the text: it may hold a secret in the wrong place. */
+function parseUrl(text: string, form: string): URL {
+  if (typeof text === 'string' && URL.canParse(text) && text.includes('://')) return new URL(text)
+  throw invalid(`The URL is not of the form ${form}.`, FORMS)
+}
+
+function decode(path: string): string {
+  try {
+    return decodeURIComponent(path)
+  } catch (error) {
+    throw invalid('The prefix in the s3:// URL is not percent-encoded rightly.', 'Write % as %25.', error)
+  }
+}
+
+function accepted(names: readonly string[]): string {
+  return `Accepted: ${names.join(', ')}.`
+}
+
+function invalid(message: string, hint: string, cause?: unknown): TidemarkError {
+  return new TidemarkError('OPTION_INVALID', message, { hint: hint === FORMS ? `Use one of: ${FORMS}.` : hint, cause })
+}
