@@ -26,6 +26,7 @@ export type ErrorCode =
   | 'JOURNAL_DENIED'
   | 'JOURNAL_FULL'
   | 'JOURNAL_CORRUPT'
+  | 'JOURNAL_FAILED'
   | 'CAPTURE_CLOSED'
   | 'STREAM_FENCED'
   | 'TIMELINE_CORRUPT'
@@ -61,6 +62,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   JOURNAL_DENIED: ['caller', 403],
   JOURNAL_FULL: ['caller', 507],
   JOURNAL_CORRUPT: ['corrupt', 422],
+  JOURNAL_FAILED: ['corrupt', 500],
   CAPTURE_CLOSED: ['caller', 409],
   STREAM_FENCED: ['conflict', 409],
   TIMELINE_CORRUPT: ['corrupt', 422],

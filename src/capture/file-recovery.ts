@@ -1,0 +1,200 @@
+import { join } from 'node:path'
+import {
+  decodeFileHeader,
+  FILE_HEADER_BYTES,
+  type JournalFileHeader,
+  parseJournalFileName,
+} from '../format/journal-file.ts'
+import {
+  corruptFrame,
+  findFrame,
+  frameKeepFrom,
+  frameLengthAt,
+  frameNumber,
+  isWholeFrame,
+} from '../format/journal-frame.ts'
+import type { Disk } from './disk.ts'
+
+/** A journal file that holds frames. */
+export interface JournalFile {
+  readonly path: string
+  readonly file: number
+  readonly firstFrame: number
+}
+
+/** What a journal directory holds, with what a crash has left undone already set right. */
+export interface RecoveredFiles {
+  /** By number, without holes; the last one is appended to. */
+  readonly files: readonly JournalFile[]
+  /** Offset behind the last frame of the last file. */
+  readonly end: number
+  readonly bytes: number
+  /** 0 where there is none. */
+  readonly lastFrame: number
+  readonly keepFrom: number
+  /** A file made ahead, all zero, with the number after the last file's. */
+  readonly spare: { readonly file: number; readonly bytes: number } | null
+}
+
+interface Found {
+  readonly path: string
+  readonly file: number
+  readonly bytes: number
+  readonly header: JournalFileHeader | null
+}
+
+interface Tail {
+  readonly end: number
+  readonly lastFrame: number
+  readonly keepFrom: number
+}
+
+/**
+ * Reads the end of a journal, and cuts what a crash has torn. Only the last commit can be torn: bytes that are no
+ * frame are cut where no whole frame stands behind them, and are damage where one does.
+ * Errors: `JOURNAL_CORRUPT`.
+ */
+export async function recoverFiles(
+  disk: Disk,
+  directory: string,
+  stream: string,
+  seed: number,
+): Promise<RecoveredFiles> {
+  const found = await findFiles(disk, directory, stream)
+  const headed = found.filter((file) => file.header !== null).length
+  const blanks = found.slice(headed)
+  const zero = await checkBlanks(disk, blanks, seed)
+  const files: Found[] = found.slice(0, headed)
+  const torn: Found[] = blanks.filter((blank) => !zero.includes(blank))
+
+  let tail: Tail | null = null
+  let tailBytes = 0
+  let followedBy: number | null = null
+  while (tail === null) {
+    const last = files.at(-1)
+    if (last?.header == null) break
+    const read = await readTail(disk, last, last.header, seed)
+    if (followedBy !== null && read.lastFrame !== followedBy - 1) {
+      throw corruptFrame(`frame ${followedBy - 1} is missing or damaged`, last.path)
+    }
+    if (read.lastFrame >= last.header.firstFrame) {
+      tail = read
+      tailBytes = last.bytes
+    } else {
+      // Header and first frame are one commit; this one was torn.
+      followedBy = last.header.firstFrame
+      torn.push(last)
+      files.pop()
+    }
+  }
+  if (tail === null && followedBy !== null && followedBy > 1) {
+    throw corruptFrame(`frame ${followedBy - 1} is missing`, torn.at(-1)?.path)
+  }
+  const needed = neededFiles(files, tail?.keepFrom ?? 0)
+  for (const file of [...torn, ...found.filter((file) => file.header !== null && !torn.includes(file))]) {
+    if (!needed.some((kept) => kept.path === file.path)) await disk.remove(file.path)
+  }
+  const spare = followedBy === null ? zero.find((blank) => blank.file === (files.at(-1)?.file ?? 0) + 1) : undefined
+  for (const blank of zero) if (blank !== spare) await disk.remove(blank.path)
+  // A removed file must not come back later, when its number is another file's.
+  await disk.syncDirectory(directory)
+  return {
+    files: needed,
+    end: tail?.end ?? 0,
+    bytes: tailBytes,
+    lastFrame: tail?.lastFrame ?? 0,
+    keepFrom: tail?.keepFrom ?? 0,
+    spare: spare === undefined ? null : { file: spare.file, bytes: spare.bytes },
+  }
+}
+
+async function findFiles(disk: Disk, directory: string, stream: string): Promise<Found[]> {
+  const found: Found[] = []
+  for (const { name, bytes } of await disk.list(directory)) {
+    const file = parseJournalFileName(name)
+    if (file === null) continue
+    const path = join(directory, name)
+    const header = decodeFileHeader(await disk.read(path, 0, FILE_HEADER_BYTES))
+    if (header !== null && header.stream !== stream) throw corruptFrame(`the file is of stream ${header.stream}`, path)
+    if (header !== null && header.file !== file) throw corruptFrame(`the file was file ${header.file}`, path)
+    found.push({ path, file, bytes, header })
+  }
+  found.sort((a, b) => a.file - b.file)
+  const firstBlank = found.findIndex(({ header }) => header === null)
+  const behind = firstBlank < 0 ? undefined : found.slice(firstBlank).find(({ header }) => header !== null)
+  if (behind !== undefined) throw corruptFrame('the header of the file is damaged', found[firstBlank]?.path)
+  return found
+}
+
+/** Which of the files without a header are all zero. A whole frame in any of them means that a header was damaged. */
+async function checkBlanks(disk: Disk, blanks: readonly Found[], seed: number): Promise<Found[]> {
+  const zero: Found[] = []
+  for (const blank of blanks) {
+    const bytes = await disk.read(blank.path, 0, blank.bytes)
+    if (findFrame(bytes, 0, seed) !== null) throw corruptFrame('the header of the file is damaged', blank.path)
+    if (lastNonZero(bytes) < 0) zero.push(blank)
+  }
+  return zero
+}
+
+/** Walks the frames of the last file, and zeroes a torn end. */
+async function readTail(disk: Disk, file: Found, header: JournalFileHeader, seed: number): Promise<Tail> {
+  const bytes = await disk.read(file.path, 0, file.bytes)
+  let end = FILE_HEADER_BYTES
+  let lastFrame = header.firstFrame - 1
+  let keepFrom = 0
+  for (;;) {
+    const length = frameLengthAt(bytes, end)
+    if (length === null || end + length > bytes.length) break
+    const frame = bytes.subarray(end, end + length)
+    if (!isWholeFrame(frame, seed) || frameNumber(frame) !== lastFrame + 1) break
+    lastFrame++
+    keepFrom = frameKeepFrom(frame)
+    end += length
+  }
+  const behind = findFrame(bytes, end, seed)
+  if (behind !== null) {
+    throw corruptFrame(`at byte ${end} something else stands where frame ${lastFrame + 1} should be`, file.path)
+  }
+  const rest = lastNonZero(bytes) + 1 - end
+  // Nothing was acknowledged from here on. It is zeroed before anything is appended, so that it never joins new bytes.
+  if (rest > 0 && lastFrame >= header.firstFrame) {
+    const open = await disk.open(file.path)
+    try {
+      await open.commit(Buffer.alloc(rest), end)
+    } finally {
+      await open.close()
+    }
+  }
+  return { end, lastFrame, keepFrom }
+}
+
+/** The files from the one on that holds frame `keepFrom`. */
+function neededFiles(files: readonly Found[], keepFrom: number): JournalFile[] {
+  const needed: JournalFile[] = []
+  for (const { header, path } of files.toReversed()) {
+    if (header === null) continue
+    const next = needed[0]
+    if (next !== undefined) {
+      if (next.firstFrame <= keepFrom || next.firstFrame === 1) break
+      if (next.file !== header.file + 1) break
+    }
+    needed.unshift({ path, file: header.file, firstFrame: header.firstFrame })
+  }
+  const first = needed[0]
+  if (first !== undefined && first.firstFrame > Math.max(1, keepFrom)) {
+    throw corruptFrame(`the frames from ${Math.max(1, keepFrom)} to ${first.firstFrame - 1} are missing`, first.path)
+  }
+  return needed
+}
+
+function lastNonZero(bytes: Uint8Array): number {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  let end = view.length
+  // By blocks: a file made ahead is megabytes of zeros.
+  while (end >= ZEROS.length && view.compare(ZEROS, 0, ZEROS.length, end - ZEROS.length, end) === 0) end -= ZEROS.length
+  while (end > 0 && view[end - 1] === 0) end--
+  return end - 1
+}
+
+const ZEROS = Buffer.alloc(4096)

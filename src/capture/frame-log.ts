@@ -1,0 +1,22 @@
+/**
+ * Where the frames of one stream become durable. One process has it open for appending. Every implementation passes
+ * `test/contract`.
+ */
+export interface FrameLog {
+  /** Numbers of the oldest and the newest frame that it holds; null where it holds none. */
+  readonly range: { readonly first: number; readonly last: number } | null
+  /**
+   * Appends a frame, whose number must follow the newest one. It is durable when the promise resolves; its bytes are
+   * the caller's again then. One call at a time. After a rejection the frame may be there or not: append no more, and
+   * let the next opening decide. Errors: `STREAM_FENCED` where another process writes this stream, `JOURNAL_*`.
+   */
+  append(frame: Uint8Array): Promise<void>
+  /**
+   * Every durable frame from this number on, verified, each an own piece of memory; frames that are appended
+   * meanwhile are left out. Errors: `JOURNAL_CORRUPT` where a frame is damaged or missing.
+   */
+  read(from: number): AsyncIterable<Uint8Array>
+  /** Lets go of frames below `before`; some of them may stay for a while, the newest frame always does. */
+  trim(before: number): Promise<void>
+  close(): Promise<void>
+}

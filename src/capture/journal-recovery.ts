@@ -1,0 +1,92 @@
+import { EventCursor } from '../format/event-codec.ts'
+import type { Intent } from '../format/intent-codec.ts'
+import { corruptFrame, decodeFrame, type Frame } from '../format/journal-frame.ts'
+import { MIN_ULID, type Ulid, ulidTime } from '../model/ulid.ts'
+import { Backlog } from './backlog.ts'
+import type { FrameLog } from './frame-log.ts'
+
+/** An intent that has no outcome, and the frame that holds it. */
+export interface HeldIntent {
+  readonly intent: Intent
+  readonly frame: number
+}
+
+/** What the frames of a journal say together. */
+export interface RecoveredState {
+  readonly lastFrame: number
+  readonly lastSequence: number
+  readonly lastUlid: Ulid
+  readonly lastIntent: number
+  readonly backlog: Backlog
+  /** By intent id, in the order in which they were made. */
+  readonly open: ReadonlyMap<number, HeldIntent>
+}
+
+/**
+ * Reads a journal from its oldest frame on. `sealedThrough` is what the store's timeline says; the journal may know of
+ * more. Errors: `JOURNAL_CORRUPT`, also where sequences are not gapless.
+ */
+export async function recoverState(log: FrameLog, sealedThrough: number): Promise<RecoveredState> {
+  const backlog = new Backlog(0)
+  const open = new Map<number, HeldIntent>()
+  let next: number | null = null
+  let last: Frame | null = null
+  let lastIntent = 0
+  for await (const bytes of log.read(log.range?.first ?? 1)) {
+    const frame = decodeFrame(bytes)
+    if (next !== null && frame.firstSequence !== next) throw gap(frame, `event ${next} should come first in it`)
+    const since = checkEvents(frame)
+    next = frame.firstSequence + frame.eventCount
+    backlog.add(frame.number, next - 1, frame.eventCount, frame.events.length, since)
+    for (const intent of frame.intents()) {
+      open.set(intent.intent, { intent, frame: frame.number })
+      lastIntent = Math.max(lastIntent, intent.intent)
+    }
+    for (const settled of [...frame.settles(), ...frame.aborted()]) {
+      open.delete(settled)
+      lastIntent = Math.max(lastIntent, settled)
+    }
+    last = frame
+  }
+  const sealed = Math.max(sealedThrough, last?.sealedThrough ?? 0)
+  if (next !== null && sealed >= next) {
+    throw corruptFrame(`the store holds events up to ${sealed} of this stream, the journal only up to ${next - 1}`)
+  }
+  backlog.seal(sealed)
+  return {
+    lastFrame: last?.number ?? 0,
+    // An empty journal of a stream that has events in the store goes on behind them.
+    lastSequence: Math.max((next ?? 1) - 1, sealed),
+    lastUlid: last?.lastUlid ?? MIN_ULID,
+    lastIntent,
+    backlog,
+    open,
+  }
+}
+
+/** Walks the events of a frame; returns the time of the first. */
+function checkEvents(frame: Frame): number {
+  const cursor = new EventCursor(frame.events)
+  let since = 0
+  let count = 0
+  while (cursor.next()) {
+    if (cursor.sequence !== frame.firstSequence + count)
+      throw gap(frame, `an event in it has number ${cursor.sequence}`)
+    if (count === 0) since = ulidTime(Buffer.from(cursor.ulidBytes).toString('latin1'))
+    count++
+  }
+  if (count !== frame.eventCount) throw gap(frame, `it holds ${count} events instead of ${frame.eventCount}`)
+  return since
+}
+
+/** The encoded events of a frame whose sequence is above `sealedThrough`. */
+export function eventsAfter(frame: Frame, sealedThrough: number): Uint8Array {
+  if (frame.firstSequence > sealedThrough) return frame.events
+  const cursor = new EventCursor(frame.events)
+  while (cursor.next()) if (cursor.sequence > sealedThrough) return frame.events.subarray(cursor.offset)
+  return frame.events.subarray(frame.events.length)
+}
+
+function gap(frame: Frame, why: string): ReturnType<typeof corruptFrame> {
+  return corruptFrame(`the events of frame ${frame.number} are not gapless, ${why}`)
+}

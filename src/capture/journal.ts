@@ -1,0 +1,285 @@
+import { randomBytes } from 'node:crypto'
+import type { Clock } from '../base/clock.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import { encodedEventBytes } from '../format/event-codec.ts'
+import { encodedIntentBytes, type Intent } from '../format/intent-codec.ts'
+import { decodeFrame, type FrameBuilder, streamSeed, WRITER_BYTES } from '../format/journal-frame.ts'
+import type { Change, Image, Stamp } from '../model/event.ts'
+import { type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
+import type { Backlog } from './backlog.ts'
+import type { FrameLog } from './frame-log.ts'
+import { type Batch, GroupCommit } from './group-commit.ts'
+import { eventsAfter, type RecoveredState, recoverState } from './journal-recovery.ts'
+
+export interface JournalOptions {
+  readonly log: FrameLog
+  readonly stream: string
+  readonly clock: Clock
+  /** The last sequence of the stream that the store's timeline lists; default 0. */
+  readonly sealedThrough?: number
+}
+
+/** What a journal held when it was opened. */
+export interface RecoveredJournal {
+  /** Sequence of the next event. */
+  readonly nextSequence: number
+  /** The last event's; `MIN_ULID` where the journal knows of none. Later stamps are greater. */
+  readonly lastUlid: Ulid
+  /** Number of events that are not in the store yet; `unsealed` reads them. */
+  readonly unsealedEvents: number
+  /** Writes of which it is unknown whether they happened: to be settled by reading the database, by `settle` or `abort`. */
+  readonly openIntents: readonly Intent[]
+}
+
+/** What became of an intent; 0 stands for an event without one. A null change means that nothing changed. */
+export interface Outcome {
+  readonly intent: number
+  readonly change: Change | null
+}
+
+/** Durable events that are not in the store yet: encoded events (event-codec), regions in order. */
+export interface Unsealed {
+  readonly regions: readonly Uint8Array[]
+  readonly bytes: number
+  /** Of the last event in the regions; `sealed` takes it. Where there is none, what was sealed before. */
+  readonly throughSequence: number
+  /** The last event's; every event of the stream that is not later is in the regions or sealed. */
+  readonly throughUlid: Ulid
+}
+
+/** What waits for the sealer. */
+export interface Pending {
+  readonly events: number
+  readonly bytes: number
+  /** Milliseconds since the oldest event, 0 where there is none. */
+  readonly ageMs: number
+}
+
+/**
+ * The write-ahead log of one stream. An intent is durable before the database is written, the event (or that there is
+ * none) after it. After a write to the log has failed, every call rejects with that failure until the journal is
+ * opened again: what is on the disk then decides.
+ */
+export class Journal {
+  readonly #options: JournalOptions
+  readonly #commits: GroupCommit
+  readonly #ulids: UlidGenerator
+  readonly #backlog: Backlog
+  readonly #seed: number
+  readonly #writer = randomBytes(WRITER_BYTES)
+  /** Intents without a durable outcome, oldest first, with the frame of each; those of frames to come are left out. */
+  readonly #open: Map<number, number>
+  #keepFrom = 0
+  #lastIntent: number
+  #lastSequence: number
+  #durable: { frame: number; sequence: number; ulid: Ulid }
+  #closed = false
+
+  private constructor(options: JournalOptions, state: RecoveredState) {
+    this.#options = options
+    this.#commits = new GroupCommit((builder) => this.#write(builder))
+    this.#ulids = new UlidGenerator(() => options.clock.now())
+    this.#ulids.advanceTo(state.lastUlid)
+    this.#backlog = state.backlog
+    this.#seed = streamSeed(options.stream)
+    this.#open = new Map([...state.open].map(([intent, held]) => [intent, held.frame]))
+    this.#lastIntent = state.lastIntent
+    this.#lastSequence = state.lastSequence
+    this.#durable = { frame: state.lastFrame, sequence: state.lastSequence, ulid: state.lastUlid }
+    this.#keepFrom = this.#oldestNeeded()
+  }
+
+  /**
+   * Reads what the log holds and writes a frame to it: a log that cannot be written, or that another process writes,
+   * fails here and not at the first change.
+   */
+  static async open(options: JournalOptions): Promise<{ journal: Journal; recovered: RecoveredJournal }> {
+    const state = await recoverState(options.log, options.sealedThrough ?? 0)
+    const journal = new Journal(options, state)
+    await journal.#commitNow()
+    const recovered = {
+      nextSequence: state.lastSequence + 1,
+      lastUlid: state.lastUlid,
+      unsealedEvents: state.backlog.size.events,
+      openIntents: [...state.open.values()].map(({ intent }) => intent),
+    }
+    return { journal, recovered }
+  }
+
+  /** Makes intents durable; resolves with the id of each. */
+  async intend(intents: readonly Omit<Intent, 'intent'>[]): Promise<readonly number[]> {
+    for (const intent of intents) checkSize(intent.before, null, encodedIntentBytes(intent))
+    let batch: Batch | null = null
+    const ids: number[] = []
+    for (const intent of intents) {
+      batch = this.#gather()
+      const id = ++this.#lastIntent
+      batch.builder.addIntent({ ...intent, intent: id })
+      ids.push(id)
+    }
+    await this.#durably(batch)
+    return ids
+  }
+
+  /**
+   * Stamps the changes, in this order and now, and resolves with the stamps when the events are durable; null for an
+   * outcome without a change, which waits for nothing.
+   */
+  async settle(outcomes: readonly Outcome[]): Promise<readonly (Stamp | null)[]> {
+    for (const { change } of outcomes) {
+      if (change !== null) checkSize(change.before, change.after, encodedEventBytes(change))
+    }
+    const { stream } = this.#options
+    let batch: Batch | null = null
+    const stamps: (Stamp | null)[] = []
+    for (const { intent, change } of outcomes) {
+      if (change === null) {
+        this.abort([intent])
+        stamps.push(null)
+        continue
+      }
+      batch = this.#gather()
+      const stamp = { ulid: this.#ulids.next(), stream, sequence: this.#lastSequence + 1 }
+      batch.builder.addEvent(change, stamp.ulid, stamp.sequence, intent)
+      this.#lastSequence = stamp.sequence
+      stamps.push(stamp)
+    }
+    await this.#durably(batch)
+    return stamps
+  }
+
+  /**
+   * Notes that the writes did not happen. It becomes durable with the next frame: an intent that a crash leaves open
+   * is settled at the next start anyway.
+   */
+  abort(intents: readonly number[]): void {
+    for (const intent of intents) this.#gather().builder.addAbort(intent)
+  }
+
+  pending(): Pending {
+    const { events, bytes, since } = this.#backlog.size
+    return { events, bytes, ageMs: since === null ? 0 : Math.max(0, this.#options.clock.now() - since) }
+  }
+
+  /**
+   * Reads the events that are not sealed, oldest first: whole frames until `maxBytes` are reached. Without `sealed`
+   * in between it reads the same again.
+   */
+  async unsealed(maxBytes: number = Number.POSITIVE_INFINITY): Promise<Unsealed> {
+    const regions: Uint8Array[] = []
+    let bytes = 0
+    let throughSequence = this.#backlog.sealedThrough
+    let throughUlid = this.#durable.ulid
+    for await (const encoded of this.#options.log.read(this.#backlog.firstFrame ?? this.#durable.frame + 1)) {
+      const frame = decodeFrame(encoded)
+      const region = eventsAfter(frame, throughSequence)
+      throughUlid = frame.lastUlid
+      if (region.length === 0) continue
+      regions.push(region)
+      bytes += region.length
+      throughSequence = frame.firstSequence + frame.eventCount - 1
+      if (bytes >= maxBytes) break
+    }
+    return { regions, bytes, throughSequence, throughUlid }
+  }
+
+  /** Lets go of the events up to this sequence, which are in the store; frames with an open intent stay. */
+  async sealed(throughSequence: number): Promise<void> {
+    if (throughSequence <= this.#backlog.sealedThrough) return
+    this.#backlog.seal(throughSequence)
+    this.#keepFrom = this.#oldestNeeded()
+    const keepFrom = this.#keepFrom
+    // Recovery believes the newest frame about what may be missing: it says so before anything goes.
+    await this.#commitNow()
+    await this.#options.log.trim(keepFrom)
+  }
+
+  /** Makes every later stamp greater than `ulid`. For this opening: after the next one it has to be said again. */
+  advanceTo(ulid: Ulid): void {
+    this.#ulids.advanceTo(ulid)
+  }
+
+  /** Resolves when everything until now is durable. */
+  async flush(): Promise<void> {
+    await this.#commits.flush()
+  }
+
+  /** Makes everything durable and closes the log; further calls reject with `CAPTURE_CLOSED`. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    try {
+      await this.#commits.flush()
+    } finally {
+      await this.#options.log.close()
+    }
+  }
+
+  #gather(): Batch {
+    if (this.#closed) {
+      throw new TidemarkError(
+        'CAPTURE_CLOSED',
+        `The journal of stream ${this.#options.stream} is closed; nothing was written.`,
+        {
+          hint: 'Connect the database again before writing to it.',
+        },
+      )
+    }
+    return this.#commits.gather()
+  }
+
+  async #durably(batch: Batch | null): Promise<void> {
+    if (batch === null) return
+    this.#commits.commit()
+    await batch.durable
+  }
+
+  #commitNow(): Promise<void> {
+    return this.#durably(this.#gather())
+  }
+
+  async #write(builder: FrameBuilder): Promise<void> {
+    const number = this.#durable.frame + 1
+    const { first, last } = builder.ulids
+    const ulid = last ?? this.#durable.ulid
+    const frame = builder.finish(
+      {
+        number,
+        firstSequence: this.#durable.sequence + 1,
+        sealedThrough: this.#backlog.sealedThrough,
+        keepFrom: this.#keepFrom,
+        lastUlid: ulid,
+        writer: this.#writer,
+      },
+      this.#seed,
+    )
+    await this.#options.log.append(frame)
+    const sequence = this.#durable.sequence + builder.eventCount
+    this.#durable = { frame: number, sequence, ulid }
+    for (const intent of builder.intentIds) this.#open.set(intent, number)
+    for (const intent of builder.outcomes) this.#open.delete(intent)
+    this.#backlog.add(number, sequence, builder.eventCount, builder.eventBytes, first === null ? 0 : ulidTime(first))
+  }
+
+  /** The oldest frame that holds an event that is not sealed or an intent that is open. */
+  #oldestNeeded(): number {
+    const [oldestIntent] = this.#open.values()
+    const next = this.#durable.frame + 1
+    return Math.min(next, this.#backlog.firstFrame ?? next, oldestIntent ?? next)
+  }
+}
+
+function checkSize(before: Image | null, after: Image | null, entryBytes: number): void {
+  const parts = [before?.json, before?.raw, after?.json, after?.raw]
+  const largest = parts.reduce((most, part) => Math.max(most, part?.length ?? 0), 0)
+  if (largest <= LIMITS.imageBytes && entryBytes <= LIMITS.frameBytes / 2) return
+  throw new TidemarkError(
+    'SOURCE_UNSUPPORTED',
+    `A record of ${largest} bytes is larger than the journal can hold; it was not captured.`,
+    {
+      hint: `Keep records under ${LIMITS.imageBytes} bytes.`,
+      details: { bytes: largest },
+    },
+  )
+}

@@ -1,0 +1,118 @@
+import { equalBytes } from '../base/bytes.ts'
+import { hasCode, TidemarkError } from '../base/errors.ts'
+import { corruptFrame, frameKeepFrom, frameNumber, isWholeFrame, streamSeed } from '../format/journal-frame.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { FrameLog } from './frame-log.ts'
+
+/** Frames that are fetched at the same time. */
+const READ_AHEAD = 8
+const DELETE_BATCH = 500
+const NUMBER = /\/(\d{16})\.frame$/
+
+/** Key prefix of the journal of a stream in the store. */
+export function storeLogPrefix(stream: string): string {
+  return `journal/${stream}/`
+}
+
+/** Key of a frame in the store. */
+export function storeLogKey(stream: string, frame: number): string {
+  return `${storeLogPrefix(stream)}${String(frame).padStart(16, '0')}.frame`
+}
+
+/**
+ * Opens the journal of a stream in the object store: one object per frame, for `ack: 'store'`. Two processes that
+ * write one stream collide at the first frame, since frames are only ever put where there is none.
+ * Errors: `JOURNAL_CORRUPT` where a frame that is still needed is missing, and the store's.
+ */
+export async function openStoreLog(store: ObjectStore, stream: string): Promise<FrameLog> {
+  const numbers: number[] = []
+  for await (const { key } of store.list(storeLogPrefix(stream))) {
+    const digits = NUMBER.exec(key)?.[1]
+    if (digits !== undefined) numbers.push(Number(digits))
+  }
+  numbers.sort((a, b) => a - b)
+  const last = numbers.at(-1)
+  if (last === undefined) return new StoreLog(store, stream, null)
+  const keepFrom = Math.max(1, frameKeepFrom(await readFrame(store, stream, last)))
+  const needed = numbers.filter((number) => number >= keepFrom)
+  const missing = needed.findIndex((number, index) => number !== keepFrom + index)
+  if (missing >= 0) {
+    throw corruptFrame(`frame ${keepFrom + missing} is missing`, storeLogKey(stream, keepFrom + missing))
+  }
+  // What an interrupted trim has left behind.
+  await store.delete(numbers.filter((number) => number < keepFrom).map((number) => storeLogKey(stream, number)))
+  return new StoreLog(store, stream, { first: keepFrom, last })
+}
+
+async function readFrame(store: ObjectStore, stream: string, number: number): Promise<Uint8Array> {
+  const key = storeLogKey(stream, number)
+  const frame = await store.get(key)
+  if (!isWholeFrame(frame, streamSeed(stream))) {
+    throw corruptFrame('its checksum is wrong, or it is of another stream', key)
+  }
+  if (frameNumber(frame) !== number) throw corruptFrame(`it is frame ${frameNumber(frame)}`, key)
+  return frame
+}
+
+class StoreLog implements FrameLog {
+  readonly #store: ObjectStore
+  readonly #stream: string
+  range: { readonly first: number; readonly last: number } | null
+
+  constructor(store: ObjectStore, stream: string, range: { first: number; last: number } | null) {
+    this.#store = store
+    this.#stream = stream
+    this.range = range
+  }
+
+  async append(frame: Uint8Array): Promise<void> {
+    const number = frameNumber(frame)
+    const key = storeLogKey(this.#stream, number)
+    try {
+      await this.#store.put(key, frame, { ifAbsent: true })
+    } catch (error) {
+      if (!hasCode(error, 'OBJECT_EXISTS')) throw error
+      // A put whose answer was lost and that was tried again meets itself.
+      if (!equalBytes(await this.#store.get(key), frame)) throw this.#fenced(key, error)
+    }
+    this.range = { first: this.range?.first ?? number, last: number }
+  }
+
+  async *read(from: number): AsyncIterable<Uint8Array> {
+    const range = this.range
+    if (range === null) return
+    for (let start = Math.max(from, range.first); start <= range.last; start += READ_AHEAD) {
+      const count = Math.min(READ_AHEAD, range.last - start + 1)
+      yield* await Promise.all(
+        Array.from({ length: count }, (_, index) => readFrame(this.#store, this.#stream, start + index)),
+      )
+    }
+  }
+
+  async trim(before: number): Promise<void> {
+    const range = this.range
+    if (range === null) return
+    const end = Math.min(before, range.last)
+    for (let start = range.first; start < end; start += DELETE_BATCH) {
+      const count = Math.min(DELETE_BATCH, end - start)
+      await this.#store.delete(Array.from({ length: count }, (_, index) => storeLogKey(this.#stream, start + index)))
+      this.range = { first: start + count, last: this.range?.last ?? range.last }
+    }
+  }
+
+  async close(): Promise<void> {
+    // Nothing is held open.
+  }
+
+  #fenced(key: string, cause: TidemarkError): TidemarkError {
+    return new TidemarkError(
+      'STREAM_FENCED',
+      `Another process has taken over stream ${this.#stream}; this one may write no more events to it.`,
+      {
+        hint: 'Start the application again: it then gets a stream of its own. Give each process its own journal.',
+        cause,
+        details: { key, stream: this.#stream },
+      },
+    )
+  }
+}

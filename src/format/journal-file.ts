@@ -1,0 +1,58 @@
+import { crc32 } from '../base/bytes.ts'
+
+/*
+ * The start of a journal file. Little endian. The frames follow without gaps; behind the last one all bytes are zero.
+ *
+ *   0  4    "TMJ1": a journal file of format 1
+ *   4  u32  CRC-32 (IEEE) of bytes 8 to 63
+ *   8  u64  file number, gapless from 1 in the stream; the file is named after it, 8 digits and ".journal"
+ *  16  u64  number of the first frame in the file
+ *  24  26   stream id, ASCII
+ *  50  14   0
+ *
+ * A file is made ahead, all zero. Its header is written together with the first frame, and both start in the first
+ * 512 bytes: no disk tears them apart, so a whole frame behind a damaged header is damage and not a torn write.
+ */
+export const FILE_HEADER_BYTES = 64
+
+const MAGIC = Buffer.from('TMJ1', 'latin1')
+const NAME = /^(\d{8,})\.journal$/
+
+export interface JournalFileHeader {
+  readonly file: number
+  readonly firstFrame: number
+  readonly stream: string
+}
+
+export function encodeFileHeader(header: JournalFileHeader): Uint8Array {
+  const bytes = Buffer.alloc(FILE_HEADER_BYTES)
+  MAGIC.copy(bytes)
+  bytes.writeBigUInt64LE(BigInt(header.file), 8)
+  bytes.writeBigUInt64LE(BigInt(header.firstFrame), 16)
+  bytes.write(header.stream, 24, 26, 'latin1')
+  bytes.writeUInt32LE(crc32(bytes.subarray(8)), 4)
+  return bytes
+}
+
+/** The header at the start of `bytes`, or null where none stands there. */
+export function decodeFileHeader(bytes: Uint8Array): JournalFileHeader | null {
+  if (bytes.length < FILE_HEADER_BYTES) return null
+  const header = Buffer.from(bytes.buffer, bytes.byteOffset, FILE_HEADER_BYTES)
+  if (header.compare(MAGIC, 0, 4, 0, 4) !== 0 || header.readUInt32LE(4) !== crc32(header.subarray(8))) return null
+  return {
+    file: Number(header.readBigUInt64LE(8)),
+    firstFrame: Number(header.readBigUInt64LE(16)),
+    stream: header.toString('latin1', 24, 50),
+  }
+}
+
+/** Name of the journal file with this number. */
+export function journalFileName(file: number): string {
+  return `${String(file).padStart(8, '0')}.journal`
+}
+
+/** Number of the journal file with this name, or null where it is no journal file. */
+export function parseJournalFileName(name: string): number | null {
+  const match = NAME.exec(name)
+  return match?.[1] === undefined ? null : Number(match[1])
+}
