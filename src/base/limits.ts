@@ -1,11 +1,13 @@
 /** Bounds that a file, a key or a value must keep; a decoder refuses what exceeds them before it allocates. */
 export const LIMITS: Readonly<
-  Record<'imageBytes' | 'frameBytes' | 'footerBytes' | 'memberBytes' | 'keyBytes', number>
+  Record<'imageBytes' | 'frameBytes' | 'chunkBytes' | 'footerBytes' | 'memberBytes' | 'keyBytes', number>
 > = {
   /** Largest single image (JSON or raw), bytes. */
   imageBytes: 268_435_456,
   /** Largest journal frame, bytes. */
   frameBytes: 1_073_741_824,
+  /** Largest column chunk of a segment, bytes, decompressed. */
+  chunkBytes: 1_073_741_824,
   /** Largest Parquet footer, bytes. */
   footerBytes: 67_108_864,
   /** Largest uncompressed gzip member of a snapshot, bytes. */

@@ -176,6 +176,21 @@ export class EventCursor {
     return this.#bytes.subarray(this.offset + 16, this.offset + LENGTHS_AT)
   }
 
+  /** Where the ULID's bytes start. */
+  get ulidStart(): number {
+    return this.offset + 16
+  }
+
+  /** Bit i is set where variable field i is present. */
+  get present(): number {
+    return this.#view.getUint16(this.offset + 6, true)
+  }
+
+  /** Where a variable field starts; field 9 is the end of the last one. For readers that copy no field out. */
+  startOf(field: number): number {
+    return this.#starts[field] ?? 0
+  }
+
   /** One of `FIELD`, or null where it is absent. */
   field(field: number): Uint8Array | null {
     if ((this.#view.getUint16(this.offset + 6, true) & (1 << field)) === 0) return null

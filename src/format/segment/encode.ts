@@ -1,0 +1,168 @@
+import { crc32, sha256 } from '../../base/bytes.ts'
+import { TidemarkError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { type Item, KINDS } from '../../model/event.ts'
+import type { SegmentEntry } from '../../model/timeline.ts'
+import { arrowStream } from './arrow.ts'
+import { buildBloom } from './bloom.ts'
+import { EventColumns } from './columns.ts'
+import { type Footer, footerLength, parseFooter, TRAILER_BYTES } from './footer.ts'
+import {
+  CHECKSUM_DIGITS,
+  CHECKSUMS_KEY,
+  checksumPlaceholder,
+  formatIndex,
+  formatRange,
+  INDEX_KEY,
+  type RowGroupStart,
+  SEGMENT_KEY,
+  type SegmentRange,
+} from './metadata.ts'
+import { parquetBytes } from './parquet.ts'
+import type { SortedRows } from './sort.ts'
+
+/** Everything that the timeline says of a segment but where it is. */
+export type SegmentInfo = Omit<SegmentEntry, 'key'>
+
+export interface EncodeOptions {
+  readonly stream: string
+  readonly level: number
+  /** Rows of every row group but the last. By default so many that a row group holds a few megabytes at most. */
+  readonly rowGroupRows?: number
+}
+
+export interface EncodedSegment {
+  readonly bytes: Uint8Array
+  readonly info: SegmentInfo
+}
+
+const ROW_GROUP_ROWS = 2048
+const ROW_GROUP_BYTES = 16 << 20
+
+/**
+ * Encodes the events of one stream, concatenated as `encodeEvent` writes them, as one segment.
+ * Errors: `OPTION_INVALID` for no events, or more than a segment can hold; `HISTORY_GAP` where a sequence is missing.
+ */
+export function encodeSegment(frames: readonly Uint8Array[], options: EncodeOptions): EncodedSegment {
+  const columns = new EventColumns()
+  for (const frame of frames) columns.append(options.stream, frame)
+  checkSequences(columns, options.stream)
+  return encodeColumns(columns, options)
+}
+
+/** Encodes what `columns` holds, of however many streams, as one segment in the name of `options.stream`. */
+export function encodeColumns(columns: EventColumns, options: EncodeOptions): EncodedSegment {
+  checkSize(columns)
+  const rowGroupRows = options.rowGroupRows ?? defaultRowGroupRows(columns)
+  const rows = columns.sorted(rowGroupRows)
+  const range = rangeOf(columns, options)
+  const rowGroups = rowGroupStarts(columns, rows, rowGroupRows)
+  const bytes = parquetBytes(arrowStream(columns, rows), {
+    rowGroupRows,
+    metadata: new Map([
+      [SEGMENT_KEY, formatRange(range)],
+      [INDEX_KEY, formatIndex({ rowGroups, bloom: buildBloom(columns.items.hashes()) })],
+      [CHECKSUMS_KEY, checksumPlaceholder(rowGroups.length)],
+    ]),
+  })
+  const footer = sealChecksums(bytes)
+  return { bytes, info: { ...range, bytes: bytes.length, sha256: sha256(bytes), footer } }
+}
+
+function defaultRowGroupRows(columns: EventColumns): number {
+  const fitting = Math.floor((ROW_GROUP_BYTES * columns.count) / columns.bytes)
+  return Math.max(1, Math.min(ROW_GROUP_ROWS, fitting))
+}
+
+function checkSize(columns: EventColumns): void {
+  if (columns.count > 0 && columns.bytes <= LIMITS.chunkBytes) return
+  throw new TidemarkError(
+    'OPTION_INVALID',
+    `A segment cannot hold ${columns.count} events of ${columns.bytes} bytes.`,
+    {
+      hint: `Seal at least one event and at most ${LIMITS.chunkBytes} bytes at a time.`,
+    },
+  )
+}
+
+function checkSequences(columns: EventColumns, stream: string): void {
+  const first = columns.sequence[0] ?? 0
+  for (let event = 1; event < columns.count; event++) {
+    const found = columns.sequence[event] ?? 0
+    if (found === first + event) continue
+    throw new TidemarkError(
+      'HISTORY_GAP',
+      `Stream ${stream} goes from event ${first + event - 1} to event ${found}: events in between are missing.`,
+      {
+        hint: 'Keep the journal directory as it is and run `tidemark verify`; nothing was sealed.',
+        details: { stream, expected: first + event, found },
+      },
+    )
+  }
+}
+
+function rangeOf(columns: EventColumns, options: EncodeOptions): SegmentRange {
+  let [first, last] = [0, 0]
+  let firstSequence = Number.POSITIVE_INFINITY
+  let lastSequence = 0
+  for (let event = 0; event < columns.count; event++) {
+    if (columns.compareUlids(event, first) < 0) first = event
+    if (columns.compareUlids(event, last) > 0) last = event
+    const sequence = columns.sequence[event] ?? 0
+    if (sequence < firstSequence) firstSequence = sequence
+    if (sequence > lastSequence) lastSequence = sequence
+  }
+  return {
+    level: options.level,
+    stream: options.stream,
+    firstSequence,
+    lastSequence,
+    firstUlid: columns.ulid(first),
+    lastUlid: columns.ulid(last),
+    events: columns.count,
+  }
+}
+
+function rowGroupStarts(columns: EventColumns, rows: SortedRows, rowGroupRows: number): RowGroupStart[] {
+  const starts: RowGroupStart[] = []
+  for (let row = 0; row < columns.count; row += rowGroupRows) {
+    const first = itemOf(columns, columns.item[rows.events[row] ?? 0] ?? 0)
+    starts.push({ rows: Math.min(rowGroupRows, columns.count - row), first })
+  }
+  return starts
+}
+
+function itemOf(columns: EventColumns, entry: number): Item {
+  const resource = columns.items.parent(entry)
+  const text = ({ buffer, start, end }: { buffer: Buffer; start: number; end: number }): string =>
+    buffer.toString('utf8', start, end)
+  return {
+    kind: KINDS[columns.resources.parent(resource)] ?? 'record',
+    resource: text(columns.resources.span(resource)),
+    id: text(columns.items.span(entry)),
+  }
+}
+
+/** Puts the checksums of the column chunks where their placeholder stands, and returns the footer's own. */
+function sealChecksums(bytes: Uint8Array): SegmentInfo['footer'] {
+  const length = footerLength(bytes.subarray(-TRAILER_BYTES), bytes.length)
+  const footerBytes = bytes.subarray(bytes.length - length)
+  const footer = parseFooter(footerBytes, bytes.length)
+  const target = footer.metadata.get(CHECKSUMS_KEY)
+  const digits = checksums(bytes, footer)
+  if (target?.length !== digits.length || !target.every((byte) => byte === 0x2d)) {
+    throw new Error('the Parquet writer changed the metadata that it was given')
+  }
+  target.set(Buffer.from(digits, 'latin1'))
+  return { bytes: length, crc32: crc32(footerBytes) }
+}
+
+function checksums(bytes: Uint8Array, footer: Footer): string {
+  let digits = ''
+  for (const { chunks } of footer.rowGroups) {
+    for (const { start, end } of chunks) {
+      digits += crc32(bytes.subarray(start, end)).toString(16).padStart(CHECKSUM_DIGITS, '0')
+    }
+  }
+  return digits
+}

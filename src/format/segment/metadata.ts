@@ -1,0 +1,133 @@
+import { text } from '../../base/bytes.ts'
+import { type Item, KINDS, type Kind } from '../../model/event.ts'
+import type { SegmentEntry } from '../../model/timeline.ts'
+import { isUlid } from '../../model/ulid.ts'
+import { expect } from './corrupt.ts'
+import type { Footer } from './footer.ts'
+import { COLUMNS, SEGMENT_FORMAT } from './schema.ts'
+
+/*
+ * The key-value metadata of a segment, all text:
+ *
+ *   tidemark.segment    JSON {format, level, stream, firstSequence, lastSequence, firstUlid, lastUlid, events}
+ *   tidemark.index      JSON {rowGroups: [[rows, kind, resource, id] of the first row], bloom: base64}
+ *   tidemark.checksums  CRC-32 of every column chunk, 8 lower-case hex digits each, row group after row group
+ */
+export const SEGMENT_KEY = 'tidemark.segment'
+export const INDEX_KEY = 'tidemark.index'
+export const CHECKSUMS_KEY = 'tidemark.checksums'
+export const CHECKSUM_DIGITS = 8
+
+/** What a segment says of itself: enough to enter it in a timeline again. */
+export type SegmentRange = Pick<
+  SegmentEntry,
+  'level' | 'stream' | 'firstSequence' | 'lastSequence' | 'firstUlid' | 'lastUlid' | 'events'
+>
+
+export interface RowGroupStart {
+  readonly rows: number
+  /** Item of its first row. */
+  readonly first: Item
+}
+
+/** Where items are: the first item of every row group, and a Bloom filter of all items. */
+export interface SegmentIndex {
+  readonly rowGroups: readonly RowGroupStart[]
+  readonly bloom: Uint8Array
+}
+
+export function formatRange(range: SegmentRange): string {
+  const { level, stream, firstSequence, lastSequence, firstUlid, lastUlid, events } = range
+  return JSON.stringify({
+    format: SEGMENT_FORMAT,
+    level,
+    stream,
+    firstSequence,
+    lastSequence,
+    firstUlid,
+    lastUlid,
+    events,
+  })
+}
+
+export function parseRange(footer: Footer): SegmentRange {
+  const value = json(footer, SEGMENT_KEY)
+  expect(isObject(value), 'its description is not an object')
+  const { format, level, stream, firstSequence, lastSequence, firstUlid, lastUlid, events } = value
+  expect(format === SEGMENT_FORMAT, `its format is not ${SEGMENT_FORMAT}`)
+  expect(isCount(level) && typeof stream === 'string' && isCount(events), 'its description is incomplete')
+  expect(isCount(firstSequence) && isCount(lastSequence), 'its sequences are not numbers')
+  expect(typeof firstUlid === 'string' && isUlid(firstUlid), 'its first ULID is none')
+  expect(typeof lastUlid === 'string' && isUlid(lastUlid), 'its last ULID is none')
+  expect(events === footer.rows, 'its number of events differs from its rows')
+  return { level, stream, firstSequence, lastSequence, firstUlid, lastUlid, events }
+}
+
+export function formatIndex(index: SegmentIndex): string {
+  const rowGroups = index.rowGroups.map(({ rows, first }) => [rows, first.kind, first.resource, first.id])
+  return JSON.stringify({ rowGroups, bloom: Buffer.from(index.bloom).toString('base64') })
+}
+
+export function parseIndex(footer: Footer): SegmentIndex {
+  const value = json(footer, INDEX_KEY)
+  expect(isObject(value), 'its index is not an object')
+  const { rowGroups: list, bloom: filter } = value
+  expect(Array.isArray(list) && typeof filter === 'string', 'its index is incomplete')
+  const entries: readonly unknown[] = list
+  const rowGroups = entries.map(rowGroupStart)
+  const rowsFit =
+    rowGroups.length === footer.rowGroups.length && rowGroups.every(({ rows }, i) => rows === footer.rowGroups[i]?.rows)
+  expect(rowsFit, 'its index does not fit its row groups')
+  const bloom = Buffer.from(filter, 'base64')
+  expect(bloom.length > 0 && bloom.length % 32 === 0, 'its filter has an impossible length')
+  return { rowGroups, bloom }
+}
+
+function rowGroupStart(entry: unknown): RowGroupStart {
+  expect(Array.isArray(entry) && entry.length === 4, 'its index holds something else than a row group')
+  const [rows, kind, resource, id]: readonly unknown[] = entry
+  expect(
+    isCount(rows) && isKind(kind) && typeof resource === 'string' && typeof id === 'string',
+    'its index is malformed',
+  )
+  return { rows, first: { kind, resource, id } }
+}
+
+/** What stands for the checksums until the bytes they are of are known. */
+export function checksumPlaceholder(rowGroups: number): string {
+  return '-'.repeat(rowGroups * COLUMNS.length * CHECKSUM_DIGITS)
+}
+
+/** CRC-32 of every column chunk, row group after row group. */
+export function parseChecksums(footer: Footer): Uint32Array {
+  const digits = footer.metadata.get(CHECKSUMS_KEY)
+  const chunks = footer.rowGroups.length * COLUMNS.length
+  expect(digits?.length === chunks * CHECKSUM_DIGITS, 'its checksums are missing')
+  const all = Buffer.from(digits).toString('latin1')
+  expect(/^[0-9a-f]*$/.test(all), 'its checksums are not hexadecimal')
+  return Uint32Array.from({ length: chunks }, (_, i) =>
+    Number.parseInt(all.slice(i * CHECKSUM_DIGITS, (i + 1) * CHECKSUM_DIGITS), 16),
+  )
+}
+
+function json(footer: Footer, key: string): unknown {
+  const value = footer.metadata.get(key)
+  expect(value !== undefined, `its metadata has no ${key}`)
+  try {
+    return JSON.parse(text(value))
+  } catch {
+    expect(false, `its ${key} is not JSON`)
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
+
+function isKind(value: unknown): value is Kind {
+  return KINDS.some((kind) => kind === value)
+}
