@@ -1,0 +1,130 @@
+import { equalBytes } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { type Context, changeBetween, type Image, type Item } from '../model/event.ts'
+import type { Journal } from './journal.ts'
+import { ItemLocks } from './locks.ts'
+import type { Sink, Write } from './source.ts'
+
+/** What the recorder tells the engine. */
+export interface RecorderSeams {
+  readonly journal: Journal
+  /** Called after events became durable. */
+  readonly noticed: () => void
+  /** Whether other processes write to the same database now: then the outcome of a write is read back. */
+  readonly shared: () => boolean
+}
+
+/** Who is named for a state that another process's write left behind. */
+const OBSERVED = JSON.stringify({ tidemark: 'observed after a concurrent write of another process' })
+
+/** Turns writes into journalled events: intent, write, event, under a lock for each item. */
+export class Recorder implements Sink {
+  readonly #seams: RecorderSeams
+  readonly #locks = new ItemLocks()
+  #active = 0
+  #idle: () => void = () => {}
+  #closed = false
+
+  constructor(seams: RecorderSeams) {
+    this.#seams = seams
+  }
+
+  async capture<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
+    if (this.#closed) throw closed()
+    this.#active++
+    try {
+      const release = await this.#locks.acquire(items)
+      try {
+        return await this.#captureLocked(items, context, write)
+      } finally {
+        release()
+      }
+    } finally {
+      if (--this.#active === 0) this.#idle()
+    }
+  }
+
+  /** Runs `read` while no captured write of the item is under way: what it sees belongs between two events. */
+  async betweenWrites<T>(item: Item, read: () => Promise<T>): Promise<T> {
+    const release = await this.#locks.acquire([item])
+    try {
+      return await read()
+    } finally {
+      release()
+    }
+  }
+
+  /** Refuses further writes and waits for those under way. */
+  async close(): Promise<void> {
+    this.#closed = true
+    if (this.#active === 0) return
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve
+    })
+  }
+
+  async #captureLocked<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
+    const { journal, shared } = this.#seams
+    const before = await write.read()
+    const intents = await journal.intend(items.map((item, i) => ({ item, before: before[i] ?? null, context })))
+    let result: T
+    try {
+      result = await write.perform()
+    } catch (error) {
+      // It may have taken effect all the same: what the database holds now is what happened.
+      await this.#settle(items, intents, context, before, await write.read())
+      throw error
+    }
+    const after = write.after(before, result)
+    await this.#settle(items, intents, context, before, after)
+    if (shared()) await this.#readBack(items, write, after)
+    return result
+  }
+
+  async #settle(
+    items: readonly Item[],
+    intents: readonly number[],
+    context: Context,
+    before: readonly (Image | null)[],
+    after: readonly (Image | null)[],
+  ): Promise<void> {
+    const { journal } = this.#seams
+    const settlements = items.map((item, i) => {
+      const [had, has] = [before[i] ?? null, after[i] ?? null]
+      const change = sameState(had, has) ? null : changeBetween(item, had, has, context)
+      return { intent: intents[i] ?? 0, change }
+    })
+    await journal.settle(settlements)
+    this.#seams.noticed()
+  }
+
+  /**
+   * Two processes that write one item at the same time stamp their events without knowing of each other. Reading back
+   * after the stamp, whoever finds another state than it wrote records that state, so that the last event of the item
+   * is what the database holds.
+   */
+  async #readBack<T>(items: readonly Item[], write: Write<T>, after: readonly (Image | null)[]): Promise<void> {
+    const now = await write.read()
+    if (items.every((_, i) => sameState(after[i] ?? null, now[i] ?? null))) return
+    const context: Context = { actor: null, transaction: null, metadata: OBSERVED }
+    const intents = await this.#seams.journal.intend(
+      items.map((item, i) => ({ item, before: after[i] ?? null, context })),
+    )
+    await this.#settle(items, intents, context, after, now)
+  }
+}
+
+function sameState(a: Image | null, b: Image | null): boolean {
+  if (a === null || b === null) return a === b
+  return equalBytes(a.raw, b.raw) && equalBytes(a.json, b.json)
+}
+
+function closed(): TidemarkError {
+  return new TidemarkError(
+    'CAPTURE_CLOSED',
+    'Capture has been closed; the write was refused and nothing was changed.',
+    {
+      hint: 'Write before db.disconnect(), or attach the plugin again.',
+    },
+  )
+}

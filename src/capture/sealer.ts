@@ -1,0 +1,156 @@
+import type { Clock } from '../base/clock.ts'
+import { hasCode, messageOf } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { segmentKey } from '../format/keys.ts'
+import type { SegmentEntry, StreamEntry, Timeline } from '../model/timeline.ts'
+import type { Ulid } from '../model/ulid.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { SegmentEncoder } from './encoder.ts'
+import type { Journal } from './journal.ts'
+import type { TimelineLog } from './timeline-log.ts'
+
+/** When events leave the journal for the store: whichever comes first. */
+export interface SealOptions {
+  /** Events that are waiting. Default 50,000. */
+  readonly events?: number
+  /** Bytes that are waiting. Default 16 MiB. */
+  readonly bytes?: number
+  /** Age of the oldest that is waiting, milliseconds: the lag that is accepted. Default 10,000. */
+  readonly ageMs?: number
+}
+
+/** What a sealer works with. */
+export interface SealerSeams {
+  readonly store: ObjectStore
+  readonly timeline: TimelineLog
+  readonly journal: Journal
+  readonly encoder: SegmentEncoder
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+const DEFAULTS: Required<SealOptions> = { events: 50_000, bytes: 16 * 1024 * 1024, ageMs: 10_000 }
+/** After a failure the next attempt waits this long, twice as long each time, up to the bound. */
+const RETRY_MS = 1_000
+const RETRY_MOST_MS = 60_000
+
+/**
+ * Moves events from the journal to the store: segment first, then the timeline, then the journal lets go. Without
+ * events it does nothing and asks for nothing.
+ */
+export class Sealer {
+  readonly #seams: SealerSeams
+  readonly #limits: Required<SealOptions>
+  #stream: StreamEntry
+  #sealing: Promise<void> = Promise.resolve()
+  #due: AbortController | null = null
+  #failures = 0
+  #closed = false
+
+  constructor(seams: SealerSeams, stream: StreamEntry, options: SealOptions) {
+    this.#seams = seams
+    this.#stream = stream
+    this.#limits = { ...DEFAULTS, ...options }
+  }
+
+  /** The stream as of the last commit. */
+  get stream(): StreamEntry {
+    return this.#stream
+  }
+
+  /** Tells the sealer that events were journalled: it seals now, or sets its timer. */
+  noticed(): void {
+    if (this.#closed) return
+    const { events, bytes } = this.#seams.journal.pending()
+    if (events === 0) return
+    const full = events >= this.#limits.events || bytes >= this.#limits.bytes
+    if (full && this.#failures === 0) this.#sealSoon(0)
+    else this.#sealSoon(Math.max(this.#limits.ageMs, this.#backoff()))
+  }
+
+  /**
+   * Seals whatever is in the journal. When it resolves, every event that was acknowledged before the call is in the
+   * store, and every event up to `sealedThrough` of the stream; `through` (not in the future) asks that this be at
+   * least so far.
+   */
+  seal(through: Ulid | null = null): Promise<void> {
+    const result = this.#sealing.then(() => this.#seal(through, 'open'))
+    this.#sealing = result.catch(() => undefined) // the caller has the error; later seals try again
+    return result
+  }
+
+  /** Seals the rest and marks the stream as closed. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#due?.abort()
+    await this.#sealing
+    await this.#seal(null, 'closed')
+  }
+
+  #sealSoon(ms: number): void {
+    if (this.#due !== null && ms > 0) return
+    this.#due?.abort()
+    const due = new AbortController()
+    this.#due = due
+    void this.#sealAfter(ms, due)
+  }
+
+  async #sealAfter(ms: number, due: AbortController): Promise<void> {
+    if (ms > 0) await this.#seams.clock.sleep(ms, due.signal)
+    if (due.signal.aborted) return
+    try {
+      await this.seal()
+      this.#failures = 0
+    } catch (error) {
+      this.#failures++
+      const code = hasCode(error, 'STREAM_FENCED') ? error.code : null
+      this.#seams.log.error(
+        { error: messageOf(error), code, failures: this.#failures },
+        'Sealing failed: the events stay in the journal, which keeps them safe, and it is tried again.',
+      )
+    }
+    if (this.#due === due) this.#due = null
+    this.noticed()
+  }
+
+  #backoff(): number {
+    return this.#failures === 0 ? 0 : Math.min(RETRY_MOST_MS, RETRY_MS * 2 ** (this.#failures - 1))
+  }
+
+  async #seal(through: Ulid | null, state: StreamEntry['state']): Promise<void> {
+    const { journal, timeline } = this.#seams
+    if (through !== null) journal.advanceTo(through)
+    // Every event stamped so far is before the mark, and every later one behind it.
+    const mark = journal.mark()
+    await journal.flush()
+    const segment = await this.#putSegment()
+    const nothingNew = segment === null && state === this.#stream.state
+    if (nothingNew && (through === null || through <= this.#stream.sealedThrough)) return
+    const stream: StreamEntry = {
+      ...this.#stream,
+      state,
+      sealedThrough: segment !== null && segment.lastUlid > mark ? segment.lastUlid : mark,
+      lastSequence: segment?.lastSequence ?? this.#stream.lastSequence,
+    }
+    await timeline.commit((now: Timeline) => {
+      const known = now.streams.find(({ id }) => id === stream.id)
+      const lastSequence = Math.max(stream.lastSequence, known?.lastSequence ?? 0)
+      return { putStreams: [{ ...stream, lastSequence }], ...(segment === null ? {} : { addSegments: [segment] }) }
+    })
+    this.#stream = stream
+    if (segment !== null) await journal.sealed(segment.lastSequence)
+  }
+
+  /** Puts what the journal holds as one segment; null where it holds nothing. */
+  async #putSegment(): Promise<SegmentEntry | null> {
+    const { journal, encoder, store } = this.#seams
+    if (journal.pending().events === 0) return null
+    const { regions } = await journal.unsealed()
+    if (regions.length === 0) return null
+    const { bytes, info } = await encoder.encode(this.#stream.id, regions)
+    const key = segmentKey(info)
+    // The same key twice is the same events: an attempt that failed after its effect. It is replaced, byte for byte.
+    await store.put(key, bytes)
+    return { ...info, key }
+  }
+}

@@ -1,0 +1,92 @@
+import { text, utf8 } from '../base/bytes.ts'
+import { hasCode, TidemarkError } from '../base/errors.ts'
+import { STORE_FILE } from '../format/keys.ts'
+import { isUlid, type Ulid } from '../model/ulid.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+
+/** `tidemark.json`: what this store is. */
+export interface StoreFile {
+  readonly format: 1
+  readonly id: Ulid
+  /** Identity of the database whose history this is. */
+  readonly database: string
+  /** RFC 3339. */
+  readonly createdAt: string
+}
+
+/** Reads `tidemark.json`, or null where there is none. Errors: `TIMELINE_CORRUPT` where it is damaged. */
+export async function readStoreFile(store: ObjectStore): Promise<StoreFile | null> {
+  let bytes: Uint8Array
+  try {
+    bytes = await store.get(STORE_FILE)
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_NOT_FOUND')) return null
+    throw error
+  }
+  const file = parse(bytes)
+  if (file !== null) return file
+  throw new TidemarkError('TIMELINE_CORRUPT', `${STORE_FILE} is not a store file of format 1. Nothing was changed.`, {
+    hint: 'Use a Tidemark that knows this format, or put the file back from a copy of the store.',
+    details: { key: STORE_FILE },
+  })
+}
+
+function parse(bytes: Uint8Array): StoreFile | null {
+  try {
+    const value: unknown = JSON.parse(text(bytes))
+    if (typeof value !== 'object' || value === null) return null
+    const { format, id, database, createdAt } = value as Partial<Record<keyof StoreFile, unknown>>
+    if (format !== 1 || typeof id !== 'string' || !isUlid(id)) return null
+    if (typeof database !== 'string' || typeof createdAt !== 'string') return null
+    return { format, id, database, createdAt }
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return null
+    throw error
+  }
+}
+
+/** The store file for reading. Errors: `STORE_NOT_FOUND` where there is no store. */
+export async function requireStoreFile(store: ObjectStore, name: string): Promise<StoreFile> {
+  const file = await readStoreFile(store)
+  if (file !== null) return file
+  throw new TidemarkError('STORE_NOT_FOUND', `There is no Tidemark store at ${name}.`, {
+    hint: 'Check --store (or TIDEMARK_STORE); a store is made when a database is captured for the first time.',
+  })
+}
+
+/**
+ * The store file for capturing `database`; makes the store where the place is empty. Errors: `STORE_FOREIGN` where
+ * the place holds something else, or the history of another database.
+ */
+export async function claimStore(store: ObjectStore, name: string, database: string, made: StoreFile): Promise<StoreFile> {
+  let file = await readStoreFile(store)
+  if (file === null) {
+    for await (const { key } of store.list('')) {
+      throw new TidemarkError('STORE_FOREIGN', `${name} holds other files (${key}) and no Tidemark store. Nothing was changed.`, {
+        hint: 'Give an empty directory or prefix for the backups.',
+      })
+    }
+    file = await create(store, made)
+  }
+  if (file.database === database) return file
+  throw new TidemarkError(
+    'STORE_FOREIGN',
+    `The store at ${name} holds the history of ${file.database}, not of ${database}. Nothing was captured or changed.`,
+    {
+      hint: `Give each database a store of its own; where this is the same database in a new place, set database: '${file.database}'.`,
+      details: { expected: database, found: file.database },
+    },
+  )
+}
+
+async function create(store: ObjectStore, made: StoreFile): Promise<StoreFile> {
+  try {
+    await store.put(STORE_FILE, utf8(`${JSON.stringify(made, null, 1)}\n`), { ifAbsent: true })
+    return made
+  } catch (error) {
+    if (!hasCode(error, 'OBJECT_EXISTS')) throw error
+    const other = await readStoreFile(store)
+    if (other === null) throw error
+    return other
+  }
+}

@@ -1,0 +1,96 @@
+import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
+import type { SegmentReader } from '../format/segment/read.ts'
+import type { RowGroup } from '../format/segment/row-group.ts'
+import type { Event, Item } from '../model/event.ts'
+import { fold, type Version } from '../model/fold.ts'
+import type { SegmentEntry } from '../model/timeline.ts'
+import type { Ulid } from '../model/ulid.ts'
+import type { Plan } from './plan.ts'
+import { openSnapshot, type ReplaySources } from './replay.ts'
+
+/**
+ * The version of one item at the plan's moment, or null where it never existed until then. Reads the one gzip member
+ * and the row groups that can hold the item; newest segments first, and none that cannot say anything newer.
+ */
+export async function findVersion(sources: ReplaySources, plan: Plan, item: Item): Promise<Version | null> {
+  const { segments, snapshot, moment } = plan
+  let found: Version | null = null
+  for (const entry of segments.toSorted((a, b) => (a.lastUlid > b.lastUlid ? -1 : 1))) {
+    if (found !== null && entry.lastUlid < found.ulid) break
+    const reader = await sources.segments.open(entry)
+    if (!reader.mayContain(item)) continue
+    const version = await lastVersion(reader, item, snapshot.ulid, moment)
+    if (version !== null) found = fold(found, version)
+  }
+  if (found !== null) return found
+  const image = await (await openSnapshot(sources, snapshot)).find(item)
+  return image === null ? null : { ulid: snapshot.ulid, image }
+}
+
+async function lastVersion(reader: SegmentReader, item: Item, after: Ulid, through: Ulid): Promise<Version | null> {
+  let found: Version | null = null
+  for await (const event of eventsOfItem(reader, item)) {
+    const { ulid } = event.stamp
+    if (ulid > after && ulid <= through) found = fold(found, { ulid, image: event.after })
+  }
+  return found
+}
+
+/** Every event of one item in these segments, by stamp. */
+export async function* findEvents(
+  sources: ReplaySources,
+  segments: readonly SegmentEntry[],
+  item: Item,
+): AsyncGenerator<Event> {
+  // Segments of several streams overlap in time: events wait until no segment left can hold an earlier one.
+  let waiting: Event[] = []
+  for (const [index, entry] of segments.entries()) {
+    const reader = await sources.segments.open(entry)
+    if (reader.mayContain(item)) {
+      for await (const event of eventsOfItem(reader, item)) waiting.push(event)
+      waiting.sort((a, b) => (a.stamp.ulid < b.stamp.ulid ? -1 : 1))
+    }
+    const next = segments[index + 1]?.firstUlid
+    const ready = waiting.filter(({ stamp }) => next === undefined || stamp.ulid < next)
+    waiting = waiting.slice(ready.length)
+    yield* ready
+  }
+}
+
+async function* eventsOfItem(reader: SegmentReader, item: Item): AsyncGenerator<Event> {
+  for (const index of reader.rowGroupsOf(item)) {
+    const group = await reader.readRowGroup(index, EVENT_COLUMNS)
+    for (const row of rowsOf(group, item)) yield* eventsOf(group, row, row + 1)
+  }
+}
+
+/** The rows of one item in a row group. */
+function rowsOf(group: RowGroup, { kind, resource, id }: Item): number[] {
+  const [kinds, resources, ids] = [group.codes('kind'), group.codes('resource'), group.bytes('record_id')]
+  const kindCode = kinds.values.indexOf(kind)
+  const resourceCode = resources.values.indexOf(resource)
+  const wanted = Buffer.from(id)
+  const rows: number[] = []
+  for (let row = 0; row < group.rows; row++) {
+    if (kinds.codes[row] !== kindCode || resources.codes[row] !== resourceCode) continue
+    const bytes = ids.bytes(row)
+    if (bytes !== null && wanted.equals(bytes)) rows.push(row)
+  }
+  return rows
+}
+
+/** Whether the history holds the event `ulid`; reads one column of the segments that may. */
+export async function hasEvent(sources: ReplaySources, segments: readonly SegmentEntry[], ulid: Ulid): Promise<boolean> {
+  const wanted = Buffer.from(ulid)
+  for (const entry of segments) {
+    if (ulid < entry.firstUlid || ulid > entry.lastUlid) continue
+    const reader = await sources.segments.open(entry)
+    for (const index of reader.rowGroups.keys()) {
+      const column = (await reader.readRowGroup(index, ['ulid'])).bytes('ulid')
+      for (let row = 0; row < column.starts.length; row++) {
+        if (wanted.equals(column.bytes(row) ?? wanted.subarray(1))) return true
+      }
+    }
+  }
+  return false
+}

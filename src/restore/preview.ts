@@ -1,0 +1,123 @@
+import type { Kind, Operation } from '../model/event.ts'
+import { compareItems } from '../model/order.ts'
+import { type Comparison, sameImage } from './difference.ts'
+import type { MergedItem } from './merge.ts'
+import type { Difference } from './target.ts'
+
+/** One difference, as the preview shows it: JSON texts, null where the record does not exist. */
+export interface Sample {
+  readonly kind: Kind
+  readonly resource: string
+  readonly id: string
+  /** What the restore does to it. */
+  readonly operation: Operation
+  readonly before: string | null
+  readonly after: string | null
+}
+
+/** What a restore does, in numbers. */
+export interface PreviewCounts {
+  readonly added: number
+  readonly changed: number
+  readonly removed: number
+  readonly unchanged: number
+  /** Of the changed and removed: those whose present state was written after the moment, as the history tells. */
+  readonly newer: number
+}
+
+/** The difference between what the target holds and the state at the moment. */
+export interface Preview extends PreviewCounts {
+  /** By resource name. */
+  readonly resources: ReadonlyMap<string, PreviewCounts>
+  /** The first differences of each resource. */
+  readonly samples: readonly Sample[]
+}
+
+const SAMPLES_PER_RESOURCE = 5
+
+type Counts = { -readonly [K in keyof PreviewCounts]: number }
+
+const zero = (): Counts => ({ added: 0, changed: 0, removed: 0, unchanged: 0, newer: 0 })
+
+/**
+ * Sums a comparison up. `later` is what the history did after the moment, in the order of `compareItems` (empty where
+ * the target is no live database): a difference is newer where the target holds just what that history says.
+ */
+export async function summarize(
+  comparisons: AsyncIterable<Comparison>,
+  later: AsyncIterable<readonly MergedItem[]>,
+  each: (comparison: Comparison) => Promise<void> | void = () => {},
+): Promise<Preview> {
+  const total = zero()
+  const resources = new Map<string, Counts>()
+  const samples: Sample[] = []
+  const history = new Lookahead(later)
+  try {
+    for await (const comparison of comparisons) {
+      total.unchanged += comparison.unchanged
+      for (const difference of comparison.differences) {
+        const counts = resources.get(difference.resource) ?? zero()
+        resources.set(difference.resource, counts)
+        const newer = await isNewer(difference, history)
+        for (const sum of [total, counts]) count(sum, difference, newer)
+        if (counts.added + counts.changed + counts.removed <= SAMPLES_PER_RESOURCE) samples.push(sampleOf(difference))
+      }
+      await each(comparison)
+    }
+  } finally {
+    await history.close()
+  }
+  return { ...total, resources, samples }
+}
+
+function count(counts: Counts, { before, after }: Difference, newer: boolean): void {
+  if (before === null) counts.added++
+  else if (after === null) counts.removed++
+  else counts.changed++
+  if (newer) counts.newer++
+}
+
+async function isNewer(difference: Difference, history: Lookahead): Promise<boolean> {
+  const last = await history.find(difference)
+  return last !== null && difference.before !== null && sameImage(last.image, difference.before)
+}
+
+function sampleOf({ kind, resource, id, before, after }: Difference): Sample {
+  const operation = before === null ? 'insert' : after === null ? 'delete' : 'update'
+  const json = (bytes: Uint8Array | undefined): string | null => (bytes === undefined ? null : Buffer.from(bytes).toString('utf8'))
+  return { kind, resource, id, operation, before: json(before?.json), after: json(after?.json) }
+}
+
+/** Walks a sorted stream along with sorted questions. */
+class Lookahead {
+  readonly #batches: AsyncIterator<readonly MergedItem[]>
+  #batch: readonly MergedItem[] = []
+  #index = 0
+  #done = false
+
+  constructor(batches: AsyncIterable<readonly MergedItem[]>) {
+    this.#batches = batches[Symbol.asyncIterator]()
+  }
+
+  async find(item: Difference): Promise<MergedItem | null> {
+    for (;;) {
+      const candidate = this.#batch[this.#index]
+      if (candidate === undefined) {
+        if (this.#done) return null
+        const { done, value } = await this.#batches.next()
+        this.#done = done === true
+        this.#batch = this.#done ? [] : value
+        this.#index = 0
+        continue
+      }
+      const order = compareItems(candidate, item)
+      if (order === 0) return candidate
+      if (order > 0) return null
+      this.#index++
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#batches.return?.()
+  }
+}

@@ -1,0 +1,86 @@
+import type { SegmentEntry, SnapshotEntry } from '../model/timeline.ts'
+import type { Ulid } from '../model/ulid.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { type MergedItem, mergeRuns } from './merge.ts'
+import type { Plan } from './plan.ts'
+import type { Run } from './run.ts'
+import { SegmentRun } from './segment-run.ts'
+import type { Segments } from './segments.ts'
+import { SnapshotReader } from './snapshot-reader.ts'
+import { SnapshotRun } from './snapshot-run.ts'
+import { spillRun } from './spill.ts'
+import type { ItemState, Selection } from './target.ts'
+
+/** What replay reads from, and how much memory it may use. */
+export interface ReplaySources {
+  readonly store: ObjectStore
+  readonly segments: Segments
+  /** Bytes. More runs than fit are merged in passes, over `scratch`. */
+  readonly memory: number
+  /** Local space for passes; asked for only where one is needed. */
+  readonly scratch: () => ObjectStore
+}
+
+/** What a run holds in memory: a row group and the next one, decoded; measured at 2,048 rows of a few hundred bytes. */
+const RUN_BYTES = 4 * 1024 * 1024
+const LEAST_RUNS = 2
+
+/** The state at the plan's moment: every item of the selection that exists then, in the order of `compareItems`. */
+export async function* replay(
+  sources: ReplaySources,
+  plan: Plan,
+  selection: Selection,
+): AsyncGenerator<readonly ItemState[]> {
+  const { snapshot, segments, moment } = plan
+  const first = await snapshotRun(sources, snapshot, selection)
+  for await (const batch of merged(sources, [first], segments, snapshot.ulid, moment, selection)) {
+    yield batch.filter(exists)
+  }
+}
+
+/** What the events in `(after, through]` leave behind: deleted items with a null image, untouched ones not at all. */
+export function replayChanges(
+  sources: ReplaySources,
+  segments: readonly SegmentEntry[],
+  after: Ulid,
+  through: Ulid,
+  selection: Selection,
+): AsyncGenerator<readonly MergedItem[]> {
+  return merged(sources, [], segments, after, through, selection)
+}
+
+/** Opens a snapshot of the timeline. */
+export function openSnapshot({ store }: ReplaySources, { prefix, manifestSha256 }: SnapshotEntry): Promise<SnapshotReader> {
+  return SnapshotReader.open(store, prefix, manifestSha256)
+}
+
+async function snapshotRun(sources: ReplaySources, snapshot: SnapshotEntry, selection: Selection): Promise<Run> {
+  return new SnapshotRun(await openSnapshot(sources, snapshot), snapshot.ulid, selection)
+}
+
+async function* merged(
+  sources: ReplaySources,
+  runs: readonly Run[],
+  segments: readonly SegmentEntry[],
+  after: Ulid,
+  through: Ulid,
+  selection: Selection,
+): AsyncGenerator<readonly MergedItem[]> {
+  const openAll = (entries: readonly SegmentEntry[]): Promise<Run[]> =>
+    Promise.all(
+      entries.map(async (entry) => new SegmentRun(await sources.segments.open(entry), { after, through, selection })),
+    )
+  const most = Math.max(LEAST_RUNS, Math.floor(sources.memory / RUN_BYTES) - runs.length)
+  let rest = segments
+  const spilled: Run[] = []
+  for (let pass = 0; rest.length + spilled.length > most && rest.length > 1; pass++) {
+    const part = rest.slice(0, most)
+    rest = rest.slice(part.length)
+    spilled.push(await spillRun(sources.scratch(), `pass-${pass}`, mergeRuns(await openAll(part))))
+  }
+  yield* mergeRuns([...runs, ...spilled, ...(await openAll(rest))])
+}
+
+function exists(item: MergedItem): item is MergedItem & ItemState {
+  return item.image !== null
+}

@@ -1,0 +1,155 @@
+import { utf8 } from '../base/bytes.ts'
+import type { SegmentReader } from '../format/segment/read.ts'
+import type { RowGroup } from '../format/segment/row-group.ts'
+import type { ByteValues, CodedValues } from '../format/segment/values.ts'
+import { type Image, KINDS } from '../model/event.ts'
+import type { Ulid } from '../model/ulid.ts'
+import { emptyRow, prefixOf, type Row, type Run } from './run.ts'
+import type { Selection } from './target.ts'
+
+/** The events of a segment that belong to a merge: those of the selection in `(after, through]`. */
+export interface SegmentRange {
+  readonly after: Ulid
+  readonly through: Ulid
+  readonly selection: Selection
+}
+
+interface Columns {
+  readonly ids: ByteValues
+  readonly ulids: ByteValues
+  readonly kinds: CodedValues
+  readonly resources: CodedValues
+  /** Index in KINDS of each kind code. */
+  readonly kindOf: readonly number[]
+  /** Whether the rows of a resource code are wanted. */
+  readonly wanted: readonly boolean[]
+}
+
+/** A segment as a run: of each item the last wanted row of each row group, images decoded only where they are asked for. */
+export class SegmentRun implements Run {
+  readonly row: Row = emptyRow()
+  readonly #reader: SegmentReader
+  readonly #groups: readonly number[]
+  readonly #resources: ReadonlySet<string> | null
+  readonly #ids: ReadonlySet<string> | null
+  readonly #after: Uint8Array | null
+  readonly #through: Uint8Array | null
+  #next = 0
+  #ahead: Promise<RowGroup> | null = null
+  #group: RowGroup | null = null
+  #columns: Columns | null = null
+  #at = 0
+  /** The row that stands for the item. */
+  #current = 0
+
+  constructor(reader: SegmentReader, { after, through, selection }: SegmentRange) {
+    this.#reader = reader
+    this.#groups = groupsOf(reader, selection)
+    this.#resources = selection.resources === undefined ? null : new Set(selection.resources)
+    this.#ids = selection.ids === undefined ? null : new Set(selection.ids)
+    this.#after = reader.info.firstUlid <= after ? utf8(after) : null
+    this.#through = reader.info.lastUlid > through ? utf8(through) : null
+  }
+
+  advance(): boolean {
+    const [group, columns] = [this.#group, this.#columns]
+    if (group === null || columns === null) return false
+    let found = -1
+    while (this.#at < group.rows) {
+      if (found >= 0 && !this.#sameItem(columns, found, this.#at)) break
+      if (this.#isWanted(columns, this.#at)) found = this.#at
+      this.#at++
+    }
+    if (found < 0) return false
+    this.#stand(columns, found)
+    return true
+  }
+
+  async load(): Promise<boolean> {
+    for (;;) {
+      const reading = this.#ahead ?? this.#readNext()
+      if (reading === null) return false
+      const group = await reading
+      this.#ahead = this.#readNext()
+      this.#ahead?.catch(() => {}) // thrown by the next load
+      this.#group = group
+      this.#columns = this.#columnsOf(group)
+      this.#at = 0
+      if (this.advance()) return true
+    }
+  }
+
+  image(): Image | null {
+    const group = this.#group
+    const json = group?.bytes('after').bytes(this.#current) ?? null
+    return group === null || json === null ? null : { json, raw: group.bytes('after_raw').bytes(this.#current) }
+  }
+
+  async close(): Promise<void> {
+    this.#group = null
+    await this.#ahead
+    this.#ahead = null
+  }
+
+  #readNext(): Promise<RowGroup> | null {
+    const index = this.#groups[this.#next++]
+    if (index === undefined) return null
+    return this.#reader.readRowGroup(index, ['kind', 'resource', 'record_id', 'ulid', 'after', 'after_raw'])
+  }
+
+  #columnsOf(group: RowGroup): Columns {
+    const [kinds, resources] = [group.codes('kind'), group.codes('resource')]
+    return {
+      ids: group.bytes('record_id'),
+      ulids: group.bytes('ulid'),
+      kinds,
+      resources,
+      kindOf: kinds.values.map((kind) => KINDS.findIndex((known) => known === kind)),
+      wanted: resources.values.map((resource) => this.#resources === null || this.#resources.has(resource)),
+    }
+  }
+
+  #sameItem({ ids, kinds, resources }: Columns, i: number, j: number): boolean {
+    return kinds.codes[i] === kinds.codes[j] && resources.codes[i] === resources.codes[j] && ids.same(i, j)
+  }
+
+  #isWanted({ ids, ulids, kinds, kindOf, resources, wanted }: Columns, i: number): boolean {
+    if (wanted[resources.codes[i] ?? -1] !== true) return false
+    if (this.#after !== null && compareAt(ulids, i, this.#after) <= 0) return false
+    if (this.#through !== null && compareAt(ulids, i, this.#through) > 0) return false
+    if (this.#ids === null || KINDS[kindOf[kinds.codes[i] ?? -1] ?? -1] !== 'record') return true
+    return this.#ids.has(ids.text(i) ?? '')
+  }
+
+  #stand({ ids, ulids, kinds, kindOf, resources }: Columns, i: number): void {
+    const { row } = this
+    this.#current = i
+    row.kindIndex = kindOf[kinds.codes[i] ?? -1] ?? 0
+    row.resource = resources.values[resources.codes[i] ?? -1] ?? ''
+    row.idData = ids.data
+    row.idStart = ids.starts[i] ?? 0
+    row.idEnd = ids.ends[i] ?? 0
+    row.prefix = prefixOf(row.idData, row.idStart, row.idEnd)
+    row.ulidData = ulids.data
+    row.ulidStart = ulids.starts[i] ?? 0
+  }
+}
+
+function compareAt({ data, starts, ends }: ByteValues, i: number, ulid: Uint8Array): number {
+  return Buffer.compare(data.subarray(starts[i], ends[i]), ulid)
+}
+
+/** The row groups that can hold rows of the selection, in order. */
+function groupsOf(reader: SegmentReader, { resources, ids }: Selection): number[] {
+  if (resources === undefined) return reader.rowGroups.map((_, index) => index)
+  const groups = new Set<number>()
+  for (const resource of resources) {
+    const kinds = ids === undefined ? KINDS : KINDS.filter((kind) => kind !== 'record')
+    for (const kind of kinds) for (const index of reader.rowGroupsOf({ kind, resource })) groups.add(index)
+    for (const id of ids ?? []) {
+      const item = { kind: 'record' as const, resource, id }
+      if (reader.mayContain(item)) for (const index of reader.rowGroupsOf(item)) groups.add(index)
+    }
+  }
+  return [...groups].sort((a, b) => a - b)
+}

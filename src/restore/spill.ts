@@ -1,0 +1,95 @@
+import { EMPTY, text } from '../base/bytes.ts'
+import { encodedEventBytes, encodeEvent, EventCursor, FIELD } from '../format/event-codec.ts'
+import { type Change, type Image, NO_CONTEXT } from '../model/event.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { MergedItem } from './merge.ts'
+import { emptyRow, prefixOf, type Row, type Run } from './run.ts'
+
+/** Uncompressed bytes of a part of a spilled run; one part is in memory at a time. */
+const PART_BYTES = 1024 * 1024
+
+/** A deletion needs an image before it in an event; in a spilled run nobody reads it. */
+const NO_IMAGE: Image = { json: EMPTY, raw: null }
+
+/**
+ * Writes a merged run to scratch space, so that more runs than fit into memory can be merged in passes. Deletions are
+ * kept: the next pass needs them. Returns the run.
+ */
+export async function spillRun(
+  scratch: ObjectStore,
+  name: string,
+  items: AsyncIterable<readonly MergedItem[]>,
+): Promise<Run> {
+  let buffer = Buffer.allocUnsafe(PART_BYTES)
+  let used = 0
+  const parts: string[] = []
+  const flush = async (): Promise<void> => {
+    if (used === 0) return
+    const key = `${name}/${String(parts.length).padStart(8, '0')}`
+    await scratch.put(key, buffer.subarray(0, used))
+    parts.push(key)
+    buffer = Buffer.allocUnsafe(PART_BYTES)
+    used = 0
+  }
+  for await (const batch of items) {
+    for (const item of batch) {
+      const change = changeOf(item)
+      const bytes = encodedEventBytes(change)
+      if (used + bytes > buffer.length) {
+        await flush()
+        if (bytes > buffer.length) buffer = Buffer.allocUnsafe(bytes)
+      }
+      used = encodeEvent(buffer, used, change, item.ulid, 0)
+    }
+  }
+  await flush()
+  return new SpilledRun(scratch, parts)
+}
+
+function changeOf({ kind, resource, id, image }: MergedItem): Change {
+  const start = { kind, resource, id, context: NO_CONTEXT }
+  return image === null
+    ? { ...start, operation: 'delete', before: NO_IMAGE, after: null }
+    : { ...start, operation: 'insert', before: null, after: image }
+}
+
+class SpilledRun implements Run {
+  readonly row: Row = emptyRow()
+  readonly #scratch: ObjectStore
+  readonly #parts: readonly string[]
+  #next = 0
+  #cursor = new EventCursor(EMPTY)
+
+  constructor(scratch: ObjectStore, parts: readonly string[]) {
+    this.#scratch = scratch
+    this.#parts = parts
+  }
+
+  advance(): boolean {
+    if (!this.#cursor.next()) return false
+    const { row } = this
+    row.kindIndex = this.#cursor.kindIndex
+    row.resource = text(this.#cursor.field(FIELD.resource) ?? EMPTY)
+    row.idData = this.#cursor.field(FIELD.id) ?? EMPTY
+    row.idEnd = row.idData.length
+    row.prefix = prefixOf(row.idData, 0, row.idEnd)
+    row.ulidData = this.#cursor.ulidBytes
+    return true
+  }
+
+  async load(): Promise<boolean> {
+    const key = this.#parts[this.#next++]
+    if (key === undefined) return false
+    this.#cursor = new EventCursor(await this.#scratch.get(key))
+    return this.advance()
+  }
+
+  image(): Image | null {
+    const json = this.#cursor.field(FIELD.afterJson)
+    return json === null ? null : { json, raw: this.#cursor.field(FIELD.afterRaw) }
+  }
+
+  async close(): Promise<void> {
+    await this.#scratch.delete(this.#parts)
+  }
+}
