@@ -96,8 +96,7 @@ export async function recoverFiles(
   }
   const spare = followedBy === null ? zero.find((blank) => blank.file === (files.at(-1)?.file ?? 0) + 1) : undefined
   for (const blank of zero) if (blank !== spare) await disk.remove(blank.path)
-  // A removed file must not come back later, when its number is another file's.
-  await disk.syncDirectory(directory)
+  // The removals need no sync: a file that comes back is recognized again, and making a file syncs the directory.
   return {
     files: needed,
     end: tail?.end ?? 0,
