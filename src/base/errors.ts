@@ -19,6 +19,7 @@ export type ErrorCode =
   | 'STORE_UNAVAILABLE'
   | 'SOURCE_NOT_CONNECTED'
   | 'SOURCE_UNSUPPORTED'
+  | 'SOURCE_ATTACHED'
   | 'TARGET_NOT_EMPTY'
   | 'TARGET_INVALID'
   | 'CONFIRMATION_NEEDED'
@@ -55,6 +56,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   STORE_UNAVAILABLE: ['transient', 503],
   SOURCE_NOT_CONNECTED: ['caller', 409],
   SOURCE_UNSUPPORTED: ['caller', 400],
+  SOURCE_ATTACHED: ['conflict', 409],
   TARGET_NOT_EMPTY: ['conflict', 409],
   TARGET_INVALID: ['caller', 400],
   CONFIRMATION_NEEDED: ['caller', 409],

@@ -1,0 +1,180 @@
+/*
+ * The part of s3db.js that Tidemark uses, as its own types: those of the package name hundreds of members, and a
+ * newer version may move them. Checked against s3db.js 21.6.2 (`clients/*-client.class.js`, `database.class.js`).
+ */
+
+/** Values of an object's metadata as the client takes and gives them: `null` and `undefined` are stored as words. */
+export type MetadataValue = string | number | boolean | null | undefined | object
+
+/** A body as s3db.js hands it to its client. Anything else (a stream) is only known by reading it back. */
+export type Body = string | Uint8Array | null | undefined
+
+export interface PutParams {
+  readonly key: string
+  readonly metadata?: Readonly<Record<string, MetadataValue>> | undefined
+  readonly body?: Body
+  readonly contentType?: string | undefined
+  readonly contentEncoding?: string | undefined
+  readonly ifMatch?: string | undefined
+  readonly ifNoneMatch?: string | undefined
+}
+
+export interface CopyParams {
+  readonly from: string
+  readonly to: string
+  readonly metadata?: Readonly<Record<string, MetadataValue>> | undefined
+  readonly metadataDirective?: string | undefined
+  readonly contentType?: string | undefined
+}
+
+export interface StoredResponse {
+  readonly Metadata?: Readonly<Record<string, string | null | undefined>>
+  readonly Body?: { transformToByteArray(): Promise<Uint8Array> }
+  readonly ContentLength?: number
+  readonly ContentType?: string | undefined
+  readonly ContentEncoding?: string | undefined
+}
+
+export interface ListPage {
+  readonly Contents?: readonly { readonly Key: string }[]
+  readonly IsTruncated?: boolean
+  readonly NextContinuationToken?: string | null | undefined
+}
+
+/** What the deletion of several keys answers: memory and file say `Deleted` and `Errors`, S3 `deleted` and `notFound`. */
+export interface DeleteReport {
+  readonly Deleted?: readonly object[]
+  readonly Errors?: readonly object[]
+  readonly deleted?: readonly { readonly Errors?: readonly object[] }[]
+  readonly notFound?: readonly object[]
+}
+
+/** The writes of a storage client; all that s3db.js ever stores goes through these five. */
+export interface ClientWrites {
+  putObject(params: PutParams): Promise<object>
+  copyObject(params: CopyParams): Promise<object>
+  deleteObject(key: string): Promise<object>
+  deleteObjects(keys: readonly string[]): Promise<DeleteReport>
+  deleteAll(params?: { readonly prefix?: string }): Promise<number>
+}
+
+/** The AWS SDK client inside an S3 storage client. */
+export interface AwsClient {
+  send(command: AwsCommand, ...rest: readonly unknown[]): Promise<object>
+}
+
+export interface AwsCommand {
+  readonly input?: { readonly Key?: string; readonly Body?: unknown }
+}
+
+export interface StorageClient extends ClientWrites {
+  readonly connectionString?: string
+  readonly config?: ClientConfig
+  readonly client?: AwsClient
+  getObject(key: string): Promise<StoredResponse>
+  listObjects(params: {
+    readonly prefix: string
+    readonly maxKeys?: number
+    readonly continuationToken?: string | undefined
+  }): Promise<ListPage>
+  getAllKeys(params: { readonly prefix: string }): Promise<readonly string[]>
+  emit?(event: string, ...values: readonly unknown[]): unknown
+  /** Clients over SQL databases have it; what they write can be rolled back. */
+  readonly runInTransaction?: unknown
+  readonly storage?: { readonly enableCompression?: boolean }
+}
+
+export interface ClientConfig {
+  readonly bucket?: string
+  readonly keyPrefix?: string
+  readonly basePath?: string
+  readonly endpoint?: string
+}
+
+/** Something that turns stored keys and values into attributes. */
+export interface AttributeSchema {
+  readonly map: Readonly<Record<string, string>>
+  readonly pluginMap?: Readonly<Record<string, string>>
+  readonly options: { readonly hooks: { readonly afterUnmap: Readonly<Record<string, readonly SchemaAction[]>> } }
+  getSchemaRegistry?(): SchemaRegistry | undefined
+  unmapper(
+    mapped: Readonly<Record<string, unknown>>,
+    map?: Readonly<Record<string, string>>,
+    pluginMap?: Readonly<Record<string, string>>,
+  ): Promise<Record<string, unknown>>
+}
+
+export type SchemaAction = string | { readonly action: string; readonly params?: object }
+
+/** Which index each attribute has, and which indexes belonged to attributes that are gone; an index is never reused. */
+export interface SchemaRegistry {
+  readonly mapping: Readonly<Record<string, number>>
+  readonly burned: readonly { readonly index: number; readonly attribute: string }[]
+}
+
+export interface PluginRegistry {
+  readonly mapping: Readonly<Record<string, string>>
+  readonly burned: readonly { readonly key: string; readonly attribute: string }[]
+}
+
+export type Attributes = Readonly<Record<string, unknown>>
+
+export interface LiveResource {
+  readonly name: string
+  /** `v1` or `1`, as stored in `_v`. */
+  readonly version: string | number
+  readonly behavior: string
+  readonly attributes: Attributes
+  readonly schema?: AttributeSchema
+  readonly config: { readonly partitions?: Readonly<Record<string, PartitionDefinition>> }
+  getPartitionKey(about: {
+    readonly partitionName: string
+    readonly id: string
+    readonly data: Readonly<Record<string, unknown>>
+  }): string | null
+}
+
+export interface PartitionDefinition {
+  readonly fields?: Readonly<Record<string, string>>
+}
+
+/** One version of a resource in `s3db.json`. */
+export interface VersionEntry {
+  readonly hash?: string
+  readonly attributes: Attributes
+  readonly behavior?: string
+  readonly timestamps?: boolean
+  readonly partitions?: Readonly<Record<string, PartitionDefinition>>
+  readonly paranoid?: boolean
+  readonly allNestedObjectsOptional?: boolean
+  readonly autoDecrypt?: boolean
+  readonly asyncEvents?: boolean
+  readonly idSize?: number
+  readonly idGenerator?: unknown
+  readonly map?: Readonly<Record<string, string>>
+}
+
+/** One resource in `s3db.json`. */
+export interface ResourceEntry {
+  readonly currentVersion?: string
+  readonly partitions?: Readonly<Record<string, PartitionDefinition>>
+  readonly versions?: Readonly<Record<string, VersionEntry>>
+  readonly schemaRegistry?: SchemaRegistry
+  readonly pluginSchemaRegistry?: Readonly<Record<string, PluginRegistry>>
+}
+
+/** The content of `s3db.json`. */
+export interface DatabaseMetadata {
+  readonly version?: string
+  readonly s3dbVersion?: string
+  readonly lastUpdated?: string
+  readonly resources?: Readonly<Record<string, ResourceEntry>>
+}
+
+/** A connected s3db.js database. */
+export interface Database {
+  readonly client: StorageClient
+  /** A view of the resources; names are its keys. */
+  readonly resources: Readonly<Record<string, LiveResource>>
+  readonly savedMetadata: DatabaseMetadata | null
+}

@@ -1,0 +1,146 @@
+import { isUtf8 } from 'node:buffer'
+import { Packr } from 'msgpackr'
+import { TidemarkError } from '../base/errors.ts'
+import type { Body, CopyParams, MetadataValue, PutParams, StoredResponse } from './client.ts'
+
+/**
+ * An object as it is stored, as far as s3db.js's client shows it. Metadata is sorted by key, because S3 gives it in
+ * any order; values are texts, with `null` and `undefined` for those two values, as s3db.js stores them.
+ */
+export interface StoredObject {
+  readonly metadata: readonly (readonly [key: string, value: string])[]
+  /** Text where the bytes are valid UTF-8. */
+  readonly body: string | Uint8Array
+  readonly contentType: string | null
+  readonly contentEncoding: string | null
+}
+
+/** What a client does to what it is given. */
+export interface Dialect {
+  /** S3 carries metadata in HTTP headers, whose values lose spaces at both ends. */
+  readonly trimsMetadata: boolean
+  /** S3's copy decides about content types itself. */
+  readonly copiesExactly: boolean
+}
+
+/** Plain MessagePack: no extensions, no records, so that any reader understands it and equal values are equal bytes. */
+const packr = new Packr({ useRecords: false, variableMapSize: true })
+
+/** `Image.raw` of a stored object: a map of `metadata` (pairs), `body` (str or bin), `contentType`, `contentEncoding`. */
+export function encodeStored({ metadata, body, contentType, contentEncoding }: StoredObject): Uint8Array {
+  return packr.pack({ metadata, body, contentType, contentEncoding })
+}
+
+/** The inverse of `encodeStored`. */
+export function decodeStored(raw: Uint8Array): StoredObject {
+  const value: unknown = packr.unpack(raw)
+  if (!isStored(value)) {
+    throw new TidemarkError('TARGET_INVALID', 'A raw image is not an object of s3db.js, so it cannot be put back.', {
+      hint: 'Restore to a directory instead: the JSON of the record is readable there.',
+    })
+  }
+  const { metadata, body, contentType, contentEncoding } = value
+  return { metadata, body, contentType, contentEncoding }
+}
+
+function isStored(value: unknown): value is StoredObject {
+  if (typeof value !== 'object' || value === null) return false
+  if (!('metadata' in value && 'body' in value && 'contentType' in value && 'contentEncoding' in value)) return false
+  return (
+    Array.isArray(value.metadata) &&
+    value.metadata.every(
+      (pair) => Array.isArray(pair) && pair.length === 2 && pair.every((x) => typeof x === 'string'),
+    ) &&
+    (typeof value.body === 'string' || value.body instanceof Uint8Array) &&
+    isTextOrNull(value.contentType) &&
+    isTextOrNull(value.contentEncoding)
+  )
+}
+
+function isTextOrNull(value: unknown): value is string | null {
+  return value === null || typeof value === 'string'
+}
+
+/** What to give to `client.putObject` so that it stores this object. */
+export function putParams(key: string, { metadata, body, contentType, contentEncoding }: StoredObject): PutParams {
+  return {
+    key,
+    metadata: Object.fromEntries(metadata),
+    body,
+    contentType: contentType ?? undefined,
+    contentEncoding: contentEncoding ?? undefined,
+  }
+}
+
+/** The object that `client.getObject` answered. */
+export async function storedFromResponse(response: StoredResponse): Promise<StoredObject> {
+  const { Metadata, Body, ContentLength, ContentType, ContentEncoding } = response
+  const bytes = Body === undefined || ContentLength === 0 ? null : await Body.transformToByteArray()
+  return {
+    metadata: Object.entries(Metadata ?? {})
+      .map(([key, value]): [string, string] => [key, String(value)])
+      .sort(byKey),
+    body: bytes === null ? '' : textOrBytes(bytes),
+    contentType: ContentType ?? null,
+    contentEncoding: ContentEncoding ?? null,
+  }
+}
+
+/** The object that a put stores, or null where only reading it back tells. */
+export function storedFromPut(params: PutParams, dialect: Dialect): StoredObject | null {
+  const metadata = storedMetadata(params.metadata ?? {}, dialect)
+  const body = storedBody(params.body)
+  if (metadata === null || body === null) return null
+  return {
+    metadata: [...metadata].sort(byKey),
+    body,
+    contentType: params.contentType || 'application/octet-stream',
+    contentEncoding: params.contentEncoding ?? null,
+  }
+}
+
+/** The object that a copy stores, from the object that is copied; null where only reading it back tells. */
+export function storedFromCopy(source: StoredObject, params: CopyParams, dialect: Dialect): StoredObject | null {
+  if (!dialect.copiesExactly) return null
+  const given = params.metadata === undefined ? new Map<string, string>() : storedMetadata(params.metadata, dialect)
+  if (given === null) return null
+  const replaces = params.metadataDirective === 'REPLACE' && params.metadata !== undefined
+  const metadata = replaces ? given : new Map([...source.metadata, ...given])
+  return { ...source, metadata: [...metadata].sort(byKey), contentType: params.contentType || source.contentType }
+}
+
+function byKey(a: readonly [string, string], b: readonly [string, string]): number {
+  return a[0] < b[0] ? -1 : 1
+}
+
+function storedBody(body: Body): string | Uint8Array | null {
+  if (body === undefined || body === null) return ''
+  if (typeof body === 'string') return body.isWellFormed() ? body : body.toWellFormed()
+  return body instanceof Uint8Array ? textOrBytes(body) : null
+}
+
+function textOrBytes(bytes: Uint8Array): string | Uint8Array {
+  if (!isUtf8(bytes)) return bytes
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+}
+
+function storedMetadata(
+  metadata: Readonly<Record<string, MetadataValue>>,
+  { trimsMetadata }: Dialect,
+): Map<string, string> | null {
+  const stored = new Map<string, string>()
+  for (const [rawKey, value] of Object.entries(metadata)) {
+    const key = rawKey.replace(/[^a-zA-Z0-9\-_]/g, '_').toLowerCase()
+    const text = String(value)
+    // s3db.js looks values and keys up in plain objects, so it damages the names of their inherited members.
+    if (text in Object.prototype || key === '__proto__') return null
+    stored.set(key, trimsMetadata ? trimmed(text) : text.toWellFormed())
+  }
+  return stored
+}
+
+/** Values that s3db.js leaves plain (printable ASCII) lose their outer spaces in a header; encoded ones do not. */
+function trimmed(text: string): string {
+  const encoded = /^(?:[dubz]|z85):/.test(text) || !/^[\x20-\x7e]*$/.test(text)
+  return encoded ? text.toWellFormed() : text.replace(/^ +| +$/g, '')
+}

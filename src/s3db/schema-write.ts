@@ -1,0 +1,48 @@
+import type { Sink } from '../capture/source.ts'
+import type { Item } from '../model/event.ts'
+import { currentContext } from './context.ts'
+import type { Reader } from './reader.ts'
+import { changedSchemas, type SchemaImages, splitSchema } from './schema-items.ts'
+
+/**
+ * Writes of `s3db.json`, one after another: which schemas a write changes is only known from the content before it,
+ * and has to be known before their items can be locked.
+ */
+export class SchemaWrites {
+  readonly #reader: Reader
+  readonly #sink: Sink
+  #last: Promise<void> = Promise.resolve()
+
+  constructor(reader: Reader, sink: Sink) {
+    this.#reader = reader
+    this.#sink = sink
+  }
+
+  /** `content` tells what the file will hold, null where it will be gone. */
+  capture<T>(content: () => Promise<string | null>, perform: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(async () => this.#capture(splitSchema(await content()), perform))
+    this.#last = done.then(ignore, ignore)
+    return done
+  }
+
+  async #capture<T>(after: SchemaImages, perform: () => Promise<T>): Promise<T> {
+    const before = await this.#reader.schemas()
+    const names = changedSchemas(before, after)
+    if (names.length === 0) return perform()
+    const items = names.map((resource): Item => ({ kind: 'schema', resource, id: '' }))
+    const pick = (images: SchemaImages) => names.map((name) => images.get(name) ?? null)
+    let first = true
+    return this.#sink.capture(items, currentContext(), {
+      read: async () => {
+        const images = first ? before : await this.#reader.schemas()
+        first = false
+        return pick(images)
+      },
+      perform,
+      after: () => pick(after),
+    })
+  }
+}
+
+/** The next write waits for this one whatever became of it; its caller hears of the failure. */
+function ignore(): void {}
