@@ -58,13 +58,22 @@ export async function requireStoreFile(store: ObjectStore, name: string): Promis
  * The store file for capturing `database`; makes the store where the place is empty. Errors: `STORE_FOREIGN` where
  * the place holds something else, or the history of another database.
  */
-export async function claimStore(store: ObjectStore, name: string, database: string, made: StoreFile): Promise<StoreFile> {
+export async function claimStore(
+  store: ObjectStore,
+  name: string,
+  database: string,
+  made: StoreFile,
+): Promise<StoreFile> {
   let file = await readStoreFile(store)
   if (file === null) {
     for await (const { key } of store.list('')) {
-      throw new TidemarkError('STORE_FOREIGN', `${name} holds other files (${key}) and no Tidemark store. Nothing was changed.`, {
-        hint: 'Give an empty directory or prefix for the backups.',
-      })
+      throw new TidemarkError(
+        'STORE_FOREIGN',
+        `${name} holds other files (${key}) and no Tidemark store. Nothing was changed.`,
+        {
+          hint: 'Give an empty directory or prefix for the backups.',
+        },
+      )
     }
     file = await create(store, made)
   }

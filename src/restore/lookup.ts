@@ -80,7 +80,11 @@ function rowsOf(group: RowGroup, { kind, resource, id }: Item): number[] {
 }
 
 /** Whether the history holds the event `ulid`; reads one column of the segments that may. */
-export async function hasEvent(sources: ReplaySources, segments: readonly SegmentEntry[], ulid: Ulid): Promise<boolean> {
+export async function hasEvent(
+  sources: ReplaySources,
+  segments: readonly SegmentEntry[],
+  ulid: Ulid,
+): Promise<boolean> {
   const wanted = Buffer.from(ulid)
   for (const entry of segments) {
     if (ulid < entry.firstUlid || ulid > entry.lastUlid) continue

@@ -84,7 +84,8 @@ async function isNewer(difference: Difference, history: Lookahead): Promise<bool
 
 function sampleOf({ kind, resource, id, before, after }: Difference): Sample {
   const operation = before === null ? 'insert' : after === null ? 'delete' : 'update'
-  const json = (bytes: Uint8Array | undefined): string | null => (bytes === undefined ? null : Buffer.from(bytes).toString('utf8'))
+  const json = (bytes: Uint8Array | undefined): string | null =>
+    bytes === undefined ? null : Buffer.from(bytes).toString('utf8')
   return { kind, resource, id, operation, before: json(before?.json), after: json(after?.json) }
 }
 

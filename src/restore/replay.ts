@@ -50,7 +50,10 @@ export function replayChanges(
 }
 
 /** Opens a snapshot of the timeline. */
-export function openSnapshot({ store }: ReplaySources, { prefix, manifestSha256 }: SnapshotEntry): Promise<SnapshotReader> {
+export function openSnapshot(
+  { store }: ReplaySources,
+  { prefix, manifestSha256 }: SnapshotEntry,
+): Promise<SnapshotReader> {
   return SnapshotReader.open(store, prefix, manifestSha256)
 }
 

@@ -1,5 +1,5 @@
 import { EMPTY, text } from '../base/bytes.ts'
-import { encodedEventBytes, encodeEvent, EventCursor, FIELD } from '../format/event-codec.ts'
+import { EventCursor, encodedEventBytes, encodeEvent, FIELD } from '../format/event-codec.ts'
 import { type Change, type Image, NO_CONTEXT } from '../model/event.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { MergedItem } from './merge.ts'

@@ -1,0 +1,98 @@
+import type { Clock } from '../base/clock.ts'
+import type { TimelineLog } from '../capture/timeline-log.ts'
+import type { Timeline } from '../model/timeline.ts'
+import { lastUlidAt, type Ulid } from '../model/ulid.ts'
+import { hasEvent } from '../restore/lookup.ts'
+import { type Bound, type Moment, noSuchEvent, parseMoment, resolveMoment } from '../restore/moment.ts'
+import { type Plan, planRestore, segmentsBetween } from '../restore/plan.ts'
+import { type Reach, reachOf } from '../restore/reach.ts'
+import type { ReplaySources } from '../restore/replay.ts'
+import { Segments } from '../restore/segments.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { createScratch, type Scratch } from '../store/scratch.ts'
+import type { StoreFile } from './store-file.ts'
+
+/** What an archive is opened over. */
+export interface ArchiveSeams {
+  readonly store: ObjectStore
+  /** For people, without secrets. */
+  readonly name: string
+  readonly file: StoreFile
+  readonly timeline: TimelineLog
+  readonly clock: Clock
+  /** Bytes that replay may use. */
+  readonly memory: number
+  /** Brings what local processes hold unsealed into the store, as far as `through` (null: what there is). */
+  readonly complete: (through: Ulid | null) => Promise<void>
+}
+
+/** A moment that was reached: its stamp and what a restore of it reads. */
+export interface Reached {
+  readonly bound: Bound
+  readonly plan: Plan
+}
+
+/** The history in a store, for reading. */
+export class Archive {
+  readonly seams: ArchiveSeams
+  readonly sources: ReplaySources
+  #scratch: Scratch | null = null
+  #passes = 0
+
+  constructor(seams: ArchiveSeams) {
+    this.seams = seams
+    const { store, memory } = seams
+    this.sources = { store, segments: new Segments(store), memory, scratch: () => this.#scratchSpace() }
+  }
+
+  /** The timeline as others left it, and what is reachable of it. */
+  async refresh(): Promise<{ timeline: Timeline; reach: Reach }> {
+    const timeline = await this.seams.timeline.refresh()
+    return { timeline, reach: reachOf(timeline, this.seams.clock.now()) }
+  }
+
+  /**
+   * Resolves a moment and plans its restore. Errors: `MOMENT_INVALID`, `MOMENT_UNREACHABLE`, `HISTORY_GAP`; never
+   * another moment instead.
+   */
+  async reach(moment: Moment): Promise<Reached> {
+    const wanted = parseMoment(moment)
+    const future = wanted !== null && wanted.ulid > lastUlidAt(this.seams.clock.now())
+    if (!future) await this.seams.complete(wanted?.ulid ?? null)
+    const { timeline, reach } = await this.refresh()
+    const bound = resolveMoment(moment, reach)
+    if (bound.event !== null && !(await hasEvent(this.sources, timeline.segments, bound.event))) {
+      throw noSuchEvent(bound.event, timeline)
+    }
+    return { bound, plan: planRestore(timeline, bound.ulid) }
+  }
+
+  /** The segments with events after `ulid`, to the end of what is reachable. */
+  async segmentsAfter(ulid: Ulid): Promise<{ segments: ReturnType<typeof segmentsBetween>; through: Ulid }> {
+    const { timeline, reach } = await this.refresh()
+    const through = reach.latest ?? ulid
+    return { segments: segmentsBetween(timeline, ulid, through), through }
+  }
+
+  /** Removes local intermediate results. */
+  close(): void {
+    this.#scratch?.dispose()
+    this.#scratch = null
+  }
+
+  #scratchSpace(): ObjectStore {
+    this.#scratch ??= createScratch()
+    return prefixed(this.#scratch.store, `${++this.#passes}/`)
+  }
+}
+
+/** The part of a store under a prefix, as a store. */
+function prefixed(store: ObjectStore, prefix: string): ObjectStore {
+  return {
+    put: (key, body, options) => store.put(prefix + key, body, options),
+    get: (key, range) => store.get(prefix + key, range),
+    head: (key) => store.head(prefix + key),
+    list: (under, options) => store.list(prefix + under, options),
+    delete: (keys) => store.delete(keys.map((key) => prefix + key)),
+  }
+}

@@ -1,0 +1,134 @@
+import { TidemarkError } from '../base/errors.ts'
+import { type Comparison, compareStates } from '../restore/difference.ts'
+import type { MergedItem } from '../restore/merge.ts'
+import type { Moment } from '../restore/moment.ts'
+import type { Plan } from '../restore/plan.ts'
+import { type Preview, summarize } from '../restore/preview.ts'
+import { replay, replayChanges } from '../restore/replay.ts'
+import type { Difference, ItemState, Selection, Target } from '../restore/target.ts'
+import type { Archive, Reached } from './archive.ts'
+
+/** How a restore is done. */
+export interface RestoreRun {
+  readonly selection: Selection
+  /** A target that holds anything is refused without it. */
+  readonly overwrite: boolean
+  /** Compare and report, write nothing. */
+  readonly dryRun: boolean
+  /** The target is the database whose history this is: differences can be told from newer writes. */
+  readonly inPlace: boolean
+  readonly onProgress: (progress: Progress) => void
+}
+
+/** How far a restore has come. */
+export interface Progress {
+  readonly rows: number
+  /** What the plan says will pass; the merge may end earlier. */
+  readonly totalRows: number
+  readonly bytes: number
+  readonly totalBytes: number
+}
+
+/** What a restore did, or would do. */
+export interface RestoreResult {
+  readonly moment: string
+  readonly target: string
+  readonly plan: Plan
+  readonly preview: Preview
+  /** False for a dry run. */
+  readonly written: boolean
+}
+
+/**
+ * Brings `target` to the state of a moment that was reached. Errors: `TARGET_NOT_EMPTY`, those of the target and of
+ * replay; a target that takes whole states is then as it was, one that takes differences may be partly restored, and
+ * the same restore completes it.
+ */
+export async function restoreInto(
+  archive: Archive,
+  { bound, plan }: Reached,
+  target: Target,
+  run: RestoreRun,
+): Promise<RestoreResult> {
+  await refuseUnlessEmpty(target, run)
+  const wanted = counted(replay(archive.sources, plan, run.selection), plan, run.onProgress)
+  const compared = kept(compareStates(target.scan(run.selection), teed(wanted, target, run)), run.selection)
+  const write = async ({ differences }: Comparison): Promise<void> => {
+    if (!run.dryRun && target.takes === 'differences' && differences.length > 0) await target.write(differences)
+  }
+  const preview = await summarize(compared, laterChanges(archive, plan, run), write)
+  if (!run.dryRun) await target.finish()
+  return { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun }
+}
+
+async function refuseUnlessEmpty(target: Target, { overwrite, dryRun, selection }: RestoreRun): Promise<void> {
+  if (overwrite || dryRun) return
+  for await (const batch of target.scan(selection)) {
+    const held = batch.find(({ kind, resource }) => kind !== 'schema' || resource !== '')
+    if (held === undefined) continue
+    throw new TidemarkError(
+      'TARGET_NOT_EMPTY',
+      `${target.name} holds data already (${held.resource}). Nothing was changed.`,
+      {
+        hint: 'Look at what would change with dryRun: true (--dry-run), then allow it with overwrite: true (--yes).',
+        details: { target: target.name, resource: held.resource },
+      },
+    )
+  }
+}
+
+/** What the history did after the moment, where that can explain differences. */
+async function* laterChanges(archive: Archive, plan: Plan, run: RestoreRun): AsyncGenerator<readonly MergedItem[]> {
+  if (!run.inPlace) return
+  const { segments, through } = await archive.segmentsAfter(plan.moment)
+  yield* replayChanges(archive.sources, segments, plan.moment, through, run.selection)
+}
+
+/** Hands every state to a target that takes whole states, on its way to the comparison. */
+async function* teed(
+  states: AsyncIterable<readonly ItemState[]>,
+  target: Target,
+  { dryRun }: RestoreRun,
+): AsyncGenerator<readonly ItemState[]> {
+  for await (const batch of states) {
+    if (!dryRun && target.takes === 'states' && batch.length > 0) await target.write(batch.map(wholeState))
+    yield batch
+  }
+}
+
+function wholeState({ kind, resource, id, image }: ItemState): Difference {
+  return { kind, resource, id, before: null, after: image }
+}
+
+/** Where single records are restored, schemas and sequences are added where they are missing and otherwise left alone. */
+async function* kept(comparisons: AsyncIterable<Comparison>, selection: Selection): AsyncGenerator<Comparison> {
+  for await (const { differences, unchanged } of comparisons) {
+    const wanted = selection.ids === undefined ? differences : differences.filter(isRecordOrMissing)
+    yield { differences: wanted, unchanged }
+  }
+}
+
+function isRecordOrMissing({ kind, before }: Difference): boolean {
+  return kind === 'record' || before === null
+}
+
+async function* counted(
+  states: AsyncIterable<readonly ItemState[]>,
+  { rows: totalRows, bytes: totalBytes }: Plan,
+  onProgress: (progress: Progress) => void,
+): AsyncGenerator<readonly ItemState[]> {
+  let rows = 0
+  let bytes = 0
+  for await (const batch of states) {
+    rows += batch.length
+    for (const { image } of batch) bytes += image.json.length + (image.raw?.length ?? 0)
+    yield batch
+    onProgress({ rows, totalRows, bytes, totalBytes })
+  }
+}
+
+/** The moment as it was asked for, for messages. */
+export function labelOf(moment: Moment): string {
+  if (moment instanceof Date) return moment.toISOString()
+  return typeof moment === 'object' ? `before:${moment.before}` : String(moment)
+}

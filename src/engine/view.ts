@@ -1,0 +1,84 @@
+import { text } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import type { Image } from '../model/event.ts'
+import { findVersion } from '../restore/lookup.ts'
+import type { Moment } from '../restore/moment.ts'
+import type { Plan } from '../restore/plan.ts'
+import { replay } from '../restore/replay.ts'
+import type { ItemState, Selection } from '../restore/target.ts'
+import type { Archive } from './archive.ts'
+
+/** A record as JSON has it: attributes by name. */
+export type JsonRecord = { readonly [name: string]: unknown }
+
+/** The database as it was at a moment, for reading. The moment is resolved once, at the first call. */
+export class View {
+  readonly #archive: Archive
+  readonly #moment: Moment
+  #plan: Promise<Plan> | null = null
+
+  constructor(archive: Archive, moment: Moment) {
+    this.#archive = archive
+    this.#moment = moment
+  }
+
+  /** One record, or null where it did not exist then. Errors: those of a moment; `SEGMENT_CORRUPT`, `SNAPSHOT_CORRUPT`. */
+  async get(resource: string, id: string): Promise<JsonRecord | null> {
+    const version = await findVersion(this.#archive.sources, await this.#planned(), { kind: 'record', resource, id })
+    return version?.image == null ? null : parse(version.image)
+  }
+
+  /** Every record of a resource, by the UTF-8 bytes of the ids. Errors: also `RESOURCE_NOT_FOUND`. */
+  async *list(resource: string): AsyncGenerator<JsonRecord> {
+    for await (const state of this.#states({ resources: [resource] }, resource)) {
+      if (state.kind === 'record') yield parse(state.image)
+    }
+  }
+
+  /** How many records a resource had. Errors: also `RESOURCE_NOT_FOUND`. */
+  async count(resource: string): Promise<number> {
+    let count = 0
+    for await (const state of this.#states({ resources: [resource] }, resource)) if (state.kind === 'record') count++
+    return count
+  }
+
+  /** The names of the resources, by UTF-8 bytes. */
+  async resources(): Promise<string[]> {
+    const names = new Set<string>()
+    for await (const batch of replay(this.#archive.sources, await this.#planned(), {})) {
+      for (const { resource } of batch) if (resource !== '') names.add(resource)
+    }
+    return [...names]
+  }
+
+  /** Everything there was, in the order of a snapshot: what the oracle of a test, or an export, reads. */
+  async *states(selection: Selection = {}): AsyncGenerator<ItemState> {
+    for await (const batch of replay(this.#archive.sources, await this.#planned(), selection)) yield* batch
+  }
+
+  async *#states(selection: Selection, resource: string): AsyncGenerator<ItemState> {
+    let found = false
+    for await (const state of this.states(selection)) {
+      found = true
+      yield state
+    }
+    if (!found) throw noResource(resource)
+  }
+
+  #planned(): Promise<Plan> {
+    this.#plan ??= this.#archive.reach(this.#moment).then(({ plan }) => plan)
+    return this.#plan
+  }
+}
+
+/** The error for a resource that did not exist at the moment. */
+export function noResource(resource: string): TidemarkError {
+  return new TidemarkError('RESOURCE_NOT_FOUND', `There was no resource ${resource} at that moment.`, {
+    hint: 'List the names with resources(), or look at another moment.',
+    details: { resource },
+  })
+}
+
+function parse(image: Image): JsonRecord {
+  return JSON.parse(text(image.json)) as JsonRecord
+}
