@@ -1,0 +1,120 @@
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { TidemarkError } from '../base/errors.ts'
+import { isUlid, type Ulid } from '../model/ulid.ts'
+import { journalError } from './node-disk.ts'
+import { isAlive, type LockOwner, readLock, type StreamLock, takeLock } from './stream-lock.ts'
+
+/** The directory of a stream that this process owns: `<journal directory>/<stream id>/`. */
+export interface StreamDir {
+  readonly stream: Ulid
+  readonly path: string
+  /** Lets another process take the stream over. The journal must be closed. */
+  release(): Promise<void>
+  /** Removes the directory with everything in it: only for a stream whose events are all in the store. */
+  remove(): Promise<void>
+}
+
+/** A stream in the journal directory as a reader sees it. */
+export interface StreamListing {
+  readonly stream: Ulid
+  readonly path: string
+  /** Who locked it last; null where nobody did. */
+  readonly owner: LockOwner | null
+  /** Whether the owner may still write. */
+  readonly isLive: boolean
+}
+
+/** Every stream in a journal directory, by id; none where the directory does not exist. Takes no lock. */
+export async function listStreams(directory: string): Promise<readonly StreamListing[]> {
+  const listings: StreamListing[] = []
+  for (const stream of await streamNames(directory)) {
+    const path = join(directory, stream)
+    const owner = (await readLock(path))?.owner ?? null
+    listings.push({ stream, path, owner, isLive: owner !== null && (await isAlive(owner)) })
+  }
+  return listings
+}
+
+/**
+ * Takes over every stream whose owner is dead or has let go, oldest first; streams of live processes are left alone.
+ * Of several processes that start at the same time each stream goes to one.
+ */
+export async function takeStreams(directory: string): Promise<readonly StreamDir[]> {
+  const taken: StreamDir[] = []
+  for (const { stream, path, isLive } of await listStreams(directory)) {
+    const lock = isLive ? null : await takeLock(path)
+    if (lock !== null) taken.push(streamDir(directory, stream, lock))
+  }
+  return taken
+}
+
+/**
+ * Makes the directory of a new stream, and the journal directory where it does not exist, both mode 0700. It gets its
+ * name when it is locked, so that no other process takes it for an abandoned one.
+ */
+export async function createStream(directory: string, stream: Ulid): Promise<StreamDir> {
+  const path = join(directory, stream)
+  const draft = join(directory, `new-${stream}`)
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    await mkdir(draft, { mode: 0o700 })
+    const lock = await takeLock(draft)
+    if (lock === null) throw locked(path)
+    await rename(draft, path)
+    await syncDirectory(path)
+    await syncDirectory(directory)
+    return streamDir(directory, stream, lock.movedTo(path))
+  } catch (error) {
+    throw journalError(error, path)
+  }
+}
+
+function locked(path: string): TidemarkError {
+  return new TidemarkError('JOURNAL_LOCKED', `The stream at ${path} belongs to another process; nothing was written.`, {
+    hint: 'Start again: a new stream gets an id of its own.',
+    details: { path },
+  })
+}
+
+function streamDir(directory: string, stream: Ulid, lock: StreamLock): StreamDir {
+  const path = join(directory, stream)
+  return {
+    stream,
+    path,
+    release: () => lock.release(),
+    remove: async () => {
+      try {
+        // First its name: another process must not take over half of it.
+        const gone = join(directory, `old-${stream}`)
+        await rename(path, gone)
+        await rm(gone, { recursive: true, force: true })
+        await syncDirectory(directory)
+      } catch (error) {
+        throw journalError(error, path)
+      }
+    },
+  }
+}
+
+async function streamNames(directory: string): Promise<Ulid[]> {
+  try {
+    const entries = await readdir(directory, { withFileTypes: true })
+    return entries
+      .filter((entry) => entry.isDirectory() && isUlid(entry.name))
+      .map((entry) => entry.name)
+      .sort()
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    throw journalError(error, directory)
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
