@@ -2,35 +2,33 @@
  * The part of s3db.js that Tidemark uses, as its own types: those of the package name hundreds of members, and a
  * newer version may move them. Checked against s3db.js 21.6.2 (`clients/*-client.class.js`, `database.class.js`).
  */
+import type { Readable } from 'node:stream'
 
-/** Values of an object's metadata as the client takes and gives them: `null` and `undefined` are stored as words. */
-export type MetadataValue = string | number | boolean | null | undefined | object
-
-/** A body as s3db.js hands it to its client. Anything else (a stream) is only known by reading it back. */
-export type Body = string | Uint8Array | null | undefined
+/** A body as s3db.js hands it to its client. What is in a stream is only known by reading it back. */
+export type Body = string | Buffer | Readable
 
 export interface PutParams {
   readonly key: string
-  readonly metadata?: Readonly<Record<string, MetadataValue>> | undefined
+  readonly metadata?: Readonly<Record<string, unknown>>
   readonly body?: Body
-  readonly contentType?: string | undefined
-  readonly contentEncoding?: string | undefined
-  readonly ifMatch?: string | undefined
-  readonly ifNoneMatch?: string | undefined
+  readonly contentType?: string
+  readonly contentEncoding?: string
+  readonly ifMatch?: string
+  readonly ifNoneMatch?: string
 }
 
 export interface CopyParams {
   readonly from: string
   readonly to: string
-  readonly metadata?: Readonly<Record<string, MetadataValue>> | undefined
-  readonly metadataDirective?: string | undefined
-  readonly contentType?: string | undefined
+  readonly metadata?: Readonly<Record<string, unknown>>
+  readonly metadataDirective?: 'COPY' | 'REPLACE'
+  readonly contentType?: string
 }
 
 export interface StoredResponse {
-  readonly Metadata?: Readonly<Record<string, string | null | undefined>>
-  readonly Body?: { transformToByteArray(): Promise<Uint8Array> }
-  readonly ContentLength?: number
+  readonly Metadata?: Readonly<Record<string, string | null | undefined>> | undefined
+  readonly Body?: { readonly transformToByteArray?: () => Promise<Uint8Array> } | undefined
+  readonly ContentLength?: number | undefined
   readonly ContentType?: string | undefined
   readonly ContentEncoding?: string | undefined
 }
@@ -75,7 +73,7 @@ export interface StorageClient extends ClientWrites {
   listObjects(params: {
     readonly prefix: string
     readonly maxKeys?: number
-    readonly continuationToken?: string | undefined
+    readonly continuationToken?: string | null
   }): Promise<ListPage>
   getAllKeys(params: { readonly prefix: string }): Promise<readonly string[]>
   emit?(event: string, ...values: readonly unknown[]): unknown
@@ -95,7 +93,7 @@ export interface ClientConfig {
 export interface AttributeSchema {
   readonly map: Readonly<Record<string, string>>
   readonly pluginMap?: Readonly<Record<string, string>>
-  readonly options: { readonly hooks: { readonly afterUnmap: Readonly<Record<string, readonly SchemaAction[]>> } }
+  readonly options: { readonly hooks?: { readonly afterUnmap: Readonly<Record<string, readonly SchemaAction[]>> } }
   getSchemaRegistry?(): SchemaRegistry | undefined
   unmapper(
     mapped: Readonly<Record<string, unknown>>,

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { Packr } from 'msgpackr'
 import { TidemarkError } from '../base/errors.ts'
-import type { Body, CopyParams, MetadataValue, PutParams, StoredResponse } from './client.ts'
+import type { Body, CopyParams, PutParams, StoredResponse } from './client.ts'
 
 /**
  * An object as it is stored, as far as s3db.js's client shows it. Metadata is sorted by key, because S3 gives it in
@@ -66,21 +66,21 @@ export function putParams(key: string, { metadata, body, contentType, contentEnc
   return {
     key,
     metadata: Object.fromEntries(metadata),
-    body,
-    contentType: contentType ?? undefined,
-    contentEncoding: contentEncoding ?? undefined,
+    body: typeof body === 'string' ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength),
+    ...(contentType === null ? {} : { contentType }),
+    ...(contentEncoding === null ? {} : { contentEncoding }),
   }
 }
 
 /** The object that `client.getObject` answered. */
 export async function storedFromResponse(response: StoredResponse): Promise<StoredObject> {
   const { Metadata, Body, ContentLength, ContentType, ContentEncoding } = response
-  const bytes = Body === undefined || ContentLength === 0 ? null : await Body.transformToByteArray()
+  const bytes = ContentLength === 0 ? undefined : await Body?.transformToByteArray?.()
   return {
     metadata: Object.entries(Metadata ?? {})
       .map(([key, value]): [string, string] => [key, String(value)])
       .sort(byKey),
-    body: bytes === null ? '' : textOrBytes(bytes),
+    body: bytes === undefined ? '' : textOrBytes(bytes),
     contentType: ContentType ?? null,
     contentEncoding: ContentEncoding ?? null,
   }
@@ -113,7 +113,7 @@ function byKey(a: readonly [string, string], b: readonly [string, string]): numb
   return a[0] < b[0] ? -1 : 1
 }
 
-function storedBody(body: Body): string | Uint8Array | null {
+function storedBody(body: Body | null | undefined): string | Uint8Array | null {
   if (body === undefined || body === null) return ''
   if (typeof body === 'string') return body.isWellFormed() ? body : body.toWellFormed()
   return body instanceof Uint8Array ? textOrBytes(body) : null
@@ -125,7 +125,7 @@ function textOrBytes(bytes: Uint8Array): string | Uint8Array {
 }
 
 function storedMetadata(
-  metadata: Readonly<Record<string, MetadataValue>>,
+  metadata: Readonly<Record<string, unknown>>,
   { trimsMetadata }: Dialect,
 ): Map<string, string> | null {
   const stored = new Map<string, string>()

@@ -179,7 +179,7 @@ class Interception {
   }
 }
 
-function textOf(body: Body): string {
+function textOf(body: Body | undefined): string {
   if (typeof body === 'string') return body
   if (body instanceof Uint8Array) return Buffer.from(body).toString('utf8')
   throw new TidemarkError(

@@ -60,7 +60,7 @@ function liveLayout({ schema, behavior, attributes, name, version }: LiveResourc
     attributes,
     names: namesOf(schema.map, registry),
     pluginNames: inverse(schema.pluginMap ?? {}),
-    afterUnmap: schema.options.hooks.afterUnmap,
+    afterUnmap: schema.options.hooks?.afterUnmap ?? {},
     unmap: async (named) => (await quietSchema(name, attributes, plain(version))).unmapper(named, {}, {}),
   })
 }
@@ -78,7 +78,7 @@ async function storedLayout(resource: string, entry: ResourceEntry, version: str
     names: schemaRegistry === undefined ? inverse(schema.map) : namesOf(found.map ?? {}, schemaRegistry),
     pluginNames:
       pluginSchemaRegistry === undefined ? inverse(schema.pluginMap ?? {}) : pluginNames(pluginSchemaRegistry),
-    afterUnmap: schema.options.hooks.afterUnmap,
+    afterUnmap: schema.options.hooks?.afterUnmap ?? {},
     unmap: (named) => schema.unmapper(named, {}, {}),
   })
 }

@@ -2,7 +2,7 @@ import { compareUtf8 } from '../base/bytes.ts'
 import type { Item } from '../model/event.ts'
 import { compareItems } from '../model/order.ts'
 import { isLocal } from './access.ts'
-import type { StorageClient } from './client.ts'
+import type { ListPage, StorageClient } from './client.ts'
 import { DATABASE, itemOfKey, keyOfItem } from './keys.ts'
 import type { Reader } from './reader.ts'
 
@@ -52,15 +52,15 @@ async function* remoteItems(reader: Reader, chosen: ReadonlySet<string> | null):
 }
 
 async function* pages(reader: Reader, prefix: string): AsyncGenerator<readonly Item[]> {
-  let continuationToken: string | undefined
+  let continuationToken: string | null = null
   do {
-    const page = await reader.client.listObjects({ prefix, maxKeys: BATCH, continuationToken })
+    const page: ListPage = await reader.client.listObjects({ prefix, maxKeys: BATCH, continuationToken })
     const items = (page.Contents ?? [])
       .map(({ Key }) => itemOfKey(withoutPrefix(reader.client, Key), reader.space))
       .filter((item) => item !== null)
     if (items.length > 0) yield items
-    continuationToken = page.IsTruncated === true ? (page.NextContinuationToken ?? undefined) : undefined
-  } while (continuationToken !== undefined)
+    continuationToken = page.IsTruncated === true ? (page.NextContinuationToken ?? null) : null
+  } while (continuationToken !== null)
 }
 
 /** S3 listings of s3db.js give whole keys, with the prefix of the database. */

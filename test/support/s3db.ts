@@ -37,7 +37,9 @@ export async function openDatabase(connectionString: string): Promise<TestDataba
   const db = new S3db({ connectionString, logLevel: 'silent', security: { passphrase: PASSPHRASE } })
   await db.connect()
   const memory = connectionString.startsWith('memory://')
-  const stored = memory ? async () => memoryBytes(db) : () => fileBytes(connectionString.slice('file://'.length))
+  const stored = memory
+    ? async () => memoryBytes(db, connectionString)
+    : () => fileBytes(connectionString.slice('file://'.length))
   return { db, connectionString, stored }
 }
 
@@ -46,12 +48,13 @@ export async function settled(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 10))
 }
 
-function memoryBytes({ client }: S3db): Map<string, StoredBytes> {
+function memoryBytes({ client }: S3db, connectionString: string): Map<string, StoredBytes> {
   if (!(client instanceof MemoryClient)) throw new Error('not a memory client')
-  const prefix = `${client.keyPrefix}/`
+  const prefix = `${new URL(connectionString).pathname.slice(1)}/`
   const found = new Map<string, StoredBytes>()
-  for (const [key, { body, metadata, contentType }] of client.storage.objects) {
-    if (key.startsWith(prefix)) found.set(key.slice(prefix.length), { body, metadata, contentType })
+  for (const [key, { body, metadata, contentType }] of Object.entries(client.snapshot().objects)) {
+    if (!key.startsWith(prefix)) continue
+    found.set(key.slice(prefix.length), { body: Buffer.from(body, 'base64'), metadata, contentType })
   }
   return found
 }
