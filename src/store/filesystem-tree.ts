@@ -97,7 +97,11 @@ export async function lstatOrNull(path: string): Promise<Stats | null> {
 
 /** Whether the root is a directory, or nothing yet. */
 async function isTree(root: string): Promise<boolean> {
-  return (await stat(root).catch(() => null))?.isFile() !== true
+  try {
+    return (await stat(root)).isDirectory()
+  } catch (error) {
+    return errnoOf(error) === 'ENOENT'
+  }
 }
 
 /** Whether a file call failed because nothing is at the path, or nothing can be. */

@@ -27,6 +27,8 @@ type Place =
 
 const MEMBERS = ['url', 'endpoint', 'region', 'credentials', 'pathStyle']
 const CREDENTIAL_MEMBERS = ['accessKeyId', 'secretAccessKey', 'sessionToken']
+/** The AWS SDK writes this into credentials that it was given before. */
+const SDK_MEMBER = '$source'
 const PARAMETERS = ['region', 'endpoint', 'path-style']
 const FORMS =
   'file:./dir, file:///dir, s3://bucket/prefix?region=..&endpoint=..&path-style=true, memory:name, or a path'
@@ -160,7 +162,7 @@ function checkCredentials(credentials: S3Credentials): S3Credentials {
 }
 
 function refuseOthers(given: object, known: readonly string[], what: string): void {
-  const other = Object.keys(given).find((member) => !known.includes(member))
+  const other = Object.keys(given).find((member) => !known.includes(member) && member !== SDK_MEMBER)
   if (other !== undefined) throw invalid(`There is no member '${other}' of ${what}.`, accepted(known))
 }
 

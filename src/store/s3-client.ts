@@ -39,7 +39,7 @@ export function createClient(options: S3Options): S3Client {
     requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: IDLE_MS },
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(region === undefined ? {} : { region }),
-    ...(credentials === undefined ? {} : { credentials }),
+    ...(credentials === undefined ? {} : { credentials: { ...credentials } }), // A copy: the SDK writes into it.
   }
   return new S3Client(config)
 }

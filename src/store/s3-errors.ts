@@ -64,5 +64,13 @@ function unavailable(
   raise: (as: TidemarkError['code'], message: string, hint: string) => TidemarkError,
 ): TidemarkError {
   const hint = 'It is tried again by itself; if it lasts, check the endpoint and the network.'
-  return raise('STORE_UNAVAILABLE', `No answer for ${where}: ${messageOf(error) || s3Code(error)}`, hint)
+  return raise(
+    'STORE_UNAVAILABLE',
+    `No good answer for ${where}: ${messageOf(error) || s3Code(error)}${httpOf(error)}`,
+    hint,
+  )
+}
+
+function httpOf(error: unknown): string {
+  return s3Status(error) === 0 ? '' : ` (HTTP ${s3Status(error)})`
 }

@@ -30,6 +30,7 @@ export interface UploadTarget {
 /**
  * Uploads `parts` (each but the last of one size, at least 5 MiB: some servers want that) as one object, four at a
  * time. Where anything fails, the upload is aborted, so that no parts stay behind that cost money and no listing shows.
+ * Only where the answer to its beginning is lost can an upload stay open, and that one is empty.
  */
 export async function uploadParts(target: UploadTarget, parts: AsyncIterable<Uint8Array>): Promise<void> {
   const { client, bucket, key, retry } = target

@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { CreateBucketCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3'
+import {
+  AbortMultipartUploadCommand,
+  CreateBucketCommand,
+  ListMultipartUploadsCommand,
+  ListPartsCommand,
+  S3Client,
+} from '@aws-sdk/client-s3'
 import { inject } from 'vitest'
 import { S3Store } from '../../src/store/s3.ts'
 import type { S3Options } from '../../src/store/s3-client.ts'
@@ -7,7 +13,7 @@ import type { S3Options } from '../../src/store/s3-client.ts'
 /** A new place in the test server. */
 export interface FreshS3 {
   readonly options: S3Options
-  /** Removes what is in the place; fails where an upload was left unfinished there. */
+  /** Removes what is in the place; fails where parts of an unfinished upload are left there. */
   dispose(): Promise<void>
 }
 
@@ -32,7 +38,7 @@ export function s3ForTests(): S3ForTests | null {
   const client = (): S3Client =>
     new S3Client({
       endpoint,
-      credentials,
+      credentials: { ...credentials },
       region: 'us-east-1',
       forcePathStyle: true,
       requestChecksumCalculation: 'WHEN_REQUIRED',
@@ -57,5 +63,9 @@ async function clear(client: S3Client, options: S3Options & { prefix: string }):
   await store.delete(keys)
   const { bucket: Bucket, prefix: Prefix } = options
   const { Uploads } = await client.send(new ListMultipartUploadsCommand({ Bucket, Prefix }))
-  if (Uploads !== undefined && Uploads.length > 0) throw new Error(`${Uploads.length} uploads were left unfinished`)
+  for (const { Key, UploadId } of Uploads ?? []) {
+    const { Parts } = await client.send(new ListPartsCommand({ Bucket, Key, UploadId }))
+    await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }))
+    if (Parts !== undefined && Parts.length > 0) throw new Error(`parts of '${Key}' were left behind`)
+  }
 }

@@ -1,0 +1,184 @@
+import {
+  chmod,
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { utf8 } from '../../../src/base/bytes.ts'
+import { FilesystemStore } from '../../../src/store/filesystem.ts'
+import { fileError } from '../../../src/store/filesystem-errors.ts'
+import { fails, keysOf, pattern, streamOf } from '../../support/objects.ts'
+
+const bytes = utf8('bytes')
+let top: string
+let root: string
+let store: FilesystemStore
+
+beforeEach(async () => {
+  top = await mkdtemp(join(tmpdir(), 'tidemark-fs-'))
+  root = join(top, 'root')
+  store = new FilesystemStore(root)
+})
+
+afterEach(() => rm(top, { recursive: true }))
+
+test('touches nothing before the first put', async () => {
+  expect(await keysOf(store.list(''))).toEqual([])
+  expect(await store.head('a')).toBeNull()
+  await store.delete(['a'])
+  expect(await readdir(top)).toEqual([])
+})
+
+test('keeps files and directories to their owner', async () => {
+  await store.put('a/b/c', bytes)
+  for (const directory of ['', '.tmp', 'a', 'a/b']) expect((await stat(join(root, directory))).mode & 0o777).toBe(0o700)
+  expect((await stat(join(root, 'a/b/c'))).mode & 0o777).toBe(0o600)
+})
+
+test('leaves no temporary file behind, whatever becomes of the put', async () => {
+  await store.put('a', bytes)
+  await store.put('a', bytes)
+  await store.put('b', bytes, { ifAbsent: true })
+  expect(await fails(store.put('b', bytes, { ifAbsent: true }))).toBe('OBJECT_EXISTS')
+  expect(await fails(store.put('a/b', bytes))).toBe('KEY_INVALID')
+  await expect(store.put('c', streamOf([bytes], new Error('source')))).rejects.toThrow('source')
+  expect(await readdir(join(root, '.tmp'))).toEqual([])
+  expect((await stat(join(root, 'b'))).nlink).toBe(1)
+})
+
+test('removes temporary files that nobody has written to for a day, and no younger ones', async () => {
+  await mkdir(join(root, '.tmp'), { recursive: true })
+  for (const name of ['old', 'young']) await writeFile(join(root, '.tmp', name), 'left over')
+  const hours = (n: number): Date => new Date(Date.now() - n * 3_600_000)
+  await utimes(join(root, '.tmp/old'), hours(25), hours(25))
+  await utimes(join(root, '.tmp/young'), hours(23), hours(23))
+  expect(await keysOf(store.list(''))).toEqual([])
+  await store.put('a', bytes)
+  expect(await readdir(join(root, '.tmp'))).toEqual(['young'])
+  expect(await keysOf(store.list(''))).toEqual(['a'])
+})
+
+test('refuses keys that no file can have', async () => {
+  for (const key of ['s'.repeat(256), 'é'.repeat(128), '.tmp/x', '.tmp'])
+    expect(await fails(store.put(key, bytes)), key).toBe('KEY_INVALID')
+  await store.put('.tmpx/a', bytes)
+  expect(await keysOf(store.list('.tmp'))).toEqual(['.tmpx/a'])
+})
+
+test('refuses a key that goes on from an object, or that others go on from', async () => {
+  await store.put('a/b/c', bytes)
+  for (const key of ['a', 'a/b', 'a/b/c/d', 'a/b/c/d/e']) {
+    expect(await fails(store.put(key, bytes)), key).toBe('KEY_INVALID')
+    expect(await fails(store.put(key, bytes, { ifAbsent: true })), key).toBe('KEY_INVALID')
+  }
+  expect(await keysOf(store.list(''))).toEqual(['a/b/c'])
+})
+
+test('follows no link inside the root, and says so', async () => {
+  await store.put('in/object', bytes)
+  await mkdir(join(top, 'outside'))
+  await writeFile(join(top, 'outside/secret'), 'secret')
+  await symlink(join(top, 'outside'), join(root, 'out'))
+  await symlink(join(top, 'outside/secret'), join(root, 'in/linked'))
+  for (const key of ['out/secret', 'in/linked']) {
+    expect(await fails(store.get(key)), key).toBe('STORE_DENIED')
+    expect(await fails(store.head(key)), key).toBe('STORE_DENIED')
+  }
+  expect(await fails(store.put('out/new', bytes))).toBe('STORE_DENIED')
+  expect(await fails(store.delete(['out/secret']))).toBe('STORE_DENIED')
+  for (const prefix of ['', 'out/', 'in/']) expect(await fails(keysOf(store.list(prefix))), prefix).toBe('STORE_DENIED')
+  expect(await readdir(join(top, 'outside'))).toEqual(['secret'])
+  expect(await readFile(join(top, 'outside/secret'), 'utf8')).toBe('secret')
+})
+
+test('replaces a link instead of writing through it', async () => {
+  await writeFile(join(top, 'outside'), 'untouched')
+  await store.put('a', bytes)
+  await symlink(join(top, 'outside'), join(root, 'b'))
+  await store.put('b', bytes)
+  expect(await readFile(join(top, 'outside'), 'utf8')).toBe('untouched')
+  expect((await lstat(join(root, 'b'))).isFile()).toBe(true)
+})
+
+test('takes a link as the root itself', async () => {
+  await mkdir(root)
+  await symlink(root, join(top, 'alias'))
+  const alias = new FilesystemStore(join(top, 'alias'))
+  await alias.put('a/b', bytes)
+  expect(await keysOf(alias.list(''))).toEqual(['a/b'])
+  expect(await keysOf(store.list('a/'))).toEqual(['a/b'])
+})
+
+test('says that the path is wrong where a file stands in the place of the directory', async () => {
+  await writeFile(root, 'a file')
+  for (const at of [store, new FilesystemStore(join(root, 'below'))]) {
+    expect(await fails(at.put('a', bytes))).toBe('STORE_NOT_FOUND')
+    expect(await fails(at.get('a'))).toBe('STORE_NOT_FOUND')
+    expect(await fails(at.head('a'))).toBe('STORE_NOT_FOUND')
+    expect(await fails(keysOf(at.list('')))).toBe('STORE_NOT_FOUND')
+    expect(await fails(keysOf(at.list('a/')))).toBe('STORE_NOT_FOUND')
+  }
+})
+
+test('goes on where somebody has removed the directory', async () => {
+  await store.put('a/b', bytes)
+  await rm(root, { recursive: true })
+  await store.put('a/b', bytes, { ifAbsent: true })
+  await rm(join(root, 'a'), { recursive: true })
+  await store.put('a/c', bytes)
+  expect(await keysOf(store.list(''))).toEqual(['a/c'])
+})
+
+test('does not change what a reader of the replaced object holds', async () => {
+  await store.put('a', pattern(1000, 1))
+  await link(join(root, 'a'), join(top, 'held'))
+  await store.put('a', pattern(1000, 2))
+  expect(Buffer.compare(await readFile(join(top, 'held')), pattern(1000, 1))).toBe(0)
+})
+
+test('says what a failed file call means', () => {
+  const expected = {
+    ENOSPC: 'STORE_FULL',
+    EDQUOT: 'STORE_FULL',
+    EACCES: 'STORE_DENIED',
+    EPERM: 'STORE_DENIED',
+    EROFS: 'STORE_DENIED',
+    ELOOP: 'STORE_DENIED',
+    ENOENT: 'STORE_NOT_FOUND',
+    ENOTDIR: 'STORE_NOT_FOUND',
+    EIO: 'STORE_UNAVAILABLE',
+    EMFILE: 'STORE_UNAVAILABLE',
+  }
+  for (const [errno, code] of Object.entries(expected)) {
+    expect(fileError(Object.assign(new Error(errno), { code: errno }), '/p', 'write'), errno).toMatchObject({ code })
+  }
+  const quota = Object.assign(new Error('quota'), { errno: -122, code: 'Unknown system error -122' })
+  expect(fileError(quota, '/p', 'write')).toMatchObject({ code: 'STORE_FULL' })
+  const own = new Error('no file call')
+  expect(fileError(own, '/p', 'write')).toBe(own)
+})
+
+test.skipIf(process.getuid?.() === 0)('says that permission is denied', async () => {
+  await store.put('a', bytes)
+  await chmod(root, 0o500)
+  expect(await fails(new FilesystemStore(root).put('new/b', bytes))).toBe('STORE_DENIED')
+  await chmod(root, 0o700)
+})
+
+test.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0)(
+  'says it to root too, where nobody may write',
+  async () => {
+    expect(await fails(new FilesystemStore('/sys/tidemark').put('a', bytes))).toBe('STORE_DENIED')
+  },
+)

@@ -1,0 +1,104 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, relative, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { expect, test } from 'vitest'
+import { utf8 } from '../../../src/base/bytes.ts'
+import { TidemarkError } from '../../../src/base/errors.ts'
+import { describeStore, openStore, type StoreSpec } from '../../../src/store/open.ts'
+
+test('opens a directory, however its path is written', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'tidemark open-'))
+  const relativePath = `./${relative(process.cwd(), directory)}`
+  const specs = [directory, relativePath, `file:${directory}`, `file:${relativePath}`, pathToFileURL(directory).href]
+  for (const [i, spec] of specs.entries()) {
+    expect(describeStore(spec), spec).toBe(`file:${directory}`)
+    await openStore({ url: spec }).put(`k${i}`, utf8(spec))
+    expect(await readFile(join(directory, `k${i}`), 'utf8')).toBe(spec)
+  }
+  await rm(directory, { recursive: true })
+})
+
+test('has one memory store per name', async () => {
+  await openStore('memory:open-test').put('k', utf8('x'))
+  expect(await openStore({ url: 'memory:open-test' }).head('k')).toEqual({ key: 'k', bytes: 1 })
+  expect(await openStore('memory:other').head('k')).toBeNull()
+  expect(describeStore('memory:open-test')).toBe('memory:open-test')
+})
+
+test('describes a store in full, without credentials', () => {
+  const credentials = { accessKeyId: 'AKIAHIDDEN', secretAccessKey: 'hidden', sessionToken: 'hidden too' }
+  const url = 's3://bucket/some/pre%20fix/?region=eu-west-1'
+  expect(describeStore({ url, endpoint: 'http://h:1', credentials })).toBe(
+    's3://bucket/some/pre fix at http://h:1 in eu-west-1',
+  )
+  expect(describeStore('s3://my.bucket-1')).toBe('s3://my.bucket-1')
+  expect(describeStore('plain/dir')).toBe(`file:${resolve('plain/dir')}`)
+})
+
+const REFUSED: readonly (readonly [string | StoreSpec, string])[] = [
+  ['', 'file:./dir'],
+  [{ url: '' }, 'file:./dir'],
+  ['gs://bucket/x', 's3://bucket'],
+  ['http://host/bucket', 's3://bucket'],
+  ['file:', 'file:./dir'],
+  ['file:./x?mode=1', 'file:./dir'],
+  ['file://elsewhere/dir', 'file:///absolute'],
+  ['memory:', 'memory:trial'],
+  ['memory:a/b', 'memory:trial'],
+  ['s3:bucket', 's3://bucket'],
+  ['s3://', 's3://bucket'],
+  ['s3://b/x#y', 's3://bucket'],
+  ['s3://bucket/x?Region=eu', 'region, endpoint, path-style'],
+  ['s3://bucket/x?accessKeyId=A', 'region, endpoint, path-style'],
+  ['s3://bucket/x?region=a&region=b', 'region, endpoint, path-style'],
+  ['s3://bucket/x?region=', 'region, endpoint, path-style'],
+  ['s3://bucket/x?path-style=yes', 'path-style=true'],
+  ['s3://bucket/x?endpoint=ftp://h', 'https://host:port'],
+  ['s3://bucket/x?endpoint=nonsense', 's3://bucket'],
+  ['s3://bucket/x%', '%25'],
+  [{ url: 's3://bucket?region=a', region: 'b' }, 'Leave one'],
+  [{ url: './dir', region: 'eu' }, 's3://bucket'],
+  [{ url: 'memory:x', pathStyle: true }, 's3://bucket'],
+]
+
+test('refuses what it does not know, and names what it accepts', () => {
+  for (const [spec, hint] of REFUSED) {
+    for (const act of [openStore, describeStore]) {
+      const error = thrownBy(() => act(spec))
+      expect(error, JSON.stringify(spec)).toMatchObject({ code: 'OPTION_INVALID', hint: expect.stringContaining(hint) })
+    }
+  }
+})
+
+test('refuses unknown members, also of the credentials', () => {
+  const given: [object, string][] = [
+    [{ url: 's3://bucket', pathstyle: true }, 'pathStyle'],
+    [{ url: 's3://bucket', credentials: { accessKeyId: 'a', secretAccessKey: 'b', token: 'c' } }, 'sessionToken'],
+    [{ url: 's3://bucket', credentials: { accessKeyId: 'a' } }, 'secretAccessKey'],
+    [{ url: 's3://bucket', credentials: { accessKeyId: 'a', secretAccessKey: '' } }, 'secretAccessKey'],
+    [{}, 'file:./dir'],
+  ]
+  for (const [spec, hint] of given) {
+    const error = thrownBy(() => Reflect.apply(openStore, null, [spec]))
+    expect(error, JSON.stringify(spec)).toMatchObject({ code: 'OPTION_INVALID', hint: expect.stringContaining(hint) })
+  }
+})
+
+test('refuses secrets in a URL without repeating them', () => {
+  for (const url of ['s3://AKIAKEY:hunter2@bucket/x', 's3://hunter2@bucket', 's3://b/x?endpoint=http://u:hunter2@h']) {
+    const error = thrownBy(() => describeStore(url))
+    expect(error.code).toBe('OPTION_INVALID')
+    expect(JSON.stringify(error) + String(error.stack)).not.toContain('hunter2')
+  }
+})
+
+function thrownBy(act: () => unknown): TidemarkError {
+  try {
+    act()
+  } catch (error) {
+    if (error instanceof TidemarkError) return error
+    throw error
+  }
+  throw new Error('nothing was thrown')
+}
