@@ -24,7 +24,7 @@ export interface ListOptions {
 }
 
 /**
- * Where bytes live. A key is one to 1,024 UTF-8 bytes of segments joined by `/`, none of them empty, `.` or `..`;
+ * Where bytes live. A key is one to 1,024 UTF-8 bytes of segments joined by `/`, none of them empty, `.` or `..`, no NUL;
  * any other key is refused with `KEY_INVALID`. Every implementation and every wrapper passes `test/contract`.
  */
 export interface ObjectStore {
