@@ -71,12 +71,21 @@ export class View {
   }
 }
 
-/** The error for a resource that did not exist at the moment. */
-export function noResource(resource: string): TidemarkError {
-  return new TidemarkError('RESOURCE_NOT_FOUND', `There was no resource ${resource} at that moment.`, {
-    hint: 'List the names with resources(), or look at another moment.',
-    details: { resource },
-  })
+/** Errors: `RESOURCE_NOT_FOUND` where nothing of the resource existed at the plan's moment. */
+export async function requireResource(archive: Archive, plan: Plan, resource: string): Promise<void> {
+  for await (const batch of replay(archive.sources, plan, { resources: [resource] })) if (batch.length > 0) return
+  throw noResource(resource)
+}
+
+function noResource(resource: string): TidemarkError {
+  return new TidemarkError(
+    'RESOURCE_NOT_FOUND',
+    `There was no resource ${resource} at that moment. Nothing was changed.`,
+    {
+      hint: 'List the names with resources() or `tidemark status`, or look at another moment.',
+      details: { resource },
+    },
+  )
 }
 
 function parse(image: Image): JsonRecord {

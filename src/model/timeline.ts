@@ -34,14 +34,21 @@ export interface SnapshotEntry {
   readonly manifestSha256: string
 }
 
+/** Where the journal of a stream is. */
+export type JournalPlace =
+  | { readonly kind: 'disk'; readonly path: string }
+  | { readonly kind: 'store' }
+  | { readonly kind: 'memory' }
+
 /** One stream: one writer's gapless series of events. */
 export interface StreamEntry {
   readonly id: string
   /** An open stream may hold events that are not in the store yet; a closed one has none and never will. */
   readonly state: 'open' | 'closed'
   readonly host: string
-  /** Where its journal is, for the reader on the same host: a directory, or null where the journal is in memory or in the store. */
-  readonly journal: string | null
+  readonly pid: number
+  /** Where its journal is: a directory on `host`, in the store, or in memory, where a crash loses it. */
+  readonly journal: JournalPlace
   readonly openedAt: Ulid
   /** Every event of the stream up to this moment is in the store. */
   readonly sealedThrough: Ulid

@@ -1,0 +1,37 @@
+import { TidemarkError } from '../base/errors.ts'
+
+/**
+ * Refuses what is not an option: an option that is accepted is honoured. `known` names every member. Errors:
+ * `OPTION_INVALID`.
+ */
+export function checkOptions(what: string, given: object, known: readonly string[]): void {
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    throw invalidOption(what, 'they must be an object', known)
+  for (const name of Object.keys(given)) {
+    if (!known.includes(name)) throw invalidOption(what, `there is no option ${name}`, known)
+  }
+}
+
+/** Refuses a value that is none of the choices; absent is fine. */
+export function checkChoice(what: string, name: string, value: unknown, choices: readonly string[]): void {
+  if (value === undefined || (typeof value === 'string' && choices.includes(value))) return
+  throw invalidOption(what, `${name} is ${String(value)}`, choices)
+}
+
+/** Refuses a value that is no positive whole number; absent is fine. */
+export function checkPositive(what: string, name: string, value: unknown): void {
+  if (value === undefined || (Number.isSafeInteger(value) && Number(value) > 0)) return
+  throw invalidOption(what, `${name} is ${String(value)}`, ['a whole number above 0'])
+}
+
+/** Refuses a value that is no text, or an empty one; absent is fine. */
+export function checkText(what: string, name: string, value: unknown): void {
+  if (value === undefined || (typeof value === 'string' && value !== '')) return
+  throw invalidOption(what, `${name} is ${String(value)}`, ['a text that is not empty'])
+}
+
+function invalidOption(what: string, why: string, expected: readonly string[]): TidemarkError {
+  return new TidemarkError('OPTION_INVALID', `The options of ${what} are not valid: ${why}. Nothing was started.`, {
+    hint: `Expected: ${expected.join(', ')}.`,
+  })
+}

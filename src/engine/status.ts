@@ -1,0 +1,71 @@
+import type { Epoch, StreamEntry, Timeline } from '../model/timeline.ts'
+import { type Ulid, ulidTime } from '../model/ulid.ts'
+import { type Gap, gapsOf } from '../restore/plan.ts'
+import type { Reach } from '../restore/reach.ts'
+
+/** A stream in a status. */
+export interface StreamStatus extends StreamEntry {
+  /** RFC 3339: every event of the stream up to here is in the store. */
+  readonly sealedThroughTime: string
+}
+
+/** What a store holds and how far it reaches. Times are RFC 3339, UTC. */
+export interface Status {
+  readonly store: string
+  readonly database: string
+  readonly reachable: {
+    readonly earliest: string | null
+    readonly latest: string | null
+    readonly limitedBy: string | null
+  }
+  readonly generation: number
+  readonly epochs: readonly Epoch[]
+  readonly streams: readonly StreamStatus[]
+  readonly segments: { readonly count: number; readonly events: number; readonly bytes: number }
+  readonly snapshots: readonly {
+    readonly ulid: Ulid
+    readonly time: string
+    readonly records: number
+    readonly bytes: number
+  }[]
+  readonly gaps: readonly Gap[]
+  /** Of this process's own journal; null where it captures nothing. */
+  readonly pending: { readonly events: number; readonly bytes: number; readonly ageMs: number } | null
+}
+
+/** The status of a timeline. */
+export function statusOf(
+  timeline: Timeline,
+  reach: Reach,
+  names: { readonly store: string; readonly database: string },
+  pending: Status['pending'],
+): Status {
+  return {
+    ...names,
+    reachable: {
+      earliest: reach.earliest === null ? null : timeOf(reach.earliest),
+      latest: reach.latest === null ? null : timeOf(reach.latest),
+      limitedBy: reach.openStream?.id ?? null,
+    },
+    generation: timeline.generation,
+    epochs: timeline.epochs,
+    streams: timeline.streams.map((stream) => ({ ...stream, sealedThroughTime: timeOf(stream.sealedThrough) })),
+    segments: {
+      count: timeline.segments.length,
+      events: timeline.segments.reduce((sum, { events }) => sum + events, 0),
+      bytes: timeline.segments.reduce((sum, { bytes }) => sum + bytes, 0),
+    },
+    snapshots: timeline.snapshots.map(({ ulid, consistentFrom, records, bytes }) => ({
+      ulid,
+      time: timeOf(consistentFrom),
+      records,
+      bytes,
+    })),
+    gaps: gapsOf(timeline),
+    pending,
+  }
+}
+
+function timeOf(ulid: Ulid): string {
+  return new Date(ulidTime(ulid)).toISOString()
+}

@@ -1,0 +1,150 @@
+import { hostname } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { openFileLog } from '../capture/file-log.ts'
+import type { FrameLog } from '../capture/frame-log.ts'
+import { Journal, type RecoveredJournal } from '../capture/journal.ts'
+import { MemoryLog } from '../capture/memory-log.ts'
+import { NodeDisk } from '../capture/node-disk.ts'
+import { openStoreLog } from '../capture/store-log.ts'
+import { createStream, takeStreams } from '../capture/stream-dir.ts'
+import type { StreamEntry, Timeline } from '../model/timeline.ts'
+import { MIN_ULID, type Ulid, UlidGenerator } from '../model/ulid.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+
+/** When the promise of a write resolves: its event is durable in the local journal, in the store, or only in memory. */
+export type Ack = 'journal' | 'store' | 'memory'
+
+/** What streams are opened over. */
+export interface StreamSeams {
+  readonly store: ObjectStore
+  readonly timeline: Timeline
+  readonly clock: Clock
+  readonly ack: Ack
+  /** Directory of the journals of this store on this host; used for `journal` only. */
+  readonly directory: string
+}
+
+/** A stream that this process owns, with its journal open. */
+export interface OwnedStream {
+  readonly entry: StreamEntry
+  readonly journal: Journal
+  readonly recovered: RecoveredJournal
+  /** Closes the journal and lets go of the stream. */
+  release(): Promise<void>
+}
+
+/** The directory of the journals of one store. */
+export function journalDirectory(journal: string | undefined, storeId: Ulid): string {
+  return join(resolve(journal ?? '.tidemark'), storeId)
+}
+
+/**
+ * Opens every stream that has no live owner, and a new one where there is none: the first is the one to write, the
+ * others are what crashed processes left behind, to be settled and closed.
+ */
+export async function openStreams(seams: StreamSeams): Promise<readonly [OwnedStream, ...OwnedStream[]]> {
+  if (seams.ack === 'journal') return openOnDisk(seams)
+  const orphans = seams.timeline.streams.filter((stream) => isOrphan(stream))
+  const opened: OwnedStream[] = []
+  if (seams.ack === 'store') {
+    for (const { id, journal } of orphans) {
+      if (journal.kind === 'store')
+        opened.push(await openStream(seams, id, { kind: 'store' }, await openStoreLog(seams.store, id)))
+    }
+  }
+  const [first, ...rest] = opened
+  if (first !== undefined) return [first, ...rest]
+  const id = new UlidGenerator(() => seams.clock.now()).next()
+  const place = { kind: seams.ack }
+  const log = seams.ack === 'store' ? await openStoreLog(seams.store, id) : new MemoryLog()
+  return [await openStream(seams, id, place, log)]
+}
+
+/** Opens what crashed processes of this host left in a journal directory; creates nothing. */
+export async function openLeftovers(seams: StreamSeams): Promise<readonly OwnedStream[]> {
+  const opened: OwnedStream[] = []
+  for (const dir of await takeStreams(seams.directory)) opened.push(await openDir(seams, dir))
+  return opened
+}
+
+/** Whether a stream of this host was left open by a process that is gone. */
+export function isOrphan({ state, host, pid }: StreamEntry): boolean {
+  return state === 'open' && host === hostname() && pid !== process.pid && !isRunning(pid)
+}
+
+async function openOnDisk(seams: StreamSeams): Promise<readonly [OwnedStream, ...OwnedStream[]]> {
+  const [first, ...rest] = await openLeftovers(seams)
+  if (first !== undefined) return [first, ...rest]
+  const id = new UlidGenerator(() => seams.clock.now()).next()
+  return [await openDir(seams, await createStream(seams.directory, id))]
+}
+
+interface Dir {
+  readonly stream: Ulid
+  readonly path: string
+  release(): Promise<void>
+}
+
+async function openDir(seams: StreamSeams, dir: Dir): Promise<OwnedStream> {
+  try {
+    const log = await openFileLog({ disk: new NodeDisk(), directory: dir.path, stream: dir.stream })
+    const owned = await openStream(seams, dir.stream, { kind: 'disk', path: dir.path }, log)
+    return {
+      ...owned,
+      release: async () => {
+        try {
+          await owned.release()
+        } finally {
+          await dir.release()
+        }
+      },
+    }
+  } catch (error) {
+    await dir.release()
+    throw error
+  }
+}
+
+async function openStream(
+  { timeline, clock }: StreamSeams,
+  id: string,
+  place: StreamEntry['journal'],
+  log: FrameLog,
+): Promise<OwnedStream> {
+  const known = timeline.streams.find((stream) => stream.id === id)
+  const { journal, recovered } = await Journal.open({ log, stream: id, clock, sealedThrough: known?.lastSequence ?? 0 })
+  // Nothing may be stamped at or before a moment that others have been told they can reach.
+  journal.advanceTo(endOf(timeline))
+  const openedAt = known?.openedAt ?? journal.mark()
+  const entry: StreamEntry = {
+    id,
+    state: 'open',
+    host: hostname(),
+    pid: process.pid,
+    journal: place,
+    openedAt,
+    sealedThrough: known?.sealedThrough ?? openedAt,
+    lastSequence: known?.lastSequence ?? 0,
+  }
+  return { entry, journal, recovered, release: () => journal.close() }
+}
+
+/** The greatest stamp in the timeline. */
+function endOf({ segments, snapshots, streams }: Timeline): Ulid {
+  const stamps = [
+    ...segments.map(({ lastUlid }) => lastUlid),
+    ...snapshots.map(({ consistentFrom }) => consistentFrom),
+    ...streams.map(({ sealedThrough }) => sealedThrough),
+  ]
+  return stamps.reduce((end, ulid) => (ulid > end ? ulid : end), MIN_ULID)
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}

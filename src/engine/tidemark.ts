@@ -1,0 +1,228 @@
+import { type Clock, systemClock } from '../base/clock.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { createLogger, type Logger } from '../base/log.ts'
+import type { SealOptions } from '../capture/sealer.ts'
+import type { Source } from '../capture/source.ts'
+import { TimelineLog } from '../capture/timeline-log.ts'
+import type { Event, Kind } from '../model/event.ts'
+import type { SnapshotEntry } from '../model/timeline.ts'
+import { firstUlidAt, type Ulid, UlidGenerator } from '../model/ulid.ts'
+import { findEvents } from '../restore/lookup.ts'
+import type { Moment } from '../restore/moment.ts'
+import { segmentsBetween } from '../restore/plan.ts'
+import type { Selection, Target } from '../restore/target.ts'
+import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
+import { takeSnapshot } from '../upkeep/snapshot.ts'
+import { type OnFile, type Verification, verifyStore } from '../upkeep/verify.ts'
+import { Archive } from './archive.ts'
+import { completeOthers } from './completion.ts'
+import { checkChoice, checkOptions, checkPositive, checkText } from './options.ts'
+import { type Progress, type RestoreResult, restoreInto } from './restore.ts'
+import { Session } from './session.ts'
+import { type Status, statusOf } from './status.ts'
+import { claimStore, requireStoreFile, type StoreFile } from './store-file.ts'
+import { type Ack, journalDirectory } from './streams.ts'
+import { type DirectoryRequest, openDirectoryTarget } from './targets.ts'
+import { requireResource, View } from './view.ts'
+
+/** How a store is opened. */
+export interface TidemarkOptions {
+  /** `file:./dir`, `s3://bucket/prefix`, `memory:name`, or a `StoreSpec`. */
+  readonly store: string | StoreSpec
+  /** The live database to capture; without it the store is opened for reading. */
+  readonly source?: Source
+  /** Directory of the local journals; each store has one of its own in it. Default: `.tidemark`. */
+  readonly journal?: string
+  /** When a captured write resolves. Default: `journal`. */
+  readonly ack?: Ack
+  readonly seal?: SealOptions
+  /** Bytes that replay may use for what it merges. Default: 128 MiB. */
+  readonly memory?: number
+  /** Name of the database in the store, where it is not to be its connection. */
+  readonly database?: string
+  readonly logger?: Logger
+}
+
+/** What is restored where. */
+export interface RestoreOptions {
+  /** A directory (`file:./dir` or a path), or a target of an adapter. */
+  readonly target: string | Target
+  readonly resources?: readonly string[]
+  /** Record ids; the resources must be given too. */
+  readonly ids?: readonly string[]
+  /** Allow a target that holds data already. Default: false. */
+  readonly overwrite?: boolean
+  /** Plan and preview only. Default: false. */
+  readonly dryRun?: boolean
+  readonly onProgress?: (progress: Progress) => void
+  /** The target is the live database of this history: the restore begins a new epoch. Default: false. */
+  readonly inPlace?: boolean
+}
+
+const OPTION_NAMES = ['store', 'source', 'journal', 'ack', 'seal', 'memory', 'database', 'logger']
+const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress', 'inPlace']
+const DEFAULT_MEMORY = 128 * 1024 * 1024
+
+/** A store, with the capture of a live database where one was given: the whole system. */
+export class Tidemark {
+  readonly #archive: Archive
+  readonly #session: Session | null
+
+  private constructor(archive: Archive, session: Session | null) {
+    this.#archive = archive
+    this.#session = session
+  }
+
+  /**
+   * Opens a store; with a source it is made where the place is empty, and writes are captured from when this
+   * resolves. Errors: `OPTION_INVALID`, `STORE_*`, `JOURNAL_*`, `TIMELINE_CORRUPT`.
+   */
+  static async open(options: TidemarkOptions, clock: Clock = systemClock): Promise<Tidemark> {
+    checkTidemarkOptions(options)
+    const log = options.logger ?? createLogger()
+    const store = openStore(options.store)
+    const name = describeStore(options.store)
+    const { source } = options
+    const file =
+      source === undefined
+        ? await requireStoreFile(store, name)
+        : await claimStore(
+            store,
+            name,
+            options.database ?? source.identity,
+            newStoreFile(options.database ?? source.identity, clock),
+          )
+    const timeline = await TimelineLog.open(store)
+    const directory = journalDirectory(options.journal, file.id)
+    const session =
+      source === undefined
+        ? null
+        : await Session.open({
+            store,
+            timeline,
+            source,
+            clock,
+            log,
+            directory,
+            ack: options.ack ?? 'journal',
+            seal: options.seal ?? {},
+          })
+    const complete = async (through: Ulid | null): Promise<void> => {
+      await session?.complete(through)
+      await completeOthers({ store, timeline, clock, log }, session?.stream ?? null, through)
+    }
+    const memory = options.memory ?? DEFAULT_MEMORY
+    return new Tidemark(new Archive({ store, name, file, timeline, clock, memory, complete }), session)
+  }
+
+  /** The database as it was at a moment. */
+  at(moment: Moment): View {
+    return new View(this.#archive, moment)
+  }
+
+  /** Every event of one item, oldest first, with both images, who and when; includes what happened until now. */
+  async *history(resource: string, id: string, kind: Kind = 'record'): AsyncGenerator<Event> {
+    await this.#archive.seams.complete(null)
+    const { timeline } = await this.#archive.refresh()
+    const segments = segmentsBetween(timeline, firstUlidAt(0), firstUlidAt(2 ** 48 - 1))
+    yield* findEvents(this.#archive.sources, segments, { kind, resource, id })
+  }
+
+  /**
+   * Restores a moment into a target, or tells what that would do. Errors: `MOMENT_*`, `TARGET_NOT_EMPTY`,
+   * `RESOURCE_NOT_FOUND`, `SEGMENT_CORRUPT`, `SNAPSHOT_CORRUPT`, `HISTORY_GAP`, and those of the target.
+   */
+  async restoreAt(moment: Moment, options: RestoreOptions): Promise<RestoreResult> {
+    checkOptions('restoreAt', options, RESTORE_NAMES)
+    const { resources, ids, inPlace = false, dryRun = false, overwrite = false } = options
+    const selection: Selection = {
+      ...(resources === undefined ? {} : { resources }),
+      ...(ids === undefined ? {} : { ids }),
+    }
+    checkSelection(selection)
+    const reached = await this.#archive.reach(moment)
+    for (const resource of resources ?? []) await requireResource(this.#archive, reached.plan, resource)
+    const request: DirectoryRequest = { moment: reached.bound.ulid, database: this.#archive.seams.file.database }
+    const target = typeof options.target === 'string' ? openDirectoryTarget(options.target, request) : options.target
+    const startedAt = new UlidGenerator(() => this.#archive.seams.clock.now()).next()
+    const onProgress = options.onProgress ?? ((): void => {})
+    const result = await restoreInto(this.#archive, reached, target, {
+      selection,
+      overwrite,
+      dryRun,
+      inPlace,
+      onProgress,
+    })
+    if (inPlace && !dryRun) await this.#beginEpoch(reached.bound.ulid, startedAt)
+    return result
+  }
+
+  /** Makes a snapshot of the last reachable moment from history, without touching the database. */
+  async snapshot(): Promise<SnapshotEntry> {
+    const { plan } = await this.#archive.reach('latest')
+    const { seams, sources } = this.#archive
+    return takeSnapshot(sources, seams.timeline, plan, seams.file.database)
+  }
+
+  /** What the store holds and how far it reaches, without changing or completing anything. */
+  async status(): Promise<Status> {
+    const { timeline, reach } = await this.#archive.refresh()
+    const { name, file } = this.#archive.seams
+    return statusOf(timeline, reach, { store: name, database: file.database }, this.#session?.pending ?? null)
+  }
+
+  /** Reads and checks everything in the store. Damage is in the result, not thrown. */
+  async verify(onFile: OnFile = () => {}): Promise<Verification> {
+    const { timeline } = await this.#archive.refresh()
+    return verifyStore(this.#archive.sources, timeline, onFile)
+  }
+
+  /** Resolves when every event that was acknowledged before the call is in the store. */
+  async flush(): Promise<void> {
+    await this.#session?.complete(null)
+  }
+
+  /** Ends the capture, with everything in the store, and lets go of the store. */
+  async close(): Promise<void> {
+    try {
+      await this.#session?.close()
+    } finally {
+      this.#archive.close()
+    }
+  }
+
+  async #beginEpoch(restored: Ulid, startedAt: Ulid): Promise<void> {
+    await this.#session?.complete(null)
+    await this.#archive.seams.timeline.commit(({ epochs }) => ({
+      addEpoch: { epoch: (epochs.at(-1)?.epoch ?? 0) + 1, startedAt, restored },
+    }))
+  }
+}
+
+function newStoreFile(database: string, clock: Clock): StoreFile {
+  const id = new UlidGenerator(() => clock.now()).next()
+  return { format: 1, id, database, createdAt: new Date(clock.now()).toISOString() }
+}
+
+function checkTidemarkOptions(options: TidemarkOptions): void {
+  checkOptions('Tidemark', options, OPTION_NAMES)
+  checkChoice('Tidemark', 'ack', options.ack, ['journal', 'store', 'memory'])
+  checkText('Tidemark', 'journal', options.journal)
+  checkText('Tidemark', 'database', options.database)
+  checkPositive('Tidemark', 'memory', options.memory)
+  const { seal } = options
+  if (seal === undefined) return
+  checkOptions('Tidemark.seal', seal, ['events', 'bytes', 'ageMs'])
+  for (const [name, value] of Object.entries(seal)) checkPositive('Tidemark.seal', name, value)
+}
+
+function checkSelection({ resources, ids }: Selection): void {
+  if (ids === undefined || resources !== undefined) return
+  throw new TidemarkError(
+    'OPTION_INVALID',
+    'Record ids were chosen without their resource. Nothing was read or changed.',
+    {
+      hint: 'Give resources (--resource) with ids (--id).',
+    },
+  )
+}
