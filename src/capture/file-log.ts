@@ -17,7 +17,7 @@ export interface FileLogOptions {
   /** An existing directory of the stream's own. */
   readonly directory: string
   readonly stream: string
-  /** Largest file, bytes; one frame may exceed it. Default 64 MiB. The first file is 1 MiB, each next one twice as large. */
+  /** Bytes that a file is made with at most; appends may exceed it. Default 64 MiB. The first file is 1 MiB, each next one twice as large. */
   readonly maxFileBytes?: number
 }
 
@@ -52,6 +52,7 @@ class FileLog implements FrameLog {
   #last: number
   #first: number
   #spare: Promise<OpenFile> | null = null
+  #spareIsReady = false
   readonly #recovered: RecoveredFiles
   /** Where the frame after the last one read starts: the sealer reads on from there. */
   #readOn: { readonly path: string; readonly number: number; readonly offset: number } | null = null
@@ -78,6 +79,7 @@ class FileLog implements FrameLog {
       const path = this.#pathOf(spare.file)
       const handle = await this.#options.disk.open(path)
       this.#spare = Promise.resolve({ number: spare.file, path, handle, bytes: spare.bytes })
+      this.#spareIsReady = true
     }
     if (tail === undefined) {
       this.#spare ??= Promise.resolve(await this.#make(1))
@@ -93,7 +95,7 @@ class FileLog implements FrameLog {
 
   async append(frame: Uint8Array): Promise<void> {
     const active = this.#active
-    if (active === null || this.#end + frame.length > active.bytes) await this.#appendToNextFile(frame)
+    if (active === null || this.#isFull(active, frame)) await this.#appendToNextFile(frame)
     else {
       await active.handle.commit(frame, this.#end)
       this.#end += frame.length
@@ -102,6 +104,15 @@ class FileLog implements FrameLog {
     if (this.#spare === null && this.#active !== null && this.#end > this.#active.bytes / 4) {
       this.#makeAhead(this.#active.number + 1)
     }
+  }
+
+  /**
+   * A file goes on beyond its zeros while the next one is being made: dearer syncs are better than none for as long
+   * as that takes.
+   */
+  #isFull(active: OpenFile, frame: Uint8Array): boolean {
+    const end = this.#end + frame.length
+    return end > active.bytes && (this.#spare === null || this.#spareIsReady || end > active.bytes * 4)
   }
 
   async *read(from: number): AsyncIterable<Uint8Array> {
@@ -141,6 +152,7 @@ class FileLog implements FrameLog {
     this.#files.push({ path: next.path, file: next.number, firstFrame })
     this.#active = next
     this.#spare = null
+    this.#spareIsReady = false
     this.#end = FILE_HEADER_BYTES + frame.length
     await full?.handle.close()
   }
@@ -148,10 +160,15 @@ class FileLog implements FrameLog {
   #makeAhead(number: number): void {
     const spare = this.#make(number)
     this.#spare = spare
-    // Room may have come back by the time the file is needed: then it is made again, and a failure is the append's.
-    spare.catch(() => {
-      if (this.#spare === spare) this.#spare = null
-    })
+    spare.then(
+      () => {
+        this.#spareIsReady = true
+      },
+      () => {
+        // Room may have come back by the time the file is needed: it is made again then, and a failure is the append's.
+        if (this.#spare === spare) this.#spare = null
+      },
+    )
   }
 
   async #make(number: number): Promise<OpenFile> {

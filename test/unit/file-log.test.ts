@@ -1,0 +1,136 @@
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { openFileLog } from '../../src/capture/file-log.ts'
+import type { FrameLog } from '../../src/capture/frame-log.ts'
+import { journalError, NodeDisk } from '../../src/capture/node-disk.ts'
+import { STREAM, simpleFrame } from '../support/journal-frames.ts'
+import { random, SimulatedDisk } from '../support/simulated-disk.ts'
+
+const FILES = { directory: 'journal', stream: STREAM, maxFileBytes: 2048 }
+const COUNT = 14
+const frames = Array.from({ length: COUNT }, (_, index) => simpleFrame(index + 1, 60 + index * 23))
+
+async function written(): Promise<Map<string, Buffer>> {
+  const disk = new SimulatedDisk({ seed: 1 })
+  const log = await openFileLog({ ...FILES, disk })
+  for (const frame of frames) await log.append(frame)
+  await log.close()
+  return disk.contents()
+}
+
+async function readAll(log: FrameLog): Promise<Buffer[]> {
+  const found: Buffer[] = []
+  for await (const frame of log.read(1)) found.push(Buffer.from(frame))
+  return found
+}
+
+test('any changed byte is an error, or is cut where it stands in the last frame or behind it; never a wrong frame', async () => {
+  const files = await written()
+  const names = [...files.keys()].sort()
+  expect(names.length).toBeGreaterThan(2)
+  const next = random(7)
+  const seen = { corrupt: 0, cut: 0, harmless: 0 }
+  for (let round = 0; round < 1500; round++) {
+    const name = names[Math.floor(next() * names.length)] ?? ''
+    const content = Buffer.from(files.get(name) ?? [])
+    const at = Math.floor(next() * content.length)
+    content[at] = (content[at] ?? 0) ^ (1 << Math.floor(next() * 8))
+    const disk = new SimulatedDisk({ seed: round }, new Map([...files, [name, content]]))
+    try {
+      const log = await openFileLog({ ...FILES, disk })
+      const found = await readAll(log)
+      expect(found.length).toBeGreaterThanOrEqual(COUNT - 1)
+      for (const [index, frame] of found.entries()) expect(frame.equals(frames[index] ?? Buffer.alloc(0))).toBe(true)
+      if (found.length < COUNT) seen.cut++
+      else seen.harmless++
+      // It goes on with the number that follows.
+      await log.append(simpleFrame(found.length + 1))
+      await log.close()
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'JOURNAL_CORRUPT', category: 'corrupt' })
+      seen.corrupt++
+    }
+  }
+  for (const count of Object.values(seen)) expect(count).toBeGreaterThan(20)
+})
+
+test('a torn end is zeroed before anything is appended', async () => {
+  const files = await written()
+  const newest = Buffer.from(frames[COUNT - 1] ?? [])
+  const last = [...files.keys()].find((name) => files.get(name)?.includes(newest)) ?? ''
+  const content = files.get(last) ?? Buffer.alloc(0)
+  const end = content.indexOf(newest) + newest.length
+  const torn = Buffer.concat([
+    content.subarray(0, end),
+    simpleFrame(COUNT + 1, 300).subarray(0, 200),
+    Buffer.alloc(512),
+  ])
+  const disk = new SimulatedDisk({ seed: 1 }, new Map([...files, [last, torn]]))
+  const log = await openFileLog({ ...FILES, disk })
+  expect(log.range).toEqual({ first: 1, last: COUNT })
+  expect(
+    disk
+      .contents()
+      .get(last)
+      ?.subarray(end)
+      .every((byte) => byte === 0),
+  ).toBe(true)
+  await log.close()
+})
+
+test('a missing file, a missing frame in the middle and the files of another stream are corrupt', async () => {
+  const files = await written()
+  const names = [...files.keys()].sort()
+  const middle = names[1] ?? ''
+  const without = new Map([...files].filter(([name]) => name !== middle))
+  const swapped = new Map([...files, [middle, files.get(names[0] ?? '') ?? Buffer.alloc(0)]])
+  const zeroed = new Map([...files, [middle, Buffer.alloc(files.get(middle)?.length ?? 0)]])
+  for (const damaged of [without, swapped, zeroed]) {
+    const opening = openFileLog({ ...FILES, disk: new SimulatedDisk({ seed: 1 }, damaged) })
+    await expect(opening).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT' })
+  }
+  const foreign = { ...FILES, disk: new SimulatedDisk({ seed: 1 }, files), stream: '01KAJ0QZX3N5V7E8T9RYBWDCFH' }
+  await expect(openFileLog(foreign)).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT' })
+})
+
+test('maxFileBytes bounds what is made ahead; by default files grow from 1 MiB', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'tidemark-files-'))
+  try {
+    const small = await openFileLog({ disk: new NodeDisk(), directory, stream: STREAM, maxFileBytes: 8192 })
+    await small.append(simpleFrame(1))
+    await small.close()
+    expect((await stat(join(directory, '00000001.journal'))).size).toBe(8192)
+    expect((await stat(join(directory, '00000001.journal'))).mode & 0o777).toBe(0o600)
+    await rm(join(directory, '00000001.journal'))
+    const usual = await openFileLog({ disk: new NodeDisk(), directory, stream: STREAM })
+    await usual.append(simpleFrame(1, 400_000))
+    await usual.close()
+    expect((await stat(join(directory, '00000001.journal'))).size).toBe(1024 * 1024)
+    expect((await stat(join(directory, '00000002.journal'))).size).toBe(2 * 1024 * 1024)
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+})
+
+test('what the machine refuses has a code and a hint', async () => {
+  const failed = (code: string): Error => Object.assign(new Error(code), { code })
+  expect(journalError(failed('ENOSPC'), '/j')).toMatchObject({ code: 'JOURNAL_FULL', status: 507 })
+  expect(journalError(failed('EDQUOT'), '/j')).toMatchObject({ code: 'JOURNAL_FULL' })
+  expect(journalError(failed('EROFS'), '/j')).toMatchObject({ code: 'JOURNAL_DENIED', status: 403 })
+  expect(journalError(failed('EIO'), '/j')).toMatchObject({ code: 'JOURNAL_FAILED', retriable: false })
+  const directory = await mkdtemp(join(tmpdir(), 'tidemark-full-'))
+  try {
+    await writeFile(join(directory, 'file'), '')
+    await expect(new NodeDisk().list(join(directory, 'file'))).rejects.toMatchObject({ code: 'JOURNAL_FAILED' })
+    if (process.platform === 'linux') {
+      const full = await new NodeDisk().open('/dev/full')
+      await expect(full.commit(Buffer.alloc(10), 0)).rejects.toMatchObject({ code: 'JOURNAL_FULL' })
+      await expect(full.commit(Buffer.alloc(200_000), 0)).rejects.toMatchObject({ code: 'JOURNAL_FULL' })
+      await full.close()
+    }
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+})

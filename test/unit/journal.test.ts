@@ -1,0 +1,195 @@
+import { expect, test } from 'vitest'
+import { utf8 } from '../../src/base/bytes.ts'
+import type { Clock } from '../../src/base/clock.ts'
+import { TidemarkError } from '../../src/base/errors.ts'
+import { CommitTimes } from '../../src/capture/commit-times.ts'
+import type { FrameLog } from '../../src/capture/frame-log.ts'
+import { Journal, type Outcome } from '../../src/capture/journal.ts'
+import { MemoryLog } from '../../src/capture/memory-log.ts'
+import { EventCursor, FIELD } from '../../src/format/event-codec.ts'
+import { decodeFrame } from '../../src/format/journal-frame.ts'
+import { changeBetween, type Item, NO_CONTEXT } from '../../src/model/event.ts'
+import { firstUlidAt, ulidTime } from '../../src/model/ulid.ts'
+
+const STREAM = '01KAJ0QZX3N5V7E8T9RYBWDCFG'
+let now = 1_760_000_000_000
+const clock: Clock = { now: () => now, sleep: () => Promise.resolve() }
+
+function item(id: string): Item {
+  return { kind: 'record', resource: 'r', id }
+}
+
+function outcome(id: string, intent = 0): Outcome {
+  const after = { json: Buffer.from(`{"id":"${id}"}`), raw: null }
+  return { intent, change: changeBetween(item(id), null, after, NO_CONTEXT) }
+}
+
+async function open(log: FrameLog = new MemoryLog(), sealedThrough = 0): ReturnType<typeof Journal.open> {
+  return Journal.open({ log, stream: STREAM, clock, sealedThrough })
+}
+
+async function unsealedIds(journal: Journal, maxBytes?: number): Promise<string[]> {
+  const ids: string[] = []
+  for (const region of (await journal.unsealed(maxBytes)).regions) {
+    const cursor = new EventCursor(region)
+    while (cursor.next()) ids.push(Buffer.from(cursor.field(FIELD.id) ?? []).toString())
+  }
+  return ids
+}
+
+/** A log whose appends can be held up and made to fail. */
+class HeldLog extends MemoryLog {
+  frames = 0
+  gate: Promise<void> = Promise.resolve()
+  failure: TidemarkError | null = null
+  override async append(frame: Uint8Array): Promise<void> {
+    await this.gate
+    if (this.failure !== null) throw this.failure
+    this.frames++
+    await super.append(frame)
+  }
+}
+
+test('what gathers while a frame is written goes into one next frame, and nobody is told before', async () => {
+  const log = new HeldLog()
+  const { journal } = await open(log)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  log.gate = promise
+  let told = 0
+  const first = journal.settle([outcome('first')]).then(() => told++)
+  await new Promise((done) => setTimeout(done, 5))
+  const others = Array.from({ length: 50 }, (_, i) => journal.settle([outcome(`other ${i}`)]).then(() => told++))
+  await new Promise((done) => setTimeout(done, 5))
+  expect([told, log.frames]).toEqual([0, 1])
+  resolve()
+  await Promise.all([first, ...others])
+  expect([told, log.frames]).toEqual([51, 3])
+  expect((await unsealedIds(journal)).length).toBe(51)
+})
+
+test('stamps follow the order of the calls and are greater than what the journal was advanced to', async () => {
+  const { journal } = await open()
+  const [a, b] = await Promise.all([journal.settle([outcome('a'), outcome('b')]), journal.settle([outcome('c')])])
+  expect([...a, ...b].map((stamp) => stamp?.sequence)).toEqual([1, 2, 3])
+  const later = firstUlidAt(now + 60_000)
+  journal.advanceTo(later)
+  const [stamp] = await journal.settle([outcome('d')])
+  expect(stamp && stamp.ulid > later && stamp.stream === STREAM).toBe(true)
+})
+
+test('after a failed append every call rejects with the failure, and no later one is written', async () => {
+  const log = new HeldLog()
+  const { journal } = await open(log)
+  await journal.settle([outcome('kept')])
+  const frames = log.frames
+  log.failure = new TidemarkError('JOURNAL_FULL', 'full', { hint: '' })
+  const failing = [
+    journal.settle([outcome('a')]),
+    journal.intend([{ item: item('b'), before: null, context: NO_CONTEXT }]),
+  ]
+  for (const call of failing) await expect(call).rejects.toBe(log.failure)
+  const failure = log.failure
+  log.failure = null
+  await expect(journal.settle([outcome('c')])).rejects.toBe(failure)
+  await expect(journal.flush()).rejects.toBe(failure)
+  expect(() => journal.abort([1])).toThrow(failure)
+  expect([log.frames, await unsealedIds(journal)]).toEqual([frames, ['kept']])
+  const again = await open(log)
+  expect(again.recovered.nextSequence).toBe(2)
+})
+
+test('pending counts what is durable and not sealed, and ages with the clock', async () => {
+  const { journal } = await open()
+  expect(journal.pending()).toEqual({ events: 0, bytes: 0, ageMs: 0 })
+  await journal.settle([outcome('a'), outcome('b')])
+  await journal.settle([outcome('c')])
+  now += 1500
+  const { bytes, throughSequence, throughUlid, regions } = await journal.unsealed()
+  expect(journal.pending()).toEqual({ events: 3, bytes, ageMs: 1500 })
+  expect(regions.reduce((sum, region) => sum + region.length, 0)).toBe(bytes)
+  expect([throughSequence, ulidTime(throughUlid)]).toEqual([3, now - 1500])
+  expect(await unsealedIds(journal, 1)).toEqual(['a', 'b'])
+  await journal.sealed(2)
+  expect(journal.pending()).toMatchObject({ events: 1, ageMs: 1500 })
+  expect(await unsealedIds(journal)).toEqual(['c'])
+})
+
+test('sealing within a frame leaves exactly the rest of it', async () => {
+  const { journal } = await open()
+  await journal.settle([outcome('a'), outcome('b'), outcome('c')])
+  await journal.sealed(2)
+  expect([await unsealedIds(journal), journal.pending().events]).toEqual([['c'], 1])
+})
+
+test('a frame with an open intent outlives the sealing of its events, and goes when it is settled', async () => {
+  const log = new MemoryLog()
+  const { journal } = await open(log)
+  const before = { json: utf8('{"v":1}'), raw: utf8('raw') }
+  const context = { actor: 'a', transaction: 't', metadata: '{}' }
+  const [held = 0] = await journal.intend([{ item: item('held'), before, context }])
+  for (let i = 0; i < 20; i++) await journal.settle([outcome(`event ${i}`)])
+  await journal.sealed(20)
+  expect((await open(log)).recovered.openIntents).toEqual([{ intent: held, item: item('held'), before, context }])
+  const reopened = (await open(log)).journal
+  await reopened.settle([outcome('held', held)])
+  await reopened.sealed(21)
+  const again = await open(log, 21)
+  expect(again.recovered).toMatchObject({ openIntents: [], nextSequence: 22, unsealedEvents: 0 })
+  expect(log.range?.first).toBeGreaterThan(20)
+})
+
+test('an aborted intent is no longer open once the next frame is durable, and costs no frame of its own', async () => {
+  const log = new HeldLog()
+  const { journal } = await open(log)
+  const [id = 0] = await journal.intend([{ item: item('x'), before: null, context: NO_CONTEXT }])
+  const frames = log.frames
+  expect(await journal.settle([{ intent: id, change: null }])).toEqual([null])
+  expect(log.frames).toBe(frames)
+  await journal.flush()
+  expect(log.frames).toBe(frames + 1)
+  expect((await open(log)).recovered.openIntents).toEqual([])
+})
+
+test('a closed journal refuses, after everything that was given to it is durable', async () => {
+  const log = new HeldLog()
+  const { journal } = await open(log)
+  const settling = journal.settle([outcome('a')])
+  const frames: number[] = []
+  log.close = async () => {
+    for await (const frame of log.read(1)) frames.push(decodeFrame(frame).eventCount)
+  }
+  await journal.close()
+  await settling
+  expect(frames.reduce((sum, count) => sum + count, 0)).toBe(1)
+  await expect(journal.settle([outcome('b')])).rejects.toMatchObject({ code: 'CAPTURE_CLOSED' })
+})
+
+test('a journal goes on behind what the store has, and one that is older than the store is corrupt', async () => {
+  const { recovered, journal } = await open(new MemoryLog(), 40)
+  expect(recovered.nextSequence).toBe(41)
+  expect((await journal.settle([outcome('a')]))[0]?.sequence).toBe(41)
+  const log = new MemoryLog()
+  await (await open(log)).journal.settle([outcome('a')])
+  await expect(open(log, 2)).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT' })
+})
+
+test('commits block while the disk is fast, and go through the pool when it is slow or one of them stalls', () => {
+  let at = 0
+  const times = new CommitTimes({ now: () => at })
+  const commit = (ms: number): boolean => {
+    if (!times.blocks(1000)) return false
+    times.measure(() => {
+      at += ms
+    })
+    return true
+  }
+  const run = (count: number, ms: number): number =>
+    Array.from({ length: count }, () => commit(ms)).filter(Boolean).length
+  expect(run(1000, 0.1)).toBe(1000)
+  expect(times.blocks(1024 * 1024)).toBe(false)
+  expect(run(1, 50)).toBe(1)
+  expect(run(500, 0.1)).toBe(0)
+  expect(run(100, 0.1)).toBe(100)
+  // Eight are measured, then a pause, then eight again, then a pause of twice the length.
+  expect(run(8 + 500 + 8 + 1000, 1)).toBeLessThanOrEqual(24)
+})
