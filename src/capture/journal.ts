@@ -200,6 +200,11 @@ export class Journal {
     this.#ulids.advanceTo(ulid)
   }
 
+  /** A stamp that no event has: greater than that of every event so far, smaller than that of every later one. */
+  mark(): Ulid {
+    return this.#ulids.next()
+  }
+
   /** Resolves when everything until now is durable. */
   async flush(): Promise<void> {
     await this.#commits.flush()
