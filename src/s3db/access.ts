@@ -2,10 +2,10 @@ import { TidemarkError } from '../base/errors.ts'
 import type { Database, StorageClient } from './client.ts'
 import type { Dialect } from './image.ts'
 
-/** The storage client of a connected database; refuses the clients whose writes can be rolled back. */
+/** The storage client of a database, which exists from within `connect` on; refuses the clients whose writes can be rolled back. */
 export function clientOf(db: Database): StorageClient {
   const { client } = db
-  if (client === undefined || client === null || db.savedMetadata === null) {
+  if (client === undefined || client === null) {
     throw new TidemarkError('SOURCE_NOT_CONNECTED', 'The database is not connected, so there is nothing to capture.', {
       hint: 'Call `await db.connect()` first.',
     })

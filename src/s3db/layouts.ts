@@ -61,7 +61,7 @@ function liveLayout({ schema, behavior, attributes, name, version }: LiveResourc
     names: namesOf(schema.map, registry),
     pluginNames: inverse(schema.pluginMap ?? {}),
     afterUnmap: schema.options.hooks?.afterUnmap ?? {},
-    unmap: async (named) => (await quietSchema(name, attributes, plain(version))).unmapper(named, {}, {}),
+    unmap: async (named) => (await quietSchema(schema, name, attributes, plain(version))).unmapper(named, {}, {}),
   })
 }
 
@@ -71,7 +71,7 @@ async function storedLayout(resource: string, entry: ResourceEntry, version: str
   const wanted = version === '' ? plain(currentVersion ?? '') : version
   const found = Object.entries(versions ?? {}).find(([name]) => plain(name) === wanted)?.[1]
   if (found === undefined) return null
-  const schema = await quietSchema(resource, found.attributes, wanted)
+  const schema = await quietSchema(found, resource, found.attributes, wanted)
   return new Layout({
     behavior: found.behavior ?? 'user-managed',
     attributes: found.attributes,
@@ -85,13 +85,14 @@ async function storedLayout(resource: string, entry: ResourceEntry, version: str
 
 const quiet = new WeakMap<object, Promise<AttributeSchema>>()
 
-/** A schema of s3db.js that does not decrypt. To make one compiles a validator, so it is kept. */
+/** A schema of s3db.js that does not decrypt. To make one compiles a validator, so it is kept as long as `owner`. */
 function quietSchema(
+  owner: object,
   name: string,
   attributes: Readonly<Record<string, unknown>>,
   version: string,
 ): Promise<AttributeSchema> {
-  const made = quiet.get(attributes)
+  const made = quiet.get(owner)
   if (made !== undefined) return made
   const schema = import('s3db.js/lite').then(({ Schema }) => {
     const options = { autoEncrypt: false, autoDecrypt: false, allNestedObjectsOptional: true }
@@ -99,7 +100,7 @@ function quietSchema(
     const copy = JSON.parse(JSON.stringify(attributes))
     return checked(new Schema({ name, attributes: copy, version: Number(version) || 1, options }))
   })
-  quiet.set(attributes, schema)
+  quiet.set(owner, schema)
   return schema
 }
 

@@ -47,7 +47,7 @@ async function setup(kind: ClientKind, behavior: (typeof BEHAVIORS)[number] = 'b
   }
   const items = await database.db.createResource({
     name: 'items',
-    attributes: ATTRIBUTES,
+    attributes: { ...ATTRIBUTES },
     behavior,
     timestamps: true,
     paranoid: false,
@@ -149,8 +149,8 @@ describe.each(KINDS_OF_CLIENT)('capture of the write paths on %s://', (kind) => 
 
   it('sees what deleteAllData takes, also of another resource whose name begins alike', async () => {
     const s = await setup(kind)
-    const log = await s.db.createResource({ name: 'log', attributes: ATTRIBUTES, paranoid: false })
-    const logs = await s.db.createResource({ name: 'logs', attributes: ATTRIBUTES })
+    const log = await s.db.createResource({ name: 'log', attributes: { ...ATTRIBUTES }, paranoid: false })
+    const logs = await s.db.createResource({ name: 'logs', attributes: { ...ATTRIBUTES } })
     await log.insert(record('1'))
     await logs.insert(record('2'))
     await log.deleteAllData()
@@ -175,7 +175,7 @@ describe.each(KINDS_OF_CLIENT)('capture of the write paths on %s://', (kind) => 
     const s = await setup(kind)
     const counted = await s.db.createResource({
       name: 'counted',
-      attributes: ATTRIBUTES,
+      attributes: { ...ATTRIBUTES },
       idGenerator: 'incremental',
       partitions: { bySt: { fields: { st: 'string' } } },
     })

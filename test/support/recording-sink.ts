@@ -43,7 +43,7 @@ export class RecordingSink implements Sink {
   ): void {
     items.forEach((item, i) => {
       const [a, b] = [before[i] ?? null, after[i] ?? null]
-      if (sameImage(a, b)) return
+      if (sameState(a, b)) return
       const change = changeBetween(item, a, b, context)
       if (change !== null) this.changes.push(change)
     })
@@ -65,13 +65,19 @@ export function sameImage(a: Image | null, b: Image | null): boolean {
   return raws && Buffer.compare(a.json, b.json) === 0
 }
 
+/** Whether two images are of the same stored object. How it reads (`json`) may change with the schema of its resource. */
+function sameState(a: Image | null, b: Image | null): boolean {
+  if (a?.raw == null || b?.raw == null) return sameImage(a, b)
+  return Buffer.compare(a.raw, b.raw) === 0
+}
+
 /** The state after the changes, and every place where a change does not begin where the one before it ended. */
 export function replay(changes: readonly Change[]): { state: Map<string, Image>; breaks: string[] } {
   const state = new Map<string, Image>()
   const breaks: string[] = []
   for (const change of changes) {
     const name = nameOf(change)
-    if (!sameImage(state.get(name) ?? null, change.before)) breaks.push(name)
+    if (!sameState(state.get(name) ?? null, change.before)) breaks.push(name)
     if (change.after === null) state.delete(name)
     else state.set(name, change.after)
   }

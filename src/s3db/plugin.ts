@@ -1,0 +1,214 @@
+import type { S3db } from 's3db.js/lite'
+import { Plugin } from 's3db.js/plugins/plugin.class'
+import { TidemarkError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { SealOptions } from '../capture/sealer.ts'
+import { checkOptions } from '../engine/options.ts'
+import type { Progress, RestoreResult } from '../engine/restore.ts'
+import type { Status } from '../engine/status.ts'
+import type { Ack } from '../engine/streams.ts'
+import { Tidemark } from '../engine/tidemark.ts'
+import type { View } from '../engine/view.ts'
+import type { Event } from '../model/event.ts'
+import type { SnapshotEntry } from '../model/timeline.ts'
+import type { Moment } from '../restore/moment.ts'
+import type { Target } from '../restore/target.ts'
+import type { StoreSpec } from '../store/open.ts'
+import type { Verification } from '../upkeep/verify.ts'
+import { type Attribution, as } from './context.ts'
+import { createSource } from './source.ts'
+import { createS3dbTarget, openS3dbTarget } from './target.ts'
+
+/** How a database is backed up. */
+export interface TidemarkPluginOptions {
+  /** `file:./dir`, `s3://bucket/prefix`, `memory:name`, or a `StoreSpec` with endpoint, region and credentials. */
+  readonly store: string | StoreSpec
+  /** Directory of the local journals. Default: `.tidemark`. Give an absolute path in production. */
+  readonly journal?: string
+  /**
+   * When the promise of a write resolves: `journal` (default), its event is synced to the local journal; `store`, it
+   * is in the store, for hosts without a disk; `memory`, at once: a crash loses what was not sealed yet.
+   */
+  readonly ack?: Ack
+  readonly seal?: SealOptions
+  /** Bytes that a restore may use for what it merges. Default: 128 MiB. */
+  readonly memory?: number
+  /** Name of the database in the store. Default: its connection, without secrets. */
+  readonly database?: string
+  /** Also capture what other plugins store for themselves, without their locks. Default: false. */
+  readonly pluginStorage?: boolean
+  readonly logger?: Logger
+}
+
+/** What is restored where. */
+export interface PluginRestoreOptions {
+  /**
+   * `live`: this database, in place. A connected `S3db`, or a connection string with `://`: another database. Anything
+   * else is a directory: `file:./recovered` or a path.
+   */
+  readonly target: string | S3db | Target
+  readonly resources?: readonly string[]
+  /** Record ids of the chosen resources. */
+  readonly ids?: readonly string[]
+  /** Allow a target that holds data: always needed for `live`. Default: false. */
+  readonly overwrite?: boolean
+  /** Plan and preview only; nothing is written. Default: false. */
+  readonly dryRun?: boolean
+  readonly onProgress?: (progress: Progress) => void
+}
+
+const OPTION_NAMES = ['store', 'journal', 'ack', 'seal', 'memory', 'database', 'pluginStorage', 'logger']
+const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress']
+
+/**
+ * Continuous backup of an s3db.js database: captures every write, and restores any record, resource or the whole
+ * database as it was at any moment. Give it to the constructor (`plugins: [tidemark]`) or, once connected, to
+ * `db.usePlugin(tidemark)`.
+ */
+export class TidemarkPlugin extends Plugin {
+  readonly #given: TidemarkPluginOptions
+  #db: S3db | null = null
+  #tidemark: Tidemark | null = null
+
+  constructor(options: TidemarkPluginOptions) {
+    checkOptions('TidemarkPlugin', options, OPTION_NAMES)
+    super({ slug: 'tidemark', logLevel: 'silent' })
+    this.#given = options
+  }
+
+  /**
+   * s3db.js calls this first, whichever way the plugin is given. `usePlugin` before `connect` would then return without
+   * installing anything, for ever; being awaitable until it is installed, the plugin turns that into an error.
+   */
+  override setInstanceName(name: string | null | undefined): void {
+    super.setInstanceName(name)
+    Object.defineProperty(this, 'then', { configurable: true, value: refuseBeforeConnect })
+  }
+
+  override async install(database: S3db): Promise<void> {
+    Reflect.deleteProperty(this, 'then')
+    await super.install(database)
+  }
+
+  override async onInstall(): Promise<void> {
+    const db = this.database as S3db
+    this.#db = db
+    // disconnect() stops the plugins of this list only, and usePlugin() does not enter them.
+    const stopped: unknown[] = db.pluginList
+    if (!stopped.includes(this)) stopped.push(this)
+    this.#surviveReconnect(db)
+  }
+
+  override async onStart(): Promise<void> {
+    const db = this.#connected()
+    const { pluginStorage = false, ...options } = this.#given
+    const tidemark = await Tidemark.open({ ...options, source: createSource(db, { pluginStorage }) })
+    this.#tidemark = tidemark
+    if (db.isConnected()) await tidemark.start()
+    // Inside connect(): the resources are loaded when this fires, and nothing of the application has run yet.
+    else db.once('db:connected', () => void tidemark.start())
+  }
+
+  override async onUninstall(): Promise<void> {
+    if (this.#db !== null) Reflect.deleteProperty(this.#db, 'connect')
+    this.#db = null
+  }
+
+  override async onStop(): Promise<void> {
+    const tidemark = this.#tidemark
+    this.#tidemark = null
+    await tidemark?.close()
+  }
+
+  /** Runs `fn`; every write that it starts is attributed to an actor, a transaction and metadata. */
+  as<T>(attribution: Attribution, fn: () => T): T {
+    return as(attribution, fn)
+  }
+
+  /** The database as it was at a moment, for reading: `get`, `list`, `count`, `resources`. */
+  at(moment: Moment): View {
+    return this.#open().at(moment)
+  }
+
+  /** Every event of one record, oldest first, with both images, who and when. */
+  history(resource: string, id: string): AsyncIterable<Event> {
+    return this.#open().history(resource, id)
+  }
+
+  /** Restores a moment. Errors: see `Tidemark.restoreAt`; `CONFIRMATION_NEEDED` for `live` without `overwrite`. */
+  async restoreAt(moment: Moment, options: PluginRestoreOptions): Promise<RestoreResult> {
+    checkOptions('restoreAt', options, RESTORE_NAMES)
+    const tidemark = this.#open()
+    const inPlace = options.target === 'live' || options.target === this.#db
+    if (inPlace && options.overwrite !== true && options.dryRun !== true) throw confirmationNeeded()
+    const target = await this.#target(options.target, inPlace)
+    const attribution = { actor: 'tidemark', meta: { restore: typeof moment === 'object' ? JSON.stringify(moment) : String(moment) } }
+    return as(attribution, () => tidemark.restoreAt(moment, { ...options, target, inPlace }))
+  }
+
+  /** Makes a snapshot from history, without touching the database. */
+  snapshot(): Promise<SnapshotEntry> {
+    return this.#open().snapshot()
+  }
+
+  status(): Promise<Status> {
+    return this.#open().status()
+  }
+
+  verify(): Promise<Verification> {
+    return this.#open().verify()
+  }
+
+  /** Resolves when every event that was acknowledged before the call is in the store. */
+  flush(): Promise<void> {
+    return this.#open().flush()
+  }
+
+  /** disconnect() makes s3db.js forget its plugins; the next connect() brings this one back before it resolves. */
+  #surviveReconnect(db: S3db): void {
+    if (Object.hasOwn(db, 'connect')) return
+    const connect = db.connect.bind(db)
+    db.connect = async (): Promise<void> => {
+      await connect()
+      if (this.#tidemark === null) await db.usePlugin(this, this.instanceName)
+    }
+  }
+
+  async #target(target: PluginRestoreOptions['target'], inPlace: boolean): Promise<string | Target> {
+    const options = { pluginStorage: this.#given.pluginStorage ?? false }
+    if (inPlace) return createS3dbTarget(this.#connected(), options)
+    if (typeof target !== 'string') return 'takes' in target ? target : createS3dbTarget(target, options)
+    return isConnectionString(target) ? openS3dbTarget(target, options) : target
+  }
+
+  #connected(): S3db {
+    if (this.#db === null) throw notConnected()
+    return this.#db
+  }
+
+  #open(): Tidemark {
+    if (this.#tidemark === null) throw notConnected()
+    return this.#tidemark
+  }
+}
+
+/** Whether a target is a connection string of s3db.js and not a directory: `scheme://`. */
+export function isConnectionString(target: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(target)
+}
+
+function refuseBeforeConnect(_resolve: unknown, reject: (error: unknown) => void): void {
+  reject(notConnected())
+}
+
+function notConnected(): TidemarkError {
+  return new TidemarkError('SOURCE_NOT_CONNECTED', 'The database is not connected: nothing is captured.', {
+    hint: 'Call await db.connect() before await db.usePlugin(tidemark), or give the plugin to new S3db({ plugins: [tidemark] }).',
+  })
+}
+
+function confirmationNeeded(): TidemarkError {
+  return new TidemarkError('CONFIRMATION_NEEDED', 'A restore into the live database changes it. Nothing was changed.', {
+    hint: 'See what would change with dryRun: true, then allow it with overwrite: true.',
+  })
+}
