@@ -38,9 +38,9 @@ const step: fc.Arbitrary<Step> = fc.record({
 })
 
 /** Events of one stream: mostly unbroken chains of images on few items, with ids and texts of every kind. */
-export function events(stream = 's1', maxLength = 60): fc.Arbitrary<Event[]> {
+export function events(stream = 's1', maxLength = 60, minLength = 1): fc.Arbitrary<Event[]> {
   return fc
-    .tuple(fc.array(step, { minLength: 1, maxLength }), fc.integer({ min: 1, max: 2 ** 52 }))
+    .tuple(fc.array(step, { minLength, maxLength, size: 'max' }), fc.integer({ min: 1, max: 2 ** 52 }))
     .map(([steps, firstSequence]) => stamped(stream, firstSequence, steps))
     .filter((list) => list.length > 0)
 }

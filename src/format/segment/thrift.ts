@@ -102,8 +102,13 @@ export class ThriftReader {
     const head = this.#bytes[this.offset] ?? 0
     const length = this.#listLength()
     const type = head & 15
+    expect(++this.#depth <= MAX_DEPTH, 'its metadata is nested too deeply')
     // Booleans take a byte in a list and none in a struct.
-    for (let i = 0; i < length; i++) type === TRUE || type === FALSE ? this.#byte() : this.#skip(type)
+    for (let i = 0; i < length; i++) {
+      if (type === TRUE || type === FALSE) this.#byte()
+      else this.#skip(type)
+    }
+    this.#depth--
   }
 
   #skipBytes(count: number): void {
