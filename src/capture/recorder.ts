@@ -1,5 +1,6 @@
 import { equalBytes } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
+import type { Intent } from '../format/intent-codec.ts'
 import { type Context, changeBetween, type Image, type Item } from '../model/event.ts'
 import type { Journal } from './journal.ts'
 import { ItemLocks } from './locks.ts'
@@ -52,6 +53,22 @@ export class Recorder implements Sink {
     } finally {
       release()
     }
+  }
+
+  /**
+   * Settles an intent that an earlier process left open, by what the database holds now. The item is locked from the
+   * moment of the call, so that no write of this process can come in between.
+   */
+  async settleIntent(
+    journal: Journal,
+    { intent, item, before, context }: Intent,
+    read: () => Promise<Image | null>,
+  ): Promise<void> {
+    await this.betweenWrites(item, async () => {
+      const now = await read()
+      const change = sameState(before, now) ? null : changeBetween(item, before, now, context)
+      await journal.settle([{ intent, change }])
+    })
   }
 
   /** Refuses further writes and waits for those under way. */

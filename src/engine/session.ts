@@ -7,12 +7,11 @@ import { Sealer, type SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
 import { serveStream } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
-import { changeBetween } from '../model/event.ts'
+import type { StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
-import { sameImage } from '../restore/difference.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
-import { type Ack, type OwnedStream, openStreams } from './streams.ts'
+import { type Ack, isOrphan, type OwnedStream, openStreams } from './streams.ts'
 
 /** What a session is opened over. */
 export interface SessionSeams {
@@ -31,42 +30,38 @@ export interface SessionSeams {
 export class Session {
   readonly #seams: SessionSeams
   readonly #stream: OwnedStream
-  readonly #encoder: SegmentEncoder
+  readonly #leftovers: readonly OwnedStream[]
+  readonly #encoder = new SegmentEncoder()
   readonly #sealer: Sealer
   readonly #recorder: Recorder
   #detach: () => void = () => {}
   #stopServing: () => Promise<void> = async () => {}
+  #settled: Promise<void> = Promise.resolve()
   #baseline: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | null = null
 
-  private constructor(seams: SessionSeams, stream: OwnedStream, encoder: SegmentEncoder) {
+  private constructor(seams: SessionSeams, [own, ...leftovers]: readonly [OwnedStream, ...OwnedStream[]]) {
     this.#seams = seams
-    this.#stream = stream
-    this.#encoder = encoder
-    this.#sealer = sealerOf(seams, stream, encoder)
+    this.#stream = own
+    this.#leftovers = leftovers
+    this.#sealer = this.#sealerOf(own)
     this.#recorder = new Recorder({
-      journal: stream.journal,
+      journal: own.journal,
       noticed: () => this.#sealer.noticed(),
-      shared: () => seams.timeline.timeline.streams.some(({ id, state }) => state === 'open' && id !== stream.entry.id),
+      shared: () => seams.timeline.timeline.streams.some(({ id, state }) => state === 'open' && id !== own.entry.id),
     })
   }
 
-  /**
-   * Settles what earlier processes left behind, starts the capture, and begins a baseline where the store has no
-   * snapshot yet. Writes are captured from when it resolves.
-   */
+  /** Opens the journal and enters the stream in the timeline. The database is not touched before `start`. */
   static async open(seams: SessionSeams): Promise<Session> {
-    const [own, ...leftovers] = await openStreams({ ...seams, timeline: seams.timeline.timeline })
-    const encoder = new SegmentEncoder()
+    const { timeline } = seams
+    const session = new Session(seams, await openStreams({ ...seams, timeline: timeline.timeline }))
     try {
-      for (const stream of leftovers) await closeLeftover(seams, stream, encoder)
-      await settle(own, seams.source)
-      const session = new Session(seams, own, encoder)
-      await session.#start()
+      await timeline.commit((now) => openingOf(now, session.#sealer.stream, session.#leftovers))
+      session.#stopServing = await serveStream(session.stream, (through) => session.complete(through))
       return session
     } catch (error) {
-      await own.release()
-      await encoder.close()
+      await session.#release()
       throw error
     }
   }
@@ -82,10 +77,33 @@ export class Session {
   }
 
   /**
+   * Captures every write from now on. Writes that earlier processes left open are settled first, item by item, and a
+   * baseline begins where the store has no snapshot; both go on after this returns.
+   */
+  start(): void {
+    const { source, log, timeline } = this.#seams
+    this.#settled = this.#settleAll()
+    this.#detach = source.attach(this.#recorder)
+    if (timeline.timeline.snapshots.length === 0) this.#baseline = this.#settled.then(() => this.#takeBaseline())
+    for (const [work, what] of [
+      [this.#settled, 'Writes that a crash left open could not be settled; they stay in the journal.'],
+      [this.#baseline, 'The baseline failed: nothing can be restored until the next start makes one.'],
+    ] as const) {
+      work.catch((error: unknown) => log.error({ error: messageOf(error) }, what))
+    }
+  }
+
+  /** Resolves when what earlier processes left open is settled. */
+  settled(): Promise<void> {
+    return this.#settled
+  }
+
+  /**
    * Brings every event that was acknowledged before the call into the store; with `through`, later events will be
    * stamped after it, so that it is reachable.
    */
   async complete(through: Ulid | null): Promise<void> {
+    await this.#settled
     await this.#baseline
     await this.#sealer.seal(through)
   }
@@ -96,74 +114,69 @@ export class Session {
     return this.#closing
   }
 
-  async #start(): Promise<void> {
-    const { source, timeline, store, log } = this.#seams
-    await timeline.commit(() => ({
-      putStreams: [this.#sealer.stream],
-      ...(timeline.timeline.epochs.length === 0
-        ? { addEpoch: { epoch: 1, startedAt: this.#sealer.stream.openedAt, restored: null } }
-        : {}),
-    }))
-    this.#stopServing = await serveStream(this.stream, (through) => this.complete(through))
-    this.#detach = source.attach(this.#recorder)
+  async #settleAll(): Promise<void> {
+    const { source } = this.#seams
+    const work = [this.#stream, ...this.#leftovers].flatMap(({ journal, recovered }) =>
+      recovered.openIntents.map((intent) =>
+        this.#recorder.settleIntent(journal, intent, () => source.read(intent.item)),
+      ),
+    )
+    await Promise.all(work)
+    for (const leftover of this.#leftovers) {
+      await this.#sealerOf(leftover).close()
+      await leftover.release()
+    }
     this.#sealer.noticed()
-    if (timeline.timeline.snapshots.length > 0) return
+  }
+
+  async #takeBaseline(): Promise<void> {
+    const { store, timeline, source } = this.#seams
     const { journal } = this.#stream
-    const seal = (): Promise<void> => this.#sealer.seal()
-    this.#baseline = takeBaseline({
+    await takeBaseline({
       store,
       timeline,
       source,
       recorder: this.#recorder,
       mark: () => journal.mark(),
-      seal,
-    })
-    this.#baseline.catch((error: unknown) => {
-      log.error(
-        { error: messageOf(error) },
-        'The baseline failed: nothing can be restored until the next start makes one.',
-      )
+      seal: () => this.#sealer.seal(),
     })
   }
 
   async #close(): Promise<void> {
     try {
+      await this.#settled
       await this.#baseline
     } finally {
-      this.#detach()
       await this.#recorder.close()
+      this.#detach()
       try {
         await this.#sealer.close()
       } finally {
-        await this.#stopServing()
-        await this.#stream.release()
-        await this.#encoder.close()
+        await this.#release()
       }
     }
   }
-}
 
-/** Brings the acknowledged events of a stream whose process is gone into the store, settles the rest, and closes it. */
-async function closeLeftover(seams: SessionSeams, stream: OwnedStream, encoder: SegmentEncoder): Promise<void> {
-  try {
-    await settle(stream, seams.source)
-    await sealerOf(seams, stream, encoder).close()
-  } finally {
-    await stream.release()
+  async #release(): Promise<void> {
+    await this.#stopServing()
+    for (const { release } of [this.#stream, ...this.#leftovers]) await release()
+    await this.#encoder.close()
+  }
+
+  #sealerOf({ journal, entry }: OwnedStream): Sealer {
+    const { store, timeline, clock, log, seal } = this.#seams
+    return new Sealer({ store, timeline, journal, encoder: this.#encoder, clock, log }, entry, seal)
   }
 }
 
-/** Settles writes of which nobody knows whether they happened, by what the database holds now. */
-async function settle({ journal, recovered }: OwnedStream, source: Source): Promise<void> {
-  for (const { intent, item, before, context } of recovered.openIntents) {
-    const now = await source.read(item)
-    const change = sameImage(before, now) ? null : changeBetween(item, before, now, context)
-    await journal.settle([{ intent, change }])
-  }
-  await journal.flush()
-}
-
-function sealerOf(seams: SessionSeams, { journal, entry }: OwnedStream, encoder: SegmentEncoder): Sealer {
-  const { store, timeline, clock, log, seal } = seams
-  return new Sealer({ store, timeline, journal, encoder, clock, log }, entry, seal)
+/** What opening streams changes about the timeline. What a crash took from a journal in memory is gone for good. */
+function openingOf(timeline: Timeline, own: StreamEntry, leftovers: readonly OwnedStream[]): TimelineChange {
+  const lost = timeline.streams.filter((stream) => stream.journal.kind === 'memory' && isOrphan(stream))
+  const putStreams = [
+    ...lost.map((stream): StreamEntry => ({ ...stream, state: 'closed' })),
+    ...leftovers.map(({ entry }) => entry),
+    own,
+  ]
+  const first = timeline.epochs.length === 0
+  return first ? { putStreams, addEpoch: { epoch: 1, startedAt: own.openedAt, restored: null } } : { putStreams }
 }

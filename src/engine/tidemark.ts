@@ -74,8 +74,8 @@ export class Tidemark {
   }
 
   /**
-   * Opens a store; with a source it is made where the place is empty, and writes are captured from when this
-   * resolves. Errors: `OPTION_INVALID`, `STORE_*`, `JOURNAL_*`, `TIMELINE_CORRUPT`.
+   * Opens a store; with a source it is made where the place is empty. Errors: `OPTION_INVALID`, `STORE_*`,
+   * `JOURNAL_*`, `TIMELINE_CORRUPT`.
    */
   static async open(options: TidemarkOptions, clock: Clock = systemClock): Promise<Tidemark> {
     checkTidemarkOptions(options)
@@ -113,6 +113,22 @@ export class Tidemark {
     }
     const memory = options.memory ?? DEFAULT_MEMORY
     return new Tidemark(new Archive({ store, name, file, timeline, clock, memory, complete }), session)
+  }
+
+  /** `open`, then `start`; resolves when what earlier processes left open is settled too. */
+  static async capture(options: TidemarkOptions & { readonly source: Source }, clock?: Clock): Promise<Tidemark> {
+    const tidemark = await Tidemark.open(options, clock)
+    await tidemark.start()
+    return tidemark
+  }
+
+  /**
+   * Captures every write of the source from now on, not only from when it resolves: that is when what earlier
+   * processes left open is settled. Once.
+   */
+  async start(): Promise<void> {
+    this.#session?.start()
+    await this.#session?.settled()
   }
 
   /** The database as it was at a moment. */

@@ -66,6 +66,8 @@ const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onP
  * `db.usePlugin(tidemark)`.
  */
 export class TidemarkPlugin extends Plugin {
+  /** s3db.js declares this wider in the class than in what `usePlugin` takes. */
+  declare instanceName: string
   readonly #given: TidemarkPluginOptions
   #db: S3db | null = null
   #tidemark: Tidemark | null = null
@@ -106,7 +108,7 @@ export class TidemarkPlugin extends Plugin {
     this.#tidemark = tidemark
     if (db.isConnected()) await tidemark.start()
     // Inside connect(): the resources are loaded when this fires, and nothing of the application has run yet.
-    else db.once('db:connected', () => void tidemark.start())
+    else db.once('db:connected', () => void tidemark.start().catch(() => undefined)) // logged by the session
   }
 
   override async onUninstall(): Promise<void> {
@@ -142,7 +144,10 @@ export class TidemarkPlugin extends Plugin {
     const inPlace = options.target === 'live' || options.target === this.#db
     if (inPlace && options.overwrite !== true && options.dryRun !== true) throw confirmationNeeded()
     const target = await this.#target(options.target, inPlace)
-    const attribution = { actor: 'tidemark', meta: { restore: typeof moment === 'object' ? JSON.stringify(moment) : String(moment) } }
+    const attribution = {
+      actor: 'tidemark',
+      meta: { restore: typeof moment === 'object' ? JSON.stringify(moment) : String(moment) },
+    }
     return as(attribution, () => tidemark.restoreAt(moment, { ...options, target, inPlace }))
   }
 

@@ -51,7 +51,7 @@ test('at every event, before every event and at the end, the state is what the m
         const database = new ModelDatabase()
         for (const { item, image } of initial) await database.write(item, image)
         const open = (): Promise<Tidemark> =>
-          Tidemark.open({
+          Tidemark.capture({
             store: `file:${here}/store`,
             source: database,
             journal: `${here}/journal`,
@@ -107,6 +107,6 @@ test('at every event, before every event and at the end, the state is what the m
         await reader.close()
       },
     ),
-    { numRuns: 30 },
+    { numRuns: Number(process.env.TIDEMARK_RUNS ?? 10) },
   )
 })
