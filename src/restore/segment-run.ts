@@ -14,6 +14,9 @@ export interface SegmentRange {
   readonly selection: Selection
 }
 
+/** KINDS, as names that a file may or may not have right. */
+const NAMES: readonly string[] = KINDS
+
 interface Columns {
   readonly ids: ByteValues
   readonly ulids: ByteValues
@@ -104,7 +107,7 @@ export class SegmentRun implements Run {
       ulids: group.bytes('ulid'),
       kinds,
       resources,
-      kindOf: kinds.values.map((kind) => KINDS.findIndex((known) => known === kind)),
+      kindOf: kinds.values.map((kind) => NAMES.indexOf(kind)),
       wanted: resources.values.map((resource) => this.#resources === null || this.#resources.has(resource)),
     }
   }

@@ -1,3 +1,4 @@
+import type { CronManager } from 's3db.js/concerns/cron-manager'
 import type { S3db } from 's3db.js/lite'
 import { Plugin } from 's3db.js/plugins/plugin.class'
 import { TidemarkError } from '../base/errors.ts'
@@ -68,6 +69,7 @@ const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onP
 export class TidemarkPlugin extends Plugin {
   /** s3db.js declares this wider in the class than in what `usePlugin` takes. */
   declare instanceName: string
+  declare cronManager: CronManager
   readonly #given: TidemarkPluginOptions
   #db: S3db | null = null
   #tidemark: Tidemark | null = null
