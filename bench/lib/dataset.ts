@@ -1,4 +1,4 @@
-import { encodedEventBytes, encodeEvent } from '../../src/format/event-codec.ts'
+import { encodeEvent } from '../../src/format/event-codec.ts'
 import { type Change, changeBetween, type Image } from '../../src/model/event.ts'
 import { type Ulid, UlidGenerator } from '../../src/model/ulid.ts'
 
@@ -78,7 +78,7 @@ export function encodeChunk(chunk: Chunk, frameBytes: number = 1 << 20): Uint8Ar
   let frame = Buffer.allocUnsafeSlow(frameBytes)
   let at = 0
   chunk.changes.forEach((change, i) => {
-    const length = encodedEventBytes(change)
+    const length = upperBound(change)
     if (at + length > frame.length) {
       if (at > 0) frames.push(frame.subarray(0, at))
       frame = Buffer.allocUnsafeSlow(Math.max(frameBytes, length))
@@ -88,6 +88,15 @@ export function encodeChunk(chunk: Chunk, frameBytes: number = 1 << 20): Uint8Ar
   })
   frames.push(frame.subarray(0, at))
   return frames
+}
+
+/** At least the bytes that the event needs: three for a UTF-16 unit. */
+function upperBound({ resource, id, context, before, after }: Change): number {
+  const { actor, transaction, metadata } = context
+  const units =
+    resource.length + id.length + [actor, transaction, metadata].reduce((n, text) => n + (text?.length ?? 0), 0)
+  const images = [before?.json, before?.raw, after?.json, after?.raw].reduce((n, part) => n + (part?.length ?? 0), 0)
+  return 100 + 3 * units + images
 }
 
 interface Row {

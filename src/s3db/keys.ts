@@ -66,6 +66,7 @@ function ambiguousItem(key: string, slash: number, plain: Item | null, space: Ke
 }
 
 function itemOfRest(resource: string, rest: string, { pluginStorage }: KeySpace): Item | null {
+  if (resource === '') return null // no resource of s3db.js has an empty name
   if (rest.startsWith(RECORD)) return { kind: 'record', resource, id: rest.slice(RECORD.length) }
   if (rest.startsWith(SEQUENCE)) return rest.endsWith('/value') ? { kind: 'object', resource, id: rest } : null
   return pluginStorage ? pluginItem(resource, rest) : null

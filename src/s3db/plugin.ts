@@ -89,9 +89,10 @@ export class TidemarkPlugin extends Plugin {
     Object.defineProperty(this, 'then', { configurable: true, value: refuseBeforeConnect })
   }
 
-  override async install(database: S3db): Promise<void> {
+  /** `database` is an `S3db`; what `usePlugin` declares that it passes is wider than what the class says it takes. */
+  override async install(database: object): Promise<void> {
     Reflect.deleteProperty(this, 'then')
-    await super.install(database)
+    await super.install(database as S3db)
   }
 
   override async onInstall(): Promise<void> {

@@ -36,7 +36,8 @@ export interface EncodedSegment {
   readonly info: SegmentInfo
 }
 
-const ROW_GROUP_ROWS = 2048
+/** Few enough that reading one for the history of a record costs little, and enough to compress well. */
+const ROW_GROUP_ROWS = 1024
 const ROW_GROUP_BYTES = 16 << 20
 
 /**
