@@ -28,7 +28,7 @@ export function imageOf(item: Item, stored: StoredObject, layouts: Layouts): Ima
 }
 
 function jsonBytes(values: Values): Uint8Array {
-  return utf8(JSON.stringify(values))
+  return Buffer.from(JSON.stringify(values))
 }
 
 /** An object besides the records: the JSON it holds, or what is in it. */

@@ -102,19 +102,24 @@ function place(values: Record<string, unknown>, path: readonly string[], value: 
   let current: Record<string, unknown> = values
   for (let i = 0; i < path.length - 1; i++) {
     const part = path[i] ?? ''
-    const next = current[part]
-    if (isContainer(next) && Object.hasOwn(current, part)) {
-      current = next
-    } else {
-      const made: Record<string, unknown> | unknown[] = /^\d+$/.test(path[i + 1] ?? '') ? [] : {}
-      Object.defineProperty(current, part, { value: made, ...VISIBLE })
-      if (isContainer(made)) current = made
-    }
+    const next = Object.hasOwn(current, part) ? current[part] : undefined
+    const container = isContainer(next) ? next : containerFor(path[i + 1] ?? '')
+    if (container !== next) set(current, part, container)
+    current = container
   }
-  Object.defineProperty(current, path.at(-1) ?? '', { value, ...VISIBLE })
+  set(current, path.at(-1) ?? '', value)
 }
 
-const VISIBLE = { enumerable: true, configurable: true, writable: true }
+function containerFor(part: string): Record<string, unknown> {
+  const made: unknown = /^\d+$/.test(part) ? [] : {}
+  return isContainer(made) ? made : {}
+}
+
+/** Also for the one name that is not a property like others. */
+function set(target: Record<string, unknown>, name: string, value: unknown): void {
+  if (name !== '__proto__') target[name] = value
+  else Object.defineProperty(target, name, { value, enumerable: true, configurable: true, writable: true })
+}
 
 function isContainer(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null

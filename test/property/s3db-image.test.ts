@@ -1,0 +1,151 @@
+import fc from 'fast-check'
+import { MemoryClient } from 's3db.js/lite'
+import { describe, expect, it } from 'vitest'
+import {
+  decodeStored,
+  encodeStored,
+  putParams,
+  type StoredObject,
+  storedFromCopy,
+  storedFromPut,
+  storedFromResponse,
+} from '../../src/s3db/image.ts'
+
+const LOCAL = { trimsMetadata: false, copiesExactly: true }
+
+const value = fc.oneof(
+  fc.constantFrom<unknown>(
+    null,
+    undefined,
+    '',
+    'null',
+    'undefined',
+    'true',
+    0,
+    -1.5,
+    false,
+    'd:',
+    'd:j',
+    'u:%zz',
+    'b:QQ==',
+    'z:x',
+  ),
+  fc.constantFrom<unknown>(
+    'z85:',
+    '{"a":1}',
+    '[1,2]',
+    'application/json',
+    'https://www.x',
+    ' padded ',
+    'a\nb',
+    'ação',
+    '漢字',
+    '\u{1f600}',
+  ),
+  fc.constantFrom<unknown>('constructor', 'toString', '__proto__', 'valueOf'),
+  fc.string({ unit: 'grapheme', maxLength: 12 }),
+  fc.double(),
+)
+const metadata = fc.dictionary(
+  fc.oneof(fc.constantFrom('0', '1', 'a', '_v', '$overflow', 'A', 'x.y'), fc.string({ maxLength: 4 })),
+  value,
+  {
+    maxKeys: 5,
+    noNullPrototype: true,
+  },
+)
+const body = fc.oneof(
+  fc.constantFrom('', '{"a":1}', 'text', '\ufeffbom'),
+  fc.string({ unit: 'grapheme', maxLength: 30 }),
+  fc.uint8Array({ maxLength: 30 }).map((bytes) => Buffer.from(bytes)),
+)
+const contentType = fc.constantFrom(undefined, '', 'application/json', 'image/png')
+
+function client(): MemoryClient {
+  return new MemoryClient({ bucket: 'property-images', logLevel: 'silent' })
+}
+
+function plainBody(stored: StoredObject): object {
+  const { body } = stored
+  return { ...stored, body: typeof body === 'string' ? body : [...body] }
+}
+
+async function read(from: MemoryClient, key: string) {
+  return storedFromResponse(await from.getObject(key))
+}
+
+describe('images of stored objects', () => {
+  it('say before reading what reading says, and put back the same bytes', async () => {
+    const memory = client()
+    await fc.assert(
+      fc.asyncProperty(metadata, body, contentType, async (given, bytes, type) => {
+        await memory.clear()
+        const params = { key: 'a', metadata: given, body: bytes, ...(type === undefined ? {} : { contentType: type }) }
+        await memory.putObject(params)
+        const stored = await read(memory, 'a')
+        const derived = storedFromPut(params, LOCAL)
+        if (derived !== null) expect(encodeStored(derived)).toEqual(encodeStored(stored))
+        expect(plainBody(decodeStored(encodeStored(stored)))).toEqual(plainBody(stored))
+        await memory.putObject(putParams('b', decodeStored(encodeStored(stored))))
+        expect(encodeStored(await read(memory, 'b'))).toEqual(encodeStored(stored))
+        const { a, b } = memory.snapshot().objects
+        if (derived === null) return // a value that s3db.js damages; it reads the same, which is all that can be had
+        expect(b?.metadata).toEqual(a?.metadata)
+        expect([b?.body, b?.contentType]).toEqual([a?.body, a?.contentType])
+      }),
+      { numRuns: 400 },
+    )
+  })
+
+  it('derive copies from their origin', async () => {
+    const memory = client()
+    const directive = fc.constantFrom<'COPY' | 'REPLACE' | undefined>('COPY', 'REPLACE', undefined)
+    await fc.assert(
+      fc.asyncProperty(
+        metadata,
+        fc.option(metadata, { nil: undefined }),
+        body,
+        directive,
+        contentType,
+        async (first, second, bytes, metadataDirective, type) => {
+          await memory.clear()
+          await memory.putObject({ key: 'a', metadata: first, body: bytes, contentType: 'text/plain' })
+          const origin = await read(memory, 'a')
+          const params = {
+            from: 'a',
+            to: 'b',
+            ...(second === undefined ? {} : { metadata: second }),
+            ...(metadataDirective === undefined ? {} : { metadataDirective }),
+            ...(type === undefined ? {} : { contentType: type }),
+          }
+          await memory.copyObject(params)
+          const derived = storedFromCopy(origin, params, LOCAL)
+          if (derived !== null) expect(encodeStored(derived)).toEqual(encodeStored(await read(memory, 'b')))
+        },
+      ),
+      { numRuns: 200 },
+    )
+  })
+
+  it('are the same bytes for the same object, whatever the order of its metadata', () => {
+    const one = storedFromPut({ key: 'k', metadata: { b: '1', _v: '1', a: '2' }, body: 'x' }, LOCAL)
+    const two = storedFromPut({ key: 'k', metadata: { a: '2', b: '1', _v: '1' }, body: Buffer.from('x') }, LOCAL)
+    expect(one !== null && two !== null && Buffer.compare(encodeStored(one), encodeStored(two)) === 0).toBe(true)
+  })
+
+  it('know what headers do to values on S3', () => {
+    const stored = storedFromPut(
+      { key: 'k', metadata: { a: ' x ', b: ' ü ', c: 'd: ' } },
+      { trimsMetadata: true, copiesExactly: false },
+    )
+    expect(stored?.metadata).toEqual([
+      ['a', 'x'],
+      ['b', ' ü '],
+      ['c', 'd: '],
+    ])
+  })
+
+  it('refuse raw images of something else', () => {
+    expect(() => decodeStored(Buffer.from([0xc0]))).toThrow(expect.objectContaining({ code: 'TARGET_INVALID' }))
+  })
+})
