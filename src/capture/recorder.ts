@@ -1,7 +1,6 @@
-import { equalBytes } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { Intent } from '../format/intent-codec.ts'
-import { type Context, changeBetween, type Image, type Item } from '../model/event.ts'
+import { type Context, changeBetween, type Image, type Item, sameImage } from '../model/event.ts'
 import type { Journal } from './journal.ts'
 import { ItemLocks } from './locks.ts'
 import type { Sink, Write } from './source.ts'
@@ -66,7 +65,7 @@ export class Recorder implements Sink {
   ): Promise<void> {
     await this.betweenWrites(item, async () => {
       const now = await read()
-      const change = sameState(before, now) ? null : changeBetween(item, before, now, context)
+      const change = sameImage(before, now) ? null : changeBetween(item, before, now, context)
       await journal.settle([{ intent, change }])
     })
   }
@@ -108,7 +107,7 @@ export class Recorder implements Sink {
     const { journal } = this.#seams
     const settlements = items.map((item, i) => {
       const [had, has] = [before[i] ?? null, after[i] ?? null]
-      const change = sameState(had, has) ? null : changeBetween(item, had, has, context)
+      const change = sameImage(had, has) ? null : changeBetween(item, had, has, context)
       return { intent: intents[i] ?? 0, change }
     })
     await journal.settle(settlements)
@@ -122,18 +121,13 @@ export class Recorder implements Sink {
    */
   async #readBack<T>(items: readonly Item[], write: Write<T>, after: readonly (Image | null)[]): Promise<void> {
     const now = await write.read()
-    if (items.every((_, i) => sameState(after[i] ?? null, now[i] ?? null))) return
+    if (items.every((_, i) => sameImage(after[i] ?? null, now[i] ?? null))) return
     const context: Context = { actor: null, transaction: null, metadata: OBSERVED }
     const intents = await this.#seams.journal.intend(
       items.map((item, i) => ({ item, before: after[i] ?? null, context })),
     )
     await this.#settle(items, intents, context, after, now)
   }
-}
-
-function sameState(a: Image | null, b: Image | null): boolean {
-  if (a === null || b === null) return a === b
-  return equalBytes(a.raw, b.raw) && equalBytes(a.json, b.json)
 }
 
 function closed(): TidemarkError {

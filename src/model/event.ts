@@ -1,3 +1,4 @@
+import { equalBytes } from '../base/bytes.ts'
 import type { Ulid } from './ulid.ts'
 
 /**
@@ -34,6 +35,16 @@ export interface Context {
   readonly actor: string | null
   readonly transaction: string | null
   readonly metadata: string | null
+}
+
+/**
+ * Whether two images are of the same object: by what the source needs to put it back, else by the JSON. How the same
+ * object reads as JSON may change with the schema of its resource.
+ */
+export function sameImage(a: Image | null, b: Image | null): boolean {
+  if (a === null || b === null) return a === b
+  if (a.raw !== null && b.raw !== null) return equalBytes(a.raw, b.raw)
+  return a.raw === b.raw && equalBytes(a.json, b.json)
 }
 
 export const NO_CONTEXT: Context = { actor: null, transaction: null, metadata: null }

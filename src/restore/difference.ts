@@ -1,5 +1,4 @@
-import { equalBytes } from '../base/bytes.ts'
-import type { Image, Item } from '../model/event.ts'
+import { type Item, sameImage } from '../model/event.ts'
 import { compareItems } from '../model/order.ts'
 import type { Difference, ItemState } from './target.ts'
 
@@ -12,13 +11,6 @@ export interface Comparison {
 
 /** Differences that are handed on at once. */
 const BATCH = 500
-
-/** Whether two images put the same object back: by what the source needs to restore it, else by the JSON. */
-export function sameImage(a: Image | null, b: Image | null): boolean {
-  if (a === null || b === null) return a === b
-  if (a.raw !== null && b.raw !== null) return equalBytes(a.raw, b.raw)
-  return a.raw === b.raw && equalBytes(a.json, b.json)
-}
 
 /**
  * What makes `current` into `wanted`. Both must be in the order of `compareItems`; neither is held in memory.

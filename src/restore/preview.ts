@@ -1,6 +1,6 @@
-import type { Kind, Operation } from '../model/event.ts'
+import { type Kind, type Operation, sameImage } from '../model/event.ts'
 import { compareItems } from '../model/order.ts'
-import { type Comparison, sameImage } from './difference.ts'
+import type { Comparison } from './difference.ts'
 import type { MergedItem } from './merge.ts'
 import type { Difference } from './target.ts'
 
