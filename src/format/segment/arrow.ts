@@ -137,7 +137,7 @@ function bytesData<T extends Utf8 | Binary>(
     } else nullCount++
     valueOffsets[row + 1] = total
   }
-  const data = Buffer.allocUnsafeSlow(total)
+  const data = scratch(field, total)
   for (let row = 0; row < length; row++) {
     const at = valueOffsets[row] ?? 0
     if (valueOffsets[row + 1] === at) continue
@@ -147,6 +147,21 @@ function bytesData<T extends Utf8 | Binary>(
   }
   const bytes = new Uint8Array(data.buffer, data.byteOffset, total)
   return dataOf(type, { length, nullCount, nullBitmap, valueOffsets, data: bytes })
+}
+
+const REUSED_BYTES = 64 << 20
+const reused = new Map<number, Buffer>()
+
+/**
+ * A buffer for the values of a field, valid until the next segment: fresh memory of this size costs more to map and
+ * to collect than the copying into it. Large ones are not kept.
+ */
+function scratch(field: number, bytes: number): Buffer {
+  const known = reused.get(field)
+  if (known !== undefined && known.length >= bytes) return known
+  const fresh = Buffer.allocUnsafeSlow(Math.ceil(bytes * 1.25))
+  if (fresh.length <= REUSED_BYTES) reused.set(field, fresh)
+  return fresh
 }
 
 interface Buffers {
