@@ -92,9 +92,9 @@ export function decodeDelta(bytes: Uint8Array, start: number, end: number, count
       if (byte < 128) return value
     }
   }
-  const signed = (): number => {
+  const signed = (): bigint => {
     const raw = BigInt.asUintN(64, unsigned())
-    return safe(Number(raw % 2n === 0n ? raw / 2n : -(raw / 2n) - 1n))
+    return raw % 2n === 0n ? raw / 2n : -(raw / 2n) - 1n
   }
   const blockSize = Number(unsigned())
   const miniblocks = Number(unsigned())
@@ -102,26 +102,40 @@ export function decodeDelta(bytes: Uint8Array, start: number, end: number, count
   const shaped = blockSize <= 65_536 && miniblocks > 0 && Number.isInteger(perMiniblock) && perMiniblock % 32 === 0
   expect(shaped && perMiniblock > 0 && unsigned() === BigInt(count), 'a column of numbers has an impossible head')
   const out = new Float64Array(count)
-  let value = signed()
+  let value = safe(Number(signed()))
   if (count > 0) out[0] = value
   let filled = 1
   while (filled < count) {
     const minimum = signed()
+    const least = Number(minimum)
     const widths = at
     expect(miniblocks <= end - at, 'a column of numbers ends too early')
     at += miniblocks
     for (let i = 0; i < miniblocks && filled < count; i++) {
       const width = bytes[widths + i] ?? 0
-      expect(width <= 53 && (width * perMiniblock) / 8 <= end - at, 'a column of numbers ends too early')
+      expect(width <= 64 && (width * perMiniblock) / 8 <= end - at, 'a column of numbers ends too early')
+      // Differences of numbers of 53 bits need more than that; so far apart they are rare, and exact arithmetic is slow.
+      const near = width <= EXACT_BITS && minimum > -EXACT_LIMIT && minimum < EXACT_LIMIT
       const stop = Math.min(count, filled + perMiniblock)
       for (let bit = at * 8; filled < stop; filled++, bit += width) {
-        value = safe(value + minimum + wideBits(bytes, bit, width))
+        value = near
+          ? safe(value + least + wideBits(bytes, bit, width))
+          : safe(Number(BigInt.asIntN(64, BigInt(value) + minimum + exactBits(bytes, bit, width))))
         out[filled] = value
       }
       at += (width * perMiniblock) / 8
     }
   }
   return out
+}
+
+const EXACT_BITS = 50
+const EXACT_LIMIT = 2n ** 50n
+
+/** Like `wideBits`, of up to 64 bits. */
+function exactBits(bytes: Uint8Array, position: number, width: number): bigint {
+  const low = Math.min(width, 32)
+  return BigInt(wideBits(bytes, position, low)) + (BigInt(wideBits(bytes, position + low, width - low)) << 32n)
 }
 
 function safe(value: number): number {
