@@ -1,5 +1,5 @@
 /** A run of frames whose events are not in the store yet. */
-interface Run {
+interface FrameRun {
   readonly firstFrame: number
   lastSequence: number
   events: number
@@ -13,7 +13,7 @@ const MOST_RUNS = 4096
 
 /** Knows what the journal holds for the sealer: counts exactly, places and times to within a run of frames. */
 export class Backlog {
-  #runs: Run[] = []
+  #runs: FrameRun[] = []
   #sealed: number
   #last: number
 
@@ -58,7 +58,7 @@ export class Backlog {
   }
 
   #join(): void {
-    const joined: Run[] = []
+    const joined: FrameRun[] = []
     for (const [index, run] of this.#runs.entries()) {
       const previous = joined.at(-1)
       if (index % 2 === 0 || previous === undefined) joined.push(run)

@@ -12,6 +12,7 @@ const LARGEST_FILE_BYTES = 64 * 1024 * 1024
 const FILL_BYTES = 256 * 1024
 const READ_BYTES = 1024 * 1024
 
+/** Where the files of a stream are, and how large they get. */
 export interface FileLogOptions {
   readonly disk: Disk
   /** An existing directory of the stream's own. */

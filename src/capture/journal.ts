@@ -12,6 +12,7 @@ import type { FrameLog } from './frame-log.ts'
 import { type Batch, GroupCommit } from './group-commit.ts'
 import { eventsAfter, type RecoveredState, recoverState } from './journal-recovery.ts'
 
+/** What a journal is opened over. */
 export interface JournalOptions {
   readonly log: FrameLog
   readonly stream: string

@@ -10,6 +10,8 @@ export interface RecorderSeams {
   readonly journal: Journal
   /** Called after events became durable. */
   readonly noticed: () => void
+  /** The present state of an item, from the database itself. */
+  readonly read: (item: Item) => Promise<Image | null>
   /** Whether other processes write to the same database now: then the outcome of a write is read back. */
   readonly shared: () => boolean
 }
@@ -58,13 +60,9 @@ export class Recorder implements Sink {
    * Settles an intent that an earlier process left open, by what the database holds now. The item is locked from the
    * moment of the call, so that no write of this process can come in between.
    */
-  async settleIntent(
-    journal: Journal,
-    { intent, item, before, context }: Intent,
-    read: () => Promise<Image | null>,
-  ): Promise<void> {
+  async settleIntent(journal: Journal, { intent, item, before, context }: Intent): Promise<void> {
     await this.betweenWrites(item, async () => {
-      const now = await read()
+      const now = await this.#seams.read(item)
       const change = sameImage(before, now) ? null : changeBetween(item, before, now, context)
       await journal.settle([{ intent, change }])
     })
@@ -93,7 +91,7 @@ export class Recorder implements Sink {
     }
     const after = write.after(before, result)
     await this.#settle(items, intents, context, before, after)
-    if (shared()) await this.#readBack(items, write, after)
+    if (shared()) await this.#readBack(items, after)
     return result
   }
 
@@ -119,8 +117,8 @@ export class Recorder implements Sink {
    * after the stamp, whoever finds another state than it wrote records that state, so that the last event of the item
    * is what the database holds.
    */
-  async #readBack<T>(items: readonly Item[], write: Write<T>, after: readonly (Image | null)[]): Promise<void> {
-    const now = await write.read()
+  async #readBack(items: readonly Item[], after: readonly (Image | null)[]): Promise<void> {
+    const now = await Promise.all(items.map((item) => this.#seams.read(item)))
     if (items.every((_, i) => sameImage(after[i] ?? null, now[i] ?? null))) return
     const context: Context = { actor: null, transaction: null, metadata: OBSERVED }
     const intents = await this.#seams.journal.intend(

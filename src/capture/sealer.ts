@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import { hasCode, messageOf } from '../base/errors.ts'
+import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { segmentKey } from '../format/keys.ts'
 import type { SegmentEntry, StreamEntry, Timeline } from '../model/timeline.ts'
@@ -89,6 +89,8 @@ export class Sealer {
 
   #sealSoon(ms: number): void {
     if (this.#due !== null && ms > 0) return
+    // The first event since the last seal: the time to learn whether others have begun to write meanwhile.
+    if (this.#due === null) this.#seams.timeline.refresh().catch((error: unknown) => this.#failed(error))
     this.#due?.abort()
     const due = new AbortController()
     this.#due = due
@@ -103,14 +105,17 @@ export class Sealer {
       this.#failures = 0
     } catch (error) {
       this.#failures++
-      const code = hasCode(error, 'STREAM_FENCED') ? error.code : null
-      this.#seams.log.error(
-        { error: messageOf(error), code, failures: this.#failures },
-        'Sealing failed: the events stay in the journal, which keeps them safe, and it is tried again.',
-      )
+      this.#failed(error)
     }
     if (this.#due === due) this.#due = null
     this.noticed()
+  }
+
+  #failed(error: unknown): void {
+    this.#seams.log.error(
+      { error: messageOf(error), failures: this.#failures },
+      'The store could not be reached: the events stay in the journal, which keeps them safe, and it is tried again.',
+    )
   }
 
   #backoff(): number {

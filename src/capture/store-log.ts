@@ -10,7 +10,7 @@ const DELETE_BATCH = 500
 const NUMBER = /\/(\d{16})\.frame$/
 
 /** Key prefix of the journal of a stream in the store. */
-export function storeLogPrefix(stream: string): string {
+function storeLogPrefix(stream: string): string {
   return `journal/${stream}/`
 }
 

@@ -1,7 +1,6 @@
 import { TidemarkError } from '../base/errors.ts'
 import { type Comparison, compareStates } from '../restore/difference.ts'
 import type { MergedItem } from '../restore/merge.ts'
-import type { Moment } from '../restore/moment.ts'
 import type { Plan } from '../restore/plan.ts'
 import { type Preview, summarize } from '../restore/preview.ts'
 import { replay, replayChanges } from '../restore/replay.ts'
@@ -125,10 +124,4 @@ async function* counted(
     yield batch
     onProgress({ rows, totalRows, bytes, totalBytes })
   }
-}
-
-/** The moment as it was asked for, for messages. */
-export function labelOf(moment: Moment): string {
-  if (moment instanceof Date) return moment.toISOString()
-  return typeof moment === 'object' ? `before:${moment.before}` : String(moment)
 }

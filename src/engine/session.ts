@@ -48,6 +48,7 @@ export class Session {
     this.#recorder = new Recorder({
       journal: own.journal,
       noticed: () => this.#sealer.noticed(),
+      read: (item) => seams.source.read(item),
       shared: () => seams.timeline.timeline.streams.some(({ id, state }) => state === 'open' && id !== own.entry.id),
     })
   }
@@ -115,11 +116,8 @@ export class Session {
   }
 
   async #settleAll(): Promise<void> {
-    const { source } = this.#seams
     const work = [this.#stream, ...this.#leftovers].flatMap(({ journal, recovered }) =>
-      recovered.openIntents.map((intent) =>
-        this.#recorder.settleIntent(journal, intent, () => source.read(intent.item)),
-      ),
+      recovered.openIntents.map((intent) => this.#recorder.settleIntent(journal, intent)),
     )
     await Promise.all(work)
     for (const leftover of this.#leftovers) {

@@ -15,7 +15,7 @@ export interface StoreFile {
 }
 
 /** Reads `tidemark.json`, or null where there is none. Errors: `TIMELINE_CORRUPT` where it is damaged. */
-export async function readStoreFile(store: ObjectStore): Promise<StoreFile | null> {
+async function readStoreFile(store: ObjectStore): Promise<StoreFile | null> {
   let bytes: Uint8Array
   try {
     bytes = await store.get(STORE_FILE)

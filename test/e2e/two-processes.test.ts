@@ -1,0 +1,81 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { S3db } from 's3db.js/lite'
+import { afterAll, expect, it } from 'vitest'
+import type { ItemState } from '../../src/index.ts'
+import { Tidemark } from '../../src/index.ts'
+import { createS3dbTarget } from '../../src/s3db/target.ts'
+import { show } from '../support/arbitrary.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'two-'))
+afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+interface Writer {
+  child: ChildProcess
+  ready: Promise<void>
+  done: Promise<{ code: number | null; output: string }>
+}
+
+function startWriter(home: string, seed: number, ms: number): Writer {
+  const script = join(import.meta.dirname, '../support/shared-writer.ts')
+  const args = [script, `file://${home}/db`, `file:${home}/store`, `${home}/journal`, String(seed), String(ms)]
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe'] })
+  let output = ''
+  const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
+  child.stdout.on('data', (part) => {
+    output += part
+    if (output.includes('ready')) resolve()
+  })
+  child.stderr.on('data', (part) => {
+    output += part
+  })
+  const done = new Promise<{ code: number | null; output: string }>((settle) => {
+    child.on('close', (code) => {
+      reject(new Error(output))
+      settle({ code, output })
+    })
+  })
+  return { child, ready, done }
+}
+
+async function collect(states: AsyncIterable<ItemState>): Promise<Map<string, string>> {
+  const found = new Map<string, string>()
+  for await (const { kind, resource, id, image } of states) {
+    if (kind === 'record') found.set(JSON.stringify([resource, id]), show(image))
+  }
+  return found
+}
+
+async function* flat(batches: AsyncIterable<readonly ItemState[]>): AsyncGenerator<ItemState> {
+  for await (const batch of batches) yield* batch
+}
+
+it.each([1, 2, 3])(
+  'two processes write the same records, and the history ends where the database does, run %i',
+  async (run) => {
+    const home = join(directory, String(run))
+    const first = startWriter(home, run * 10 + 1, 1500)
+    await first.ready
+    const second = startWriter(home, run * 10 + 2, 1500)
+    await second.ready
+    for (const { child } of [first, second]) child.stdin?.write('go\n')
+    for (const { done } of [first, second]) {
+      const { code, output } = await done
+      expect(code, output).toBe(0)
+      expect(Number(/written (\d+)/.exec(output)?.[1])).toBeGreaterThan(50)
+    }
+    const db = new S3db({ connectionString: `file://${home}/db`, logLevel: 'silent' })
+    await db.connect()
+    const tidemark = await Tidemark.open({ store: `file:${home}/store` })
+    const { streams } = await tidemark.status()
+    expect(streams.map(({ state }) => state)).toEqual(['closed', 'closed'])
+    const live = await collect(flat(createS3dbTarget(db).scan({})))
+    expect(await collect(tidemark.at('latest').states())).toEqual(live)
+    expect(live.size).toBeGreaterThan(5)
+    expect((await tidemark.verify()).damage).toEqual([])
+    await tidemark.close()
+    await db.disconnect()
+  },
+)
