@@ -4,6 +4,7 @@ import { crc32 as zlibCrc32 } from 'node:zlib'
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
+/** No bytes. */
 export const EMPTY: Uint8Array = new Uint8Array(0)
 
 /** UTF-8 bytes of `text`. */
@@ -26,11 +27,7 @@ export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
-/** Order of unsigned bytes, a shorter prefix first: the order of every key and id in the files. */
-export function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  return Buffer.compare(a, b)
-}
-
+/** Whether both are absent, or both are there with the same bytes. */
 export function equalBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {
   if (a === null || b === null) return a === b
   return a.length === b.length && Buffer.compare(a, b) === 0
@@ -54,6 +51,7 @@ export function compareUtf8(a: string, b: string): number {
   return a.length === b.length ? 0 : a.length < b.length ? -1 : 1
 }
 
+/** The parts joined; a single part is not copied. */
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts)
 }

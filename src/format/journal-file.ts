@@ -18,12 +18,14 @@ export const FILE_HEADER_BYTES = 64
 const MAGIC = Buffer.from('TMJ1', 'latin1')
 const NAME = /^(\d{8,})\.journal$/
 
+/** The start of a journal file; see the table above. */
 export interface JournalFileHeader {
   readonly file: number
   readonly firstFrame: number
   readonly stream: string
 }
 
+/** The bytes of a header. */
 export function encodeFileHeader(header: JournalFileHeader): Uint8Array {
   const bytes = Buffer.alloc(FILE_HEADER_BYTES)
   MAGIC.copy(bytes)

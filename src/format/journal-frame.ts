@@ -29,7 +29,7 @@ import { decodeIntents, encodedIntentBytes, encodeIntent, type Intent } from './
  *           the intents (intent-codec);
  *           u64 for each aborted intent, its id
  */
-export const FRAME_HEADER_BYTES = 96
+const FRAME_HEADER_BYTES = 96
 /** Random bytes that tell the frames of one opening of the journal from those of another. */
 export const WRITER_BYTES = 6
 

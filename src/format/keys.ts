@@ -11,15 +11,19 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
  *   journal/<stream>/<frame, 16 digits>.frame         (ack: 'store' only)
  */
 
+/** What this store is. */
 export const STORE_FILE = 'tidemark.json'
+/** Of every timeline key. */
 export const TIMELINE_PREFIX = 'timeline/'
-export const SEGMENT_PREFIX = 'segment/'
-export const SNAPSHOT_PREFIX = 'snapshot/'
+const SEGMENT_PREFIX = 'segment/'
+const SNAPSHOT_PREFIX = 'snapshot/'
+/** Name of the manifest in a snapshot. */
 export const MANIFEST_FILE = 's3db.json'
 
 const GENERATION_DIGITS = 12
 const SEQUENCE_DIGITS = 16
 
+/** Key of a generation of the timeline. */
 export function timelineKey(generation: number): string {
   return `${TIMELINE_PREFIX}${String(generation).padStart(GENERATION_DIGITS, '0')}.json`
 }
@@ -38,6 +42,7 @@ export interface SegmentName {
   readonly lastSequence: number
 }
 
+/** Key of a segment. */
 export function segmentKey({ stream, level, firstSequence, lastSequence }: SegmentName): string {
   const sequence = (n: number): string => String(n).padStart(SEQUENCE_DIGITS, '0')
   const range = `${sequence(firstSequence)}-${sequence(lastSequence)}`
@@ -52,6 +57,7 @@ export function parseSegmentKey(key: string): SegmentName | null {
   return { stream, level: Number(level), firstSequence: Number(first), lastSequence: Number(last) }
 }
 
+/** Prefix of the keys of a snapshot, with its closing slash. */
 export function snapshotPrefix(ulid: Ulid): string {
   return `${SNAPSHOT_PREFIX}${ulid}/`
 }

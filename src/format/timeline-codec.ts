@@ -23,6 +23,7 @@ export interface TimelineHead {
   readonly sha256: string | null
 }
 
+/** Before the first generation. */
 export const EMPTY_HEAD: TimelineHead = { timeline: EMPTY_TIMELINE, checkpoint: 0, changes: [], sha256: null }
 
 /** The file of the generation after `head`, and the head that it makes. */

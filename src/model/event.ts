@@ -9,7 +9,9 @@ export type Kind = 'schema' | 'object' | 'record'
 /** Kinds in the order in which they stand in segments and in which a restore applies them. */
 export const KINDS: readonly Kind[] = ['schema', 'object', 'record']
 
+/** What a change did to its item. */
 export type Operation = 'insert' | 'update' | 'delete'
+/** Operations in the order of their numbers in the event codec. */
 export const OPERATIONS: readonly Operation[] = ['insert', 'update', 'delete']
 
 /** What an event is about. Names and ids are opaque: any string, never joined with a delimiter. */
@@ -47,21 +49,25 @@ export function sameImage(a: Image | null, b: Image | null): boolean {
   return a.raw === b.raw && equalBytes(a.json, b.json)
 }
 
+/** Nothing is known of who wrote. */
 export const NO_CONTEXT: Context = { actor: null, transaction: null, metadata: null }
 
 interface ChangeBase extends Item {
   readonly context: Context
 }
+/** The item did not exist before. */
 export interface InsertChange extends ChangeBase {
   readonly operation: 'insert'
   readonly before: null
   readonly after: Image
 }
+/** The item existed before and after. */
 export interface UpdateChange extends ChangeBase {
   readonly operation: 'update'
   readonly before: Image
   readonly after: Image
 }
+/** The item does not exist any more. */
 export interface DeleteChange extends ChangeBase {
   readonly operation: 'delete'
   readonly before: Image

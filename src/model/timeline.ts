@@ -74,6 +74,7 @@ export interface Timeline {
   readonly snapshots: readonly SnapshotEntry[]
 }
 
+/** Before the first commit. */
 export const EMPTY_TIMELINE: Timeline = { generation: 0, epochs: [], streams: [], segments: [], snapshots: [] }
 
 /** What one commit changes. Absent members change nothing. */

@@ -9,9 +9,8 @@ const PATTERN = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
 
 /** The least ULID there is. */
 export const MIN_ULID: Ulid = '0'.repeat(26)
-/** The greatest ULID there is. */
-export const MAX_ULID: Ulid = `7${'Z'.repeat(25)}`
 
+/** Whether `text` is a ULID in upper case. */
 export function isUlid(text: string): boolean {
   return PATTERN.test(text)
 }

@@ -19,8 +19,8 @@ export async function* compareStates(
   current: AsyncIterable<readonly ItemState[]>,
   wanted: AsyncIterable<readonly ItemState[]>,
 ): AsyncGenerator<Comparison> {
-  const left = new Reader(current)
-  const right = new Reader(wanted)
+  const left = new BatchReader(current)
+  const right = new BatchReader(wanted)
   let differences: Difference[] = []
   let unchanged = 0
   try {
@@ -53,7 +53,7 @@ function difference(before: ItemState | null, after: ItemState | null): Differen
 }
 
 /** Reads a stream of batches item by item; only `load` is asynchronous, so that whole batches pass without waiting. */
-class Reader {
+class BatchReader {
   readonly #batches: AsyncIterator<readonly ItemState[]>
   #batch: readonly ItemState[] = []
   #index = 0

@@ -11,7 +11,7 @@ const MEMBER_BYTES = 512 * 1024
 const PARALLEL = 4
 const LEVEL = 6
 
-interface Pending {
+interface PendingMember {
   readonly compressed: Promise<Uint8Array>
   readonly records: number
   readonly uncompressed: number
@@ -32,7 +32,7 @@ export interface MembersSummary {
  * store consumes meanwhile. At most `PARALLEL` members are in flight: `add` waits where the store is slower.
  */
 export class MemberFile {
-  readonly #queue: Pending[] = []
+  readonly #queue: PendingMember[] = []
   readonly #hash = createHash('sha256')
   readonly #members: Member[] = []
   #lines: Uint8Array[] = []

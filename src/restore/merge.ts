@@ -20,10 +20,10 @@ export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly 
   try {
     const heap = new Heap()
     for (const run of runs) if (await run.load()) heap.push(run)
-    const pending = new Pending()
+    const open = new OpenItem()
     let batch: MergedItem[] = []
     for (let run = heap.top(); run !== undefined; run = heap.top()) {
-      const done = pending.offer(run)
+      const done = open.offer(run)
       if (done !== null) batch.push(done)
       if (run.advance() || (await run.load())) heap.sink()
       else heap.pop()
@@ -32,7 +32,7 @@ export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly 
         batch = []
       }
     }
-    const last = pending.flush()
+    const last = open.flush()
     if (last !== null) batch.push(last)
     if (batch.length > 0) yield batch
   } finally {
@@ -41,7 +41,7 @@ export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly 
 }
 
 /** The item that is being gathered: rows of the same item follow one another. */
-class Pending {
+class OpenItem {
   readonly #row: Row = emptyRow()
   #image: Image | null = null
   #any = false

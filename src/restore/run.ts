@@ -32,6 +32,7 @@ export interface Row {
 const PREFIX_BYTES = 6
 const ULID_BYTES = 26
 
+/** A row to be filled. */
 export function emptyRow(): Row {
   const none = new Uint8Array(0)
   return { kindIndex: 0, resource: '', idData: none, idStart: 0, idEnd: 0, prefix: 0, ulidData: none, ulidStart: 0 }

@@ -8,7 +8,7 @@ import { emptyRow, prefixOf, type Row, type Run } from './run.ts'
 import type { Selection } from './target.ts'
 
 /** The events of a segment that belong to a merge: those of the selection in `(after, through]`. */
-export interface SegmentRange {
+export interface EventRange {
   readonly after: Ulid
   readonly through: Ulid
   readonly selection: Selection
@@ -45,7 +45,7 @@ export class SegmentRun implements Run {
   /** The row that stands for the item. */
   #current = 0
 
-  constructor(reader: SegmentReader, { after, through, selection }: SegmentRange) {
+  constructor(reader: SegmentReader, { after, through, selection }: EventRange) {
     this.#reader = reader
     this.#groups = groupsOf(reader, selection)
     this.#resources = selection.resources === undefined ? null : new Set(selection.resources)

@@ -29,7 +29,7 @@ export interface WrittenSnapshot {
   readonly manifestSha256: string
 }
 
-interface OpenFile {
+interface FileInProgress {
   readonly name: string
   readonly members: MemberFile
   readonly stored: Promise<void>
@@ -51,7 +51,7 @@ export class SnapshotWriter {
   #schema: SchemaDefinition | null = null
   #objects: SnapshotFile | null = null
   #last: ItemState | null = null
-  #open: OpenFile | null = null
+  #open: FileInProgress | null = null
   #records = 0
   #bytes = 0
 

@@ -25,6 +25,7 @@ export function isLocal({ connectionString }: StorageClient): boolean {
   return /^(?:memory|file):\/\//.test(connectionString ?? '')
 }
 
+/** How the client stores what it is given. */
 export function dialectOf(client: StorageClient): Dialect {
   const local = isLocal(client)
   // s3db.js forgets that the body was compressed when it copies a file.

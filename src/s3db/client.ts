@@ -5,18 +5,20 @@
 import type { Readable } from 'node:stream'
 
 /** A body as s3db.js hands it to its client. What is in a stream is only known by reading it back. */
-export type Body = string | Buffer | Readable
+export type ClientBody = string | Buffer | Readable
 
+/** An object to be stored. */
 export interface PutParams {
   readonly key: string
   readonly metadata?: Readonly<Record<string, unknown>>
-  readonly body?: Body
+  readonly body?: ClientBody
   readonly contentType?: string
   readonly contentEncoding?: string
   readonly ifMatch?: string
   readonly ifNoneMatch?: string
 }
 
+/** A copy within the database; `REPLACE` takes the metadata given here. */
 export interface CopyParams {
   readonly from: string
   readonly to: string
@@ -25,6 +27,7 @@ export interface CopyParams {
   readonly contentType?: string
 }
 
+/** A stored object as the client answers it. */
 export interface StoredResponse {
   readonly Metadata?: Readonly<Record<string, string | null | undefined>> | undefined
   readonly Body?: { readonly transformToByteArray?: () => Promise<Uint8Array> } | undefined
@@ -33,6 +36,7 @@ export interface StoredResponse {
   readonly ContentEncoding?: string | undefined
 }
 
+/** One page of a listing. */
 export interface ListPage {
   readonly Contents?: readonly { readonly Key: string }[]
   readonly IsTruncated?: boolean
@@ -61,10 +65,12 @@ export interface AwsClient {
   send(command: AwsCommand, ...rest: readonly unknown[]): Promise<object>
 }
 
+/** A command of the AWS SDK, as far as it matters here. */
 export interface AwsCommand {
   readonly input?: { readonly Key?: string; readonly Body?: unknown }
 }
 
+/** The storage client of a database: the writes, and what reading takes. */
 export interface StorageClient extends ClientWrites {
   readonly connectionString?: string
   readonly config?: ClientConfig
@@ -82,6 +88,7 @@ export interface StorageClient extends ClientWrites {
   readonly storage?: { readonly enableCompression?: boolean }
 }
 
+/** Where a client stores. */
 export interface ClientConfig {
   readonly bucket?: string
   readonly keyPrefix?: string
@@ -102,6 +109,7 @@ export interface AttributeSchema {
   ): Promise<Record<string, unknown>>
 }
 
+/** What a schema does to a value when it reads it, by name. */
 export type SchemaAction = string | { readonly action: string; readonly params?: object }
 
 /** Which index each attribute has, and which indexes belonged to attributes that are gone; an index is never reused. */
@@ -110,13 +118,16 @@ export interface SchemaRegistry {
   readonly burned: readonly { readonly index: number; readonly attribute: string }[]
 }
 
+/** As `SchemaRegistry`, for the attributes of one plugin. */
 export interface PluginRegistry {
   readonly mapping: Readonly<Record<string, string>>
   readonly burned: readonly { readonly key: string; readonly attribute: string }[]
 }
 
+/** Attributes by name, as they were declared. */
 export type Attributes = Readonly<Record<string, unknown>>
 
+/** A resource of a connected database. */
 export interface LiveResource {
   readonly name: string
   /** `v1` or `1`, as stored in `_v`. */
@@ -132,6 +143,7 @@ export interface LiveResource {
   }): string | null
 }
 
+/** The attributes that a partition is made of, and their rules. */
 export interface PartitionDefinition {
   readonly fields?: Readonly<Record<string, string>>
 }

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { Packr } from 'msgpackr'
 import { TidemarkError } from '../base/errors.ts'
-import type { Body, CopyParams, PutParams, StoredResponse } from './client.ts'
+import type { ClientBody, CopyParams, PutParams, StoredResponse } from './client.ts'
 
 /**
  * An object as it is stored, as far as s3db.js's client shows it. Metadata is sorted by key, because S3 gives it in
@@ -72,10 +72,13 @@ export function putParams(key: string, { metadata, body, contentType, contentEnc
   }
 }
 
-/** The object that `client.getObject` answered. */
-export async function storedFromResponse(response: StoredResponse): Promise<StoredObject> {
+/**
+ * The object that `client.getObject` answered. `local`: an empty body need not be read. Over a network it must be, or
+ * its connection is never free again.
+ */
+export async function storedFromResponse(response: StoredResponse, local: boolean): Promise<StoredObject> {
   const { Metadata, Body, ContentLength, ContentType, ContentEncoding } = response
-  const bytes = ContentLength === 0 ? undefined : await Body?.transformToByteArray?.()
+  const bytes = local && ContentLength === 0 ? undefined : await Body?.transformToByteArray?.()
   return {
     metadata: Object.entries(Metadata ?? {})
       .map(([key, value]): [string, string] => [key, String(value)])
@@ -113,7 +116,7 @@ function byKey(a: readonly [string, string], b: readonly [string, string]): numb
   return a[0] < b[0] ? -1 : 1
 }
 
-function storedBody(body: Body | null | undefined): string | Uint8Array | null {
+function storedBody(body: ClientBody | null | undefined): string | Uint8Array | null {
   if (body === undefined || body === null) return ''
   if (typeof body === 'string') return body.isWellFormed() ? body : body.toWellFormed()
   return body instanceof Uint8Array ? textOrBytes(body) : null

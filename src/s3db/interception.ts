@@ -2,7 +2,15 @@ import { TidemarkError } from '../base/errors.ts'
 import type { Sink } from '../capture/source.ts'
 import type { Image, Item } from '../model/event.ts'
 import { dialectOf, isLocal, mapConcurrently } from './access.ts'
-import type { AwsCommand, Body, ClientWrites, CopyParams, DeleteReport, PutParams, StorageClient } from './client.ts'
+import type {
+  AwsCommand,
+  ClientBody,
+  ClientWrites,
+  CopyParams,
+  DeleteReport,
+  PutParams,
+  StorageClient,
+} from './client.ts'
 import { currentContext } from './context.ts'
 import type { Dialect } from './image.ts'
 import { DATABASE, itemOfKey } from './keys.ts'
@@ -179,7 +187,7 @@ class Interception {
   }
 }
 
-function textOf(body: Body | undefined): string {
+function textOf(body: ClientBody | undefined): string {
   if (typeof body === 'string') return body
   if (body instanceof Uint8Array) return Buffer.from(body).toString('utf8')
   throw new TidemarkError(

@@ -14,6 +14,7 @@ export interface LayoutSource {
   readonly unmap: (named: Readonly<Record<string, unknown>>) => Promise<Readonly<Record<string, unknown>>>
 }
 
+/** Values by key or attribute name. */
 export type Values = Readonly<Record<string, unknown>>
 
 interface Field {

@@ -29,6 +29,7 @@ export function checkKey(key: string): void {
   if (problem !== null) throw invalidKey(key, problem)
 }
 
+/** The error of a key that is none. */
 export function invalidKey(key: string, problem: string, cause?: unknown): TidemarkError {
   const shown = key.length > 80 ? `${key.slice(0, 80)}...` : key
   return new TidemarkError('KEY_INVALID', `The key '${shown}' ${problem}; nothing was read or written.`, {
@@ -55,6 +56,7 @@ export function checkBody(body: Body, options: PutOptions | undefined): void {
   })
 }
 
+/** The error of a key without an object. */
 export function objectNotFound(key: string, cause?: unknown): TidemarkError {
   return new TidemarkError('OBJECT_NOT_FOUND', `The store has no object '${key}'.`, {
     hint: 'Check that the store is the right one: tidemark status.',
@@ -63,6 +65,7 @@ export function objectNotFound(key: string, cause?: unknown): TidemarkError {
   })
 }
 
+/** The error of a conditional put that came second. */
 export function objectExists(key: string, cause?: unknown): TidemarkError {
   return new TidemarkError('OBJECT_EXISTS', `The object '${key}' exists already and was left as it is.`, {
     hint: 'Another writer was first: read what it wrote and go on from there.',

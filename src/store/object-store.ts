@@ -13,11 +13,13 @@ export interface ByteRange {
 /** What is put: the bytes, or a stream of chunks that nothing holds as a whole. */
 export type Body = Uint8Array | AsyncIterable<Uint8Array>
 
+/** How an object is put. */
 export interface PutOptions {
   /** Refuse with `OBJECT_EXISTS` where the key exists: exactly one of several racing writers succeeds. Bytes only, no stream. */
   readonly ifAbsent?: boolean
 }
 
+/** What a listing starts with. */
 export interface ListOptions {
   /** Only keys after this one, by UTF-8 bytes. */
   readonly startAfter?: string

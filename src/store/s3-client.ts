@@ -25,6 +25,7 @@ export interface S3Options {
   readonly forcePathStyle?: boolean
 }
 
+/** An S3 client that leaves retries and checksums to us. */
 export function createClient(options: S3Options): S3Client {
   const { endpoint, credentials } = options
   const region = options.region ?? (endpoint === undefined ? undefined : 'us-east-1')

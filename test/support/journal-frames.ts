@@ -47,7 +47,7 @@ export const frameParts: fc.Arbitrary<FrameParts> = fc.record({
 })
 
 /** ULID of the event with this sequence. */
-export function ulidOf(sequence: number): Ulid {
+function ulidOf(sequence: number): Ulid {
   return firstUlidAt(1_760_000_000_000 + sequence)
 }
 

@@ -6,7 +6,7 @@ import type { Image, InsertChange, Stamp } from '../../src/model/event.ts'
 import { isUlid, type Ulid } from '../../src/model/ulid.ts'
 import { random, type SimulatedDisk } from './simulated-disk.ts'
 
-export const STREAM = '01KAJ0QZX3N5V7E8T9RYBWDCFG'
+const STREAM = '01KAJ0QZX3N5V7E8T9RYBWDCFG'
 
 /** Time that now and then stands still or runs backwards. */
 function unsteadyClock(next: () => number): Clock {

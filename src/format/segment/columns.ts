@@ -1,7 +1,6 @@
 import { EventCursor, FIELD } from '../event-codec.ts'
 import { murmur3, resourceHash } from './hash.ts'
 import { Interner } from './interner.ts'
-import { type SortedRows, sortRows } from './sort.ts'
 
 /** Start of each of the 9 variable fields, and the end of the last. */
 const POSITIONS = 10
@@ -54,11 +53,6 @@ export class EventColumns {
       this.bytes += cursor.startOf(POSITIONS - 1) - cursor.offset
       this.#intern(event, cursor, buffer)
     }
-  }
-
-  /** Groups the events by item and orders them as a segment has them. */
-  sorted(rowGroupRows: number): SortedRows {
-    return sortRows(this, rowGroupRows)
   }
 
   /** The buffer of an event. */

@@ -19,11 +19,12 @@ import {
   type SegmentRange,
 } from './metadata.ts'
 import { parquetBytes } from './parquet.ts'
-import type { SortedRows } from './sort.ts'
+import { type SortedRows, sortRows } from './sort.ts'
 
 /** Everything that the timeline says of a segment but where it is. */
 export type SegmentInfo = Omit<SegmentEntry, 'key'>
 
+/** What is encoded, and in which pieces. */
 export interface EncodeOptions {
   readonly stream: string
   readonly level: number
@@ -31,6 +32,7 @@ export interface EncodeOptions {
   readonly rowGroupRows?: number
 }
 
+/** A segment and what the timeline will say of it. */
 export interface EncodedSegment {
   readonly bytes: Uint8Array
   readonly info: SegmentInfo
@@ -55,7 +57,7 @@ export function encodeSegment(frames: readonly Uint8Array[], options: EncodeOpti
 export function encodeColumns(columns: EventColumns, options: EncodeOptions): EncodedSegment {
   checkSize(columns)
   const rowGroupRows = options.rowGroupRows ?? defaultRowGroupRows(columns)
-  const rows = columns.sorted(rowGroupRows)
+  const rows = sortRows(columns, rowGroupRows)
   const range = rangeOf(columns, options)
   const rowGroups = rowGroupStarts(columns, rows, rowGroupRows)
   const bytes = parquetBytes(arrowStream(columns, rows), {

@@ -43,7 +43,7 @@ function changeOf(rowGroup: RowGroup, row: number, name: string | null, about: A
 }
 
 /** The state before the event of a row: its own columns, or the after-image of the row above where it was elided. */
-export function beforeImage(rowGroup: RowGroup, row: number): Image | null {
+function beforeImage(rowGroup: RowGroup, row: number): Image | null {
   if (rowGroup.flags('before_elided')[row] !== 1) {
     return image(rowGroup, row, rowGroup.bytes('before'), rowGroup.bytes('before_raw'))
   }

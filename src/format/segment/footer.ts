@@ -14,6 +14,7 @@ export interface ColumnChunk {
   readonly uncompressedBytes: number
 }
 
+/** Where a row group is, column by column. */
 export interface RowGroupMetadata {
   readonly rows: number
   readonly chunks: readonly ColumnChunk[]

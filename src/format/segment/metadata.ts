@@ -13,9 +13,13 @@ import { COLUMNS, SEGMENT_FORMAT } from './schema.ts'
  *   tidemark.index      JSON {rowGroups: [[rows, kind, resource, id] of the first row], bloom: base64}
  *   tidemark.checksums  CRC-32 of every column chunk, 8 lower-case hex digits each, row group after row group
  */
+/** Metadata key of the description. */
 export const SEGMENT_KEY = 'tidemark.segment'
+/** Metadata key of the index. */
 export const INDEX_KEY = 'tidemark.index'
+/** Metadata key of the checksums. */
 export const CHECKSUMS_KEY = 'tidemark.checksums'
+/** Hexadecimal digits of one checksum. */
 export const CHECKSUM_DIGITS = 8
 
 /** What a segment says of itself: enough to enter it in a timeline again. */
@@ -24,6 +28,7 @@ export type SegmentRange = Pick<
   'level' | 'stream' | 'firstSequence' | 'lastSequence' | 'firstUlid' | 'lastUlid' | 'events'
 >
 
+/** A row group in the index. */
 export interface RowGroupStart {
   readonly rows: number
   /** Item of its first row. */
@@ -36,6 +41,7 @@ export interface SegmentIndex {
   readonly bloom: Uint8Array
 }
 
+/** Text of the description. */
 export function formatRange(range: SegmentRange): string {
   const { level, stream, firstSequence, lastSequence, firstUlid, lastUlid, events } = range
   return JSON.stringify({
@@ -50,6 +56,7 @@ export function formatRange(range: SegmentRange): string {
   })
 }
 
+/** The description in a footer. Errors: `SEGMENT_CORRUPT`, as for the other parsers here. */
 export function parseRange(footer: Footer): SegmentRange {
   const value = json(footer, SEGMENT_KEY)
   expect(isObject(value), 'its description is not an object')
@@ -63,11 +70,13 @@ export function parseRange(footer: Footer): SegmentRange {
   return { level, stream, firstSequence, lastSequence, firstUlid, lastUlid, events }
 }
 
+/** Text of the index. */
 export function formatIndex(index: SegmentIndex): string {
   const rowGroups = index.rowGroups.map(({ rows, first }) => [rows, first.kind, first.resource, first.id])
   return JSON.stringify({ rowGroups, bloom: Buffer.from(index.bloom).toString('base64') })
 }
 
+/** The index in a footer, which fits its row groups. */
 export function parseIndex(footer: Footer): SegmentIndex {
   const value = json(footer, INDEX_KEY)
   expect(isObject(value), 'its index is not an object')

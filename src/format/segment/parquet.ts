@@ -10,6 +10,7 @@ import {
 import { LIMITS } from '../../base/limits.ts'
 import { COLUMNS } from './schema.ts'
 
+/** How the Parquet file is laid out, and its key-value metadata. */
 export interface ParquetOptions {
   readonly rowGroupRows: number
   readonly metadata: ReadonlyMap<string, string>

@@ -23,8 +23,8 @@ export interface SegmentSource {
   read(start: number, end: number): Promise<Uint8Array>
 }
 
-/** All items of a kind, of a resource, or one: an `Item` is a selection of itself. */
-export interface Selection {
+/** All items of a kind, of a resource, or one: an `Item` is a range of one. */
+export interface ItemRange {
   readonly kind: Kind
   readonly resource?: string
   readonly id?: string
@@ -75,11 +75,11 @@ export class SegmentReader {
     return bloomMayContain(this.#bloom, itemHash(KINDS.indexOf(item.kind), utf8(item.resource), utf8(item.id)))
   }
 
-  /** Indexes of the row groups that can hold rows of `selection`; an item's rows may stand in several. */
-  rowGroupsOf(selection: Selection): number[] {
-    const after = this.#firstWhere((first) => compareTo(first, selection) > 0)
-    // The row group before the first that starts inside the selection may end inside it.
-    const start = Math.max(0, this.#firstWhere((first) => compareTo(first, selection) >= 0) - 1)
+  /** Indexes of the row groups that can hold rows of `range`; an item's rows may stand in several. */
+  rowGroupsOf(range: ItemRange): number[] {
+    const after = this.#firstWhere((first) => compareTo(first, range) > 0)
+    // The row group before the first that starts inside the range may end inside it.
+    const start = Math.max(0, this.#firstWhere((first) => compareTo(first, range) >= 0) - 1)
     return Array.from({ length: Math.max(0, after - start) }, (_, i) => start + i)
   }
 
@@ -128,10 +128,10 @@ export class SegmentReader {
   }
 }
 
-/** Negative where `item` stands before the whole selection, positive behind it, 0 inside. */
-function compareTo(item: Item, selection: Selection): number {
-  const { kind, resource = item.resource } = selection
-  const id = selection.resource === undefined ? item.id : (selection.id ?? item.id)
+/** Negative where `item` stands before the whole range, positive behind it, 0 inside. */
+function compareTo(item: Item, range: ItemRange): number {
+  const { kind, resource = item.resource } = range
+  const id = range.resource === undefined ? item.id : (range.id ?? item.id)
   return compareItems(item, { kind, resource, id })
 }
 

@@ -20,7 +20,9 @@ export type BytesColumn =
 export type CodesColumn = 'stream' | 'kind' | 'resource' | 'operation' | 'actor'
 /** Columns of integers: `time` in milliseconds since the epoch. */
 export type NumbersColumn = 'time' | 'sequence'
+/** Columns of booleans. */
 export type FlagsColumn = 'before_elided'
+/** Any column of a segment. */
 export type ColumnName = BytesColumn | CodesColumn | NumbersColumn | FlagsColumn
 
 /** `text` is Parquet's STRING, `time` its TIMESTAMP(milliseconds, UTC). */
@@ -29,6 +31,7 @@ export type ColumnType = 'text' | 'binary' | 'time' | 'int64' | 'boolean'
 /** The encoding of the data pages: PLAIN, RLE_DICTIONARY (falling back to PLAIN), DELTA_BINARY_PACKED. */
 export type ColumnEncoding = 'plain' | 'dictionary' | 'delta'
 
+/** A column, and how it is written. */
 export interface ColumnDeclaration {
   readonly name: ColumnName
   readonly type: ColumnType
