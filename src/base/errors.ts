@@ -23,6 +23,7 @@ export type ErrorCode =
   | 'TARGET_NOT_EMPTY'
   | 'TARGET_INVALID'
   | 'CONFIRMATION_NEEDED'
+  | 'ADAPTER_MISSING'
   | 'JOURNAL_LOCKED'
   | 'JOURNAL_DENIED'
   | 'JOURNAL_FULL'
@@ -60,6 +61,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   TARGET_NOT_EMPTY: ['conflict', 409],
   TARGET_INVALID: ['caller', 400],
   CONFIRMATION_NEEDED: ['caller', 409],
+  ADAPTER_MISSING: ['caller', 501],
   JOURNAL_LOCKED: ['conflict', 423],
   JOURNAL_DENIED: ['caller', 403],
   JOURNAL_FULL: ['caller', 507],

@@ -16,6 +16,7 @@ import type { Moment } from '../restore/moment.ts'
 import type { Target } from '../restore/target.ts'
 import type { StoreSpec } from '../store/open.ts'
 import type { Verification } from '../upkeep/verify.ts'
+import { isConnectionString } from './connection-string.ts'
 import { type Attribution, as } from './context.ts'
 import { createSource } from './source.ts'
 import { createS3dbTarget, openS3dbTarget } from './target.ts'
@@ -198,11 +199,6 @@ export class TidemarkPlugin extends Plugin {
     if (this.#tidemark === null) throw notConnected()
     return this.#tidemark
   }
-}
-
-/** Whether a target is a connection string of s3db.js and not a directory: `scheme://`. */
-export function isConnectionString(target: string): boolean {
-  return /^[a-z][a-z0-9+.-]*:\/\//i.test(target)
 }
 
 function refuseBeforeConnect(_resolve: unknown, reject: (error: unknown) => void): void {

@@ -50,15 +50,7 @@ export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Tar
 
 /** Opens a database of its own by connection string (memory://, file://, s3://); `finish` disconnects it. */
 export async function openS3dbTarget(connectionString: string, options: S3dbTargetOptions = {}): Promise<Target> {
-  const db = new S3db({ connectionString, logLevel: 'silent' })
-  try {
-    await db.connect()
-  } catch (error) {
-    throw new TidemarkError('TARGET_INVALID', `The database to restore into cannot be opened: ${messageOf(error)}`, {
-      hint: 'Check the connection string and its credentials; nothing was written.',
-      cause: error,
-    })
-  }
+  const db = await connectS3db(connectionString)
   const target = createS3dbTarget(db, options)
   return {
     ...target,
@@ -66,6 +58,20 @@ export async function openS3dbTarget(connectionString: string, options: S3dbTarg
       await target.finish()
       await db.disconnect()
     },
+  }
+}
+
+/** Connects to the database of a connection string. Errors: `TARGET_INVALID`. */
+export async function connectS3db(connectionString: string): Promise<S3db> {
+  const db = new S3db({ connectionString, logLevel: 'silent' })
+  try {
+    await db.connect()
+    return db
+  } catch (error) {
+    throw new TidemarkError('TARGET_INVALID', `The database to restore into cannot be opened: ${messageOf(error)}`, {
+      hint: 'Check the connection string and its credentials; nothing was written.',
+      cause: error,
+    })
   }
 }
 

@@ -1,0 +1,50 @@
+#!/usr/bin/env node
+import { createRequire } from 'node:module'
+import { messageOf, TidemarkError } from './base/errors.ts'
+import type { DatabaseAdapter } from './cli/adapter.ts'
+import { EXIT_CODES } from './cli/exit-codes.ts'
+import { runProgram } from './cli/program.ts'
+import { isConnectionString } from './s3db/connection-string.ts'
+
+/** s3db.js is an optional peer dependency and takes a second to load: only a command that needs it loads it. */
+const s3db: DatabaseAdapter = {
+  handles: isConnectionString,
+  open: async (connectionString) => {
+    const { ConnectedDatabase } = await import('./s3db/database.ts').catch(adapterMissing)
+    return ConnectedDatabase.open(connectionString)
+  },
+}
+
+function adapterMissing(error: unknown): never {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code !== 'ERR_MODULE_NOT_FOUND') throw error
+  throw new TidemarkError(
+    'ADAPTER_MISSING',
+    `s3db.js is not installed here, so no database can be opened: ${messageOf(error)}`,
+    {
+      hint: 'Type npm install s3db.js, or restore into a directory (--target file:./recovered).',
+      cause: error,
+    },
+  )
+}
+
+/** The reader of a pipe may go away (`tidemark log .. | head`): that is the end, and no failure. */
+function endWithReader(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(EXIT_CODES.ok[0])
+  throw error
+}
+
+process.stdout.on('error', endWithReader)
+process.stderr.on('error', endWithReader)
+process.prependListener('SIGINT', () => {
+  process.stderr.write('\ninterrupted: what was committed stays; the same command again completes it\n')
+  process.exit(EXIT_CODES.interrupted[0])
+})
+
+const manifest: { version: string } = createRequire(import.meta.url)('../package.json')
+const { stdout: out, stderr: err, stdin: input, env: environment } = process
+process.exitCode = await runProgram(process.argv.slice(2), {
+  terminal: { out, err, input, environment },
+  adapter: s3db,
+  version: manifest.version,
+})

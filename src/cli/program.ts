@@ -1,0 +1,115 @@
+import { Command } from 'commander'
+import type { DatabaseAdapter } from './adapter.ts'
+import type { CommonOptions, Surroundings } from './command.ts'
+import { EXIT_CODES, exitCodeHelp } from './exit-codes.ts'
+import { reportFailure } from './failure.ts'
+import { type LogOptions, logCommand } from './log.ts'
+import { type RestoreCommandOptions, restoreCommand } from './restore.ts'
+import { type ShowOptions, showCommand } from './show.ts'
+import { snapshotCommand } from './snapshot.ts'
+import { statusCommand } from './status.ts'
+import type { Terminal } from './terminal.ts'
+import { verifyCommand } from './verify.ts'
+
+const MOMENTS = `Moments: a time with its zone (2026-11-19T02:46:59.123Z, inclusive), epoch milliseconds, the ULID of an
+event (inclusive), before:<ulid> (just before it), or latest.`
+
+const OUTPUT = `Data goes to stdout. Progress (on a terminal), questions and errors go to stderr; with --json an error is one line
+there: {"error":{"code","category","status","message","hint","details","exitCode"}}.`
+
+const AT = 'the moment; see tidemark --help'
+const RESOURCE_OF = 'name of the resource, where it has a slash; the argument is then the id alone'
+
+/** What the command line is made of. */
+export interface ProgramParts {
+  readonly terminal: Terminal
+  readonly adapter: DatabaseAdapter
+  readonly version: string
+}
+
+/** Runs one command line, without the names of node and the script. Returns the exit code; never throws. */
+export async function runProgram(
+  argv: readonly string[],
+  { terminal, adapter, version }: ProgramParts,
+): Promise<number> {
+  let exitCode: number = EXIT_CODES.ok[0]
+  const program = programOf({ terminal, adapter }, version, (code) => {
+    exitCode = code
+  })
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+    return exitCode
+  } catch (error) {
+    if (isHelp(error)) return EXIT_CODES.ok[0]
+    return reportFailure(error, terminal, argv.includes('--json'))
+  }
+}
+
+function programOf(around: Surroundings, version: string, exit: (code: number) => void): Command {
+  const { out } = around.terminal
+  const program = new Command('tidemark')
+    .description('Continuous backup and point-in-time recovery for document databases.')
+    .version(version)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => out.write(text), writeErr: () => {}, outputError: () => {} })
+    .option('--store <url>', 'file:./dir, s3://bucket/prefix?endpoint=..&region=.. or a path; else TIDEMARK_STORE')
+    .option('--json', 'one line of JSON per result')
+    .addHelpText('after', `\n${MOMENTS}\n\n${OUTPUT}\n\n${exitCodeHelp()}`)
+    .action(() => program.help())
+
+  add(program, 'status', 'what the store holds and which moments are reachable').action((_, command: Command) =>
+    statusCommand(command.optsWithGlobals<CommonOptions>(), around),
+  )
+  add(program, 'log', 'every event of a record: when, who, what changed')
+    .argument('<resource/id>', 'the record, split at the first slash')
+    .option('--resource <name>', RESOURCE_OF)
+    .action((name: string, _, command: Command) => logCommand(name, command.optsWithGlobals<LogOptions>(), around))
+  add(program, 'show', 'a record as it was at a moment')
+    .argument('<resource/id>', 'the record, split at the first slash')
+    .option('--at <moment>', AT, 'latest')
+    .option('--resource <name>', RESOURCE_OF)
+    .option('--memory <MiB>', MEMORY)
+    .action((name: string, _, command: Command) => showCommand(name, command.optsWithGlobals<ShowOptions>(), around))
+  add(program, 'snapshot', 'make a snapshot from history, without touching the database')
+    .option('--memory <MiB>', MEMORY)
+    .action((_, command: Command) => snapshotCommand(command.optsWithGlobals<CommonOptions>(), around))
+  addRestore(program, around)
+  add(program, 'verify', 'read and check every file of the store')
+    .option('--memory <MiB>', MEMORY)
+    .action(async (_, command: Command) => exit(await verifyCommand(command.optsWithGlobals<CommonOptions>(), around)))
+  return program
+}
+
+const MEMORY = 'memory that replay may use (default: 128)'
+
+function addRestore(program: Command, around: Surroundings): void {
+  add(program, 'restore', 'bring a directory or a database to the state of a moment')
+    .requiredOption('--to <moment>', AT)
+    .requiredOption(
+      '--target <target>',
+      'a directory (file:./recovered or a path) or a connection string (scheme://..)',
+    )
+    .option('--resource <name...>', 'only these resources')
+    .option('--id <id...>', 'only these records of the resources')
+    .option('--dry-run', 'print the plan and the preview; write nothing')
+    .option('--yes', 'allow a target that holds data; needed for the live database')
+    .option('--in-place', 'the target is the database of this history, although the store knows it by another name')
+    .option('--journal <dir>', 'where the capture of a restore in place keeps its journal (default: .tidemark)')
+    .option('--memory <MiB>', MEMORY)
+    .action((_, command: Command) => restoreCommand(command.optsWithGlobals<RestoreCommandOptions>(), around))
+}
+
+/** A subcommand takes the global options behind its name too. */
+function add(program: Command, name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .allowExcessArguments(false)
+    .option('--store <url>', 'where the history is; else TIDEMARK_STORE')
+    .option('--json', 'one line of JSON per result')
+}
+
+function isHelp(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return code === 'commander.helpDisplayed' || code === 'commander.help' || code === 'commander.version'
+}

@@ -1,0 +1,94 @@
+import type { RestoreResult } from '../engine/restore.ts'
+import type { Plan } from '../restore/plan.ts'
+import type { Preview, PreviewCounts, Sample } from '../restore/preview.ts'
+import { changedFields, fieldText } from './fields.ts'
+import { bytesText, countText, pairs, plural, printable, shortened, table, timeText } from './format.ts'
+import type { Paint } from './terminal.ts'
+
+/** What a restore did, or would do, for people: the plan, the preview with samples, and what is true now. */
+export function resultLines(result: RestoreResult, paint: Paint): string[] {
+  const { moment, target, plan, preview, written } = result
+  return [
+    ...pairs([
+      ['moment', moment === timeText(plan.moment) ? moment : `${moment} (${timeText(plan.moment)})`],
+      ['target', printable(target)],
+      ...planEntries(plan),
+    ]),
+    '',
+    ...previewLines(preview, paint),
+    '',
+    written
+      ? `${paint('green', 'restored')}: ${changeText(preview)}; ${countText(preview.unchanged)} were the same already.`
+      : `${paint('yellow', 'nothing was written')}: this is what the restore would do.`,
+  ]
+}
+
+/** A plan as names and values. */
+function planEntries({ snapshot, segments, bytes, rows }: Plan): [string, string][] {
+  return [
+    ['snapshot', `${snapshot.ulid} of ${timeText(snapshot.consistentFrom)}, ${plural(snapshot.records, 'record')}`],
+    ['segments', countText(segments.length)],
+    ['to read', `${bytesText(bytes)}, ${plural(rows, 'row')}`],
+  ]
+}
+
+/** The counts by resource, then field differences of the first records. */
+export function previewLines(preview: Preview, paint: Paint): string[] {
+  const rows = [...preview.resources].map(([resource, counts]) =>
+    countCells(resource === '' ? '(database)' : printable(resource), counts),
+  )
+  const lines = table(['preview', 'added', 'changed', 'removed', 'newer'], [...rows, countCells('total', preview)])
+  lines.push(`${countText(preview.unchanged)} unchanged`)
+  for (const sample of preview.samples) lines.push(...sampleLines(sample, paint))
+  return lines
+}
+
+function countCells(name: string, { added, changed, removed, newer }: PreviewCounts): string[] {
+  return [name, ...[added, changed, removed, newer].map(countText)]
+}
+
+const FIELDS = 4
+const ID_LENGTH = 60
+const SIGNS = { insert: ['+', 'green'], update: ['~', 'yellow'], delete: ['-', 'red'] } as const
+
+function sampleLines({ kind, resource, id, operation, before, after }: Sample, paint: Paint): string[] {
+  const [sign, style] = SIGNS[operation]
+  const name = kind === 'schema' ? `schema of ${resource === '' ? 'the database' : resource}` : `${resource}/${id}`
+  const head = paint(style, `  ${sign} ${printable(shortened(name, ID_LENGTH))}`)
+  if (operation !== 'update') return [head]
+  const fields = changedFields(before, after)
+  const more = fields.length > FIELDS ? [`      and ${plural(fields.length - FIELDS, 'field')} more`] : []
+  return [head, ...fields.slice(0, FIELDS).map((change) => `      ${fieldText(change)}`), ...more]
+}
+
+function changeText({ added, changed, removed }: PreviewCounts): string {
+  return `${countText(added)} added, ${countText(changed)} changed, ${countText(removed)} removed`
+}
+
+/** The same as one line of JSON; resources as a list, since a name may be anything. */
+export function resultJson({ moment, target, plan, preview, written }: RestoreResult): string {
+  const { resources, samples, ...counts } = preview
+  return JSON.stringify({
+    moment,
+    target,
+    written,
+    plan: {
+      ...plan,
+      segments: plan.segments.map(({ key, events, bytes }) => ({ key, events, bytes })),
+      time: timeText(plan.moment),
+    },
+    preview: {
+      ...counts,
+      resources: [...resources].map(([resource, sums]) => ({ resource, ...sums })),
+      samples: samples.map(({ before, after, ...sample }) => ({
+        ...sample,
+        before: parsed(before),
+        after: parsed(after),
+      })),
+    },
+  })
+}
+
+function parsed(json: string | null): unknown {
+  return json === null ? null : JSON.parse(json)
+}

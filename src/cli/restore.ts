@@ -1,0 +1,135 @@
+import { hasCode, TidemarkError } from '../base/errors.ts'
+import type { RestoreResult } from '../engine/restore.ts'
+import type { Tidemark } from '../engine/tidemark.ts'
+import type { Moment } from '../restore/moment.ts'
+import type { OpenDatabase } from './adapter.ts'
+import { parseMemory, parseMomentArgument } from './arguments.ts'
+import { type CommonOptions, type Surroundings, storeOf, withStore } from './command.ts'
+import { confirmed } from './confirm.ts'
+import { progressLine } from './progress.ts'
+import { resultJson, resultLines } from './restore-text.ts'
+import { painter, type Terminal, writeLines } from './terminal.ts'
+
+/** The options of `tidemark restore`. */
+export interface RestoreCommandOptions extends CommonOptions, Destination {
+  readonly to: string
+  readonly resource?: readonly string[]
+  readonly id?: readonly string[]
+  readonly dryRun?: boolean
+  readonly yes?: boolean
+}
+
+/** Where a restore goes. */
+export interface Destination {
+  readonly target: string
+  readonly inPlace?: boolean
+  readonly journal?: string
+}
+
+/** How the restore of one destination is run. */
+type Restore = (mode: { readonly overwrite?: boolean; readonly dryRun?: boolean }) => Promise<RestoreResult>
+
+/**
+ * `tidemark restore`: a target that holds data, and always the live database, is compared and shown first and changed
+ * only with `--yes` or a yes on the terminal. Errors: `CONFIRMATION_NEEDED`, and those of `Tidemark.restoreAt`.
+ */
+export async function restoreCommand(options: RestoreCommandOptions, around: Surroundings): Promise<void> {
+  await withStore(options, around, async (tidemark) => {
+    const database = around.adapter.handles(options.target) ? await around.adapter.open(options.target) : null
+    try {
+      const status = await tidemark.status()
+      const inPlace = database !== null && (options.inPlace === true || database.identity === status.database)
+      if (options.inPlace === true && database === null) throw noDatabase(options.target)
+      const run = runner({ tidemark, database, inPlace, name: status.database }, options, around.terminal)
+      await restoreWithConsent(run, inPlace, options, around.terminal)
+    } finally {
+      await database?.close()
+    }
+  })
+}
+
+async function restoreWithConsent(
+  restore: Restore,
+  inPlace: boolean,
+  options: RestoreCommandOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const report = (result: RestoreResult): Promise<void> => writeLines(terminal.out, reportOf(result, options, terminal))
+  if (options.dryRun === true) return report(await restore({ dryRun: true }))
+  if (options.yes === true) return report(await restore({ overwrite: true }))
+  try {
+    if (!inPlace) return await report(await restore({}))
+  } catch (error) {
+    if (!hasCode(error, 'TARGET_NOT_EMPTY')) throw error
+  }
+  const preview = await restore({ dryRun: true })
+  await report(preview)
+  if (!(await confirmed(`Change ${preview.target} so?`, terminal))) throw confirmationNeeded(preview)
+  await report(await restore({ overwrite: true }))
+}
+
+function reportOf(result: RestoreResult, { json }: RestoreCommandOptions, terminal: Terminal): string[] {
+  return json === true ? [resultJson(result)] : resultLines(result, painter(terminal.out, terminal))
+}
+
+interface RestoreParts {
+  readonly tidemark: Tidemark
+  readonly database: OpenDatabase | null
+  readonly inPlace: boolean
+  /** Of the database, in the store. */
+  readonly name: string
+}
+
+function runner(
+  { tidemark, database, inPlace, name }: RestoreParts,
+  options: RestoreCommandOptions,
+  terminal: Terminal,
+): Restore {
+  const moment: Moment = parseMomentArgument(options.to)
+  const selection = {
+    ...(options.resource === undefined ? {} : { resources: options.resource }),
+    ...(options.id === undefined ? {} : { ids: options.id }),
+  }
+  const memory = parseMemory(options.memory)
+  return async (mode) => {
+    const line = progressLine(terminal, 'rows')
+    const common = { ...selection, ...mode, onProgress: line.show }
+    try {
+      if (database === null) return await tidemark.restoreAt(moment, { ...common, target: options.target })
+      // A dry run only compares: it opens no stream and leaves no trace in the store.
+      if (!inPlace || mode.dryRun === true) {
+        return await tidemark.restoreAt(moment, { ...common, target: database.target, inPlace })
+      }
+      const captured = await database.capture({
+        store: storeOf(options, terminal),
+        database: name,
+        ...(options.journal === undefined ? {} : { journal: options.journal }),
+        ...(memory === undefined ? {} : { memory }),
+      })
+      return await captured.restoreInPlace(moment, common)
+    } finally {
+      line.stop()
+    }
+  }
+}
+
+function confirmationNeeded({ target, preview }: RestoreResult): TidemarkError {
+  return new TidemarkError(
+    'CONFIRMATION_NEEDED',
+    `${target} holds data that the restore changes. Nothing was changed.`,
+    {
+      hint: 'Check the preview above, then type the same command with --yes.',
+      details: { target, added: preview.added, changed: preview.changed, removed: preview.removed },
+    },
+  )
+}
+
+function noDatabase(target: string): TidemarkError {
+  return new TidemarkError(
+    'TARGET_INVALID',
+    `--in-place needs a database, and ${target} is a directory. Nothing was done.`,
+    {
+      hint: 'Give the connection string of the live database as --target.',
+    },
+  )
+}

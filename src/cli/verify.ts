@@ -1,0 +1,57 @@
+import type { Tidemark } from '../engine/tidemark.ts'
+import type { Verification } from '../upkeep/verify.ts'
+import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
+import { EXIT_CODES } from './exit-codes.ts'
+import { bytesText, countText, pairs, plural, printable } from './format.ts'
+import { progressLine } from './progress.ts'
+import { type Paint, painter, type Terminal, writeLines } from './terminal.ts'
+
+/** `tidemark verify`: reads and checks every file. The exit code says whether damage was found. */
+export async function verifyCommand(options: CommonOptions, around: Surroundings): Promise<number> {
+  const { terminal } = around
+  const found = await withStore(options, around, (tidemark) => verify(tidemark, terminal))
+  const paint = painter(terminal.out, terminal)
+  await writeLines(terminal.out, options.json ? [JSON.stringify(found)] : linesOf(found, paint, storeArgument(options)))
+  return found.damage.length === 0 ? EXIT_CODES.ok[0] : EXIT_CODES.damaged[0]
+}
+
+async function verify(tidemark: Tidemark, terminal: Terminal): Promise<Verification> {
+  const line = progressLine(terminal, 'files')
+  let rows = 0
+  let bytes = 0
+  const { segments, snapshots } = await tidemark.status()
+  const totalRows = segments.count + snapshots.length
+  try {
+    return await tidemark.verify((_key, size) => {
+      rows++
+      bytes += size
+      line.show({ rows, totalRows: Math.max(totalRows, rows), bytes })
+    })
+  } finally {
+    line.stop()
+  }
+}
+
+function linesOf(found: Verification, paint: Paint, store: string): string[] {
+  const { files, bytes, events, snapshots, damage, unreferenced } = found
+  const lines = pairs([
+    ['read', `${plural(files, 'file')}, ${bytesText(bytes)}`],
+    ['events', countText(events)],
+    ['snapshots', countText(snapshots)],
+    [
+      'unreferenced',
+      unreferenced.length === 0
+        ? 'none'
+        : `${plural(unreferenced.length, 'file')}, left by attempts that failed; harmless`,
+    ],
+    ['damage', damage.length === 0 ? paint('green', 'none') : paint('red', `${countText(damage.length)} found`)],
+  ])
+  for (const { key, code, message } of damage) lines.push(`  ${printable(key)}  ${code}`, `    ${printable(message)}`)
+  if (damage.length > 0) {
+    lines.push(
+      'next: put the named files back from a copy of the store; until then, see what is reachable:',
+      `  tidemark status${store}`,
+    )
+  }
+  return lines
+}
