@@ -1,0 +1,71 @@
+import { TimelineLog } from '../../src/capture/timeline-log.ts'
+import { claimStore } from '../../src/engine/store-file.ts'
+import { segmentKey, snapshotPrefix } from '../../src/format/keys.ts'
+import { encodeSegment } from '../../src/format/segment/encode.ts'
+import type { SegmentEntry, SnapshotEntry, StreamEntry, Timeline } from '../../src/model/timeline.ts'
+import { firstUlidAt, type Ulid, ulidTime } from '../../src/model/ulid.ts'
+import type { ReplaySources } from '../../src/restore/replay.ts'
+import { Segments } from '../../src/restore/segments.ts'
+import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
+import type { ItemState } from '../../src/restore/target.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+import type { ObjectStore } from '../../src/store/object-store.ts'
+import { type Chunk, encodeChunk } from './dataset.ts'
+
+const DATABASE = 'bench'
+const MEMORY = 128 * 1024 * 1024
+
+/**
+ * Writes a whole store: `states` as its first snapshot, and every chunk as a segment of one closed stream. `start` is
+ * a stamp before every event. The same files that capture writes, without a database.
+ */
+export async function writeHistory(
+  store: ObjectStore,
+  start: Ulid,
+  states: Iterable<readonly ItemState[]>,
+  chunks: Iterable<Chunk>,
+): Promise<Timeline> {
+  const createdAt = new Date(ulidTime(start)).toISOString()
+  await claimStore(store, DATABASE, DATABASE, { format: 1, id: start, database: DATABASE, createdAt })
+  const log = await TimelineLog.open(store)
+  const snapshot = await writeSnapshot(store, start, states)
+  const addSegments: SegmentEntry[] = []
+  for (const chunk of chunks) {
+    const { bytes, info } = encodeSegment(encodeChunk(chunk), { stream: start, level: 0 })
+    const key = segmentKey(info)
+    await store.put(key, bytes)
+    addSegments.push({ key, ...info })
+  }
+  const last = addSegments.at(-1)
+  const stream: StreamEntry = {
+    id: start,
+    state: 'closed',
+    host: DATABASE,
+    pid: 1,
+    journal: { kind: 'memory' },
+    openedAt: start,
+    sealedThrough: last?.lastUlid ?? start,
+    lastSequence: last?.lastSequence ?? 0,
+  }
+  const addEpoch = { epoch: 1, startedAt: start, restored: null }
+  return log.commit(() => ({ addSnapshots: [snapshot], addSegments, putStreams: [stream], addEpoch }))
+}
+
+async function writeSnapshot(
+  store: ObjectStore,
+  ulid: Ulid,
+  states: Iterable<readonly ItemState[]>,
+): Promise<SnapshotEntry> {
+  const prefix = snapshotPrefix(ulid)
+  const writer = new SnapshotWriter({ store, prefix, ulid, database: DATABASE })
+  for (const batch of states) await writer.add(batch)
+  return { ulid, consistentFrom: ulid, prefix, ...(await writer.finish()) }
+}
+
+/** A stamp before the first event of `dataset`. */
+export const BEFORE_DATASET: Ulid = firstUlidAt(1_789_999_999_999)
+
+/** What replay reads from, with no footer cached yet. */
+export function coldSources(store: ObjectStore): ReplaySources {
+  return { store, segments: new Segments(store), memory: MEMORY, scratch: () => new MemoryStore() }
+}

@@ -1,0 +1,112 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Ulid } from '../src/model/ulid.ts'
+import { FilesystemStore } from '../src/store/filesystem.ts'
+import { Contestant } from './lib/contestant.ts'
+import { type Chunk, dataset } from './lib/dataset.ts'
+import { BEFORE_DATASET, writeHistory } from './lib/history-store.ts'
+import { isQuick, numberFlag } from './lib/options.ts'
+import { type BenchRow, median, printRows } from './lib/row.ts'
+import { inTemporaryDirectory, mustBe } from './lib/timing.ts'
+
+/** Events in segments of `chunk`, over `records`; each way runs `runs` times after one that does not count, in turn. */
+export interface ReplayBenchOptions {
+  readonly events: number
+  readonly records: number
+  readonly chunk: number
+  readonly runs: number
+}
+
+const FULL: ReplayBenchOptions = { events: 1_000_000, records: 100_000, chunk: 50_000, runs: 5 }
+const QUICK: ReplayBenchOptions = { events: 20_000, records: 2_000, chunk: 5_000, runs: 1 }
+const WAYS = fileURLToPath(new URL('./lib/replay-ways.ts', import.meta.url))
+/** The moment whose state is wanted, as a share of the events. */
+const SHARE = 0.8
+
+/** The state at 80 % of a history, as a map in JavaScript, against ParqueDB's way and against DuckDB. */
+export async function run(options: ReplayBenchOptions = isQuick() ? QUICK : FULL): Promise<BenchRow[]> {
+  return inTemporaryDirectory(async (directory) => {
+    const jsonl = new JsonLines(directory)
+    const home = join(directory, 'store')
+    const { segments } = await writeHistory(
+      new FilesystemStore(home),
+      BEFORE_DATASET,
+      [],
+      jsonl.noting(dataset(options)),
+    )
+    const moment = jsonl.ulidAt(SHARE)
+    const parquet = segments.map(({ key }) => join(home, key))
+    const contestants = [
+      new Contestant(WAYS, 'ours', [moment, home]),
+      new Contestant(WAYS, 'parquedb', [moment, ...jsonl.files]),
+      new Contestant(WAYS, 'duckdb', [moment, ...parquet]),
+    ]
+    try {
+      const [ours = 0, naive = 0, duck = 0] = await race(contestants, options.runs)
+      const what = `${options.events} events, ${options.records} records, state at 80 %, to a Map`
+      return [
+        row('replay, ParqueDB', ours, naive, '>= 15x', `${what}; peer: objects from JSON lines, grouped, folded`),
+        row('replay, DuckDB', ours, duck, '>= 0.7x', `${what}; peer: arg_max, 1 thread, to a Map`),
+      ]
+    } finally {
+      for (const contestant of contestants) contestant.close()
+    }
+  })
+}
+
+/** The medians of the contestants, in milliseconds. */
+async function race(contestants: readonly Contestant[], runs: number): Promise<number[]> {
+  const laps: number[][] = contestants.map(() => [])
+  const digests = new Set<string>()
+  for (let round = 0; round <= runs; round++) {
+    for (const [i, contestant] of contestants.entries()) {
+      const { ms, digest } = await contestant.lap()
+      digests.add(digest)
+      if (round > 0) laps[i]?.push(ms)
+    }
+  }
+  mustBe(digests.size === 1 && ![...digests][0]?.startsWith('0 '), [...digests].join('; '))
+  return laps.map(median)
+}
+
+function row(name: string, ours: number, peer: number, target: string, note: string): BenchRow {
+  return { name, ours, peer, unit: 'ms', ratio: peer / ours, target, note }
+}
+
+/** ParqueDB's event log: a file of JSON lines for each segment, the images as objects in the event. */
+class JsonLines {
+  readonly files: string[] = []
+  readonly #directory: string
+  readonly #ulids: Ulid[] = []
+
+  constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  *noting(chunks: Iterable<Chunk>): Generator<Chunk> {
+    for (const chunk of chunks) {
+      const path = join(this.#directory, `seg-${this.files.length}.jsonl`)
+      writeFileSync(path, chunk.changes.map((change, i) => lineOf(change, chunk.ulids[i] ?? '')).join('\n'))
+      this.files.push(path)
+      for (const ulid of chunk.ulids) this.#ulids.push(ulid)
+      yield chunk
+    }
+  }
+
+  ulidAt(share: number): Ulid {
+    return this.#ulids[Math.floor((this.#ulids.length - 1) * share)] ?? ''
+  }
+}
+
+function lineOf({ operation, resource, id, before, after, context }: Chunk['changes'][number], ulid: Ulid): string {
+  const text = (json: Uint8Array | undefined): string => (json === undefined ? 'null' : Buffer.from(json).toString())
+  const head = JSON.stringify({ id: ulid, op: operation, target: `${resource}:${id}`, actor: context.actor })
+  return `${head.slice(0, -1)},"before":${text(before?.json)},"after":${text(after?.json)}}`
+}
+
+if (import.meta.main) {
+  const base = isQuick() ? QUICK : FULL
+  const [events, records] = [numberFlag('--events', base.events), numberFlag('--records', base.records)]
+  printRows(await run({ ...base, events, records, runs: numberFlag('--runs', base.runs) }))
+}
