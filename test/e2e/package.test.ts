@@ -1,0 +1,135 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { gunzipSync } from 'node:zlib'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+const run = promisify(execFile)
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const MODULES = join(ROOT, 'node_modules')
+const TSC = join(MODULES, '.bin', 'tsc')
+
+/** What a user writes, with types; it captures, seals, restores and prints what the package is. */
+const CONSUMER = `
+import { S3db } from 's3db.js'
+import { type Moment, Tidemark, TidemarkError } from 'tidemark'
+import { TidemarkPlugin } from 'tidemark/s3db'
+
+const [directory = ''] = process.argv.slice(2)
+const store = \`file:\${directory}/backups\`
+const journal = \`\${directory}/journal\`
+
+const first = new TidemarkPlugin({ store, journal })
+const db = new S3db({ connectionString: \`file://\${directory}/database\`, plugins: [first], logLevel: 'silent' })
+await db.connect()
+const users = await db.createResource({ name: 'users', attributes: { name: 'string' } })
+await users.insert({ id: 'u1', name: 'Ann' })
+await first.flush()
+const moment: Moment = Date.now()
+await new Promise((resolve) => setTimeout(resolve, 20))
+await users.update('u1', { name: 'Bob' })
+await first.restoreAt(moment, { target: \`file:\${directory}/recovered\` })
+const was: unknown = (await first.at(moment).get('users', 'u1'))?.name
+await db.disconnect()
+
+const second = new TidemarkPlugin({ store, journal })
+const again = new S3db({ connectionString: \`file://\${directory}/database\`, logLevel: 'silent' })
+await again.connect()
+await again.usePlugin(second)
+await again.disconnect()
+
+const reader: Tidemark = await Tidemark.open({ store })
+const now: unknown = (await reader.at('latest').get('users', 'u1'))?.name
+const { damage } = await reader.verify()
+await reader.close()
+const refused = await Tidemark.open({ store: \`file:\${directory}/nothing\` }).catch((error: unknown) => error)
+const code = refused instanceof TidemarkError ? refused.code : null
+console.log(JSON.stringify({ was, now, damage, code }))
+`
+
+let home = ''
+let listing: string[] = []
+
+/** Builds and packs a copy of the tree, and unpacks the tarball where npm would. */
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'tidemark-package-'))
+  const copy = join(home, 'copy')
+  await mkdir(copy)
+  for (const name of await readdir(ROOT)) {
+    if (!['node_modules', 'dist', 'test', 'bench', '.git', '.demo'].includes(name)) {
+      await cp(join(ROOT, name), join(copy, name), { recursive: true })
+    }
+  }
+  await symlink(MODULES, join(copy, 'node_modules'))
+  await run('npm', ['pack', '--offline', '--pack-destination', home], { cwd: copy })
+  const tarball = (await readdir(home)).find((name) => name.endsWith('.tgz')) ?? ''
+  const modules = join(home, 'app', 'node_modules')
+  await mkdir(modules, { recursive: true })
+  for (const name of await readdir(MODULES)) await symlink(join(MODULES, name), join(modules, name))
+  await run('tar', ['-xzf', join(home, tarball), '-C', modules])
+  await run('mv', [join(modules, 'package'), join(modules, 'tidemark')])
+  listing = (await readdir(join(modules, 'tidemark'), { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(join(modules, 'tidemark').length + 1))
+    .sort()
+}, 120_000)
+afterAll(() => rm(home, { recursive: true, force: true }))
+
+test('the package holds what is compiled, the formats and their documents, and nothing else', async () => {
+  const others = listing.filter((path) => !path.startsWith('dist/') && !path.startsWith('schemas/'))
+  expect(others.filter((path) => path !== 'README.md')).toEqual([
+    'LICENSE',
+    'package.json',
+    'tools/restore-by-hand.sql',
+  ])
+  expect(listing.filter((path) => path.startsWith('dist/') && !/\.(js|d\.ts)$/.test(path))).toEqual([])
+  expect(listing).toContain('dist/capture/encode-worker.js')
+  const bin = await readFile(join(home, 'app/node_modules/tidemark/dist/bin.js'), 'utf8')
+  expect(bin.startsWith('#!/usr/bin/env node\n')).toBe(true)
+})
+
+test('what the compiled files import is a run-time dependency or the peer', async () => {
+  const directory = join(home, 'app/node_modules/tidemark')
+  const description = JSON.parse(await readFile(join(directory, 'package.json'), 'utf8'))
+  const declared = [...Object.keys(description.dependencies), ...Object.keys(description.peerDependencies)]
+  const used = new Set<string>()
+  for (const path of listing.filter((name) => name.endsWith('.js'))) {
+    const code = await readFile(join(directory, path), 'utf8')
+    for (const [, name = ''] of code.matchAll(/(?:\bfrom |\bimport\(|^import )'([^'./][^']*)'/gm)) {
+      if (!name.startsWith('node:')) used.add(/^(@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? name)
+    }
+  }
+  expect([...used].sort()).toEqual(declared.sort())
+})
+
+test('a strict TypeScript project compiles against it, and what it compiles runs', async () => {
+  const app = join(home, 'app')
+  await writeFile(join(app, 'package.json'), '{"type":"module"}')
+  await writeFile(join(app, 'main.ts'), CONSUMER)
+  const options = [
+    '--strict',
+    '--exactOptionalPropertyTypes',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2024',
+    '--types',
+    'node',
+  ]
+  await run(TSC, [...options, '--skipLibCheck', 'main.ts'], { cwd: app })
+  // The declarations of s3db.js name packages that it does not depend on; ours must be right by themselves.
+  const checked = await run(TSC, [...options, '--noEmit', 'main.ts'], { cwd: app }).catch((error: unknown) => error)
+  const { stdout: complaints } = checked as { stdout: string }
+  expect(complaints.split('\n').filter((line) => /^\S.*error TS/.test(line) && !line.includes('/s3db.js/'))).toEqual([])
+
+  const data = await mkdtemp(join(home, 'data-'))
+  const { stdout } = await run(process.execPath, ['main.js', data], { cwd: app })
+  expect(JSON.parse(stdout)).toEqual({ was: 'Ann', now: 'Bob', damage: [], code: 'STORE_NOT_FOUND' })
+  const lines = gunzipSync(await readFile(join(data, 'recovered', 'users.jsonl.gz'))).toString()
+  expect(JSON.parse(lines)).toMatchObject({ id: 'u1', name: 'Ann' })
+  const stored = await readdir(join(data, 'backups'), { recursive: true })
+  expect(stored.some((path) => path.endsWith('.parquet'))).toBe(true)
+})
