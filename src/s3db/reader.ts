@@ -1,6 +1,6 @@
 import { text } from '../base/bytes.ts'
 import type { Image, Item } from '../model/event.ts'
-import { isMissing } from './access.ts'
+import { isLocal, isMissing } from './access.ts'
 import type { Database, StorageClient } from './client.ts'
 import { imageOf } from './decode.ts'
 import { type StoredObject, storedFromResponse } from './image.ts'
@@ -36,7 +36,7 @@ export class Reader {
   /** A stored object, or null; on file:// a body without its metadata file is none, as for s3db.js itself. */
   async stored(key: string): Promise<StoredObject | null> {
     try {
-      return await storedFromResponse(await this.client.getObject(key))
+      return await storedFromResponse(await this.client.getObject(key), isLocal(this.client))
     } catch (error) {
       if (isMissing(error)) return null
       throw error

@@ -195,4 +195,32 @@ describe.each(KINDS_OF_CLIENT)('restore on %s://', (kind) => {
       '["record","a","9"]',
     ])
   })
+
+  it('honours its options', async () => {
+    const { db } = await newDatabase(kind)
+    await db.client.putObject({ key: 'plugin=p/x', body: '{"a":1}', contentType: 'application/json' })
+    const resource = await db.createResource({ name: 'r', attributes: { v: 'string' } })
+    for (let i = 0; i < 12; i++) await resource.insert({ id: `i${i}`, v: 'v' })
+    expect((await statesOf(createS3dbTarget(db))).filter(({ kind: k }) => k === 'object')).toEqual([])
+    const withPlugins = await statesOf(createS3dbTarget(db, { pluginStorage: true }))
+    expect(withPlugins.filter(({ kind: k }) => k === 'object').map(({ id }) => id)).toEqual(['plugin=p/x'])
+
+    let running = 0
+    let most = 0
+    const detach = createSource(db).attach({
+      capture: async (_items, _context, write) => {
+        most = Math.max(most, ++running)
+        await new Promise((resolve) => setTimeout(resolve, 2))
+        running--
+        return write.perform()
+      },
+    })
+    const records = withPlugins.filter(({ kind: k }) => k === 'record')
+    await createS3dbTarget(db, { concurrency: 3 }).write(
+      records.map(({ image, ...item }) => ({ ...item, before: image, after: null })),
+    )
+    expect(most).toBe(3)
+    expect(await resource.listIds()).toEqual([])
+    detach()
+  })
 })

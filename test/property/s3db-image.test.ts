@@ -71,7 +71,7 @@ function plainBody(stored: StoredObject): object {
 }
 
 async function read(from: MemoryClient, key: string) {
-  return storedFromResponse(await from.getObject(key))
+  return storedFromResponse(await from.getObject(key), true)
 }
 
 describe('images of stored objects', () => {
