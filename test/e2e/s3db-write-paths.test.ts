@@ -136,6 +136,8 @@ describe.each(KINDS_OF_CLIENT)('capture of the write paths on %s://', (kind) => 
       await items.deleteContent('a')
       expect(json(s.sink.changes.at(-1), 'before')).toMatchObject({ _content: { type: 'image/png', bytes: 6 } })
       await items.insert(record('big', { big: 'x'.repeat(3000) })).catch(() => null)
+      const kept = ['body-overflow', 'body-only', 'user-managed'].includes(behavior)
+      if (kept) expect(json(s.sink.changes.at(-1), 'after')).toMatchObject({ id: 'big', big: 'x'.repeat(3000) })
       await writeStream(items, [record('s1'), record('s2')])
       await items.deleteMany(['b', 'c'])
       expect(told(s, from)).toEqual(expect.arrayContaining(['delete items/b', 'delete items/c', 'insert items/s1']))
