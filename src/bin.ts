@@ -43,8 +43,11 @@ process.prependListener('SIGINT', () => {
 
 const manifest: { version: string } = createRequire(import.meta.url)('../package.json')
 const { stdout: out, stderr: err, stdin: input, env: environment } = process
-process.exitCode = await runProgram(process.argv.slice(2), {
+const exitCode = await runProgram(process.argv.slice(2), {
   terminal: { out, err, input, environment },
   adapter: s3db,
   version: manifest.version,
 })
+// s3db.js ends the process in its own way when it is left to (with code 0), so the end is said here, after the output.
+for (const stream of [out, err]) await new Promise((resolve) => stream.write('', resolve))
+process.exit(exitCode)

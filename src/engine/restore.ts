@@ -51,7 +51,7 @@ export async function restoreInto(
 ): Promise<RestoreResult> {
   await refuseUnlessEmpty(target, run)
   const wanted = counted(replay(archive.sources, plan, run.selection), plan, run.onProgress)
-  const compared = kept(compareStates(target.scan(run.selection), teed(wanted, target, run)), run.selection)
+  const compared = kept(compareStates(target.scan(affected(target, run)), teed(wanted, target, run)), target, run)
   const write = async ({ differences }: Comparison): Promise<void> => {
     if (!run.dryRun && target.takes === 'differences' && differences.length > 0) await target.write(differences)
   }
@@ -60,9 +60,14 @@ export async function restoreInto(
   return { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun }
 }
 
-async function refuseUnlessEmpty(target: Target, { overwrite, dryRun, selection }: RestoreRun): Promise<void> {
-  if (overwrite || dryRun) return
-  for await (const batch of target.scan(selection)) {
+/** What of the target the restore touches: one that takes whole states loses whatever is not restored. */
+function affected({ takes }: Target, { selection }: RestoreRun): Selection {
+  return takes === 'states' ? {} : selection
+}
+
+async function refuseUnlessEmpty(target: Target, run: RestoreRun): Promise<void> {
+  if (run.overwrite || run.dryRun) return
+  for await (const batch of target.scan(affected(target, run))) {
     const held = batch.find(({ kind, resource }) => kind !== 'schema' || resource !== '')
     if (held === undefined) continue
     throw new TidemarkError(
@@ -100,10 +105,14 @@ function wholeState({ kind, resource, id, image }: ItemState): Difference {
 }
 
 /** Where single records are restored, schemas and sequences are added where they are missing and otherwise left alone. */
-async function* kept(comparisons: AsyncIterable<Comparison>, selection: Selection): AsyncGenerator<Comparison> {
+async function* kept(
+  comparisons: AsyncIterable<Comparison>,
+  { takes }: Target,
+  { selection }: RestoreRun,
+): AsyncGenerator<Comparison> {
+  const all = selection.ids === undefined || takes === 'states'
   for await (const { differences, unchanged } of comparisons) {
-    const wanted = selection.ids === undefined ? differences : differences.filter(isRecordOrMissing)
-    yield { differences: wanted, unchanged }
+    yield { differences: all ? differences : differences.filter(isRecordOrMissing), unchanged }
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Epoch, StreamEntry, Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
 import { type Gap, gapsOf } from '../restore/plan.ts'
-import type { Reach } from '../restore/reach.ts'
+import { type Reach, reachTimes } from '../restore/reach.ts'
 
 /** A stream in a status. */
 export interface StreamStatus extends StreamEntry {
@@ -13,6 +13,7 @@ export interface StreamStatus extends StreamEntry {
 export interface Status {
   readonly store: string
   readonly database: string
+  /** Both can be typed as moments: what is reachable of the last millisecond only in part is not told. */
   readonly reachable: {
     readonly earliest: string | null
     readonly latest: string | null
@@ -43,8 +44,7 @@ export function statusOf(
   return {
     ...names,
     reachable: {
-      earliest: reach.earliest === null ? null : timeOf(reach.earliest),
-      latest: reach.latest === null ? null : timeOf(reach.latest),
+      ...(reachTimes(reach) ?? { earliest: null, latest: null }),
       limitedBy: reach.openStream?.id ?? null,
     },
     generation: timeline.generation,

@@ -32,6 +32,12 @@ export function lastUlidAt(ms: number): Ulid {
   return encodeTime(ms) + 'Z'.repeat(16)
 }
 
+/** The last millisecond that lies wholly at or before `ulid`: as an inclusive bound it goes no further than `ulid`. */
+export function lastWholeMs(ulid: Ulid): number {
+  const ms = ulidTime(ulid)
+  return ulid < lastUlidAt(ms) ? Math.max(0, ms - 1) : ms
+}
+
 /** The ULID just before `ulid` in order. */
 export function previousUlid(ulid: Ulid): Ulid {
   const chars = [...ulid]

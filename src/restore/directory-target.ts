@@ -24,7 +24,7 @@ export function directoryTarget(name: string, stores: DirectoryStores, moment: U
   return {
     name,
     takes: 'states',
-    scan: (selection) => scanDirectory(stores.current, selection),
+    scan: (selection) => scanDirectory(name, stores.current, selection),
     write: (differences) => writer.add(differences.map(stateOf)),
     finish: async () => {
       await writer.finish()
@@ -46,10 +46,42 @@ function stateOf({ kind, resource, id, after }: Difference): ItemState {
   return { kind, resource, id, image: after }
 }
 
-async function* scanDirectory(store: ObjectStore, selection: Selection): AsyncGenerator<readonly ItemState[]> {
-  if ((await store.head(MANIFEST_FILE)) === null) return
+async function* scanDirectory(
+  name: string,
+  store: ObjectStore,
+  selection: Selection,
+): AsyncGenerator<readonly ItemState[]> {
+  const isSnapshot = (await store.head(MANIFEST_FILE)) !== null
+  if (!isSnapshot) return refuseOtherFiles(name, store, [])
+  // Before the manifest is read: that of a live database has the same name, and is no damaged snapshot.
+  await refuseOtherFiles(name, store, [MANIFEST_FILE], FILE_OF_SNAPSHOT)
   const reader = await SnapshotReader.open(store, '', null)
+  const { objects, resources } = reader.manifest
+  const files = [objects, ...resources.flatMap((resource) => [resource.records, resource.objects])]
+  await refuseOtherFiles(name, store, [MANIFEST_FILE, ...files.flatMap((file) => file?.file ?? [])])
   for await (const { kind, resource, lines } of reader.lines(selection)) {
     yield lines.map((line) => ({ kind, resource, id: text(line.id), image: line.image() }))
+  }
+}
+
+const FILE_OF_SNAPSHOT = /^[^/]+\.jsonl\.gz$/
+
+/** The directory is replaced as a whole, so nothing may be in it but what a restore put there. */
+async function refuseOtherFiles(
+  name: string,
+  store: ObjectStore,
+  known: readonly string[],
+  pattern: RegExp | null = null,
+): Promise<void> {
+  for await (const { key } of store.list('')) {
+    if (known.includes(key) || pattern?.test(key) === true) continue
+    throw new TidemarkError(
+      'TARGET_INVALID',
+      `${name} holds ${key}, which is no restored state. Nothing was changed.`,
+      {
+        hint: 'A restore takes the place of the whole directory: give an empty or a new one.',
+        details: { target: name, file: key },
+      },
+    )
   }
 }

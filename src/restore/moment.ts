@@ -1,7 +1,7 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Timeline } from '../model/timeline.ts'
 import { isUlid, lastUlidAt, previousUlid, type Ulid, ulidTime } from '../model/ulid.ts'
-import type { Reach } from './reach.ts'
+import { type Reach, reachTimes } from './reach.ts'
 
 /**
  * Where to restore to: an RFC 3339 timestamp, epoch milliseconds or a `Date` (inclusive); the ULID of an event
@@ -78,8 +78,8 @@ export function resolveMoment(moment: Moment, reach: Reach): Bound {
 
 function unreachable(label: string, reach: Reach, why: string): TidemarkError {
   const { earliest, latest, openStream } = reach
-  const range =
-    earliest === null || latest === null ? 'Nothing is reachable' : `Reachable: ${time(earliest)} to ${time(latest)}`
+  const times = reachTimes(reach)
+  const range = times === null ? 'Nothing is reachable' : `Reachable: ${times.earliest} to ${times.latest}`
   const hint =
     openStream === null || latest === null
       ? `${range}.`

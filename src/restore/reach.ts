@@ -1,5 +1,5 @@
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
-import { lastUlidAt, type Ulid } from '../model/ulid.ts'
+import { lastUlidAt, lastWholeMs, type Ulid, ulidTime } from '../model/ulid.ts'
 
 /** Which moments of a timeline can be restored: everything from `earliest` to `latest`, both inclusive. */
 export interface Reach {
@@ -25,6 +25,19 @@ export function reachOf(timeline: Timeline, nowMs: number): Reach {
   const bound = openStream?.sealedThrough ?? maxUlid(endOf(timeline), lastUlidAt(nowMs))
   const latest = maxUlid(bound, earliest)
   return { earliest, latest, openStream }
+}
+
+/**
+ * The reach as times that can be typed as moments, RFC 3339, or null where nothing is reachable: what is reachable of
+ * the last millisecond only in part is not told.
+ */
+export function reachTimes({ earliest, latest }: Reach): { readonly earliest: string; readonly latest: string } | null {
+  if (earliest === null || latest === null) return null
+  const first = ulidTime(earliest)
+  return {
+    earliest: new Date(first).toISOString(),
+    latest: new Date(Math.max(first, lastWholeMs(latest))).toISOString(),
+  }
 }
 
 function earliestOf(timeline: Timeline): Ulid | null {
