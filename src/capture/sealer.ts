@@ -34,6 +34,12 @@ const DEFAULTS: Required<SealOptions> = { events: 50_000, bytes: 16 * 1024 * 102
 const RETRY_MS = 1_000
 const RETRY_MOST_MS = 60_000
 
+/** The next seal: waiting for its time, or under way. */
+interface Due {
+  readonly waiting: AbortController
+  now: boolean
+}
+
 /**
  * Moves events from the journal to the store: segment first, then the timeline, then the journal lets go. Without
  * events it does nothing and asks for nothing.
@@ -43,7 +49,7 @@ export class Sealer {
   readonly #limits: Required<SealOptions>
   #stream: StreamEntry
   #sealing: Promise<void> = Promise.resolve()
-  #due: AbortController | null = null
+  #due: Due | null = null
   #failures = 0
   #closed = false
 
@@ -82,24 +88,26 @@ export class Sealer {
   /** Seals the rest and marks the stream as closed. */
   async close(): Promise<void> {
     this.#closed = true
-    this.#due?.abort()
+    this.#due?.waiting.abort()
     await this.#sealing
     await this.#seal(null, 'closed')
   }
 
   #sealSoon(ms: number): void {
-    if (this.#due !== null && ms > 0) return
+    if (this.#due !== null && (ms > 0 || this.#due.now)) return
     // The first event since the last seal: the time to learn whether others have begun to write meanwhile.
     if (this.#due === null) this.#seams.timeline.refresh().catch((error: unknown) => this.#failed(error))
-    this.#due?.abort()
-    const due = new AbortController()
+    this.#due?.waiting.abort()
+    const due = { waiting: new AbortController(), now: ms === 0 }
     this.#due = due
     void this.#sealAfter(ms, due)
   }
 
-  async #sealAfter(ms: number, due: AbortController): Promise<void> {
-    if (ms > 0) await this.#seams.clock.sleep(ms, due.signal)
-    if (due.signal.aborted) return
+  async #sealAfter(ms: number, due: Due): Promise<void> {
+    const { signal } = due.waiting
+    if (ms > 0) await this.#seams.clock.sleep(ms, signal)
+    if (signal.aborted) return
+    due.now = true
     try {
       await this.seal()
       this.#failures = 0

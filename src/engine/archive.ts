@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
+import type { StoreFile } from '../format/store-file.ts'
 import type { Timeline } from '../model/timeline.ts'
 import { lastUlidAt, type Ulid } from '../model/ulid.ts'
 import { hasEvent } from '../restore/lookup.ts'
@@ -10,7 +11,6 @@ import type { ReplaySources } from '../restore/replay.ts'
 import { Segments } from '../restore/segments.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { createScratch, type Scratch } from '../store/scratch.ts'
-import type { StoreFile } from './store-file.ts'
 
 /** What an archive is opened over. */
 export interface ArchiveSeams {

@@ -1,18 +1,7 @@
-import { text, utf8 } from '../base/bytes.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import { STORE_FILE } from '../format/keys.ts'
-import { isUlid, type Ulid } from '../model/ulid.ts'
+import { decodeStoreFile, encodeStoreFile, type StoreFile } from '../format/store-file.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-
-/** `tidemark.json`: what this store is. */
-export interface StoreFile {
-  readonly format: 1
-  readonly id: Ulid
-  /** Identity of the database whose history this is. */
-  readonly database: string
-  /** RFC 3339. */
-  readonly createdAt: string
-}
 
 /** Reads `tidemark.json`, or null where there is none. Errors: `TIMELINE_CORRUPT` where it is damaged. */
 async function readStoreFile(store: ObjectStore): Promise<StoreFile | null> {
@@ -23,26 +12,12 @@ async function readStoreFile(store: ObjectStore): Promise<StoreFile | null> {
     if (hasCode(error, 'OBJECT_NOT_FOUND')) return null
     throw error
   }
-  const file = parse(bytes)
+  const file = decodeStoreFile(bytes)
   if (file !== null) return file
   throw new TidemarkError('TIMELINE_CORRUPT', `${STORE_FILE} is not a store file of format 1. Nothing was changed.`, {
     hint: 'Use a Tidemark that knows this format, or put the file back from a copy of the store.',
     details: { key: STORE_FILE },
   })
-}
-
-function parse(bytes: Uint8Array): StoreFile | null {
-  try {
-    const value: unknown = JSON.parse(text(bytes))
-    if (typeof value !== 'object' || value === null) return null
-    const { format, id, database, createdAt } = value as Partial<Record<keyof StoreFile, unknown>>
-    if (format !== 1 || typeof id !== 'string' || !isUlid(id)) return null
-    if (typeof database !== 'string' || typeof createdAt !== 'string') return null
-    return { format, id, database, createdAt }
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof TypeError) return null
-    throw error
-  }
 }
 
 /** The store file for reading. Errors: `STORE_NOT_FOUND` where there is no store. */
@@ -90,7 +65,7 @@ export async function claimStore(
 
 async function create(store: ObjectStore, made: StoreFile): Promise<StoreFile> {
   try {
-    await store.put(STORE_FILE, utf8(`${JSON.stringify(made, null, 1)}\n`), { ifAbsent: true })
+    await store.put(STORE_FILE, encodeStoreFile(made), { ifAbsent: true })
     return made
   } catch (error) {
     if (!hasCode(error, 'OBJECT_EXISTS')) throw error

@@ -1,14 +1,17 @@
-import { sha256, text, utf8 } from '../base/bytes.ts'
+import { sha256 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { applyChange, EMPTY_TIMELINE, type Timeline, type TimelineChange } from '../model/timeline.ts'
 import { timelineKey } from './keys.ts'
+import { sealJson, unsealJson } from './sealed-json.ts'
 
 /*
  * A generation's file is either a checkpoint (the whole timeline) or the changes since the last checkpoint, so that a
  * reader needs two files at most and a commit stays small however long the history is.
  *
- *   {"format":1,"generation":7,"previous":"<sha-256 of generation 6's file, null for the first>",
+ *   {"sha256":"…","format":1,"generation":7,"previous":"<sha-256 of generation 6's file, null for the first>",
  *    "checkpoint":4,"changes":[{…},{…},{…}]}                       or  {…,"checkpoint":7,"timeline":{…}}
+ *
+ * `sha256` is the file's own checksum, see sealed-json.ts.
  */
 
 /** A new checkpoint is written after this many changes. */
@@ -36,8 +39,8 @@ export function encodeNextGeneration(
   const start = { format: 1, generation, previous: head.sha256 }
   const changes = [...head.changes, change]
   const whole = head.checkpoint === 0 || changes.length >= CHANGES_PER_CHECKPOINT
-  const bytes = utf8(
-    `${JSON.stringify(whole ? { ...start, checkpoint: generation, timeline } : { ...start, checkpoint: head.checkpoint, changes })}\n`,
+  const bytes = sealJson(
+    whole ? { ...start, checkpoint: generation, timeline } : { ...start, checkpoint: head.checkpoint, changes },
   )
   const hash = sha256(bytes)
   return {
@@ -78,13 +81,9 @@ interface GenerationFile {
 }
 
 function parseFile(bytes: Uint8Array, generation: number): GenerationFile {
-  let value: unknown
-  try {
-    value = JSON.parse(text(bytes))
-  } catch (error) {
-    fail(generation, 'it is no JSON', error)
-  }
-  if (!isRecord(value) || value.format !== 1) fail(generation, 'it is not of format 1')
+  const value = unsealJson(bytes)
+  if (value === null) fail(generation, 'its checksum is wrong')
+  if (value.format !== 1) fail(generation, 'it is not of format 1')
   const { checkpoint, timeline, changes } = value
   if (value.generation !== generation) fail(generation, 'it is of another generation')
   if (typeof checkpoint !== 'number' || checkpoint < 1 || checkpoint > generation)

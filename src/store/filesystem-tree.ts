@@ -122,16 +122,22 @@ export async function syncDirectory(path: string): Promise<void> {
 
 /** Makes the directory and those above it, readable by their owner only, each durable in the one above it. */
 export async function makeDirectory(path: string): Promise<void> {
+  if (await isDirectory(path)) return
+  if (dirname(path) !== path) await makeDirectory(dirname(path))
   try {
     await mkdir(path, { mode: 0o700 })
   } catch (error) {
-    const errno = errnoOf(error)
-    if (errno === 'ENOENT' && dirname(path) !== path) {
-      await makeDirectory(dirname(path))
-      return makeDirectory(path)
-    }
-    if (errno !== 'EEXIST') throw error
+    if (errnoOf(error) !== 'EEXIST') throw error
     return
   }
   await syncDirectory(dirname(path))
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory()
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false
+    throw error
+  }
 }

@@ -11,6 +11,7 @@ import {
   timelineKey,
 } from '../format/keys.ts'
 import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
+import { decodeStoreFile } from '../format/store-file.ts'
 import { decodeHead } from '../format/timeline-codec.ts'
 import type { SegmentEntry, SnapshotEntry, Timeline } from '../model/timeline.ts'
 import { compareStates } from '../restore/difference.ts'
@@ -101,7 +102,10 @@ class Verifier {
 
   /** Every generation, and that each names the hash of the one before. */
   async #verifyTimeline(): Promise<void> {
-    await this.#guard(STORE_FILE, async () => void (await this.#read(STORE_FILE)))
+    await this.#guard(STORE_FILE, async () => {
+      if (decodeStoreFile(await this.#read(STORE_FILE)) === null)
+        throw wrongContent(STORE_FILE, 'its checksum is wrong')
+    })
     const generations = [...this.#seen.keys()].map(parseTimelineKey).filter((generation) => generation !== null)
     let previous: string | null = null
     for (const [index, generation] of generations.sort((a, b) => a - b).entries()) {

@@ -1,0 +1,32 @@
+import { sha256, text, utf8 } from '../base/bytes.ts'
+
+/*
+ * JSON files that carry their own checksum. The text begins with
+ *
+ *   {"sha256":"<64 lower-case hex digits>",
+ *
+ * and the digits are the SHA-256 of the whole file with 64 zeros in their place: still one plain JSON object.
+ */
+const START = '{"sha256":"'
+const ZEROS = '0'.repeat(64)
+
+/** The bytes of a file with these members. */
+export function sealJson(members: object): Uint8Array {
+  const bytes = utf8(`${JSON.stringify({ sha256: ZEROS, ...members })}\n`)
+  bytes.set(utf8(sha256(bytes)), START.length)
+  return bytes
+}
+
+/** The members of a file, without the checksum; null where the checksum is wrong or the file is none of these. */
+export function unsealJson(bytes: Uint8Array): Readonly<Record<string, unknown>> | null {
+  const end = START.length + ZEROS.length
+  if (bytes.length <= end) return null
+  const blank = Uint8Array.from(bytes)
+  blank.set(utf8(ZEROS), START.length)
+  const given = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', 0, end)
+  if (given !== START + sha256(blank)) return null
+  const value: unknown = JSON.parse(text(bytes))
+  if (typeof value !== 'object' || value === null) return null
+  const { sha256: _, ...members } = value as Record<string, unknown>
+  return members
+}

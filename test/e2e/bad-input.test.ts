@@ -1,0 +1,271 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { S3db } from 's3db.js/lite'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Tidemark, TidemarkError } from '../../src/index.ts'
+import { TidemarkPlugin, type TidemarkPluginOptions } from '../../src/s3db/plugin.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'bad-'))
+afterAll(() => rmSync(directory, { recursive: true, force: true }))
+let count = 0
+
+async function database(): Promise<S3db> {
+  const db = new S3db({ connectionString: `memory://bad-${process.pid}-${++count}`, logLevel: 'silent' })
+  await db.connect()
+  return db
+}
+
+async function attach(db: S3db, options: TidemarkPluginOptions): Promise<TidemarkPlugin> {
+  const tidemark = new TidemarkPlugin({ journal: join(directory, `journal-${++count}`), ...options })
+  await db.usePlugin(tidemark)
+  return tidemark
+}
+
+/** Fails with a TidemarkError that a person can act on, and returns it. */
+async function refusal(work: () => unknown): Promise<TidemarkError> {
+  try {
+    await work()
+  } catch (error) {
+    expect(error).toBeInstanceOf(TidemarkError)
+    if (!(error instanceof TidemarkError)) throw error
+    expect(error.hint.length).toBeGreaterThan(10)
+    expect(error.message.length).toBeGreaterThan(10)
+    return error
+  }
+  throw new Error('it was not refused')
+}
+
+describe('options', () => {
+  it('that do not exist, or have no such value, are refused by name', async () => {
+    const store = `file:${directory}/never`
+    const cases: [object, string][] = [
+      [{ store, retention: 5 }, 'retention'],
+      [{ store, ack: 'disk' }, 'ack'],
+      [{ store, seal: { age: 5 } }, 'age'],
+      [{ store, seal: { events: 0 } }, 'events'],
+      [{ store, memory: -1 }, 'memory'],
+      [{ store, journal: '' }, 'journal'],
+      [{ store: { url: store, bucket: 'x' } }, 'bucket'],
+      [{ store: 'ftp://x' }, 'ftp'],
+    ]
+    for (const [options, named] of cases) {
+      const db = await database()
+      const error = await refusal(() => attach(db, options as TidemarkPluginOptions))
+      expect(error.code).toBe('OPTION_INVALID')
+      expect(`${error.message} ${error.hint}`).toContain(named)
+      await db.disconnect()
+    }
+    expect(readdirSync(directory)).not.toContain('never')
+  })
+
+  it('of a restore that do not exist are refused, and nothing is written', async () => {
+    const db = await database()
+    const tidemark = await attach(db, { store: `file:${directory}/r` })
+    const unknown = { target: `file:${directory}/out`, verify: true } as { target: string }
+    expect((await refusal(() => tidemark.restoreAt('latest', unknown))).code).toBe('OPTION_INVALID')
+    expect(
+      (await refusal(() => tidemark.restoreAt('latest', { target: `file:${directory}/out`, ids: ['a'] }))).code,
+    ).toBe('OPTION_INVALID')
+    expect((await refusal(() => tidemark.restoreAt('latest', { target: 'live' }))).code).toBe('CONFIRMATION_NEEDED')
+    expect(
+      (await refusal(() => tidemark.restoreAt('latest', { target: `file:${directory}/out`, resources: ['nope'] })))
+        .code,
+    ).toBe('RESOURCE_NOT_FOUND')
+    expect(readdirSync(directory)).not.toContain('out')
+    await db.disconnect()
+  })
+})
+
+describe('moments', () => {
+  let db: S3db
+  let tidemark: TidemarkPlugin
+  beforeAll(async () => {
+    db = await database()
+    tidemark = await attach(db, { store: `file:${directory}/moments` })
+    const notes = await db.createResource({ name: 'notes', attributes: { id: 'string|optional', n: 'number' } })
+    await notes.insert({ id: 'a', n: 1 })
+    await tidemark.flush()
+  })
+  afterAll(() => db.disconnect())
+
+  it.each([
+    'yesterday',
+    '2026-11-19',
+    '2026-11-19T02:46:59',
+    '2026-13-45T02:46:59Z',
+    '2026-11-19T02:46:59.123456Z',
+    '',
+    'before:x',
+  ])('%s is no moment', async (moment) => {
+    expect((await refusal(() => tidemark.at(moment).get('notes', 'a'))).code).toBe('MOMENT_INVALID')
+  })
+
+  it.each([
+    ['before the history begins', '2001-01-01T00:00:00Z'],
+    ['in the future', new Date(Date.now() + 3_600_000)],
+    ['an event that never was', '01ARZ3NDEKTSV4RRFFQ69G5FAV'],
+  ])('%s cannot be reached; the error names what can', async (_, moment) => {
+    const error = await refusal(() => tidemark.at(moment).get('notes', 'a'))
+    expect(error.code).toBe('MOMENT_UNREACHABLE')
+    expect(error.hint).toMatch(/Reachable: \d{4}-.* to \d{4}-/)
+  })
+
+  it('an event between two others that never was is named with its neighbours', async () => {
+    const [event] = await collect(tidemark.history('notes', 'a'))
+    const ulid = event?.stamp.ulid ?? ''
+    const other = ulid.slice(0, -1) + (ulid.endsWith('Z') ? 'Y' : 'Z')
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    const error = await refusal(() => tidemark.at({ before: other }).get('notes', 'a'))
+    expect(error.code).toBe('MOMENT_UNREACHABLE')
+    expect(error.message).toContain(other)
+  })
+})
+
+describe('stores', () => {
+  it('of another database, or of something else, are left alone', async () => {
+    const first = await database()
+    await attach(first, { store: `file:${directory}/mine` })
+    await first.disconnect()
+    const second = await database()
+    expect((await refusal(() => attach(second, { store: `file:${directory}/mine` }))).code).toBe('STORE_FOREIGN')
+    mkdirSync(join(directory, 'photos'))
+    writeFileSync(join(directory, 'photos/cat.jpg'), 'meow')
+    expect((await refusal(() => attach(second, { store: `file:${directory}/photos` }))).code).toBe('STORE_FOREIGN')
+    expect(readdirSync(join(directory, 'photos'))).toEqual(['cat.jpg'])
+    await second.disconnect()
+  })
+
+  it('that are not there, or under a file, or not to be written, are named', async () => {
+    expect((await refusal(() => Tidemark.open({ store: `file:${directory}/nowhere` }))).code).toBe('STORE_NOT_FOUND')
+    writeFileSync(join(directory, 'file'), '')
+    const db = await database()
+    expect((await refusal(() => attach(db, { store: `file:${directory}/file/store` }))).code).toBe('STORE_NOT_FOUND')
+    // The kernel's own tree refuses everybody, root too.
+    expect(['STORE_DENIED', 'STORE_NOT_FOUND']).toContain(
+      (await refusal(() => attach(db, { store: 'file:/proc/1/store' }))).code,
+    )
+    await db.disconnect()
+  })
+
+  it.skipIf(process.getuid?.() === 0)(
+    'without permission are named (not as root, whom nothing is refused)',
+    async () => {
+      mkdirSync(join(directory, 'locked'), { mode: 0o500 })
+      const db = await database()
+      expect((await refusal(() => attach(db, { store: `file:${directory}/locked/store` }))).code).toBe('STORE_DENIED')
+      expect(
+        (await refusal(() => attach(db, { store: `file:${directory}/ok`, journal: `${directory}/locked/j` }))).code,
+      ).toBe('JOURNAL_DENIED')
+      await db.disconnect()
+    },
+  )
+
+  it.skipIf(!canMount())(
+    'on a full disk say so, the write is refused, and what was acknowledged stays (needs root, to mount a small disk)',
+    async () => {
+      const disk = join(directory, 'small')
+      mkdirSync(disk)
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', disk])
+      try {
+        const db = await database()
+        const tidemark = await attach(db, {
+          store: `file:${directory}/roomy`,
+          journal: join(disk, 'journal'),
+          seal: { ageMs: 3_600_000, bytes: 1_000_000_000 },
+        })
+        const notes = await db.createResource({
+          name: 'notes',
+          attributes: { id: 'string|optional', text: 'string' },
+          behavior: 'body-only',
+        })
+        let written = 0
+        const error = await refusal(async () => {
+          for (;;) await notes.insert({ id: `n${written++}`, text: 'x'.repeat(50_000) })
+        }).catch((other: Error) => other)
+        expect(String(error)).toMatch(/no room left/)
+        await db.disconnect().catch(() => undefined)
+        expect(written).toBeGreaterThan(5)
+        execFileSync('mount', ['-o', 'remount,size=30m', disk])
+        const again = await Tidemark.open({ store: `file:${directory}/roomy`, journal: join(disk, 'journal') })
+        expect(await again.status()).toMatchObject({ gaps: [] })
+        await again.close()
+        void tidemark
+      } finally {
+        execFileSync('umount', ['-l', disk])
+      }
+    },
+  )
+})
+
+function canMount(): boolean {
+  if (process.getuid?.() !== 0) return false
+  const probe = mkdtempSync(join(tmpdir(), 'mount-'))
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', probe], { stdio: 'ignore' })
+    execFileSync('umount', [probe], { stdio: 'ignore' })
+    return true
+  } catch (error) {
+    if (error instanceof Error) return false
+    throw error
+  } finally {
+    rmSync(probe, { recursive: true, force: true })
+  }
+}
+
+describe('damage', () => {
+  it('one flipped byte in any file of the store: verify names that file, and a restore never gives a wrong record', async () => {
+    const db = await database()
+    const tidemark = await attach(db, { store: `file:${directory}/damaged`, seal: { events: 10 } })
+    const notes = await db.createResource({ name: 'notes', attributes: { id: 'string|optional', n: 'number' } })
+    for (let n = 0; n < 25; n++) await notes.insert({ id: `n${n % 10}-${n}`, n })
+    await tidemark.snapshot()
+    await notes.update('n1-1', { n: 100 })
+    await db.disconnect()
+    const root = join(directory, 'damaged')
+    const files = readdirSync(root, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+    expect(files.length).toBeGreaterThan(8)
+    const good = await records(root)
+    for (const path of files) {
+      const bytes = readFileSync(path)
+      if (statSync(path).size === 0) continue
+      const key = path.slice(root.length + 1)
+      for (const at of [0, Math.floor(bytes.length / 2), bytes.length - 3]) {
+        const bad = Buffer.from(bytes)
+        bad[at] = (bad[at] ?? 0) ^ 0x10
+        writeFileSync(path, bad)
+        const opened = await Tidemark.open({ store: `file:${root}` }).catch((error: TidemarkError) => error)
+        if (opened instanceof Tidemark) {
+          const { damage } = await opened.verify()
+          expect(
+            damage.map((one) => one.key),
+            `${key} at ${at}`,
+          ).toContain(key)
+          await opened.close()
+        } else expect(opened.details.key, `${key} at ${at}`).toBe(key)
+        const read = await records(root).catch((error: TidemarkError) => error.category)
+        if (typeof read !== 'string') expect(read).toEqual(good)
+        else expect(read).toBe('corrupt')
+        writeFileSync(path, bytes)
+      }
+    }
+  })
+})
+
+async function records(root: string): Promise<unknown[]> {
+  const tidemark = await Tidemark.open({ store: `file:${root}` })
+  try {
+    return await collect(tidemark.at('latest').list('notes'))
+  } finally {
+    await tidemark.close()
+  }
+}
+
+async function collect<T>(values: AsyncIterable<T>): Promise<T[]> {
+  const collected: T[] = []
+  for await (const value of values) collected.push(value)
+  return collected
+}
