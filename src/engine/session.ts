@@ -106,6 +106,7 @@ export class Session {
   async complete(through: Ulid | null): Promise<void> {
     await this.#settled
     await this.#baseline
+    if (through !== null && through <= this.#sealer.stream.sealedThrough) return
     await this.#sealer.seal(through)
   }
 
