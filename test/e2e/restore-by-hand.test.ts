@@ -1,0 +1,178 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { gunzipSync } from 'node:zlib'
+import { DuckDBBlobValue, DuckDBInstance } from '@duckdb/node-api'
+import { unpack } from 'msgpackr'
+import { S3db } from 's3db.js/lite'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
+import { Workload } from '../support/workload.ts'
+
+const SQL = fileURLToPath(new URL('../../tools/restore-by-hand.sql', import.meta.url))
+
+let home = ''
+let db: S3db
+let tidemark: TidemarkPlugin
+let inTheMiddle = 0
+/** The moments that are compared, by what is special about them. */
+const moments: Map<string, string> = new Map()
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'tidemark-by-hand-'))
+  db = new S3db({ connectionString: `file://${home}/database`, logLevel: 'silent' })
+  await db.connect()
+  const workload = new Workload(db, { seed: 7 })
+  await workload.prepare()
+  await workload.run(60)
+  const odd = await db.createResource({
+    name: 'odd names & 漢',
+    attributes: { _tidemark: 'string|optional', text: 'string|optional', token: 'secret|optional' },
+    idGenerator: 'incremental',
+    paranoid: false,
+    behavior: 'body-only',
+  })
+  const texts = [
+    '',
+    '"},"_tidemark":{"id":"x","raw":null,"json":2}}',
+    'line\nbreak\u2028\r\t',
+    '\u0001\u0000',
+    'a\ud800b',
+    '💾',
+    "';--",
+  ]
+  for (const text of texts) await odd.insert({ _tidemark: text, text, token: 's3cr3t' })
+  tidemark = new TidemarkPlugin({ store: `file:${home}/store`, journal: `${home}/journal`, seal: { events: 40 } })
+  await db.usePlugin(tidemark)
+  const now = async (): Promise<string> => {
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    return new Date().toISOString()
+  }
+  await tidemark.flush()
+  moments.set('as it was found', await now())
+  await workload.run(120)
+  for (const text of texts) await odd.insert({ _tidemark: text, text, token: 's3cr3t' })
+  await odd.delete('2')
+  moments.set('after writes', await now())
+  await tidemark.snapshot()
+  moments.set('just after a snapshot', await now())
+  await db.createResource({ name: 'late', attributes: { a: 'number' } })
+  await workload.run(120)
+  inTheMiddle = Date.now()
+  await workload.run(40)
+  moments.set('between two events', new Date(inTheMiddle).toISOString())
+  for await (const { stamp } of tidemark.history('odd names & 漢', '2')) moments.set('at an event', stamp.ulid)
+  await odd.deleteAll()
+  moments.set('with an emptied resource', await now())
+  await tidemark.flush()
+}, 120_000)
+afterAll(async () => {
+  await db.disconnect()
+  await rm(home, { recursive: true, force: true })
+})
+
+interface State {
+  readonly json: string
+  /** The value that the raw image stands for, binary as hex. */
+  readonly raw: unknown
+}
+
+/** kind, resource, id -> state, from a directory that `restoreAt` wrote, by its manifest. */
+async function restored(directory: string): Promise<Map<string, State>> {
+  const { tidemark: manifest } = JSON.parse(await readFile(join(directory, 's3db.json'), 'utf8'))
+  const states = new Map<string, State>()
+  const whole = { name: '', schema: manifest.schema, records: null, objects: manifest.objects }
+  for (const { name, schema, records, objects } of [...manifest.resources, whole]) {
+    if (schema !== null) states.set(JSON.stringify(['schema', name, '']), { json: schema.json, raw: plain(schema.raw) })
+    for (const [kind, file] of Object.entries({ record: records, object: objects })) {
+      if (file === null) continue
+      const text = gunzipSync(await readFile(join(directory, file.file))).toString()
+      for (const line of text.split('\n').slice(0, -1)) {
+        const bytes = Buffer.from(line)
+        const length = Number(/"json":(\d+)\}\}$/.exec(line)?.[1])
+        const { _tidemark } = JSON.parse(`{${bytes.subarray(length > 2 ? length : 1).toString()}`)
+        const json = `${bytes.subarray(0, length - 1).toString()}}`
+        states.set(JSON.stringify([kind, name, _tidemark.id]), { json, raw: plain(_tidemark.raw) })
+      }
+    }
+  }
+  return states
+}
+
+/** A raw image as JSON has it, with binary as hex, so that it compares with an unpacked one. */
+function plain(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (value instanceof Uint8Array) return { hex: Buffer.from(value).toString('hex') }
+  if (Array.isArray(value)) return value.map(plain)
+  if ('$bin' in value) return { hex: Buffer.from(String(value.$bin), 'base64').toString('hex') }
+  if ('$msgpack' in value) return plain(unpack(Buffer.from(String(value.$msgpack), 'base64')))
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, plain(member)]))
+}
+
+async function byHand(moment: string, snapshot?: string): Promise<Map<string, State>> {
+  const instance = await DuckDBInstance.create()
+  const connection = await instance.connect()
+  await connection.run(`SET VARIABLE store = '${home}/store'; SET VARIABLE moment = '${moment}'`)
+  if (snapshot !== undefined) await connection.run(`SET VARIABLE snapshot = '${snapshot}'`)
+  await connection.run(await readFile(SQL, 'utf8'))
+  const rows = await (await connection.run('FROM state')).getRowObjects()
+  connection.closeSync()
+  instance.closeSync()
+  return new Map(
+    rows.map(({ kind, resource, id, json, raw, raw_json }) => {
+      const packed = raw instanceof DuckDBBlobValue ? unpack(raw.bytes) : JSON.parse(String(raw_json ?? 'null'))
+      return [JSON.stringify([kind, resource, id]), { json: String(json), raw: plain(packed) }]
+    }),
+  )
+}
+
+test('DuckDB alone gives the state that restoreAt gives, byte for byte, at every kind of moment', async () => {
+  const sizes: number[] = []
+  for (const [what, moment] of moments) {
+    const directory = join(home, `restored-${sizes.length}`)
+    await tidemark.restoreAt(moment, { target: `file:${directory}` })
+    const expected = await restored(directory)
+    const found = await byHand(moment)
+    expect([...found.keys()].sort(), what).toEqual([...expected.keys()].sort())
+    for (const [item, state] of expected) expect(found.get(item), `${what}: ${item}`).toEqual(state)
+    sizes.push(found.size)
+  }
+  expect(new Set(sizes).size).toBeGreaterThan(3) // they differ, so a moment that is ignored would be seen
+})
+
+test('every snapshot that is consistent leads to the same state', async () => {
+  const { snapshots } = await tidemark.status()
+  const moment = moments.get('with an emptied resource') ?? ''
+  const fromLast = await byHand(moment)
+  const states = await Promise.all(snapshots.map(({ ulid }) => byHand(moment, ulid)))
+  expect(states).toHaveLength(2)
+  for (const state of states) expect(state).toEqual(fromLast)
+})
+
+test('each line of a snapshot is the record and `_tidemark`, for anybody who reads JSON lines', async () => {
+  const directory = join(home, 'plain')
+  const moment = moments.get('after writes') ?? ''
+  await tidemark.restoreAt(moment, { target: directory })
+  let read = 0
+  for (const resource of await tidemark.at(moment).resources()) {
+    const name = resource.replaceAll(/[^A-Za-z0-9_-]/g, (char) => encodeURIComponent(char))
+    const file = await readFile(join(directory, `${name}.jsonl.gz`)).catch(() => gzipOfNothing)
+    const lines = gunzipSync(file).toString().split('\n').slice(0, -1)
+    const records = []
+    for await (const record of tidemark.at(moment).list(resource)) records.push(record)
+    expect(lines.map((line) => withoutMark(JSON.parse(line), line))).toEqual(records)
+    read += lines.length
+  }
+  expect(read).toBeGreaterThan(20)
+})
+
+const gzipOfNothing = Buffer.from('1f8b080000000000000303000000000000000000', 'hex')
+
+/** The record; an attribute of that name comes first, and JSON.parse would keep the last. */
+function withoutMark(parsed: Record<string, unknown>, line: string): unknown {
+  const own =
+    line.split('"_tidemark":').length > 2 && JSON.parse(line.slice(0, line.lastIndexOf(',"_tidemark":')).concat('}'))
+  const { _tidemark, ...record } = parsed
+  return own === false || !('_tidemark' in own) ? record : own
+}
