@@ -47,7 +47,7 @@ export interface Manifest {
 /**
  * The text of `s3db.json`: the members that s3db.js documents for a backup (version, backupType, exportedAt, database,
  * resources with attributes, partitions, timestamps, recordCount, exportFile, compression, format, bytesWritten), and
- * under `tidemark` what a restore needs besides. `schemas/snapshot.schema.json` describes it.
+ * under `tidemark` what a restore needs besides. `schemas/manifest.schema.json` describes it.
  */
 export function encodeManifest(manifest: Manifest): string {
   const resources = Object.create(null) as Record<string, unknown>
