@@ -148,11 +148,8 @@ export class TidemarkPlugin extends Plugin {
     const inPlace = options.target === 'live' || options.target === this.#db
     if (inPlace && options.overwrite !== true && options.dryRun !== true) throw confirmationNeeded()
     const target = await this.#target(options.target, inPlace)
-    const attribution = {
-      actor: 'tidemark',
-      meta: { restore: typeof moment === 'object' ? JSON.stringify(moment) : String(moment) },
-    }
-    return as(attribution, () => tidemark.restoreAt(moment, { ...options, target, inPlace }))
+    // What a Date or an object becomes in JSON is what the command line takes.
+    return as({ actor: 'tidemark', meta: { restore: moment } }, () => tidemark.restoreAt(moment, { ...options, target, inPlace }))
   }
 
   /** Makes a snapshot from history, without touching the database. */
