@@ -68,9 +68,12 @@ export function parseSnapshotKey(key: string): Ulid | null {
   return ulid !== undefined && isUlid(ulid) ? ulid : null
 }
 
-/** File name of the records of a resource: what is not in `[A-Za-z0-9_.-]`, and a leading dot, is percent-encoded. */
+/**
+ * File name of the records of a resource: what is not in `[A-Za-z0-9_.-]`, and a leading dot, is percent-encoded. A
+ * resource without a name has `%records`, which encodes no name.
+ */
 export function recordsFile(resource: string): string {
-  return `${encodeName(resource)}.jsonl.gz`
+  return `${resource === '' ? '%records' : encodeName(resource)}.jsonl.gz`
 }
 
 /** File name of the other stored objects of a resource; the bare `%` cannot occur in the encoded name of a resource. */
