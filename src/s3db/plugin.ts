@@ -149,7 +149,9 @@ export class TidemarkPlugin extends Plugin {
     if (inPlace && options.overwrite !== true && options.dryRun !== true) throw confirmationNeeded()
     const target = await this.#target(options.target, inPlace)
     // What a Date or an object becomes in JSON is what the command line takes.
-    return as({ actor: 'tidemark', meta: { restore: moment } }, () => tidemark.restoreAt(moment, { ...options, target, inPlace }))
+    return as({ actor: 'tidemark', meta: { restore: moment } }, () =>
+      tidemark.restoreAt(moment, { ...options, target, inPlace }),
+    )
   }
 
   /** Makes a snapshot from history, without touching the database. */

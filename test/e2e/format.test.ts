@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { gunzipSync, zstdDecompressSync } from 'node:zlib'
-import { type Compressors, parquetReadObjects } from 'hyparquet'
+import { crc32, gunzipSync, zstdDecompressSync } from 'node:zlib'
+import { type Compressors, parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
@@ -38,7 +38,60 @@ interface Change {
 }
 
 const compressors: Compressors = {
-  ZSTD: (input, length) => new Uint8Array(length === 0 ? 0 : zstdDecompressSync(input)),
+  ZSTD: (input, length) => (length === 0 ? new Uint8Array(0) : Uint8Array.from(zstdDecompressSync(input))),
+}
+
+function mix(value: number): number {
+  let h = Math.imul(value ^ (value >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}
+
+/** MurmurHash3 x86 32-bit, from its definition. */
+function murmur(text: string, seed: number): number {
+  const bytes = Buffer.from(text)
+  let h = seed
+  for (let at = 0; at < bytes.length; at += 4) {
+    const part = Buffer.alloc(4)
+    bytes.copy(part, 0, at, at + 4)
+    const k = Math.imul(part.readUInt32LE(), 0xcc9e2d51)
+    h ^= Math.imul((k << 15) | (k >>> 17), 0x1b873593)
+    if (at + 4 <= bytes.length) h = (Math.imul((h << 13) | (h >>> 19), 5) + 0xe6546b64) | 0
+  }
+  return mix(h ^ bytes.length)
+}
+
+const SALTS = [0x47b6137b, 0x44974d91, 0x8824ad5b, 0xa2b7289d, 0x705495c7, 0x2df1424b, 0x9efc4947, 0x5c6bfb31]
+
+/** The filter of a segment as FORMAT.md defines it, and every checksum of its column chunks. */
+function expectIndex(file: ArrayBuffer, items: readonly { kind: string; resource: string; record_id: string }[]): void {
+  const { key_value_metadata: pairs = [], row_groups: rowGroups } = parquetMetadata(file)
+  const text = (key: string): string => pairs.find((pair) => pair.key === `tidemark.${key}`)?.value ?? ''
+  const distinct = new Map(items.map((item) => [JSON.stringify([item.kind, item.resource, item.record_id]), item]))
+  const blocks = Math.max(1, Math.ceil((12 * distinct.size) / 256))
+  const filter = Buffer.alloc(blocks * 32)
+  for (const { kind, resource, record_id } of distinct.values()) {
+    const h = murmur(record_id, murmur(resource, ['schema', 'object', 'record'].indexOf(kind)))
+    for (const [i, salt] of SALTS.entries()) {
+      const at = Math.floor((h * blocks) / 2 ** 32) * 32 + 4 * i
+      filter.writeUInt32LE((filter.readUInt32LE(at) | (1 << (Math.imul(mix(h), salt) >>> 27))) >>> 0, at)
+    }
+  }
+  const index = JSON.parse(text('index'))
+  expect(index.bloom).toBe(filter.toString('base64'))
+  let row = 0
+  for (const [rows, ...first] of index.rowGroups) {
+    expect(first).toEqual([items[row]?.kind, items[row]?.resource, items[row]?.record_id])
+    row += rows
+  }
+  expect(row).toBe(items.length)
+  const sums = rowGroups.flatMap(({ columns }) =>
+    columns.map(({ meta_data: chunk }) => {
+      const start = Number(chunk?.dictionary_page_offset ?? chunk?.data_page_offset)
+      return crc32(new Uint8Array(file, start, Number(chunk?.total_compressed_size)))
+    }),
+  )
+  expect(text('checksums')).toBe(sums.map((sum) => sum.toString(16).padStart(8, '0')).join(''))
 }
 
 function sha256(bytes: Uint8Array): string {
@@ -124,7 +177,12 @@ async function readState(store: string, moment: string): Promise<Map<string, Ima
     const bytes = readFileSync(join(store, key))
     expect(sha256(bytes)).toBe(expected)
     const file = Uint8Array.from(bytes).buffer
-    events.push(...(await parquetReadObjects({ file, compressors })))
+    const rows = await parquetReadObjects({ file, compressors })
+    expectIndex(
+      file,
+      rows.map(({ kind, resource, record_id }) => ({ kind, resource, record_id })),
+    )
+    events.push(...rows)
   }
   const wanted = events.filter(({ ulid }) => ulid > snapshot.ulid && ulid <= moment)
   for (const { kind, resource, record_id, after } of wanted.sort((a, b) => (a.ulid < b.ulid ? -1 : 1))) {

@@ -2,14 +2,13 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import formats from 'ajv-formats'
 import { S3db } from 's3db.js/lite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 import { Workload } from '../support/workload.ts'
-
-const DATE_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z$/
 
 let home = ''
 const validators = new Map<string, ValidateFunction>()
@@ -22,7 +21,7 @@ async function validator(name: string): Promise<ValidateFunction> {
     strictTuples: false,
     allowUnionTypes: true,
   })
-  ajv.addFormat('date-time', DATE_TIME)
+  formats.default(ajv)
   return ajv.compile(JSON.parse(await readFile(new URL(`../../schemas/${name}.schema.json`, import.meta.url), 'utf8')))
 }
 
