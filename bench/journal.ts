@@ -9,10 +9,11 @@ import { Journal } from '../src/capture/journal.ts'
 import { NodeDisk } from '../src/capture/node-disk.ts'
 import { encodedEventBytes } from '../src/format/event-codec.ts'
 import { type Change, changeBetween } from '../src/model/event.ts'
+import { isQuick } from './lib/options.ts'
 import { type BenchRow, median, printRows } from './lib/row.ts'
 
-const RUNS = 7
-const RUN_MS = 500
+const RUNS = isQuick() ? 1 : 7
+const RUN_MS = isQuick() ? 50 : 500
 const EVENT_BYTES = 735
 const STREAM = '01KAJ0QZX3N5V7E8T9RYBWDCFG'
 

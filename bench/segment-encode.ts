@@ -9,6 +9,7 @@ import type { ColumnName } from '../src/format/segment/schema.ts'
 import type { Item } from '../src/model/event.ts'
 import { ulidTime } from '../src/model/ulid.ts'
 import { type Chunk, dataset, encodeChunk } from './lib/dataset.ts'
+import { isQuick, numberFlag } from './lib/options.ts'
 import { type BenchRow, median, printRows } from './lib/row.ts'
 
 /** `events` in segments of 50,000; `runs` of ours and of the peer on each, in turn. */
@@ -17,7 +18,7 @@ export interface SegmentBenchOptions {
   readonly runs: number
 }
 
-const DEFAULTS: SegmentBenchOptions = { events: 200_000, runs: 5 }
+const DEFAULTS: SegmentBenchOptions = isQuick() ? { events: 10_000, runs: 1 } : { events: 1_000_000, runs: 5 }
 
 /** Encoding of segments against the way that parquet-wasm's README documents, then history and decoding of them. */
 export async function run(options: SegmentBenchOptions = DEFAULTS): Promise<BenchRow[]> {
@@ -197,9 +198,5 @@ async function decodeOne(stored: Stored): Promise<void> {
 }
 
 if (import.meta.main) {
-  const value = (name: string, fallback: number): number => {
-    const at = process.argv.indexOf(name)
-    return at < 0 ? fallback : Number(process.argv[at + 1])
-  }
-  printRows(await run({ events: value('--events', DEFAULTS.events), runs: value('--runs', DEFAULTS.runs) }))
+  printRows(await run({ events: numberFlag('--events', DEFAULTS.events), runs: numberFlag('--runs', DEFAULTS.runs) }))
 }

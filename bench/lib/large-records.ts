@@ -1,0 +1,69 @@
+import { type Change, changeBetween, type Image, NO_CONTEXT } from '../../src/model/event.ts'
+import { type Ulid, UlidGenerator, ulidTime } from '../../src/model/ulid.ts'
+import type { ItemState } from '../../src/restore/target.ts'
+import { encodeStored } from '../../src/s3db/image.ts'
+import type { Chunk } from './dataset.ts'
+
+/** A database of records of 500 bytes of JSON each, and the same again as s3db.js stores it. */
+export interface LargeDatabase {
+  readonly records: number
+  readonly events: number
+  /** Events in one segment. */
+  readonly chunk: number
+}
+
+const RESOURCE = 'users'
+const JSON_BYTES = 500
+
+/** The schema, then the records in order. */
+export function* firstStates({ records }: LargeDatabase): Generator<readonly ItemState[]> {
+  const schema = { json: Buffer.from('{"attributes":{"name":"string"}}'), raw: null }
+  yield [{ kind: 'schema', resource: RESOURCE, id: '', image: schema }]
+  for (let first = 0; first < records; first += 1000) {
+    yield Array.from({ length: Math.min(1000, records - first) }, (_, i) => stateOf(first + i, 0))
+  }
+}
+
+/** Updates of records all over the database, in chunks; every record's chain is unbroken. */
+export function* laterChunks({ records, events, chunk }: LargeDatabase, start: Ulid): Generator<Chunk> {
+  const versions = new Uint32Array(records)
+  let now = ulidTime(start) + 1
+  const ulids = new UlidGenerator(() => now, new Uint8Array(8))
+  for (let first = 0; first < events; first += chunk) {
+    const changes: Change[] = []
+    let imageBytes = 0
+    for (let event = first; event < Math.min(events, first + chunk); event++) {
+      const number = Math.imul(event, 2_654_435_761) >>> 0
+      const { kind, resource, id, image } = stateOf(number % records, versions[number % records] ?? 0)
+      const version = (versions[number % records] ?? 0) + 1
+      versions[number % records] = version
+      const change = changeBetween({ kind, resource, id }, image, stateOf(number % records, version).image, NO_CONTEXT)
+      if (change !== null) changes.push(change)
+      imageBytes += 2 * image.json.length
+    }
+    now++
+    yield { changes, ulids: changes.map(() => ulids.next()), firstSequence: first + 1, imageBytes }
+  }
+}
+
+function stateOf(number: number, version: number): ItemState {
+  const id = `u${String(number).padStart(9, '0')}`
+  return { kind: 'record', resource: RESOURCE, id, image: imageOf(id, number, version) }
+}
+
+function imageOf(id: string, number: number, version: number): Image {
+  // Digits that repeat little: about as hard to compress as text.
+  let text = ''
+  for (let i = 0; i < 13; i++)
+    text += ` ${Math.imul(number * 13 + i + 1, 2_246_822_519 + 2 * version) >>> 0} of the order`
+  const json = { id, version, text }
+  const missing = JSON_BYTES - JSON.stringify(json).length
+  json.text = missing < 0 ? text.slice(0, missing) : text.padEnd(text.length + missing, '.')
+  const metadata: [string, string][] = [
+    ['_v', 'v1'],
+    ['text', json.text],
+    ['version', String(version)],
+  ]
+  const raw = encodeStored({ metadata, body: '', contentType: 'application/json', contentEncoding: null })
+  return { json: Buffer.from(JSON.stringify(json)), raw }
+}

@@ -1,0 +1,80 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { Tidemark } from '../src/engine/tidemark.ts'
+import { firstUlidAt } from '../src/model/ulid.ts'
+import { FilesystemStore } from '../src/store/filesystem.ts'
+import { writeHistory } from './lib/history-store.ts'
+import { firstStates, type LargeDatabase, laterChunks } from './lib/large-records.ts'
+import { isQuick, numberFlag } from './lib/options.ts'
+import { type BenchRow, printRows } from './lib/row.ts'
+import { inTemporaryDirectory, mustBe } from './lib/timing.ts'
+
+const FULL: LargeDatabase = { records: 1_000_000, events: 200_000, chunk: 10_000 }
+const QUICK: LargeDatabase = { records: 5_000, events: 2_000, chunk: 500 }
+
+/** What one process used. */
+interface Usage {
+  readonly baseMb: number
+  readonly peakMb: number
+  readonly records: number
+  readonly seconds: number
+}
+
+/** Peak memory of a restore into a directory and of a snapshot from history, each in a process of its own. */
+export async function run(options: LargeDatabase = isQuick() ? QUICK : FULL): Promise<BenchRow[]> {
+  return inTemporaryDirectory(async (directory) => {
+    const start = firstUlidAt(Date.UTC(2026, 0, 1))
+    const store = join(directory, 'store')
+    await writeHistory(new FilesystemStore(store), start, firstStates(options), laterChunks(options, start))
+    const rows: BenchRow[] = []
+    for (const [work, name] of [
+      ['restore', 'memory of a restore'],
+      ['snapshot', 'memory of a snapshot'],
+    ] as const) {
+      const { baseMb, peakMb, records, seconds } = await measure(work, store, join(directory, work))
+      mustBe(records === options.records, `${work} of ${records} records`)
+      const size = `${options.records} records of 500 B (and their raw image), ${options.events} events in ${Math.ceil(options.events / options.chunk)} segments`
+      const note = `${size}; over ${baseMb.toFixed(0)} MB at the start; ${seconds.toFixed(1)} s`
+      rows.push({ name, ours: peakMb - baseMb, peer: null, unit: 'MB', ratio: null, target: '<= 256', note })
+    }
+    return rows
+  })
+}
+
+async function measure(work: string, store: string, target: string): Promise<Usage> {
+  const script = fileURLToPath(import.meta.url)
+  const { stdout } = await promisify(execFile)(process.execPath, [script, '--as', work, store, target])
+  return JSON.parse(stdout)
+}
+
+/** Kilobytes of a line of /proc/self/status; 0 where the system has none. */
+function statusMb(name: string): number {
+  return Number(new RegExp(`${name}:\\s+(\\d+)`).exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? 0) / 1024
+}
+
+async function measured(work: string, store: string, target: string): Promise<Usage> {
+  const tidemark = await Tidemark.open({ store: `file:${store}` })
+  const baseMb = statusMb('VmRSS')
+  const start = performance.now()
+  let records: number
+  if (work === 'restore') {
+    const { preview } = await tidemark.restoreAt('latest', { target })
+    records = (preview.resources.get('users')?.added ?? 0) - 1
+  } else {
+    records = (await tidemark.snapshot()).records
+  }
+  const seconds = (performance.now() - start) / 1000
+  await tidemark.close()
+  return { baseMb, peakMb: statusMb('VmHWM'), records, seconds }
+}
+
+if (import.meta.main) {
+  const [, , as, work = '', store = '', target = ''] = process.argv
+  const base = isQuick() ? QUICK : FULL
+  const [records, events] = [numberFlag('--records', base.records), numberFlag('--events', base.events)]
+  if (as === '--as') console.log(JSON.stringify(await measured(work, store, target)))
+  else printRows(await run({ ...base, records, events }))
+}

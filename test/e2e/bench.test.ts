@@ -1,0 +1,31 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+
+const MAIN = fileURLToPath(new URL('../../bench/main.ts', import.meta.url))
+const ROWS: readonly (readonly [bench: string, rows: number])[] = [
+  ['segment-encode', 4],
+  ['journal', 3],
+  ['capture', 4],
+  ['snapshot', 3],
+  ['replay', 2],
+  ['history', 3],
+  ['memory', 2],
+]
+
+/** What a bench measured is nobody's business here: the machine is busy. That its ways agree, each bench checks. */
+describe('bench', () => {
+  it.each(ROWS)('%s gives its rows', { timeout: 60_000 }, async (name, rows) => {
+    const { stdout } = await promisify(execFile)(process.execPath, [MAIN, '--quick', '--only', name])
+    const [head = '', ...lines] = stdout.trimEnd().split('\n')
+    expect(head.split(/ {2,}/)).toEqual(['what', 'ours', 'peer', 'unit', 'ratio', 'target', 'note'])
+    expect(lines.length).toBeGreaterThanOrEqual(rows)
+    for (const line of lines) expect(Number(line.split(/ {2,}/)[1])).toBeGreaterThanOrEqual(0)
+  })
+
+  it('refuses a bench that there is not', async () => {
+    const run = promisify(execFile)(process.execPath, [MAIN, '--quick', '--only', 'nothing'])
+    await expect(run).rejects.toThrow(/there is no bench nothing; there are segment-encode/)
+  })
+})
