@@ -62,7 +62,7 @@ beforeAll(async () => {
   inTheMiddle = Date.now()
   await workload.run(40)
   moments.set('between two events', new Date(inTheMiddle).toISOString())
-  for await (const { stamp } of tidemark.history('odd names & 漢', '2')) moments.set('at an event', stamp.ulid)
+  for await (const { stamp } of tidemark.history('odd names & 漢', '9')) moments.set('at an event', stamp.ulid)
   await odd.deleteAll()
   moments.set('with an emptied resource', await now())
   await tidemark.flush()
