@@ -17,6 +17,8 @@ export interface EventRange {
 /** KINDS, as names that a file may or may not have right. */
 const NAMES: readonly string[] = KINDS
 
+const COLUMNS = ['kind', 'resource', 'record_id', 'ulid', 'after', 'after_raw'] as const
+
 interface Columns {
   readonly ids: ByteValues
   readonly ulids: ByteValues
@@ -31,14 +33,11 @@ interface Columns {
 /** A segment as a run: of each item the last wanted row of each row group, images decoded only where they are asked for. */
 export class SegmentRun implements Run {
   readonly row: Row = emptyRow()
-  readonly #reader: SegmentReader
-  readonly #groups: readonly number[]
+  readonly #groups: AsyncGenerator<RowGroup>
   readonly #resources: ReadonlySet<string> | null
   readonly #ids: ReadonlySet<string> | null
   readonly #after: Uint8Array | null
   readonly #through: Uint8Array | null
-  #next = 0
-  #ahead: Promise<RowGroup> | null = null
   #group: RowGroup | null = null
   #columns: Columns | null = null
   #at = 0
@@ -46,8 +45,7 @@ export class SegmentRun implements Run {
   #current = 0
 
   constructor(reader: SegmentReader, { after, through, selection }: EventRange) {
-    this.#reader = reader
-    this.#groups = groupsOf(reader, selection)
+    this.#groups = reader.scan(groupsOf(reader, selection), COLUMNS)
     this.#resources = selection.resources === undefined ? null : new Set(selection.resources)
     this.#ids = selection.ids === undefined ? null : new Set(selection.ids)
     this.#after = reader.info.firstUlid <= after ? utf8(after) : null
@@ -70,11 +68,8 @@ export class SegmentRun implements Run {
 
   async load(): Promise<boolean> {
     for (;;) {
-      const reading = this.#ahead ?? this.#readNext()
-      if (reading === null) return false
-      const group = await reading
-      this.#ahead = this.#readNext()
-      this.#ahead?.catch(() => {}) // thrown by the next load
+      const { done, value: group } = await this.#groups.next()
+      if (done === true) return false
       this.#group = group
       this.#columns = this.#columnsOf(group)
       this.#at = 0
@@ -90,14 +85,7 @@ export class SegmentRun implements Run {
 
   async close(): Promise<void> {
     this.#group = null
-    await this.#ahead
-    this.#ahead = null
-  }
-
-  #readNext(): Promise<RowGroup> | null {
-    const index = this.#groups[this.#next++]
-    if (index === undefined) return null
-    return this.#reader.readRowGroup(index, ['kind', 'resource', 'record_id', 'ulid', 'after', 'after_raw'])
+    await this.#groups.return(undefined)
   }
 
   #columnsOf(group: RowGroup): Columns {

@@ -8,14 +8,16 @@ export interface Fetch {
 }
 
 /** A hole between two chunks up to this size is fetched with them: a request costs more than these bytes. */
-const HOLE_BYTES = 16_384
+export const HOLE_BYTES = 16_384
+/** The same where most of the file is read: then requests cost more than bytes. */
+export const SCAN_HOLE_BYTES = 262_144
 
-/** The fewest ranges that hold all `chunks` without fetching a larger hole. */
-export function planFetches(chunks: readonly ColumnChunk[]): Fetch[] {
+/** The fewest ranges that hold all `chunks` without fetching a hole of more than `holeBytes`. */
+export function planFetches(chunks: readonly ColumnChunk[], holeBytes: number): Fetch[] {
   const fetches: { start: number; end: number; chunks: ColumnChunk[] }[] = []
   for (const chunk of [...chunks].sort((a, b) => a.start - b.start)) {
     const last = fetches.at(-1)
-    if (last !== undefined && chunk.start - last.end <= HOLE_BYTES) {
+    if (last !== undefined && chunk.start - last.end <= holeBytes) {
       last.end = Math.max(last.end, chunk.end)
       last.chunks.push(chunk)
     } else fetches.push({ start: chunk.start, end: chunk.end, chunks: [chunk] })

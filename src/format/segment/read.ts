@@ -4,10 +4,17 @@ import { compareItems } from '../../model/order.ts'
 import type { SegmentEntry } from '../../model/timeline.ts'
 import { bloomMayContain } from './bloom.ts'
 import { decoding, segmentCorrupt } from './corrupt.ts'
-import { type ColumnChunk, type Footer, footerLength, parseFooter, TRAILER_BYTES } from './footer.ts'
+import {
+  type ColumnChunk,
+  type Footer,
+  footerLength,
+  parseFooter,
+  type RowGroupMetadata,
+  TRAILER_BYTES,
+} from './footer.ts'
 import { itemHash } from './hash.ts'
 import { parseChecksums, parseIndex, parseRange, type SegmentIndex, type SegmentRange } from './metadata.ts'
-import { planFetches } from './ranges.ts'
+import { type Fetch, HOLE_BYTES, planFetches, SCAN_HOLE_BYTES } from './ranges.ts'
 import { RowGroup } from './row-group.ts'
 import { COLUMNS, type ColumnName, columnIndex } from './schema.ts'
 
@@ -29,6 +36,9 @@ export interface ItemRange {
   readonly resource?: string
   readonly id?: string
 }
+
+/** Bytes of row groups that are fetched together in a scan. */
+const WINDOW_BYTES = 512 * 1024
 
 /**
  * Opens a segment: one read, of its footer. Errors: `SEGMENT_CORRUPT` where it is not what the timeline says, or not
@@ -87,26 +97,77 @@ export class SegmentReader {
    * Reads columns of a row group, neighbours in one request. Errors: `SEGMENT_CORRUPT` where a checksum is wrong.
    */
   async readRowGroup(index: number, columns: readonly ColumnName[]): Promise<RowGroup> {
-    const metadata = this.#footer.rowGroups[index]
-    if (metadata === undefined) throw new RangeError(`${this.#source.name} has no row group ${index}`)
-    const wanted = new Map<ColumnChunk, ColumnName>()
-    for (const column of columns) {
-      const chunk = metadata.chunks[columnIndex(column)]
-      if (chunk !== undefined) wanted.set(chunk, column)
+    const [group] = await this.#read([index], columns, HOLE_BYTES)
+    if (group === undefined) throw new RangeError(`${this.#source.name} has no row group ${index}`)
+    return group
+  }
+
+  /**
+   * Reads columns of many row groups, in order, in few and large requests, one of them ahead. Errors: as above.
+   */
+  async *scan(indexes: readonly number[], columns: readonly ColumnName[]): AsyncGenerator<RowGroup> {
+    const windows = this.#windows(indexes)
+    const read = (window: readonly number[]): Promise<RowGroup[]> => {
+      const groups = this.#read(window, columns, SCAN_HOLE_BYTES)
+      groups.catch(() => {}) // thrown where it is awaited, below
+      return groups
     }
-    const read = new Map<ColumnName, Uint8Array>()
-    const fetchOne = async ({ start, end, chunks }: ReturnType<typeof planFetches>[number]): Promise<void> => {
+    let ahead = read(windows[0] ?? [])
+    for (let next = 1; next <= windows.length; next++) {
+      const groups = await ahead
+      ahead = read(windows[next] ?? [])
+      yield* groups
+    }
+  }
+
+  async #read(indexes: readonly number[], columns: readonly ColumnName[], holeBytes: number): Promise<RowGroup[]> {
+    const wanted = new Map<ColumnChunk, { index: number; column: ColumnName; read: Map<ColumnName, Uint8Array> }>()
+    const groups = indexes.map((index) => {
+      const metadata = this.#metadata(index)
+      const read = new Map<ColumnName, Uint8Array>()
+      for (const column of columns) {
+        const chunk = metadata.chunks[columnIndex(column)]
+        if (chunk !== undefined) wanted.set(chunk, { index, column, read })
+      }
+      return new RowGroup(this.#source.name, metadata, read)
+    })
+    const fetchOne = async ({ start, end, chunks }: Fetch): Promise<void> => {
       const bytes = await readExactly(this.#source, start, end)
       for (const chunk of chunks) {
-        const column = wanted.get(chunk)
-        if (column === undefined) continue
+        const place = wanted.get(chunk)
+        if (place === undefined) continue
         const part = bytes.subarray(chunk.start - start, chunk.end - start)
-        this.#verify(index, column, part)
-        read.set(column, part)
+        this.#verify(place.index, place.column, part)
+        place.read.set(place.column, part)
       }
     }
-    await Promise.all(planFetches([...wanted.keys()]).map(fetchOne))
-    return new RowGroup(this.#source.name, metadata, read)
+    await Promise.all(planFetches([...wanted.keys()], holeBytes).map(fetchOne))
+    return groups
+  }
+
+  /** Splits row groups into runs whose bytes in the file are about `WINDOW_BYTES`. */
+  #windows(indexes: readonly number[]): number[][] {
+    const windows: number[][] = []
+    let left = 0
+    for (const index of indexes) {
+      const { chunks } = this.#metadata(index)
+      const bytes = (chunks.at(-1)?.end ?? 0) - (chunks[0]?.start ?? 0)
+      const window = windows.at(-1)
+      if (window !== undefined && bytes <= left) {
+        window.push(index)
+        left -= bytes
+      } else {
+        windows.push([index])
+        left = WINDOW_BYTES - bytes
+      }
+    }
+    return windows
+  }
+
+  #metadata(index: number): RowGroupMetadata {
+    const metadata = this.#footer.rowGroups[index]
+    if (metadata === undefined) throw new RangeError(`${this.#source.name} has no row group ${index}`)
+    return metadata
   }
 
   #verify(rowGroup: number, column: ColumnName, bytes: Uint8Array): void {
