@@ -1,3 +1,4 @@
+import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { Intent } from '../format/intent-codec.ts'
 import { type Context, changeBetween, type Image, type Item, sameImage } from '../model/event.ts'
@@ -8,6 +9,7 @@ import type { Sink, Write } from './source.ts'
 /** What the recorder tells the engine. */
 export interface RecorderSeams {
   readonly journal: Journal
+  readonly clock: Clock
   /** Called after events became durable. */
   readonly noticed: () => void
   /** The present state of an item, from the database itself. */
@@ -15,6 +17,9 @@ export interface RecorderSeams {
   /** Whether other processes write to the same database now: then the outcome of a write is read back. */
   readonly shared: () => boolean
 }
+
+/** Two processes of one machine read times that differ by less than this; hosts need theirs kept as close. */
+const CLOCK_SKEW_MS = 2
 
 /** Who is named for a state that another process's write left behind. */
 const OBSERVED = JSON.stringify({ tidemark: 'observed after a concurrent write of another process' })
@@ -113,18 +118,23 @@ export class Recorder implements Sink {
   }
 
   /**
-   * Two processes that write one item at the same time stamp their events without knowing of each other. Reading back
-   * after the stamp, whoever finds another state than it wrote records that state, so that the last event of the item
-   * is what the database holds.
+   * Two processes that write one item at the same time stamp their events without knowing of each other. Whoever reads
+   * back another state than it wrote records that state, until what it reads is what it stamped last; so the last event
+   * of the item is what the database holds. Before it reads, it waits as long as the clocks of two processes may
+   * differ: a write that comes after the reading is then stamped after the event, too.
    */
-  async #readBack(items: readonly Item[], after: readonly (Image | null)[]): Promise<void> {
-    const now = await Promise.all(items.map((item) => this.#seams.read(item)))
-    if (items.every((_, i) => sameImage(after[i] ?? null, now[i] ?? null))) return
+  async #readBack(items: readonly Item[], written: readonly (Image | null)[]): Promise<void> {
+    const { clock, journal, read } = this.#seams
     const context: Context = { actor: null, transaction: null, metadata: OBSERVED }
-    const intents = await this.#seams.journal.intend(
-      items.map((item, i) => ({ item, before: after[i] ?? null, context })),
-    )
-    await this.#settle(items, intents, context, after, now)
+    for (let last = written; ; ) {
+      await clock.sleep(CLOCK_SKEW_MS)
+      const now = await Promise.all(items.map(read))
+      const before = last
+      if (items.every((_, i) => sameImage(before[i] ?? null, now[i] ?? null))) return
+      const intents = await journal.intend(items.map((item, i) => ({ item, before: before[i] ?? null, context })))
+      await this.#settle(items, intents, context, before, now)
+      last = now
+    }
   }
 }
 

@@ -105,7 +105,7 @@ export class Sealer {
 
   async #sealAfter(ms: number, due: Due): Promise<void> {
     const { signal } = due.waiting
-    if (ms > 0) await this.#seams.clock.sleep(ms, signal)
+    if (ms > 0) await this.#seams.clock.idle(ms, signal)
     if (signal.aborted) return
     due.now = true
     try {

@@ -129,7 +129,7 @@ async function* counted(
   let bytes = 0
   for await (const batch of states) {
     rows += batch.length
-    for (const { image } of batch) bytes += image.json.length + (image.raw?.length ?? 0)
+    for (const { image } of batch) bytes += image.json.length
     yield batch
     onProgress({ rows, totalRows, bytes, totalBytes })
   }

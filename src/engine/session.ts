@@ -47,6 +47,7 @@ export class Session {
     this.#sealer = this.#sealerOf(own)
     this.#recorder = new Recorder({
       journal: own.journal,
+      clock: seams.clock,
       noticed: () => this.#sealer.noticed(),
       read: (item) => seams.source.read(item),
       shared: () => seams.timeline.timeline.streams.some(({ id, state }) => state === 'open' && id !== own.entry.id),

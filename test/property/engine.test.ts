@@ -38,7 +38,9 @@ async function stateOf(tidemark: Tidemark, moment: Parameters<Tidemark['at']>[0]
   return state
 }
 
-test('at every event, before every event and at the end, the state is what the model says', async () => {
+test('at every event, before every event and at the end, the state is what the model says', {
+  timeout: 300_000,
+}, async () => {
   let run = 0
   await fc.assert(
     fc.asyncProperty(

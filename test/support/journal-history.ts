@@ -17,6 +17,7 @@ function unsteadyClock(next: () => number): Clock {
       return now
     },
     sleep: () => Promise.resolve(),
+    idle: () => Promise.resolve(),
   }
 }
 
@@ -133,7 +134,7 @@ export async function check(disk: SimulatedDisk, history: History): Promise<Reco
   const { journal, recovered } = await Journal.open({
     log,
     stream: STREAM,
-    clock: { now: () => 0, sleep: () => Promise.resolve() },
+    clock: { now: () => 0, sleep: () => Promise.resolve(), idle: () => Promise.resolve() },
     sealedThrough,
   })
   const { regions, throughSequence } = await journal.unsealed()

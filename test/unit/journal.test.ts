@@ -13,7 +13,7 @@ import { firstUlidAt, ulidTime } from '../../src/model/ulid.ts'
 
 const STREAM = '01KAJ0QZX3N5V7E8T9RYBWDCFG'
 let now = 1_760_000_000_000
-const clock: Clock = { now: () => now, sleep: () => Promise.resolve() }
+const clock: Clock = { now: () => now, sleep: () => Promise.resolve(), idle: () => Promise.resolve() }
 
 function item(id: string): Item {
   return { kind: 'record', resource: 'r', id }

@@ -19,6 +19,7 @@ function bench(script: FaultScript, options: { attempts?: number; baseMs?: numbe
   const slept: number[] = []
   const clock: Clock = {
     now: () => 0,
+    idle: () => Promise.resolve(),
     sleep: async (ms) => {
       slept.push(ms)
     },

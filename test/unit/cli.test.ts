@@ -1,0 +1,129 @@
+import { PassThrough } from 'node:stream'
+import { describe, expect, test } from 'vitest'
+import { type ErrorCode, TidemarkError } from '../../src/base/errors.ts'
+import { parseMemory, parseMomentArgument, parseRecordName } from '../../src/cli/arguments.ts'
+import { shellQuoted } from '../../src/cli/command.ts'
+import { confirmed } from '../../src/cli/confirm.ts'
+import { exitCodeOf } from '../../src/cli/exit-codes.ts'
+import { changedFields, fieldText } from '../../src/cli/fields.ts'
+import { bytesText, printable, table } from '../../src/cli/format.ts'
+import { advanceText, progressLine } from '../../src/cli/progress.ts'
+import { type Output, painter, type Terminal } from '../../src/cli/terminal.ts'
+
+/** A terminal that is one, or is none, and what was written to its stderr. */
+function terminal(
+  isTTY: boolean,
+  environment: Terminal['environment'] = {},
+): { terminal: Terminal; written(): string } {
+  let text = ''
+  const stream = (): Output => Object.assign(new PassThrough(), { isTTY, columns: 120 })
+  const err = stream()
+  err.on('data', (part: Buffer) => {
+    text += part.toString()
+  })
+  const input = Object.assign(new PassThrough(), { isTTY })
+  return { terminal: { out: stream(), err, input, environment }, written: () => text }
+}
+
+test('a record name is split at the first slash, unless the resource is given', () => {
+  expect(parseRecordName('users/a/b//c', undefined)).toEqual({ resource: 'users', id: 'a/b//c' })
+  expect(parseRecordName('users/', undefined)).toEqual({ resource: 'users', id: '' })
+  expect(parseRecordName('a/b', 'x/y')).toEqual({ resource: 'x/y', id: 'a/b' })
+  for (const bad of ['users', '/u1', '']) expect(() => parseRecordName(bad, undefined)).toThrow(TidemarkError)
+})
+
+test('digits are epoch milliseconds, memory is MiB', () => {
+  expect(parseMomentArgument('1763519219000')).toBe(1763519219000)
+  expect(parseMomentArgument('latest')).toBe('latest')
+  expect(parseMemory('64')).toBe(67_108_864)
+  expect(parseMemory(undefined)).toBeUndefined()
+  for (const bad of ['0', '-1', '1e3', '12MiB', '']) expect(() => parseMemory(bad)).toThrow(TidemarkError)
+})
+
+test('every kind of error has its exit code', () => {
+  const codes: [ErrorCode, number][] = [
+    ['OPTION_INVALID', 2],
+    ['ADAPTER_MISSING', 2],
+    ['STORE_NOT_FOUND', 3],
+    ['MOMENT_UNREACHABLE', 3],
+    ['SEGMENT_CORRUPT', 4],
+    ['HISTORY_GAP', 4],
+    ['CONFIRMATION_NEEDED', 5],
+    ['STORE_FOREIGN', 5],
+    ['STORE_DENIED', 6],
+    ['STORE_FULL', 6],
+    ['STORE_UNAVAILABLE', 6],
+  ]
+  for (const [code, exit] of codes)
+    expect([code, exitCodeOf(new TidemarkError(code, '', { hint: '' }))]).toEqual([code, exit])
+  expect(exitCodeOf(new Error('?'))).toBe(1)
+})
+
+test('differences of fields are told field by field, and cannot move the cursor', () => {
+  const changes = changedFields('{"a":1,"b":[1],"c":"x"}', '{"b":[1],"c":"y\\u001b[2J\\n","__proto__":2}')
+  expect(changes.map(fieldText)).toEqual(['c: "x" -> "y\\u001b[2J\\n"', '__proto__: 2', 'a: 1 -> (none)'])
+  expect(printable('\u009b1m\u2028\n')).toBe('\\u009b1m\\u2028\\n')
+})
+
+test('tables are aligned, numbers to the right', () => {
+  expect(
+    table(
+      ['name', 'count'],
+      [
+        ['é', '5'],
+        ['long name', '1,234'],
+      ],
+      '  ',
+    ),
+  ).toEqual(['  name       count', '  é              5', '  long name  1,234'])
+  expect([0, 1023, 1024, 1536, 200 * 2 ** 20].map(bytesText)).toEqual([
+    '0 B',
+    '1023 B',
+    '1.0 KiB',
+    '1.5 KiB',
+    '200 MiB',
+  ])
+  expect([shellQuoted('file:./a'), shellQuoted("it's")]).toEqual(['file:./a', "'it'\\''s'"])
+})
+
+describe('a terminal', () => {
+  test('is painted only where it is one, and NO_COLOR is unset', () => {
+    const paint = (isTTY: boolean, environment: Terminal['environment']): string => {
+      const { terminal: one } = terminal(isTTY, environment)
+      return painter(one.out, one)('red', 'x')
+    }
+    expect(paint(true, {})).toBe('\u001b[31mx\u001b[39m')
+    expect([paint(false, {}), paint(true, { NO_COLOR: '1' }), paint(true, { TERM: 'dumb' })]).toEqual(['x', 'x', 'x'])
+  })
+
+  test('sees progress, and nothing else does', () => {
+    expect(advanceText({ rows: 5000, totalRows: 20_000, bytes: 2 ** 20 }, 1000, 'rows')).toBe(
+      '5,000 of 20,000 rows, 1.0 MiB, 5,000 rows/s, 3.0 s left',
+    )
+    for (const isTTY of [true, false]) {
+      const { terminal: one, written } = terminal(isTTY)
+      const line = progressLine(one, 'rows')
+      line.show({ rows: 10, totalRows: 20, bytes: 2048 })
+      line.show({ rows: 25, totalRows: 20, bytes: 4096 })
+      line.stop()
+      expect(written().includes('10 of 20 rows, 2.0 KiB')).toBe(isTTY)
+      if (!isTTY) expect(written()).toBe('')
+    }
+  })
+
+  test('is asked; where there is none, the answer is no', async () => {
+    expect(await confirmed('Sure?', terminal(false).terminal)).toBe(false)
+    for (const [answer, yes] of [
+      ['yes', true],
+      ['y', false],
+      ['', false],
+    ] as const) {
+      const { terminal: one, written } = terminal(true, { NO_COLOR: '1' })
+      const asked = confirmed('Sure?', one)
+      const input = one.input as PassThrough
+      input.write(`${answer}\n`)
+      expect([answer, await asked]).toEqual([answer, yes])
+      expect(written()).toContain('Sure? Type yes: ')
+    }
+  })
+})
