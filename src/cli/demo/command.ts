@@ -31,8 +31,9 @@ export async function demoCommand(
   const narrator = new Narrator(terminal, clock, json === true)
   const startedAt = clock.now()
   const cities = citiesOf(await parts.places(), count)
-  await eraseStore(store, DATABASE)
-  const database = await parts.open({ store, journal: `${dir}/journal`, database: DATABASE })
+  const journal = `${dir}/journal`
+  await eraseStore(store, DATABASE, journal)
+  const database = await parts.open({ store, journal, database: DATABASE })
   await narrator.say([`Tidemark demo: ${narrator.paint('bold', 'a bad deploy at 3 AM, and the way back')}`, ''])
   let outcome: DemoOutcome
   try {
