@@ -16,7 +16,7 @@ export async function statusCommand(options: CommonOptions, around: Surroundings
 }
 
 /** A status for people. `store` is what the next commands repeat. */
-export function statusLines(status: Status, paint: Paint, store: string): string[] {
+function statusLines(status: Status, paint: Paint, store: string): string[] {
   const { reachable, segments, streams, epochs, gaps, generation } = status
   const { earliest, latest, limitedBy } = reachable
   const limit = streams.find(({ id }) => id === limitedBy)

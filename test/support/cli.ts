@@ -58,7 +58,7 @@ export interface Application {
 }
 
 export async function startApplication(directory: string): Promise<Application> {
-  const child = spawn(process.execPath, [join(ROOT, 'test/support/cli-application.ts'), directory], {
+  const child = spawn(process.execPath, [join(import.meta.dirname, './cli-application.ts'), directory], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()

@@ -10,7 +10,7 @@ import { indented, type Narrator } from './narrator.ts'
 import type { City, DemoDatabase } from './seam.ts'
 
 /** Who did the damage. */
-export const CULPRIT = 'deploy-2026.11.21'
+const CULPRIT = 'deploy-2026.11.21'
 
 /** What the demonstration showed, and what its next commands need. */
 export interface DemoOutcome {
