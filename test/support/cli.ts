@@ -58,7 +58,8 @@ export interface Application {
 }
 
 export async function startApplication(directory: string): Promise<Application> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, './cli-application.ts'), directory], {
+  const script = join(import.meta.dirname, '../support/cli-application.ts')
+  const child = spawn(process.execPath, [script, directory], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
