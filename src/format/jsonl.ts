@@ -19,8 +19,9 @@ const COMMA = 0x2c
 const BACKSLASH = 0x5c
 const QUOTE = 0x22
 
-/** The bytes of a line, newline included. */
+/** The bytes of a line, newline included. An image that was read from a line of this id is that line as it stands. */
 export function encodeLine(id: string, image: Image): Uint8Array {
+  if (image instanceof LineImage && image.line !== null && text(image.id) === id) return image.line
   const { json, raw } = image
   const tail = `"_tidemark":{"id":${JSON.stringify(id)},"raw":${rawToJson(raw)},"json":${json.length}}}\n`
   const separated = json.length > 2
@@ -38,8 +39,10 @@ export interface Line {
   image(): Image
 }
 
-/** Reads a line without its newline. Errors: `SNAPSHOT_CORRUPT`. */
-export function decodeLine(line: Uint8Array, file: string): Line {
+/** Reads a line with its newline. Errors: `SNAPSHOT_CORRUPT`, of the images' members when they are asked for. */
+export function decodeLine(whole: Uint8Array, file: string): Line {
+  const ended = whole.at(-1) === NEWLINE
+  const line = ended ? whole.subarray(0, -1) : whole
   // Read from the end: …,"json":<digits>}}
   let at = line.length - 3
   let length = 0
@@ -57,16 +60,43 @@ export function decodeLine(line: Uint8Array, file: string): Line {
   if (!marked) throw corruptLine(file, 'a line does not end as a snapshot line does')
   const idStart = tailStart + MARK.length
   const idEnd = endOfString(line, idStart)
-  return {
-    id: decodeId(line, idStart, idEnd, file),
-    image: () => {
-      const json = new Uint8Array(length)
-      json.set(line.subarray(0, length - 1))
-      json[length - 1] = CLOSE
-      // ,"raw":<value>,"json":<digits>}}
-      const rawText = bytes.toString('utf8', idEnd + ',"raw":'.length, at - ',"json"'.length)
-      return { json, raw: rawText === 'null' ? null : rawFromJson(parse(rawText, file)) }
-    },
+  const id = decodeId(line, idStart, idEnd, file)
+  // ,"raw":<value>,"json":<digits>}}
+  const raw = bytes.subarray(idEnd + ',"raw":'.length, at - ',"json"'.length)
+  return { id, image: () => new LineImage(id, ended ? whole : null, bytes.subarray(0, length), raw, file) }
+}
+
+/** An image as a line has it: decoded only where somebody looks, since most lines are copied from file to file. */
+class LineImage implements Image {
+  readonly id: Uint8Array
+  /** The whole line, where it is one that can be copied. */
+  readonly line: Uint8Array | null
+  readonly #json: Uint8Array
+  readonly #rawText: Buffer
+  readonly #file: string
+  #raw: Uint8Array | null | undefined
+
+  constructor(id: Uint8Array, line: Uint8Array | null, json: Uint8Array, rawText: Buffer, file: string) {
+    this.id = id
+    this.line = line
+    this.#json = json
+    this.#rawText = rawText
+    this.#file = file
+  }
+
+  /** A copy: the closing brace stands at the end of the line. */
+  get json(): Uint8Array {
+    const json = Uint8Array.from(this.#json)
+    json[json.length - 1] = CLOSE
+    return json
+  }
+
+  get raw(): Uint8Array | null {
+    if (this.#raw === undefined) {
+      const rawText = this.#rawText.toString('utf8')
+      this.#raw = rawText === 'null' ? null : rawFromJson(parse(rawText, this.#file))
+    }
+    return this.#raw
   }
 }
 
@@ -107,15 +137,12 @@ function corruptLine(file: string, what: string, cause?: unknown): TidemarkError
   )
 }
 
-/** Splits whole lines (each ended by a newline) into views without the newline. */
+/** Splits whole lines (each ended by a newline) into views, newlines included. */
 export function* splitLines(bytes: Uint8Array): Generator<Uint8Array> {
   for (let start = 0; start < bytes.length; ) {
-    const end = bytes.indexOf(NEWLINE, start)
-    if (end < 0) {
-      yield bytes.subarray(start)
-      return
-    }
+    const newline = bytes.indexOf(NEWLINE, start)
+    const end = newline < 0 ? bytes.length : newline + 1
     yield bytes.subarray(start, end)
-    start = end + 1
+    start = end
   }
 }

@@ -13,6 +13,7 @@ import {
 import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
 import { decodeStoreFile } from '../format/store-file.ts'
 import { decodeHead } from '../format/timeline-codec.ts'
+import type { Image } from '../model/event.ts'
 import type { SegmentEntry, SnapshotEntry, Timeline } from '../model/timeline.ts'
 import { compareStates } from '../restore/difference.ts'
 import { gapError, gapsOf, planRestore } from '../restore/plan.ts'
@@ -159,7 +160,7 @@ class Verifier {
         intact = (await this.#guard(name, () => this.#verifyHash(name, file.sha256))) && intact
       }
       if (!intact) return
-      for await (const batch of snapshot.lines({})) for (const line of batch.lines) line.image()
+      for await (const batch of snapshot.lines({})) for (const line of batch.lines) decodeWhole(line.image())
       if (previous !== null) await this.#verifyAgainst(entry, previous, snapshot)
     })
     if (!whole) return
@@ -224,6 +225,11 @@ class Verifier {
       message: messageOf(error),
     })
   }
+}
+
+/** Images are decoded where somebody looks. */
+function decodeWhole({ json, raw }: Image): number {
+  return json.length + (raw?.length ?? 0)
 }
 
 async function* statesOf(snapshot: SnapshotReader): AsyncGenerator<readonly ItemState[]> {

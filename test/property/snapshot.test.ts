@@ -113,3 +113,24 @@ test('a flipped byte anywhere in a snapshot is refused, or changes nothing', asy
     await store.put(key, good)
   }
 })
+
+test('lines that are copied stay byte for byte, and an image that moves to another id is written anew', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(state, { maxLength: 30 }), async (given) => {
+      const store = new MemoryStore()
+      const reader = await SnapshotReader.open(store, 'snapshot/x/', await write(store, sorted(given)))
+      const read: ItemState[] = []
+      for await (const { kind, resource, lines } of reader.lines({})) {
+        for (const line of lines)
+          read.push({ kind, resource, id: Buffer.from(line.id).toString(), image: line.image() })
+      }
+      const copy = new MemoryStore()
+      expect(await write(copy, read)).toBe(await write(store, sorted(given)))
+      const moved = read.map((item) => ({ ...item, id: item.kind === 'schema' ? '' : `${item.id}+` }))
+      const again = sorted(moved)
+      const other = await SnapshotReader.open(copy, 'snapshot/x/', await write(copy, again))
+      for (const item of again) expect(show(await other.find(item))).toBe(show(item.image))
+    }),
+    { numRuns: 100 },
+  )
+})
