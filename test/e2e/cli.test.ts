@@ -246,7 +246,8 @@ describe('beside the application', () => {
     const here = await mkdtemp(join(tmpdir(), 'tidemark-cli-app-'))
     const cli = (...args: string[]): Promise<Run> => tidemark(here, [...args, '--store', `file:${here}/store`])
     const live = `file://${here}/app`
-    const app = await startApplication(here)
+    const script = join(import.meta.dirname, '../support/cli-application.ts')
+    const app = await startApplication(script, here)
     try {
       await app.send({ put: { id: 'a', name: 'one', n: 1 } })
       const good = await app.send({ put: { id: 'b', name: 'two', n: 2 } })

@@ -50,15 +50,14 @@ export async function fingerprint(directory: string): Promise<Map<string, string
   return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** The application of `cli-application.ts` in a process of its own; it writes what it is told. */
+/** The application of `cli-application.ts`, in a process of its own; it writes what it is told. */
 export interface Application {
   readonly process: ChildProcess
   /** Sends one command; the answer is what the application reports after it. */
   send(command: object): Promise<Record<string, unknown>>
 }
 
-export async function startApplication(directory: string): Promise<Application> {
-  const script = join(import.meta.dirname, '../support/cli-application.ts')
+export async function startApplication(script: string, directory: string): Promise<Application> {
   const child = spawn(process.execPath, [script, directory], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
