@@ -83,12 +83,11 @@ function stampData(
   const sequenceWords = new Uint32Array(sequences.buffer)
   for (let row = 0; row < length; row++) {
     const event = events[row] ?? 0
-    const source = columns.bufferAt(event)
-    const start = columns.ulidStart[event] ?? 0
+    const start = event * 26
     const at = row * 26
-    for (let i = 0; i < 26; i++) data[at + i] = source[start + i] ?? 0
+    for (let i = 0; i < 26; i++) data[at + i] = columns.ulids[start + i] ?? 0
     valueOffsets[row + 1] = at + 26
-    writeInteger(timeWords, row, timeOf(data, at))
+    writeInteger(timeWords, row, columns.time[event] ?? 0)
     writeInteger(sequenceWords, row, columns.sequence[event] ?? 0)
   }
   return {
@@ -102,18 +101,6 @@ function stampData(
 function writeInteger(words: Uint32Array, row: number, value: number): void {
   words[row * 2] = value % 2 ** 32
   words[row * 2 + 1] = Math.floor(value / 2 ** 32)
-}
-
-const DIGITS: Uint8Array = new Uint8Array(256)
-for (const [value, digit] of [...'0123456789ABCDEFGHJKMNPQRSTVWXYZ'].entries()) DIGITS[digit.charCodeAt(0)] = value
-
-/** Milliseconds of the ULID at `at`: two halves of 25 bits, so that every step is integer arithmetic. */
-function timeOf(bytes: Uint8Array, at: number): number {
-  let high = 0
-  let low = 0
-  for (let i = 0; i < 5; i++) high = (high << 5) | (DIGITS[bytes[at + i] ?? 0] ?? 0)
-  for (let i = 5; i < 10; i++) low = (low << 5) | (DIGITS[bytes[at + i] ?? 0] ?? 0)
-  return high * 2 ** 25 + low
 }
 
 /** A variable field of the events; null where it is absent, or where `hidden` says so. */

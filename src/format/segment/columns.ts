@@ -4,6 +4,20 @@ import { Interner } from './interner.ts'
 
 /** Start of each of the 9 variable fields, and the end of the last. */
 const POSITIONS = 10
+const ULID_BYTES = 26
+const TIME_DIGITS = 10
+
+const DIGITS: Uint8Array = new Uint8Array(256)
+for (const [value, digit] of [...'0123456789ABCDEFGHJKMNPQRSTVWXYZ'].entries()) DIGITS[digit.charCodeAt(0)] = value
+
+/** Milliseconds of the ULID at `at`: two halves of 25 bits, so that every step is integer arithmetic. */
+function timeOf(bytes: Uint8Array, at: number): number {
+  let high = 0
+  let low = 0
+  for (let i = 0; i < 5; i++) high = (high << 5) | (DIGITS[bytes[at + i] ?? 0] ?? 0)
+  for (let i = 5; i < TIME_DIGITS; i++) low = (low << 5) | (DIGITS[bytes[at + i] ?? 0] ?? 0)
+  return high * 2 ** 25 + low
+}
 
 /**
  * Events as a struct of arrays over the buffers that hold them encoded; no object an event, no copy of a payload.
@@ -22,7 +36,12 @@ export class EventColumns {
   readonly actors: Interner = new Interner()
 
   bufferOf: Uint32Array = new Uint32Array(1024)
-  ulidStart: Uint32Array = new Uint32Array(1024)
+  /** The ULIDs, 26 ASCII bytes each: kept apart, since they are needed in another order than they came. */
+  ulids: Uint8Array = new Uint8Array(1024 * ULID_BYTES)
+  /** Milliseconds since the epoch, of the ULID. */
+  time: Float64Array = new Float64Array(1024)
+  /** Whether every ULID is greater than the one before it, as within a stream. */
+  ascending = true
   position: Uint32Array = new Uint32Array(1024 * POSITIONS)
   present: Uint16Array = new Uint16Array(1024)
   operation: Uint8Array = new Uint8Array(1024)
@@ -46,7 +65,7 @@ export class EventColumns {
       this.bufferOf[event] = bufferIndex
       this.streamOf[event] = streamIndex
       this.sequence[event] = sequence
-      this.ulidStart[event] = cursor.ulidStart
+      this.#stamp(event, buffer, cursor.ulidStart)
       this.present[event] = cursor.present
       this.operation[event] = cursor.operationIndex
       for (let i = 0; i < POSITIONS; i++) this.position[event * POSITIONS + i] = cursor.startOf(i)
@@ -76,20 +95,31 @@ export class EventColumns {
 
   /** Order of the ULIDs of two events: they differ within the first bytes, so a loop beats a call into the runtime. */
   compareUlids(a: number, b: number): number {
-    const x = this.bufferAt(a)
-    const y = this.bufferAt(b)
-    const xStart = this.ulidStart[a] ?? 0
-    const yStart = this.ulidStart[b] ?? 0
-    for (let i = 0; i < 26; i++) {
-      const difference = (x[xStart + i] ?? 0) - (y[yStart + i] ?? 0)
+    const x = a * ULID_BYTES
+    const y = b * ULID_BYTES
+    for (let i = 0; i < ULID_BYTES; i++) {
+      const difference = (this.ulids[x + i] ?? 0) - (this.ulids[y + i] ?? 0)
       if (difference !== 0) return difference
     }
     return 0
   }
 
   ulid(event: number): string {
-    const start = this.ulidStart[event] ?? 0
-    return this.bufferAt(event).toString('latin1', start, start + 26)
+    const start = event * ULID_BYTES
+    return Buffer.from(this.ulids.buffer, this.ulids.byteOffset).toString('latin1', start, start + ULID_BYTES)
+  }
+
+  #stamp(event: number, buffer: Buffer, start: number): void {
+    const at = event * ULID_BYTES
+    // Neighbours in a stream mostly share the millisecond: its digits are decoded once.
+    let sameTime = event > 0
+    for (let i = 0; i < ULID_BYTES; i++) {
+      const byte = buffer[start + i] ?? 0
+      this.ulids[at + i] = byte
+      if (i < TIME_DIGITS && byte !== this.ulids[at - ULID_BYTES + i]) sameTime = false
+    }
+    this.time[event] = sameTime ? (this.time[event - 1] ?? 0) : timeOf(this.ulids, at)
+    if (event > 0 && this.ascending && this.compareUlids(event - 1, event) >= 0) this.ascending = false
   }
 
   #intern(event: number, cursor: EventCursor, buffer: Buffer): void {
@@ -115,7 +145,8 @@ export class EventColumns {
 
   #grow(): void {
     this.bufferOf = wider(this.bufferOf, new Uint32Array(this.bufferOf.length * 2))
-    this.ulidStart = wider(this.ulidStart, new Uint32Array(this.ulidStart.length * 2))
+    this.ulids = wider(this.ulids, new Uint8Array(this.ulids.length * 2))
+    this.time = wider(this.time, new Float64Array(this.time.length * 2))
     this.position = wider(this.position, new Uint32Array(this.position.length * 2))
     this.present = wider(this.present, new Uint16Array(this.present.length * 2))
     this.operation = wider(this.operation, new Uint8Array(this.operation.length * 2))

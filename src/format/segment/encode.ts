@@ -105,12 +105,14 @@ function checkSequences(columns: EventColumns, stream: string): void {
 }
 
 function rangeOf(columns: EventColumns, options: EncodeOptions): SegmentRange {
-  let [first, last] = [0, 0]
+  let [first, last] = [0, columns.ascending ? columns.count - 1 : 0]
   let firstSequence = Number.POSITIVE_INFINITY
   let lastSequence = 0
   for (let event = 0; event < columns.count; event++) {
-    if (columns.compareUlids(event, first) < 0) first = event
-    if (columns.compareUlids(event, last) > 0) last = event
+    if (!columns.ascending) {
+      if (columns.compareUlids(event, first) < 0) first = event
+      if (columns.compareUlids(event, last) > 0) last = event
+    }
     const sequence = columns.sequence[event] ?? 0
     if (sequence < firstSequence) firstSequence = sequence
     if (sequence > lastSequence) lastSequence = sequence

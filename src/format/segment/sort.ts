@@ -28,7 +28,7 @@ export function sortRows(columns: EventColumns, rowGroupRows: number): SortedRow
     events[row] = event
     next[rank] = row + 1
   }
-  orderWithinItems(columns, events)
+  if (!columns.ascending) orderWithinItems(columns, events)
   return { events, elided: elide(columns, events, rowGroupRows) }
 }
 
