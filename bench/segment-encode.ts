@@ -4,7 +4,7 @@ import type { Side, SideResult } from './lib/encode-side.ts'
 import { isQuick, numberFlag } from './lib/options.ts'
 import { type BenchRow, median, printRows } from './lib/row.ts'
 
-/** `events` in segments of 50,000; `runs` of each side on each, in turn. */
+/** `events` in segments of 50,000; of each the sides encode `runs` times, one side after the other. */
 export interface SegmentBenchOptions {
   readonly events: number
   readonly runs: number
@@ -21,8 +21,8 @@ export async function run({ events, runs }: SegmentBenchOptions = DEFAULTS): Pro
   const [ours, peer, typed] = sides
   if (ours === undefined || peer === undefined || typed === undefined) return []
   while ((await Promise.all(sides.map((side) => side.next()))).every(Boolean)) {
-    // The first round of each chunk warms up what was not needed before.
-    for (let i = 0; i <= runs; i++) for (const side of sides) await side.run(i > 0)
+    // Sustained work, as of a sealer under load: a side's first run after its pause finds its memory cold, and is left out.
+    for (const side of sides) for (let i = 0; i <= runs; i++) await side.run(i > 0)
   }
   await Promise.all(sides.map((side) => side.close()))
   const rates = { name: 'segment encode', ours: ours.rate, unit: 'k events/s' }
