@@ -1,3 +1,4 @@
+import { execFile, spawn } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -5,7 +6,7 @@ import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
-import { fingerprint, jsonLines, type Run, startApplication, tidemark } from '../support/cli.ts'
+import { type Application, BIN, fingerprint, jsonLines, type Run, talkTo, tidemark } from '../support/cli.ts'
 import { openDatabase } from '../support/s3db.ts'
 
 interface Mark {
@@ -145,8 +146,6 @@ describe('reading', () => {
   })
 
   test('a reader that goes away is the end, and no failure', async () => {
-    const { execFile } = await import('node:child_process')
-    const { BIN } = await import('../support/cli.ts')
     const pipe = `"${process.execPath}" "${BIN}" log users/u1 --json | head -c 10; echo; echo "\${PIPESTATUS[0]}"`
     const out = await new Promise<string>((resolve) =>
       execFile('bash', ['-c', pipe], { env: { ...process.env, TIDEMARK_STORE: store } }, (_e, text, err) =>
@@ -241,13 +240,17 @@ describe('restore', () => {
   })
 })
 
+function startApplication(home: string): Promise<Application> {
+  const script = join(import.meta.dirname, '../support/cli-application.ts')
+  return talkTo(spawn(process.execPath, [script, home], { stdio: ['pipe', 'pipe', 'inherit'] }))
+}
+
 describe('beside the application', () => {
   test('a running one is asked for what it has, and a killed one is completed', async () => {
     const here = await mkdtemp(join(tmpdir(), 'tidemark-cli-app-'))
     const cli = (...args: string[]): Promise<Run> => tidemark(here, [...args, '--store', `file:${here}/store`])
     const live = `file://${here}/app`
-    const script = join(import.meta.dirname, '../support/cli-application.ts')
-    const app = await startApplication(script, here)
+    const app = await startApplication(here)
     try {
       await app.send({ put: { id: 'a', name: 'one', n: 1 } })
       const good = await app.send({ put: { id: 'b', name: 'two', n: 2 } })

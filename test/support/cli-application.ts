@@ -8,6 +8,12 @@ import { createInterface } from 'node:readline'
 import { S3db } from 's3db.js/lite'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
 
+/** What is answered: the time just after the command, and every record. */
+export interface Answer {
+  readonly at: number
+  readonly records: Readonly<Record<string, unknown>>
+}
+
 process.prependListener('uncaughtException', console.error)
 const [directory = ''] = process.argv.slice(2)
 const db = new S3db({ connectionString: `file://${directory}/app`, logLevel: 'silent' })
@@ -18,7 +24,7 @@ const users =
   db.resources.users ?? (await db.createResource({ name: 'users', attributes: { name: 'string', n: 'number' } }))
 await plugin.flush()
 
-async function readAll(): Promise<Record<string, unknown>> {
+async function readAll(): Promise<Answer['records']> {
   const found: Record<string, unknown> = {}
   for (const id of (await users.listIds()).sort()) {
     const { name, n } = await users.get(id)
@@ -31,7 +37,8 @@ async function answer(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 3))
   const at = Date.now()
   await new Promise((resolve) => setTimeout(resolve, 3))
-  process.stdout.write(`${JSON.stringify({ at, records: await readAll() })}\n`)
+  const reply: Answer = { at, records: await readAll() }
+  process.stdout.write(`${JSON.stringify(reply)}\n`)
 }
 
 await answer()

@@ -1,9 +1,11 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessByStdio, execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import type { Answer } from './cli-application.ts'
 
 /** The checkout. */
 export const ROOT: string = fileURLToPath(new URL('../..', import.meta.url))
@@ -54,15 +56,13 @@ export async function fingerprint(directory: string): Promise<Map<string, string
 export interface Application {
   readonly process: ChildProcess
   /** Sends one command; the answer is what the application reports after it. */
-  send(command: object): Promise<Record<string, unknown>>
+  send(command: object): Promise<Answer>
 }
 
-export async function startApplication(script: string, directory: string): Promise<Application> {
-  const child = spawn(process.execPath, [script, directory], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
+/** Takes the started process up; resolves when it is ready. */
+export async function talkTo(child: ChildProcessByStdio<Writable, Readable, null>): Promise<Application> {
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const answer = async (): Promise<Record<string, unknown>> => {
+  const answer = async (): Promise<Answer> => {
     const { value, done } = await lines.next()
     if (done === true) throw new Error('the application ended')
     return JSON.parse(value)
