@@ -16,6 +16,8 @@ export class Backlog {
   #runs: FrameRun[] = []
   #sealed: number
   #last: number
+  /** Of all runs: asked for at every event. */
+  #bytes = 0
 
   /** `sealedThrough`: every event up to this sequence is in the store. */
   constructor(sealedThrough: number) {
@@ -29,6 +31,7 @@ export class Backlog {
     if (events === 0 || lastSequence <= this.#sealed) return
     if (this.#runs.length >= MOST_RUNS) this.#join()
     this.#runs.push({ firstFrame: frame, lastSequence, events, bytes, since })
+    this.#bytes += bytes
   }
 
   /** Forgets events up to this sequence. */
@@ -36,6 +39,7 @@ export class Backlog {
     this.#sealed = Math.max(this.#sealed, through)
     const kept = this.#runs.findIndex((run) => run.lastSequence > this.#sealed)
     this.#runs = kept < 0 ? [] : this.#runs.slice(kept)
+    this.#bytes = this.#runs.reduce((sum, run) => sum + run.bytes, 0)
   }
 
   /** Every event up to this sequence is in the store. */
@@ -52,7 +56,7 @@ export class Backlog {
   get size(): { events: number; bytes: number; since: number | null } {
     return {
       events: Math.max(0, this.#last - this.#sealed),
-      bytes: this.#runs.reduce((sum, run) => sum + run.bytes, 0),
+      bytes: this.#bytes,
       since: this.#runs[0]?.since ?? null,
     }
   }

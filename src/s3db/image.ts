@@ -133,7 +133,7 @@ function storedMetadata(
 ): Map<string, string> | null {
   const stored = new Map<string, string>()
   for (const [rawKey, value] of Object.entries(metadata)) {
-    const key = rawKey.replace(/[^a-zA-Z0-9\-_]/g, '_').toLowerCase()
+    const key = /^[a-z0-9_-]*$/.test(rawKey) ? rawKey : rawKey.replace(/[^a-zA-Z0-9\-_]/g, '_').toLowerCase()
     const text = String(value)
     // s3db.js looks values and keys up in plain objects, so it damages the names of their inherited members.
     if (text in Object.prototype || key === '__proto__') return null
