@@ -25,6 +25,8 @@ interface Measured {
   /** The 99th percentile of the event loop's delay, milliseconds. */
   readonly delay: number
   readonly longest: number
+  /** Processor time of all threads, microseconds a write: says more than the rate where others use the machine. */
+  readonly cpu: number
 }
 
 type Kind = 'memory' | 'file'
@@ -53,6 +55,7 @@ function rowsOf(kind: Kind, captured: readonly Measured[], bare: readonly Measur
   const of = (runs: readonly Measured[], pick: (run: Measured) => number): number => median(runs.map(pick))
   const [ours, peer] = [of(captured, ({ rate }) => rate), of(bare, ({ rate }) => rate)]
   const added = 1e6 / ours - 1e6 / peer
+  const cpu = (runs: readonly Measured[]): string => of(runs, (run) => run.cpu).toFixed(0)
   const longest = Math.max(...captured.map((run) => run.longest))
   return [
     {
@@ -62,7 +65,7 @@ function rowsOf(kind: Kind, captured: readonly Measured[], bare: readonly Measur
       unit: 'writes/s',
       ratio: ours / peer,
       target: '>= 0.8x',
-      note: `${what}, half of them updates; peer: without Tidemark; ${added.toFixed(0)} us more a write`,
+      note: `${what}, half of them updates; peer: without Tidemark; ${added.toFixed(0)} us more a write; CPU ${cpu(captured)} and ${cpu(bare)} us`,
     },
     {
       name: `event loop, ${kind}://`,
@@ -105,6 +108,7 @@ async function drive(db: S3db, writes: number, writers: number): Promise<Measure
   const each = writes / writers
   const delay = monitorEventLoopDelay({ resolution: 10 })
   delay.enable()
+  const before = process.cpuUsage()
   const start = performance.now()
   const writer = async (_: unknown, lane: number): Promise<void> => {
     for (let step = 0; step < each; step++) {
@@ -116,8 +120,10 @@ async function drive(db: S3db, writes: number, writers: number): Promise<Measure
   }
   await Promise.all(Array.from({ length: writers }, writer))
   const elapsed = performance.now() - start
+  const { user: inUser, system } = process.cpuUsage(before)
+  const cpu = (inUser + system) / writes
   delay.disable()
-  return { rate: (writes / elapsed) * 1000, delay: delay.percentile(99) / 1e6, longest: delay.max / 1e6 }
+  return { cpu, rate: (writes / elapsed) * 1000, delay: delay.percentile(99) / 1e6, longest: delay.max / 1e6 }
 }
 
 /** The step whose record the odd step `step` updates: an even one before it. */
