@@ -50,7 +50,7 @@ export async function run(options: HistoryBenchOptions = isQuick() ? QUICK : FUL
         peer: null,
         unit: '% read',
         ratio: null,
-        target: '<= 5',
+        target,
         note,
       })
     }
