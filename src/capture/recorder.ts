@@ -14,6 +14,8 @@ export interface RecorderSeams {
   readonly noticed: () => void
   /** The present state of an item, from the database itself. */
   readonly read: (item: Item) => Promise<Image | null>
+  /** Whether the database is gone with this process: then nothing is journalled before a write. */
+  readonly volatile: boolean
   /** Whether other processes write to the same database now: then the outcome of a write is read back. */
   readonly shared: () => boolean
 }
@@ -83,9 +85,9 @@ export class Recorder implements Sink {
   }
 
   async #captureLocked<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
-    const { journal, shared } = this.#seams
+    const { shared } = this.#seams
     const before = await write.read()
-    const intents = await journal.intend(items.map((item, i) => ({ item, before: before[i] ?? null, context })))
+    const intents = await this.#intend(items, context, before)
     let result: T
     try {
       result = await write.perform()
@@ -100,6 +102,17 @@ export class Recorder implements Sink {
     return result
   }
 
+  /** Makes the intents durable; without one where none is needed. */
+  async #intend(
+    items: readonly Item[],
+    context: Context,
+    before: readonly (Image | null)[],
+  ): Promise<readonly number[]> {
+    const { journal, volatile } = this.#seams
+    if (volatile) return []
+    return journal.intend(items.map((item, i) => ({ item, before: before[i] ?? null, context })))
+  }
+
   async #settle(
     items: readonly Item[],
     intents: readonly number[],
@@ -108,12 +121,11 @@ export class Recorder implements Sink {
     after: readonly (Image | null)[],
   ): Promise<void> {
     const { journal } = this.#seams
-    const settlements = items.map((item, i) => {
+    const outcomes = items.map((item, i) => {
       const [had, has] = [before[i] ?? null, after[i] ?? null]
-      const change = sameImage(had, has) ? null : changeBetween(item, had, has, context)
-      return { intent: intents[i] ?? 0, change }
+      return { intent: intents[i] ?? 0, change: sameImage(had, has) ? null : changeBetween(item, had, has, context) }
     })
-    await journal.settle(settlements)
+    await journal.settle(outcomes.filter(({ intent, change }) => intent !== 0 || change !== null))
     this.#seams.noticed()
   }
 
@@ -124,14 +136,14 @@ export class Recorder implements Sink {
    * differ: a write that comes after the reading is then stamped after the event, too.
    */
   async #readBack(items: readonly Item[], written: readonly (Image | null)[]): Promise<void> {
-    const { clock, journal, read } = this.#seams
+    const { clock, read } = this.#seams
     const context: Context = { actor: null, transaction: null, metadata: OBSERVED }
     for (let last = written; ; ) {
       await clock.sleep(CLOCK_SKEW_MS)
       const now = await Promise.all(items.map(read))
       const before = last
       if (items.every((_, i) => sameImage(before[i] ?? null, now[i] ?? null))) return
-      const intents = await journal.intend(items.map((item, i) => ({ item, before: before[i] ?? null, context })))
+      const intents = await this.#intend(items, context, before)
       await this.#settle(items, intents, context, before, now)
       last = now
     }

@@ -25,6 +25,11 @@ export interface Sink {
 export interface Source {
   /** Which database this is, the same on every machine and at every start, without secrets. */
   readonly identity: string
+  /**
+   * Whether what it holds is gone when the process ends. A crash then leaves no write behind of which the history does
+   * not know, so that writes need no intent.
+   */
+  readonly volatile: boolean
   /** From now on every write of the database goes through `sink`; returns what undoes it. */
   attach(sink: Sink): () => void
   /** Every item there is now, in the order of `compareItems`, in batches. */

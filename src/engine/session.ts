@@ -50,6 +50,7 @@ export class Session {
       clock: seams.clock,
       noticed: () => this.#sealer.noticed(),
       read: (item) => seams.source.read(item),
+      volatile: seams.source.volatile,
       shared: () => seams.timeline.timeline.streams.some(({ id, state }) => state === 'open' && id !== own.entry.id),
     })
   }

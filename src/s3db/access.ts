@@ -32,6 +32,11 @@ export function dialectOf(client: StorageClient): Dialect {
   return { trimsMetadata: !local, copiesExactly: local && client.storage?.enableCompression !== true }
 }
 
+/** Whether what the client stores is gone with the process. */
+export function isVolatile({ connectionString, storage }: StorageClient): boolean {
+  return connectionString?.startsWith('memory://') === true && storage?.persistPath === undefined
+}
+
 /** Which database a client is about, the same on every machine that reaches it; never with credentials. */
 export function identityOf(client: StorageClient): string {
   const { bucket = '', keyPrefix = '', basePath, endpoint } = client.config ?? {}

@@ -85,7 +85,7 @@ export interface StorageClient extends ClientWrites {
   emit?(event: string, ...values: readonly unknown[]): unknown
   /** Clients over SQL databases have it; what they write can be rolled back. */
   readonly runInTransaction?: unknown
-  readonly storage?: { readonly enableCompression?: boolean }
+  readonly storage?: { readonly enableCompression?: boolean; readonly persistPath?: string | undefined }
 }
 
 /** Where a client stores. */

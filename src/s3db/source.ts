@@ -1,6 +1,6 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Source } from '../capture/source.ts'
-import { clientOf, identityOf } from './access.ts'
+import { clientOf, identityOf, isVolatile } from './access.ts'
 import type { Database, StorageClient } from './client.ts'
 import { intercept } from './interception.ts'
 import { listItems } from './listing.ts'
@@ -24,6 +24,7 @@ export function createSource(db: Database, options: SourceOptions = {}): Source 
   const identity = identityOf(clientOf(db))
   return {
     identity,
+    volatile: isVolatile(clientOf(db)),
     attach: (sink) => {
       const client = clientOf(db)
       if (attached.has(client)) {

@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
+import { Journal } from '../../src/capture/journal.ts'
+import { MemoryLog } from '../../src/capture/memory-log.ts'
+import { Recorder } from '../../src/capture/recorder.ts'
+import { decodeFrame } from '../../src/format/journal-frame.ts'
+import { NO_CONTEXT } from '../../src/model/event.ts'
+import { recordImage } from '../support/model-database.ts'
+
+const item = { kind: 'record' as const, resource: 'r', id: 'a' }
+
+async function frames(volatile: boolean): Promise<{ atWrite: number[]; after: number[] }> {
+  const log = new MemoryLog()
+  const { journal } = await Journal.open({ log, stream: '01KAAAAAAAAAAAAAAAAAAAAAAA', clock: systemClock })
+  const recorder = new Recorder({
+    journal,
+    clock: systemClock,
+    noticed: () => {},
+    read: async () => null,
+    volatile,
+    shared: () => false,
+  })
+  const intents = async (): Promise<number[]> => {
+    const counts: number[] = []
+    for await (const frame of log.read(1)) counts.push([...decodeFrame(frame).intents()].length)
+    return counts
+  }
+  let atWrite: number[] = []
+  await recorder.capture([item], NO_CONTEXT, {
+    read: async () => [null],
+    perform: async () => {
+      atWrite = await intents()
+    },
+    after: () => [recordImage({ id: 'a' })],
+  })
+  await journal.flush()
+  return { atWrite, after: await intents() }
+}
+
+test('the intent is durable before the write, unless the database is gone with the process anyway', async () => {
+  const kept = await frames(false)
+  expect(kept.atWrite.reduce((sum, count) => sum + count, 0)).toBe(1)
+  const volatile = await frames(true)
+  expect(volatile.after.reduce((sum, count) => sum + count, 0)).toBe(0)
+})
