@@ -72,20 +72,28 @@ export function* dataset(options: DatasetOptions): Generator<Chunk> {
   }
 }
 
-/** The events of a chunk as the journal holds them, in buffers of about a megabyte, as the sealer gets them. */
-export function encodeChunk(chunk: Chunk, frameBytes: number = 1 << 20): Uint8Array[] {
+const FRAME_BYTES = 1 << 20
+const reused: Buffer[] = []
+
+/**
+ * The events of a chunk as the journal holds them, in buffers of a megabyte, as the sealer gets them. Like the
+ * journal's, the buffers are used again: they are valid until the next call.
+ */
+export function encodeChunk(chunk: Chunk): Uint8Array[] {
   const frames: Uint8Array[] = []
-  let frame = Buffer.allocUnsafeSlow(frameBytes)
+  let frame = reused[0] ?? Buffer.allocUnsafeSlow(FRAME_BYTES)
   let at = 0
   chunk.changes.forEach((change, i) => {
     const length = upperBound(change)
     if (at + length > frame.length) {
-      if (at > 0) frames.push(frame.subarray(0, at))
-      frame = Buffer.allocUnsafeSlow(Math.max(frameBytes, length))
+      reused[frames.length] = frame
+      frames.push(frame.subarray(0, at))
+      frame = reused[frames.length] ?? Buffer.allocUnsafeSlow(Math.max(FRAME_BYTES, length))
       at = 0
     }
     at = encodeEvent(frame, at, change, chunk.ulids[i] ?? '', chunk.firstSequence + i)
   })
+  reused[frames.length] = frame
   frames.push(frame.subarray(0, at))
   return frames
 }

@@ -24,8 +24,9 @@ export interface Item {
 }
 
 /**
- * A state of an item. `json` is one JSON object (UTF-8) for people and SQL; `raw` is one MessagePack value with what
- * the source needs besides to put the stored object back byte for byte, or null where the JSON says it all.
+ * A state of an item. `json` is one JSON object (UTF-8) for people and SQL. `raw` is one MessagePack value, the object
+ * as the source stores it, where the JSON alone does not put it back byte for byte; null where it does. Two images with
+ * the same `raw` are the same object: how it reads as JSON may depend on the schema it is read by.
  */
 export interface Image {
   readonly json: Uint8Array
