@@ -5,7 +5,7 @@ import type { Ulid } from '../model/ulid.ts'
 import { directoryTarget } from '../restore/directory-target.ts'
 import type { Target } from '../restore/target.ts'
 import { FilesystemStore } from '../store/filesystem.ts'
-import { replaceDirectory } from '../store/scratch.ts'
+import { removeDirectory, replaceDirectory } from '../store/scratch.ts'
 
 /** What a directory is to hold. */
 export interface DirectoryRequest {
@@ -21,6 +21,7 @@ export function openDirectoryTarget(spec: string, { moment, database }: Director
     current: new FilesystemStore(path),
     next: new FilesystemStore(next),
     swap: () => replaceDirectory(next, path),
+    discard: () => removeDirectory(next),
   }
   return directoryTarget(path, stores, moment, database)
 }

@@ -15,7 +15,7 @@ import type { Selection, Target } from '../restore/target.ts'
 import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
 import { takeSnapshot } from '../upkeep/snapshot.ts'
 import { type OnFile, type Verification, verifyStore } from '../upkeep/verify.ts'
-import { Archive } from './archive.ts'
+import { Archive, type Reached } from './archive.ts'
 import { completeOthers } from './completion.ts'
 import { checkChoice, checkOptions, checkPositive, checkText } from './options.ts'
 import { type Progress, type RestoreResult, restoreInto } from './restore.ts'
@@ -23,7 +23,7 @@ import { Session } from './session.ts'
 import { type Status, statusOf } from './status.ts'
 import { claimStore, requireStoreFile } from './store-file.ts'
 import { type Ack, journalDirectory } from './streams.ts'
-import { type DirectoryRequest, openDirectoryTarget } from './targets.ts'
+import { openDirectoryTarget } from './targets.ts'
 import { requireResource, View } from './view.ts'
 
 /** How a store is opened. */
@@ -46,7 +46,7 @@ export interface TidemarkOptions {
 
 /** What is restored where. */
 export interface RestoreOptions {
-  /** A directory (`file:./dir` or a path), or a target of an adapter. */
+  /** A directory (`file:./dir` or a path), or a target of an adapter, which is closed in the end. */
   readonly target: string | Target
   readonly resources?: readonly string[]
   /** Record ids; the resources must be given too. */
@@ -150,28 +150,24 @@ export class Tidemark {
    * `RESOURCE_NOT_FOUND`, `SEGMENT_CORRUPT`, `SNAPSHOT_CORRUPT`, `HISTORY_GAP`, and those of the target.
    */
   async restoreAt(moment: Moment, options: RestoreOptions): Promise<RestoreResult> {
-    checkOptions('restoreAt', options, RESTORE_NAMES)
-    const { resources, ids, inPlace = false, dryRun = false, overwrite = false } = options
-    const selection: Selection = {
-      ...(resources === undefined ? {} : { resources }),
-      ...(ids === undefined ? {} : { ids }),
+    const { target } = options
+    const given = typeof target === 'string' ? null : target
+    try {
+      checkOptions('restoreAt', options, RESTORE_NAMES)
+      const selection = selectionOf(options)
+      const reached = await this.#archive.reach(moment)
+      for (const resource of selection.resources ?? []) await requireResource(this.#archive, reached.plan, resource)
+      if (typeof target !== 'string') return await this.#restore(reached, target, selection, options)
+      const request = { moment: reached.bound.ulid, database: this.#archive.seams.file.database }
+      const directory = openDirectoryTarget(target, request)
+      try {
+        return await this.#restore(reached, directory, selection, options)
+      } finally {
+        await directory.close()
+      }
+    } finally {
+      await given?.close()
     }
-    checkSelection(selection)
-    const reached = await this.#archive.reach(moment)
-    for (const resource of resources ?? []) await requireResource(this.#archive, reached.plan, resource)
-    const request: DirectoryRequest = { moment: reached.bound.ulid, database: this.#archive.seams.file.database }
-    const target = typeof options.target === 'string' ? openDirectoryTarget(options.target, request) : options.target
-    const startedAt = new UlidGenerator(() => this.#archive.seams.clock.now()).next()
-    const onProgress = options.onProgress ?? ((): void => {})
-    const result = await restoreInto(this.#archive, reached, target, {
-      selection,
-      overwrite,
-      dryRun,
-      inPlace,
-      onProgress,
-    })
-    if (inPlace && !dryRun) await this.#beginEpoch(reached.bound.ulid, startedAt)
-    return result
   }
 
   /** Makes a snapshot of the last reachable moment from history, without touching the database. */
@@ -208,6 +204,19 @@ export class Tidemark {
     }
   }
 
+  async #restore(
+    reached: Reached,
+    target: Target,
+    selection: Selection,
+    { inPlace = false, dryRun = false, overwrite = false, onProgress = (): void => {} }: RestoreOptions,
+  ): Promise<RestoreResult> {
+    const startedAt = new UlidGenerator(() => this.#archive.seams.clock.now()).next()
+    const run = { selection, overwrite, dryRun, inPlace, onProgress }
+    const result = await restoreInto(this.#archive, reached, target, run)
+    if (inPlace && !dryRun) await this.#beginEpoch(reached.bound.ulid, startedAt)
+    return result
+  }
+
   async #beginEpoch(restored: Ulid, startedAt: Ulid): Promise<void> {
     await this.#session?.complete(null)
     await this.#archive.seams.timeline.commit(({ epochs }) => ({
@@ -233,13 +242,13 @@ function checkTidemarkOptions(options: TidemarkOptions): void {
   for (const [name, value] of Object.entries(seal)) checkPositive('Tidemark.seal', name, value)
 }
 
-function checkSelection({ resources, ids }: Selection): void {
-  if (ids === undefined || resources !== undefined) return
-  throw new TidemarkError(
-    'OPTION_INVALID',
-    'Record ids were chosen without their resource. Nothing was read or changed.',
-    {
-      hint: 'Give resources (--resource) with ids (--id).',
-    },
-  )
+function selectionOf({ resources, ids }: RestoreOptions): Selection {
+  if (ids !== undefined && resources === undefined) {
+    throw new TidemarkError(
+      'OPTION_INVALID',
+      'Record ids were chosen without their resource. Nothing was read or changed.',
+      { hint: 'Give resources (--resource) with ids (--id).' },
+    )
+  }
+  return { ...(resources === undefined ? {} : { resources }), ...(ids === undefined ? {} : { ids }) }
 }

@@ -13,6 +13,8 @@ export interface DirectoryStores {
   readonly next: ObjectStore
   /** Puts `next` in the place of `current` at once; what stood there is gone afterwards. */
   swap(): Promise<void>
+  /** Removes `next`, where it has not taken the place. */
+  discard(): Promise<void>
 }
 
 /**
@@ -29,6 +31,10 @@ export function directoryTarget(name: string, stores: DirectoryStores, moment: U
     finish: async () => {
       await writer.finish()
       await stores.swap()
+    },
+    close: async () => {
+      await writer.close()
+      await stores.discard()
     },
   }
 }

@@ -39,6 +39,7 @@ export class MemberFile {
   #size = 0
   #firstId = ''
   #ended = false
+  #abandoned = false
   #wake: () => void = () => {}
   #room: () => void = () => {}
   #failure: unknown = null
@@ -68,6 +69,12 @@ export class MemberFile {
     this.#wake()
   }
 
+  /** Nothing comes any more, and what came is not wanted: `body()` throws, so that a store keeps nothing of it. */
+  abandon(): void {
+    this.#abandoned = true
+    this.#wake()
+  }
+
   /** The consumer of `body()` failed: `add` will reject with this instead of waiting for ever. */
   fail(error: unknown): void {
     this.#failure = error
@@ -77,6 +84,7 @@ export class MemberFile {
   /** The compressed bytes, member by member; ends after `end()`. */
   async *body(): AsyncGenerator<Uint8Array> {
     for (;;) {
+      if (this.#abandoned) throw new Error('the file was abandoned')
       const pending = this.#queue[0]
       if (pending === undefined) {
         if (this.#ended) return

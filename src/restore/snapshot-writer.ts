@@ -83,6 +83,14 @@ export class SnapshotWriter {
     return { records: this.#records, bytes: this.#bytes + manifest.length, manifestSha256: sha256(manifest) }
   }
 
+  /** Ends what `finish` has not: a file that is under way is not stored. */
+  async close(): Promise<void> {
+    const open = this.#open
+    this.#open = null
+    open?.members.abandon()
+    await open?.stored.catch(() => undefined) // it fails because it was abandoned
+  }
+
   #addSchema({ resource, image }: ItemState): void {
     const definition = definitionOf(image)
     if (resource === '') this.#schema = definition

@@ -34,4 +34,6 @@ export interface Target {
   write(differences: readonly Difference[]): Promise<void>
   /** Rebuilds what is derived (partitions, caches) and makes everything durable; nothing may be written afterwards. */
   finish(): Promise<void>
+  /** Lets go of the target: once, last of all, whether the restore was finished, was a dry run, or failed. */
+  close(): Promise<void>
 }

@@ -45,20 +45,15 @@ export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Tar
       await partitions.finish()
       await clearCaches(db)
     },
+    close: async () => {},
   }
 }
 
-/** Opens a database of its own by connection string (memory://, file://, s3://); `finish` disconnects it. */
+/** Opens a database of its own by connection string (memory://, file://, s3://); `close` disconnects it. */
 export async function openS3dbTarget(connectionString: string, options: S3dbTargetOptions = {}): Promise<Target> {
   const db = await connectS3db(connectionString)
   const target = createS3dbTarget(db, options)
-  return {
-    ...target,
-    finish: async () => {
-      await target.finish()
-      await db.disconnect()
-    },
-  }
+  return { ...target, close: () => db.disconnect() }
 }
 
 /** Connects to the database of a connection string. Errors: `TARGET_INVALID`. */

@@ -42,3 +42,12 @@ export async function replaceDirectory(next: string, current: string): Promise<v
     throw fileError(error, current, 'replace')
   }
 }
+
+/** Removes a directory with everything in it; none is no error. */
+export async function removeDirectory(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true })
+  } catch (error) {
+    throw fileError(error, path, 'remove')
+  }
+}

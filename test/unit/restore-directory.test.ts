@@ -69,3 +69,34 @@ test('the moments that a status names can be reached', async () => {
   expect(lastWholeMs(lastUlidAt(1000))).toBe(1000)
   expect(lastWholeMs(`${lastUlidAt(1000).slice(0, -1)}Y`)).toBe(999)
 })
+
+test('a restore that fails on its way leaves nothing beside the target', async () => {
+  await tidemark.flush()
+  const store = join(directory, 'store')
+  const [snapshot = ''] = await readdir(join(store, 'snapshot'))
+  const file = join(store, 'snapshot', snapshot, 'users.jsonl.gz')
+  const bytes = await readFile(file)
+  bytes[20] = (bytes[20] ?? 0) ^ 0xff
+  await writeFile(file, bytes)
+  const target = join(directory, 'target')
+  await expect(tidemark.restoreAt('latest', { target })).rejects.toMatchObject({ code: 'SNAPSHOT_CORRUPT' })
+  expect((await readdir(directory)).sort()).toEqual(['store'])
+})
+
+test('a target is closed once, whatever becomes of the restore', async () => {
+  let closed = 0
+  const target = {
+    name: 'test',
+    takes: 'differences' as const,
+    scan: async function* () {},
+    write: async () => {},
+    finish: async () => {},
+    close: async () => {
+      closed++
+    },
+  }
+  await tidemark.restoreAt('latest', { target })
+  await tidemark.restoreAt('latest', { target, dryRun: true })
+  await tidemark.restoreAt('1999-01-01T00:00:00Z', { target }).catch(() => undefined)
+  expect(closed).toBe(3)
+})
