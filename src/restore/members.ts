@@ -8,7 +8,7 @@ const gzipAsync = promisify(gzip)
 /** Uncompressed bytes of a member: small enough to read one for one record, large enough to compress well. */
 const MEMBER_BYTES = 512 * 1024
 /** Members compressed at once, on the thread pool. */
-const PARALLEL = 4
+const PARALLEL = 2
 const LEVEL = 6
 
 interface PendingMember {

@@ -20,7 +20,7 @@ import type { Selection } from './target.ts'
 const gunzipAsync = promisify(gunzip)
 
 /** Members that are fetched and inflated ahead of the reader. */
-const READ_AHEAD = 3
+const READ_AHEAD = 2
 
 /** One item of a snapshot file as it is read: ids as bytes, the image on demand. */
 export interface SnapshotLines {
