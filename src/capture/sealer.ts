@@ -30,6 +30,8 @@ export interface SealerSeams {
 }
 
 const DEFAULTS: Required<SealOptions> = { events: 50_000, bytes: 16 * 1024 * 1024, ageMs: 10_000 }
+/** A segment holds at most about so many times `bytes`, however much is waiting. */
+const LARGEST_SEAL = 4
 /** After a failure the next attempt waits this long, twice as long each time, up to the bound. */
 const RETRY_MS = 1_000
 const RETRY_MOST_MS = 60_000
@@ -131,20 +133,27 @@ export class Sealer {
   }
 
   async #seal(through: Ulid | null, state: StreamEntry['state']): Promise<void> {
-    const { journal, timeline } = this.#seams
+    const { journal } = this.#seams
     if (through !== null) journal.advanceTo(through)
     // Every event stamped so far is before the mark, and every later one behind it.
     const mark = journal.mark()
     await journal.flush()
-    const segment = await this.#putSegment()
+    let part = await this.#putSegment()
+    // After an outage the journal holds more than fits one segment, or memory: part by part, each let go before the next.
+    for (; part !== null && !part.isLast; part = await this.#putSegment()) {
+      await this.#commit({ ...this.#stream, sealedThrough: part.segment.lastUlid }, part.segment)
+    }
+    const segment = part?.segment ?? null
     const nothingNew = segment === null && state === this.#stream.state
     if (nothingNew && (through === null || through <= this.#stream.sealedThrough)) return
-    const stream: StreamEntry = {
-      ...this.#stream,
-      state,
-      sealedThrough: segment !== null && segment.lastUlid > mark ? segment.lastUlid : mark,
-      lastSequence: segment?.lastSequence ?? this.#stream.lastSequence,
-    }
+    const sealedThrough = segment !== null && segment.lastUlid > mark ? segment.lastUlid : mark
+    await this.#commit({ ...this.#stream, state, sealedThrough }, segment)
+  }
+
+  /** Enters the segment in the timeline, and only then lets the journal go of its events. */
+  async #commit(entry: StreamEntry, segment: SegmentEntry | null): Promise<void> {
+    const { journal, timeline } = this.#seams
+    const stream = { ...entry, lastSequence: segment?.lastSequence ?? entry.lastSequence }
     await timeline.commit((now: Timeline) => {
       const known = now.streams.find(({ id }) => id === stream.id)
       const lastSequence = Math.max(stream.lastSequence, known?.lastSequence ?? 0)
@@ -154,16 +163,17 @@ export class Sealer {
     if (segment !== null) await journal.sealed(segment.lastSequence)
   }
 
-  /** Puts what the journal holds as one segment; null where it holds nothing. */
-  async #putSegment(): Promise<SegmentEntry | null> {
+  /** Puts what the journal holds, or the first part of it, as a segment; null where it holds nothing. */
+  async #putSegment(): Promise<{ segment: SegmentEntry; isLast: boolean } | null> {
     const { journal, encoder, store } = this.#seams
     if (journal.pending().events === 0) return null
-    const { regions } = await journal.unsealed()
+    const most = this.#limits.bytes * LARGEST_SEAL
+    const { regions, bytes: read } = await journal.unsealed(most)
     if (regions.length === 0) return null
     const { bytes, info } = await encoder.encode(this.#stream.id, regions)
     const key = segmentKey(info)
     // The same key twice is the same events: an attempt that failed after its effect. It is replaced, byte for byte.
     await store.put(key, bytes)
-    return { ...info, key }
+    return { segment: { ...info, key }, isLast: read < most }
   }
 }
