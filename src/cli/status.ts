@@ -39,7 +39,7 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
   ])
   for (const gap of gaps) {
     lines.push(
-      `  events ${gap.firstSequence} to ${gap.lastSequence} of stream ${gap.stream}, between ${timeText(gap.afterUlid)} and ${timeText(gap.beforeUlid)}`,
+      `  events ${gap.firstSequence} to ${gap.lastSequence ?? '?'} of stream ${gap.stream}, between ${timeText(gap.afterUlid)} and ${timeText(gap.beforeUlid)}`,
     )
   }
   lines.push('', paint('bold', 'snapshots'), ...snapshotLines(status))

@@ -7,8 +7,10 @@ import { Sealer, type SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
 import { serveStream } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
+import type { Loss } from '../model/gap.ts'
 import type { StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
+import { needsBaseline } from '../restore/gaps.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
 import { type Ack, isOrphan, type OwnedStream, openStreams } from './streams.ts'
@@ -60,7 +62,9 @@ export class Session {
     const { timeline } = seams
     const session = new Session(seams, await openStreams({ ...seams, timeline: timeline.timeline }))
     try {
-      await timeline.commit((now) => openingOf(now, session.#sealer.stream, session.#leftovers))
+      await timeline.commit((now) =>
+        openingOf(now, session.#sealer.stream, session.#leftovers, session.#stream.journal.mark()),
+      )
       session.#stopServing = await serveStream(session.stream, (through) => session.complete(through))
       return session
     } catch (error) {
@@ -81,13 +85,13 @@ export class Session {
 
   /**
    * Captures every write from now on. Writes that earlier processes left open are settled first, item by item, and a
-   * baseline begins where the store has no snapshot; both go on after this returns.
+   * baseline begins where the store has no snapshot, or none that is free of gaps; both go on after this returns.
    */
   start(): void {
     const { source, log, timeline } = this.#seams
     this.#settled = this.#settleAll()
     this.#detach = source.attach(this.#recorder)
-    if (timeline.timeline.snapshots.length === 0) this.#baseline = this.#settled.then(() => this.#takeBaseline())
+    if (needsBaseline(timeline.timeline)) this.#baseline = this.#settled.then(() => this.#takeBaseline())
     for (const [work, what] of [
       [this.#settled, 'Writes that a crash left open could not be settled; they stay in the journal.'],
       [this.#baseline, 'The baseline failed: nothing can be restored until the next start makes one.'],
@@ -170,14 +174,34 @@ export class Session {
   }
 }
 
-/** What opening streams changes about the timeline. What a crash took from a journal in memory is gone for good. */
-function openingOf(timeline: Timeline, own: StreamEntry, leftovers: readonly OwnedStream[]): TimelineChange {
+/**
+ * What opening streams changes about the timeline. What a crash took from a journal in memory is gone for good, and
+ * nobody knows how much that was: until `now`, a stamp that no event has, it is a loss.
+ */
+function openingOf(timeline: Timeline, own: StreamEntry, leftovers: readonly OwnedStream[], now: Ulid): TimelineChange {
   const lost = timeline.streams.filter((stream) => stream.journal.kind === 'memory' && isOrphan(stream))
+  const addLosses = lost.map((stream) => lossOf(stream, now))
   const putStreams = [
     ...lost.map((stream): StreamEntry => ({ ...stream, state: 'closed' })),
     ...leftovers.map(({ entry }) => entry),
     own,
   ]
   const first = timeline.epochs.length === 0
-  return first ? { putStreams, addEpoch: { epoch: 1, startedAt: own.openedAt, restored: null } } : { putStreams }
+  return {
+    putStreams,
+    ...(addLosses.length === 0 ? {} : { addLosses }),
+    ...(first ? { addEpoch: { epoch: 1, startedAt: own.openedAt, restored: null } } : {}),
+  }
+}
+
+function lossOf({ id, lastSequence, sealedThrough, host, pid }: StreamEntry, now: Ulid): Loss {
+  return {
+    stream: id,
+    firstSequence: lastSequence + 1,
+    after: sealedThrough,
+    through: now > sealedThrough ? now : sealedThrough,
+    cause: 'crash',
+    reason: `process ${pid} of ${host} ended without closing its journal, which was in memory`,
+    by: null,
+  }
 }

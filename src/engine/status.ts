@@ -1,6 +1,7 @@
+import type { KnownGap } from '../model/gap.ts'
 import type { Epoch, StreamEntry, Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
-import { type Gap, gapsOf } from '../restore/plan.ts'
+import { gapsOf } from '../restore/gaps.ts'
 import { type Reach, reachTimes } from '../restore/reach.ts'
 
 /** A stream in a status. */
@@ -29,7 +30,7 @@ export interface Status {
     readonly records: number
     readonly bytes: number
   }[]
-  readonly gaps: readonly Gap[]
+  readonly gaps: readonly KnownGap[]
   /** Of this process's own journal; null where it captures nothing. */
   readonly pending: { readonly events: number; readonly bytes: number; readonly ageMs: number } | null
 }

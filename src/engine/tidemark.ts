@@ -8,6 +8,7 @@ import type { StoreFile } from '../format/store-file.ts'
 import type { Event, Kind } from '../model/event.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 import { firstUlidAt, type Ulid, UlidGenerator } from '../model/ulid.ts'
+import { gapError, gapsOf, isAcknowledged } from '../restore/gaps.ts'
 import { findEvents } from '../restore/lookup.ts'
 import type { Moment } from '../restore/moment.ts'
 import { segmentsBetween } from '../restore/plan.ts'
@@ -141,6 +142,8 @@ export class Tidemark {
   async *history(resource: string, id: string, kind: Kind = 'record'): AsyncGenerator<Event> {
     await this.#archive.seams.complete(null)
     const { timeline } = await this.#archive.refresh()
+    const alarm = gapsOf(timeline).find((gap) => !isAcknowledged(gap))
+    if (alarm !== undefined) throw gapError(alarm)
     const segments = segmentsBetween(timeline, firstUlidAt(0), firstUlidAt(2 ** 48 - 1))
     yield* findEvents(this.#archive.sources, segments, { kind, resource, id })
   }

@@ -101,7 +101,9 @@ function isTimeline(value: unknown): value is Timeline {
   return (
     isRecord(value) &&
     typeof value.generation === 'number' &&
-    [value.epochs, value.streams, value.segments, value.snapshots].every(Array.isArray)
+    [value.epochs, value.streams, value.segments, value.snapshots, value.losses, value.acknowledgements].every(
+      Array.isArray,
+    )
   )
 }
 

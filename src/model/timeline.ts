@@ -1,3 +1,4 @@
+import type { Acknowledgement, Gap, Loss } from './gap.ts'
 import type { Ulid } from './ulid.ts'
 
 /** One segment of the timeline. Sequences are those of its stream; ULIDs are the least and the greatest inside. */
@@ -32,6 +33,11 @@ export interface SnapshotEntry {
   readonly bytes: number
   /** Of its `s3db.json`, lower-case hex; the manifest holds the hashes of the other files. */
   readonly manifestSha256: string
+  /**
+   * The acknowledged gaps that it was made through: what is missing in it, and in every state that is made from it.
+   * Absent: none. One that was read from a live database has none: it shows what the missing events did.
+   */
+  readonly except?: readonly Gap[]
 }
 
 /** Where the journal of a stream is. */
@@ -72,10 +78,22 @@ export interface Timeline {
   readonly segments: readonly SegmentEntry[]
   /** By `ulid`, ascending. */
   readonly snapshots: readonly SnapshotEntry[]
+  /** In the order of their commits. */
+  readonly losses: readonly Loss[]
+  /** In the order of their commits. */
+  readonly acknowledgements: readonly Acknowledgement[]
 }
 
 /** Before the first commit. */
-export const EMPTY_TIMELINE: Timeline = { generation: 0, epochs: [], streams: [], segments: [], snapshots: [] }
+export const EMPTY_TIMELINE: Timeline = {
+  generation: 0,
+  epochs: [],
+  streams: [],
+  segments: [],
+  snapshots: [],
+  losses: [],
+  acknowledgements: [],
+}
 
 /** What one commit changes. Absent members change nothing. */
 export interface TimelineChange {
@@ -84,6 +102,8 @@ export interface TimelineChange {
   /** Replaces the entry with the same id, or adds it. */
   readonly putStreams?: readonly StreamEntry[]
   readonly addEpoch?: Epoch
+  readonly addLosses?: readonly Loss[]
+  readonly addAcknowledgements?: readonly Acknowledgement[]
 }
 
 /** The timeline after `change`: pure, the only way in which a timeline moves on. */
@@ -103,5 +123,7 @@ export function applyChange(timeline: Timeline, change: TimelineChange): Timelin
       snapshots.length === 0
         ? timeline.snapshots
         : [...timeline.snapshots, ...snapshots].sort((a, b) => (a.ulid < b.ulid ? -1 : 1)),
+    losses: [...timeline.losses, ...(change.addLosses ?? [])],
+    acknowledgements: [...timeline.acknowledgements, ...(change.addAcknowledgements ?? [])],
   }
 }

@@ -20,7 +20,15 @@ export async function takeSnapshot(
   const prefix = snapshotPrefix(ulid)
   const writer = new SnapshotWriter({ store: sources.store, prefix, ulid, database })
   for await (const batch of replay(sources, plan, {})) await writer.add(batch)
-  const entry: SnapshotEntry = { ulid, consistentFrom: ulid, prefix, ...(await writer.finish()) }
+  const except = plan.except.map(({ acknowledged: _, ...gap }) => gap)
+  const written = await writer.finish()
+  const entry: SnapshotEntry = {
+    ulid,
+    consistentFrom: ulid,
+    prefix,
+    ...written,
+    ...(except.length === 0 ? {} : { except }),
+  }
   await timeline.commit(() => ({ addSnapshots: [entry] }))
   return entry
 }

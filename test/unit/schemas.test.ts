@@ -135,9 +135,10 @@ test('what is broken is refused: a member missing, one too many, or of another t
         const last = path.at(-1)
         const free = last === 'raw' // any value, and absent is the same as null only to a reader
         if (!free) expect(errors(schema, altered(value, path, [true])), shown).not.toEqual([])
-        const optional = /^(behavior|currentVersion|versions|addSegments|addSnapshots|putStreams|addEpoch)$/.test(
-          String(last),
-        )
+        const optional =
+          /^(behavior|currentVersion|versions|addSegments|addSnapshots|putStreams|addEpoch|addLosses|addAcknowledgements|except)$/.test(
+            String(last),
+          )
         const own = path.at(-2) !== 'resources' || typeof last === 'number'
         if (typeof last === 'string' && !optional && own) {
           expect(errors(schema, altered(value, path, undefined)), `${shown} missing`).not.toEqual([])

@@ -1,0 +1,121 @@
+import { TidemarkError } from '../base/errors.ts'
+import { type Gap, isSameGap, type KnownGap, knownGap } from '../model/gap.ts'
+import type { SegmentEntry, SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
+import { lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
+
+/** Every gap of the timeline: the holes in the sequences of its streams, and the losses that were declared. */
+export function gapsOf(timeline: Timeline): readonly KnownGap[] {
+  const segments = new Map<string, SegmentEntry[]>()
+  for (const segment of timeline.segments) {
+    const known = segments.get(segment.stream)
+    if (known === undefined) segments.set(segment.stream, [segment])
+    else known.push(segment)
+  }
+  const holes = timeline.streams.flatMap((stream) => holesOf(stream, segments.get(stream.id) ?? []))
+  const losses = timeline.losses.map(
+    ({ stream, firstSequence, after, through }): Gap => ({
+      stream,
+      firstSequence,
+      lastSequence: null,
+      afterUlid: after,
+      beforeUlid: through,
+    }),
+  )
+  return [...holes, ...losses].map((gap) => knownGap(gap, timeline.acknowledgements))
+}
+
+function holesOf({ id, openedAt, lastSequence, sealedThrough }: StreamEntry, segments: SegmentEntry[]): Gap[] {
+  const gaps: Gap[] = []
+  let expected = 1
+  let afterUlid = openedAt
+  const hole = (lastMissing: number, beforeUlid: Ulid): void => {
+    if (expected > lastMissing) return
+    gaps.push({ stream: id, firstSequence: expected, lastSequence: lastMissing, afterUlid, beforeUlid })
+  }
+  for (const segment of segments.sort((a, b) => a.firstSequence - b.firstSequence)) {
+    hole(segment.firstSequence - 1, segment.firstUlid)
+    if (segment.lastSequence < expected) continue
+    expected = segment.lastSequence + 1
+    afterUlid = segment.lastUlid
+  }
+  hole(lastSequence, sealedThrough)
+  return gaps
+}
+
+/**
+ * The gaps that touch the state of `moment` when it is made from `snapshot`: those that begin before the moment and end
+ * after the snapshot, and those that the snapshot itself was made through.
+ */
+export function exceptionsOf(
+  timeline: Timeline,
+  snapshot: SnapshotEntry,
+  moment: Ulid,
+  gaps: readonly KnownGap[] = gapsOf(timeline),
+): readonly KnownGap[] {
+  const since = gaps.filter(({ afterUlid, beforeUlid }) => beforeUlid > snapshot.ulid && afterUlid < moment)
+  const inside = (snapshot.except ?? []).filter((gap) => !since.some((other) => isSameGap(gap, other)))
+  return [...inside.map((gap) => knownGap(gap, timeline.acknowledgements)), ...since]
+}
+
+/** A snapshot to begin with, and the gaps that touch what is made from it. */
+export interface Start {
+  readonly snapshot: SnapshotEntry
+  readonly except: readonly KnownGap[]
+}
+
+/**
+ * The best snapshot to make the state of `moment` from: the last that no gap touches, else the last that only
+ * acknowledged gaps touch, else the last; null where there is none.
+ */
+export function startOf(timeline: Timeline, moment: Ulid): Start | null {
+  const gaps = gapsOf(timeline)
+  const starts = timeline.snapshots
+    .filter(({ consistentFrom }) => consistentFrom <= moment)
+    .map((snapshot) => ({ snapshot, except: exceptionsOf(timeline, snapshot, moment, gaps) }))
+  return (
+    starts.findLast(({ except }) => except.length === 0) ??
+    starts.findLast(({ except }) => except.every(isAcknowledged)) ??
+    starts.at(-1) ??
+    null
+  )
+}
+
+/** Whether whoever captures the database should read it whole: no snapshot gives a state without gaps any more. */
+export function needsBaseline(timeline: Timeline): boolean {
+  const start = startOf(timeline, lastUlidAt(2 ** 48 - 1))
+  return start === null || start.except.length > 0
+}
+
+/** Whether somebody knows of it. */
+export function isAcknowledged({ acknowledged }: KnownGap): boolean {
+  return acknowledged !== null
+}
+
+/** `4-9` or `4-`, as it is typed. */
+function rangeText({ firstSequence, lastSequence }: Gap): string {
+  return `${firstSequence}-${lastSequence ?? ''}`
+}
+
+/** The error for a state that a gap touches which nobody has acknowledged. */
+export function gapError(gap: Gap): TidemarkError {
+  const { stream, firstSequence, lastSequence, afterUlid, beforeUlid } = gap
+  const what =
+    lastSequence === null
+      ? `Events from ${firstSequence} on of stream ${stream} are lost, and nobody knows how many`
+      : `Events ${firstSequence} to ${lastSequence} of stream ${stream} are missing`
+  const between = `between ${iso(afterUlid)} and ${iso(beforeUlid)}`
+  return new TidemarkError(
+    'HISTORY_GAP',
+    `${what} (${between}); a state after them cannot be told for certain. Nothing was changed.`,
+    {
+      hint:
+        `Moments up to ${iso(afterUlid)}, and those after the next baseline, are reachable. To go on without these events: ` +
+        `tidemark gap acknowledge ${stream} ${rangeText(gap)} --reason <why> --name <who>`,
+      details: { stream, firstSequence, lastSequence },
+    },
+  )
+}
+
+function iso(ulid: Ulid): string {
+  return new Date(ulidTime(ulid)).toISOString()
+}

@@ -1,0 +1,133 @@
+import { expect, test } from 'vitest'
+import type { Acknowledgement, Gap, Loss } from '../../src/model/gap.ts'
+import {
+  applyChange,
+  EMPTY_TIMELINE,
+  type SegmentEntry,
+  type SnapshotEntry,
+  type StreamEntry,
+  type Timeline,
+} from '../../src/model/timeline.ts'
+import { firstUlidAt } from '../../src/model/ulid.ts'
+import { gapsOf, needsBaseline } from '../../src/restore/gaps.ts'
+import { planRestore } from '../../src/restore/plan.ts'
+
+const S = firstUlidAt(1)
+
+function segment(firstSequence: number, lastSequence: number): SegmentEntry {
+  const [firstUlid, lastUlid] = [firstUlidAt(firstSequence * 100), firstUlidAt(lastSequence * 100)]
+  const events = lastSequence - firstSequence + 1
+  const key = `segment/${S}/${firstSequence}-${lastSequence}`
+  const footer = { bytes: 1, crc32: 1 }
+  return {
+    key,
+    level: 0,
+    stream: S,
+    firstSequence,
+    lastSequence,
+    firstUlid,
+    lastUlid,
+    events,
+    bytes: 1,
+    sha256: '',
+    footer,
+  }
+}
+
+function snapshot(at: number, consistentFrom: number, except?: readonly Gap[]): SnapshotEntry {
+  const ulid = firstUlidAt(at)
+  const files = { prefix: `snapshot/${ulid}/`, records: 1, bytes: 1, manifestSha256: '' }
+  return { ulid, consistentFrom: firstUlidAt(consistentFrom), ...files, ...(except === undefined ? {} : { except }) }
+}
+
+const stream: StreamEntry = {
+  id: S,
+  state: 'closed',
+  host: 'h',
+  pid: 1,
+  journal: { kind: 'memory' },
+  openedAt: firstUlidAt(10),
+  sealedThrough: firstUlidAt(3050),
+  lastSequence: 30,
+}
+const acknowledgement = (firstSequence: number, lastSequence: number | null, at: number): Acknowledgement => ({
+  stream: S,
+  firstSequence,
+  lastSequence,
+  reason: 'disk',
+  by: 'ann',
+  at: firstUlidAt(at),
+})
+const HOLE: Gap = {
+  stream: S,
+  firstSequence: 11,
+  lastSequence: 20,
+  afterUlid: firstUlidAt(1000),
+  beforeUlid: firstUlidAt(2100),
+}
+
+/** Events 1 to 30, one every 100 ms, of which 11 to 20 are missing. */
+function timeline(snapshots: readonly SnapshotEntry[], more: Partial<Timeline> = {}): Timeline {
+  const change = { putStreams: [stream], addSegments: [segment(1, 10), segment(21, 30)], addSnapshots: snapshots }
+  return { ...applyChange(EMPTY_TIMELINE, change), ...more }
+}
+const planAt = (of: Timeline, at: number): ReturnType<typeof planRestore> => planRestore(of, firstUlidAt(at))
+
+test('a hole refuses the moments that it can touch, and no others', () => {
+  const holed = timeline([snapshot(50, 60)])
+  expect(gapsOf(holed)).toEqual([{ ...HOLE, acknowledged: null }])
+  expect(planAt(holed, 1000)).toMatchObject({ except: [], segments: [{ lastSequence: 10 }] })
+  for (const at of [1001, 2000, 2100, 9000]) {
+    expect(() => planAt(holed, at)).toThrow(/Events 11 to 20 of stream .* are missing/)
+  }
+  expect(needsBaseline(holed)).toBe(true)
+})
+
+test('an acknowledged hole is told, and a snapshot through it stays one through it', () => {
+  const known = { acknowledgements: [acknowledgement(11, 20, 5000)] }
+  const except = [{ ...HOLE, acknowledged: { reason: 'disk', by: 'ann', at: firstUlidAt(5000) } }]
+  const through = timeline([snapshot(50, 60), snapshot(2500, 2500, [HOLE])], known)
+  expect(planAt(through, 1000).except).toEqual([])
+  expect(planAt(through, 2400)).toMatchObject({ snapshot: { ulid: firstUlidAt(50) }, except })
+  expect(planAt(through, 9000)).toMatchObject({ snapshot: { ulid: firstUlidAt(2500) }, except })
+  expect(() => planAt({ ...through, acknowledgements: [acknowledgement(11, 19, 5000)] }, 9000)).toThrow(/missing/)
+  expect(needsBaseline(through)).toBe(true)
+})
+
+test('a baseline that begins after a hole is free of it; one that begins within is not', () => {
+  const after = timeline([snapshot(50, 60), snapshot(2200, 2300)])
+  expect(() => planAt(after, 2299)).toThrow(/missing/)
+  expect(planAt(after, 2300)).toMatchObject({ except: [], snapshot: { ulid: firstUlidAt(2200) } })
+  expect(needsBaseline(after)).toBe(false)
+  const within = timeline([snapshot(50, 60), snapshot(1500, 2300)])
+  expect(() => planAt(within, 2300)).toThrow(/missing/)
+})
+
+test('a snapshot through the hole does not hide a baseline that is free of it', () => {
+  // The baseline began before the snapshot and ended after it.
+  const snapshots = [snapshot(50, 60), snapshot(2200, 2700), snapshot(2500, 2500, [HOLE])]
+  const both = timeline(snapshots, { acknowledgements: [acknowledgement(11, 20, 5000)] })
+  expect(planAt(both, 2600)).toMatchObject({ snapshot: { ulid: firstUlidAt(2500) }, except: [{ firstSequence: 11 }] })
+  expect(planAt(both, 2700)).toMatchObject({ snapshot: { ulid: firstUlidAt(2200) }, except: [] })
+})
+
+test('a loss has no end, and an acknowledgement of one is none of the next', () => {
+  const loss = (after: number, through: number): Loss => ({
+    stream: S,
+    firstSequence: 31,
+    after: firstUlidAt(after),
+    through: firstUlidAt(through),
+    cause: 'shed',
+    reason: 'full',
+    by: null,
+  })
+  const whole = { ...timeline([snapshot(50, 60)]), segments: [segment(1, 30)] }
+  const once = { ...whole, losses: [loss(3050, 4000)] }
+  expect(planAt(once, 3050).except).toEqual([])
+  expect(() => planAt(once, 3051)).toThrow(/from 31 on .* nobody knows how many/)
+  const known = { ...once, acknowledgements: [acknowledgement(31, null, 4500)] }
+  expect(planAt(known, 9000).except).toMatchObject([{ firstSequence: 31, lastSequence: null }])
+  const twice = { ...known, losses: [loss(3050, 4000), loss(4600, 4700)] }
+  expect(planAt(twice, 4600).except).toHaveLength(1)
+  expect(() => planAt(twice, 4601)).toThrow(/from 31 on/)
+})
