@@ -17,6 +17,10 @@ export type ErrorCode =
   | 'STORE_DENIED'
   | 'STORE_FULL'
   | 'STORE_UNAVAILABLE'
+  | 'ENCRYPTION_KEY_NEEDED'
+  | 'ENCRYPTION_KEY_WRONG'
+  | 'ENCRYPTION_FAILED'
+  | 'STORE_NOT_ENCRYPTED'
   | 'SOURCE_NOT_CONNECTED'
   | 'SOURCE_UNSUPPORTED'
   | 'SOURCE_ATTACHED'
@@ -55,6 +59,10 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   STORE_DENIED: ['caller', 403],
   STORE_FULL: ['caller', 507],
   STORE_UNAVAILABLE: ['transient', 503],
+  ENCRYPTION_KEY_NEEDED: ['caller', 401],
+  ENCRYPTION_KEY_WRONG: ['caller', 401],
+  ENCRYPTION_FAILED: ['corrupt', 500],
+  STORE_NOT_ENCRYPTED: ['conflict', 409],
   SOURCE_NOT_CONNECTED: ['caller', 409],
   SOURCE_UNSUPPORTED: ['caller', 400],
   SOURCE_ATTACHED: ['conflict', 409],
