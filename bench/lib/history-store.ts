@@ -1,9 +1,10 @@
 import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { claimStore } from '../../src/engine/store-file.ts'
 import { segmentKey, snapshotPrefix } from '../../src/format/keys.ts'
+import { chainStart } from '../../src/format/segment/chain.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
 import type { SegmentEntry, SnapshotEntry, StreamEntry, Timeline } from '../../src/model/timeline.ts'
-import { firstUlidAt, type Ulid, ulidTime } from '../../src/model/ulid.ts'
+import { firstUlidAt, MIN_ULID, type Ulid, ulidTime } from '../../src/model/ulid.ts'
 import type { ReplaySources } from '../../src/restore/replay.ts'
 import { Segments } from '../../src/restore/segments.ts'
 import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
@@ -31,8 +32,9 @@ export async function writeHistory(
   const snapshot = await writeSnapshot(store, start, states)
   const addSegments: SegmentEntry[] = []
   for (const chunk of chunks) {
-    const { bytes, info } = encodeSegment(encodeChunk(chunk), { stream: start, level: 0 })
-    const key = segmentKey(info)
+    const previous = addSegments.at(-1)?.chain.value ?? chainStart(start)
+    const { bytes, info } = encodeSegment(encodeChunk(chunk), { stream: start, level: 0, previous })
+    const key = segmentKey({ ...info, nonce: '00000000' })
     await store.put(key, bytes)
     addSegments.push({ key, ...info })
   }
@@ -46,6 +48,9 @@ export async function writeHistory(
     openedAt: start,
     sealedThrough: last?.lastUlid ?? start,
     lastSequence: last?.lastSequence ?? 0,
+    lastUlid: last?.lastUlid ?? MIN_ULID,
+    chain: last?.chain.value ?? chainStart(start),
+    owner: DATABASE,
   }
   const addEpoch = { epoch: 1, startedAt: start, restored: null }
   return log.commit(() => ({ addSnapshots: [snapshot], addSegments, putStreams: [stream], addEpoch }))

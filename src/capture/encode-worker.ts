@@ -3,9 +3,9 @@ import { messageOf, TidemarkError } from '../base/errors.ts'
 import { encodeSegment } from '../format/segment/encode.ts'
 import type { EncodeReply, EncodeRequest } from './encoder.ts'
 
-parentPort?.on('message', ({ id, stream, regions }: EncodeRequest) => {
+parentPort?.on('message', ({ id, stream, previous, regions }: EncodeRequest) => {
   try {
-    const segment = encodeSegment(regions, { stream, level: 0 })
+    const segment = encodeSegment(regions, { stream, level: 0, previous })
     const bytes = Uint8Array.from(segment.bytes)
     const reply: EncodeReply = { id, segment: { bytes, info: segment.info } }
     parentPort?.postMessage(reply, [bytes.buffer])

@@ -6,6 +6,8 @@ import type { EncodedSegment } from '../format/segment/encode.ts'
 export interface EncodeRequest {
   readonly id: number
   readonly stream: string
+  /** The link of the stream before these events. */
+  readonly previous: string
   readonly regions: readonly Uint8Array[]
 }
 
@@ -35,8 +37,8 @@ export class SegmentEncoder {
   #lastId = 0
   readonly #waiting = new Map<number, Waiting>()
 
-  /** The segment of these events of one stream. The buffers are transferred: they are empty afterwards. */
-  encode(stream: string, regions: readonly Uint8Array[]): Promise<EncodedSegment> {
+  /** The segment of these events of one stream, of which `previous` is the link before them. The buffers are transferred: they are empty afterwards. */
+  encode(stream: string, previous: string, regions: readonly Uint8Array[]): Promise<EncodedSegment> {
     const worker = this.#start()
     const owned = regions.map(ownBuffer)
     this.#encoded += owned.reduce((sum, region) => sum + region.length, 0)
@@ -44,7 +46,7 @@ export class SegmentEncoder {
     return new Promise<EncodedSegment>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
       worker.ref()
-      const request: EncodeRequest = { id, stream, regions: owned }
+      const request: EncodeRequest = { id, stream, previous, regions: owned }
       worker.postMessage(
         request,
         owned.map(({ buffer }) => buffer),

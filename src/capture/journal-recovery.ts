@@ -1,9 +1,19 @@
+import { TidemarkError } from '../base/errors.ts'
 import { EventCursor } from '../format/event-codec.ts'
 import type { Intent } from '../format/intent-codec.ts'
 import { corruptFrame, decodeFrame, type Frame } from '../format/journal-frame.ts'
 import { MIN_ULID, type Ulid, ulidTime } from '../model/ulid.ts'
 import { Backlog } from './backlog.ts'
 import type { FrameLog } from './frame-log.ts'
+
+/** The last event of a stream that is in the store. */
+export interface Sealed {
+  readonly sequence: number
+  readonly ulid: Ulid
+}
+
+/** No event of the stream is in the store. */
+export const NOTHING_SEALED: Sealed = { sequence: 0, ulid: MIN_ULID }
 
 /** An intent that has no outcome, and the frame that holds it. */
 export interface HeldIntent {
@@ -23,10 +33,11 @@ export interface RecoveredState {
 }
 
 /**
- * Reads a journal from its oldest frame on. `sealedThrough` is what the store's timeline says; the journal may know of
- * more. Errors: `JOURNAL_CORRUPT`, also where sequences are not gapless.
+ * Reads a journal from its oldest frame on. `known` is what the store's timeline says; the journal may know of more.
+ * Errors: `JOURNAL_CORRUPT`, also where sequences are not gapless; `STREAM_FENCED` where the store has other events
+ * under the same sequences: two copies of a journal were written to.
  */
-export async function recoverState(log: FrameLog, sealedThrough: number): Promise<RecoveredState> {
+export async function recoverState(log: FrameLog, known: Sealed): Promise<RecoveredState> {
   const backlog = new Backlog(0)
   const open = new Map<number, HeldIntent>()
   let next: number | null = null
@@ -35,7 +46,7 @@ export async function recoverState(log: FrameLog, sealedThrough: number): Promis
   for await (const bytes of log.read(log.range?.first ?? 1)) {
     const frame = decodeFrame(bytes)
     if (next !== null && frame.firstSequence !== next) throw gap(frame, `event ${next} should come first in it`)
-    const since = checkEvents(frame)
+    const since = checkEvents(frame, known)
     next = frame.firstSequence + frame.eventCount
     backlog.add(frame.number, next - 1, frame.eventCount, frame.events.length, since)
     for (const intent of frame.intents()) {
@@ -48,7 +59,7 @@ export async function recoverState(log: FrameLog, sealedThrough: number): Promis
     }
     last = frame
   }
-  const sealed = Math.max(sealedThrough, last?.sealedThrough ?? 0)
+  const sealed = Math.max(known.sequence, last?.sealedThrough ?? 0)
   if (next !== null && sealed >= next) {
     throw corruptFrame(`the store holds events up to ${sealed} of this stream, the journal only up to ${next - 1}`)
   }
@@ -65,18 +76,36 @@ export async function recoverState(log: FrameLog, sealedThrough: number): Promis
 }
 
 /** Walks the events of a frame; returns the time of the first. */
-function checkEvents(frame: Frame): number {
+function checkEvents(frame: Frame, known: Sealed): number {
   const cursor = new EventCursor(frame.events)
   let since = 0
   let count = 0
   while (cursor.next()) {
     if (cursor.sequence !== frame.firstSequence + count)
       throw gap(frame, `an event in it has number ${cursor.sequence}`)
-    if (count === 0) since = ulidTime(Buffer.from(cursor.ulidBytes).toString('latin1'))
+    if (count === 0) since = ulidTime(ulidOf(cursor))
+    if (cursor.sequence === known.sequence && ulidOf(cursor) !== known.ulid) throw diverged(known)
+    if (cursor.sequence === known.sequence + 1 && ulidOf(cursor) <= known.ulid) throw diverged(known)
     count++
   }
   if (count !== frame.eventCount) throw gap(frame, `it holds ${count} events instead of ${frame.eventCount}`)
   return since
+}
+
+function ulidOf({ ulidBytes }: EventCursor): Ulid {
+  return Buffer.from(ulidBytes).toString('latin1')
+}
+
+function diverged({ sequence, ulid }: Sealed): TidemarkError {
+  return new TidemarkError(
+    'STREAM_FENCED',
+    `The store has event ${ulid} as number ${sequence} of this stream, this journal has another one: a copy of it was ` +
+      'written to elsewhere. Nothing was changed, and nothing of either is lost.',
+    {
+      hint: 'Keep this journal directory, start again with an empty one, and run `tidemark reconcile --record` for what is missing.',
+      details: { sequence, ulid },
+    },
+  )
 }
 
 /** The encoded events of a frame whose sequence is above `sealedThrough`. */

@@ -10,15 +10,15 @@ import { type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
 import type { Backlog } from './backlog.ts'
 import type { FrameLog } from './frame-log.ts'
 import { type Batch, GroupCommit } from './group-commit.ts'
-import { eventsAfter, type RecoveredState, recoverState } from './journal-recovery.ts'
+import { eventsAfter, NOTHING_SEALED, type RecoveredState, recoverState, type Sealed } from './journal-recovery.ts'
 
 /** What a journal is opened over. */
 export interface JournalOptions {
   readonly log: FrameLog
   readonly stream: string
   readonly clock: Clock
-  /** The last sequence of the stream that the store's timeline lists; default 0. */
-  readonly sealedThrough?: number
+  /** The last event of the stream that the store's timeline knows of. Default: none. */
+  readonly sealed?: Sealed
 }
 
 /** What a journal held when it was opened. */
@@ -96,7 +96,7 @@ export class Journal {
    * fails here and not at the first change.
    */
   static async open(options: JournalOptions): Promise<{ journal: Journal; recovered: RecoveredJournal }> {
-    const state = await recoverState(options.log, options.sealedThrough ?? 0)
+    const state = await recoverState(options.log, options.sealed ?? NOTHING_SEALED)
     const journal = new Journal(options, state)
     await journal.#commitNow()
     const recovered = {

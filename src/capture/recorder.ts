@@ -32,14 +32,14 @@ export class Recorder implements Sink {
   readonly #locks = new ItemLocks()
   #active = 0
   #idle: () => void = () => {}
-  #closed = false
+  #refusal: TidemarkError | null = null
 
   constructor(seams: RecorderSeams) {
     this.#seams = seams
   }
 
   async capture<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
-    if (this.#closed) throw closed()
+    if (this.#refusal !== null) throw this.#refusal
     this.#active++
     try {
       const release = await this.#locks.acquire(items)
@@ -75,9 +75,14 @@ export class Recorder implements Sink {
     })
   }
 
+  /** Refuses further writes with `error`, before they touch the database. */
+  refuse(error: TidemarkError): void {
+    this.#refusal ??= error
+  }
+
   /** Refuses further writes and waits for those under way. */
   async close(): Promise<void> {
-    this.#closed = true
+    this.#refusal = closed()
     if (this.#active === 0) return
     await new Promise<void>((resolve) => {
       this.#idle = resolve

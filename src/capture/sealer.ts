@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
-import { messageOf } from '../base/errors.ts'
+import { hasCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { segmentKey } from '../format/keys.ts'
 import type { SegmentEntry, StreamEntry, Timeline } from '../model/timeline.ts'
@@ -27,6 +28,8 @@ export interface SealerSeams {
   readonly encoder: SegmentEncoder
   readonly clock: Clock
   readonly log: Logger
+  /** Called when another process has taken the stream over: nothing more can be written to it. */
+  readonly fenced: (error: TidemarkError) => void
 }
 
 const DEFAULTS: Required<SealOptions> = { events: 50_000, bytes: 16 * 1024 * 1024, ageMs: 10_000 }
@@ -53,6 +56,8 @@ export class Sealer {
   #sealing: Promise<void> = Promise.resolve()
   #due: Due | null = null
   #failures = 0
+  /** Whether a commit was tried of which it is not known what became of it. */
+  #unsure = false
   #closed = false
 
   constructor(seams: SealerSeams, stream: StreamEntry, options: SealOptions) {
@@ -122,6 +127,12 @@ export class Sealer {
   }
 
   #failed(error: unknown): void {
+    if (hasCode(error, 'STREAM_FENCED')) {
+      this.#closed = true
+      this.#seams.fenced(error)
+      this.#seams.log.error({ error: error.message }, 'Capture has stopped: another process writes this stream.')
+      return
+    }
     this.#seams.log.error(
       { error: messageOf(error), failures: this.#failures },
       'The store could not be reached: the events stay in the journal, which keeps them safe, and it is tried again.',
@@ -133,11 +144,13 @@ export class Sealer {
   }
 
   async #seal(through: Ulid | null, state: StreamEntry['state']): Promise<void> {
-    const { journal } = this.#seams
+    const { journal, timeline } = this.#seams
     if (through !== null) journal.advanceTo(through)
     // Every event stamped so far is before the mark, and every later one behind it.
     const mark = journal.mark()
     await journal.flush()
+    // A commit whose answer was lost may have been made all the same.
+    if (this.#unsure) await this.#learn(await timeline.refresh())
     let part = await this.#putSegment()
     // After an outage the journal holds more than fits one segment, or memory: part by part, each let go before the next.
     for (; part !== null && !part.isLast; part = await this.#putSegment()) {
@@ -152,15 +165,21 @@ export class Sealer {
 
   /** Enters the segment in the timeline, and only then lets the journal go of its events. */
   async #commit(entry: StreamEntry, segment: SegmentEntry | null): Promise<void> {
-    const { journal, timeline } = this.#seams
-    const stream = { ...entry, lastSequence: segment?.lastSequence ?? entry.lastSequence }
-    await timeline.commit((now: Timeline) => {
-      const known = now.streams.find(({ id }) => id === stream.id)
-      const lastSequence = Math.max(stream.lastSequence, known?.lastSequence ?? 0)
-      return { putStreams: [{ ...stream, lastSequence }], ...(segment === null ? {} : { addSegments: [segment] }) }
+    const stream = segment === null ? entry : { ...entry, ...endOf(segment) }
+    this.#unsure = true
+    const timeline = await this.#seams.timeline.commit((now) => {
+      const known = requireOwned(now, this.#stream)
+      if (known.lastSequence !== this.#stream.lastSequence) throw takenOver(known)
+      return { putStreams: [stream], ...(segment === null ? {} : { addSegments: [segment] }) }
     })
-    this.#stream = stream
-    if (segment !== null) await journal.sealed(segment.lastSequence)
+    await this.#learn(timeline)
+  }
+
+  /** Takes over what the timeline says of the stream, and lets the journal go of what is in the store. */
+  async #learn(timeline: Timeline): Promise<void> {
+    this.#stream = requireOwned(timeline, this.#stream)
+    await this.#seams.journal.sealed(this.#stream.lastSequence)
+    this.#unsure = false
   }
 
   /** Puts what the journal holds, or the first part of it, as a segment; null where it holds nothing. */
@@ -170,10 +189,38 @@ export class Sealer {
     const most = this.#limits.bytes * LARGEST_SEAL
     const { regions, bytes: read } = await journal.unsealed(most)
     if (regions.length === 0) return null
-    const { bytes, info } = await encoder.encode(this.#stream.id, regions)
-    const key = segmentKey(info)
-    // The same key twice is the same events: an attempt that failed after its effect. It is replaced, byte for byte.
-    await store.put(key, bytes)
+    const { bytes, info } = await encoder.encode(this.#stream.id, this.#stream.chain, regions)
+    const key = segmentKey({ ...info, nonce: randomBytes(4).toString('hex') })
+    await store.put(key, bytes, { ifAbsent: true })
     return { segment: { ...info, key }, isLast: read < most }
   }
+}
+
+/** Where a stream ends with this segment. */
+function endOf({
+  lastSequence,
+  lastUlid,
+  chain,
+}: SegmentEntry): Pick<StreamEntry, 'lastSequence' | 'lastUlid' | 'chain'> {
+  return { lastSequence, lastUlid, chain: chain.value }
+}
+
+/** The stream as the timeline has it. Errors: `STREAM_FENCED` where another opening of its journal owns it now. */
+function requireOwned({ streams }: Timeline, { id, owner }: StreamEntry): StreamEntry {
+  const known = streams.find((stream) => stream.id === id)
+  if (known?.owner === owner) return known
+  throw known === undefined ? new Error(`stream ${id} is not in the timeline`) : takenOver(known)
+}
+
+/** The error for a stream that goes on elsewhere. */
+export function takenOver({ id, host, pid, lastSequence }: StreamEntry): TidemarkError {
+  return new TidemarkError(
+    'STREAM_FENCED',
+    `Stream ${id} was taken over by process ${pid} on ${host}, which opened a copy of its journal. Nothing was overwritten; ` +
+      `what this process journalled after event ${lastSequence} is in its own journal only.`,
+    {
+      hint: 'Keep this journal directory, start again with an empty one, and run `tidemark reconcile --record` for what is missing.',
+      details: { stream: id, host, pid, lastSequence },
+    },
+  )
 }

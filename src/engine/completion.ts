@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import type { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { SegmentEncoder } from '../capture/encoder.ts'
 import { Sealer } from '../capture/sealer.ts'
@@ -8,7 +9,7 @@ import { askStream } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { isOrphan, openLeftovers } from './streams.ts'
+import { enterStreams, isOrphan, openLeftovers } from './streams.ts'
 
 /** What local streams are completed over. */
 export interface CompletionSeams {
@@ -41,8 +42,10 @@ async function sealLeftovers(seams: CompletionSeams, directory: string, through:
   const encoder = new SegmentEncoder()
   const leftovers = await openLeftovers({ store, timeline: timeline.timeline, clock, ack: 'journal', directory })
   try {
+    await timeline.commit((now) => (leftovers.length === 0 ? null : { putStreams: enterStreams(now, leftovers) }))
     for (const { journal, entry, recovered } of leftovers) {
-      const sealer = new Sealer({ store, timeline, journal, encoder, clock, log }, entry, {})
+      const fenced = (error: TidemarkError): void => log.error({ error: error.message }, 'A stream goes on elsewhere.')
+      const sealer = new Sealer({ store, timeline, journal, encoder, clock, log, fenced }, entry, {})
       // A write of which nobody knows whether it happened keeps the stream open: it takes the database to settle it.
       if (recovered.openIntents.length === 0) await sealer.close()
       else await sealer.seal(through)

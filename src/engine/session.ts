@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import { messageOf } from '../base/errors.ts'
+import { messageOf, type TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { SegmentEncoder } from '../capture/encoder.ts'
 import { Recorder } from '../capture/recorder.ts'
@@ -13,7 +13,7 @@ import type { Ulid } from '../model/ulid.ts'
 import { needsBaseline } from '../restore/gaps.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
-import { type Ack, isOrphan, type OwnedStream, openStreams } from './streams.ts'
+import { type Ack, enterStreams, isOrphan, type OwnedStream, openStreams } from './streams.ts'
 
 /** What a session is opened over. */
 export interface SessionSeams {
@@ -63,7 +63,7 @@ export class Session {
     const session = new Session(seams, await openStreams({ ...seams, timeline: timeline.timeline }))
     try {
       await timeline.commit((now) =>
-        openingOf(now, session.#sealer.stream, session.#leftovers, session.#stream.journal.mark()),
+        openingOf(now, [session.#stream, ...session.#leftovers], session.#stream.journal.mark()),
       )
       session.#stopServing = await serveStream(session.stream, (through) => session.complete(through))
       return session
@@ -170,7 +170,8 @@ export class Session {
 
   #sealerOf({ journal, entry }: OwnedStream): Sealer {
     const { store, timeline, clock, log, seal } = this.#seams
-    return new Sealer({ store, timeline, journal, encoder: this.#encoder, clock, log }, entry, seal)
+    const fenced = (error: TidemarkError): void => this.#recorder.refuse(error)
+    return new Sealer({ store, timeline, journal, encoder: this.#encoder, clock, log, fenced }, entry, seal)
   }
 }
 
@@ -178,19 +179,18 @@ export class Session {
  * What opening streams changes about the timeline. What a crash took from a journal in memory is gone for good, and
  * nobody knows how much that was: until `now`, a stamp that no event has, it is a loss.
  */
-function openingOf(timeline: Timeline, own: StreamEntry, leftovers: readonly OwnedStream[], now: Ulid): TimelineChange {
+function openingOf(timeline: Timeline, opened: readonly [OwnedStream, ...OwnedStream[]], now: Ulid): TimelineChange {
   const lost = timeline.streams.filter((stream) => stream.journal.kind === 'memory' && isOrphan(stream))
   const addLosses = lost.map((stream) => lossOf(stream, now))
   const putStreams = [
     ...lost.map((stream): StreamEntry => ({ ...stream, state: 'closed' })),
-    ...leftovers.map(({ entry }) => entry),
-    own,
+    ...enterStreams(timeline, opened),
   ]
   const first = timeline.epochs.length === 0
   return {
     putStreams,
     ...(addLosses.length === 0 ? {} : { addLosses }),
-    ...(first ? { addEpoch: { epoch: 1, startedAt: own.openedAt, restored: null } } : {}),
+    ...(first ? { addEpoch: { epoch: 1, startedAt: opened[0].entry.openedAt, restored: null } } : {}),
   }
 }
 

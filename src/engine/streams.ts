@@ -1,13 +1,17 @@
+import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { openFileLog } from '../capture/file-log.ts'
 import type { FrameLog } from '../capture/frame-log.ts'
 import { Journal, type RecoveredJournal } from '../capture/journal.ts'
+import { NOTHING_SEALED } from '../capture/journal-recovery.ts'
 import { MemoryLog } from '../capture/memory-log.ts'
 import { NodeDisk } from '../capture/node-disk.ts'
+import { takenOver } from '../capture/sealer.ts'
 import { openStoreLog } from '../capture/store-log.ts'
 import { createStream, takeStreams } from '../capture/stream-dir.ts'
+import { chainStart } from '../format/segment/chain.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { MIN_ULID, type Ulid, UlidGenerator } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -28,6 +32,8 @@ export interface StreamSeams {
 /** A stream that this process owns, with its journal open. */
 export interface OwnedStream {
   readonly entry: StreamEntry
+  /** What the timeline said of it before; null where it is new. */
+  readonly known: StreamEntry | null
   readonly journal: Journal
   readonly recovered: RecoveredJournal
   /** Closes the journal and lets go of the stream. */
@@ -66,6 +72,19 @@ export async function openLeftovers(seams: StreamSeams): Promise<readonly OwnedS
   const opened: OwnedStream[] = []
   for (const dir of await takeStreams(seams.directory)) opened.push(await openDir(seams, dir))
   return opened
+}
+
+/**
+ * What entering opened streams changes about the timeline. Errors: `STREAM_FENCED` where another process opened or
+ * wrote one of them since its entry was read.
+ */
+export function enterStreams(now: Timeline, opened: readonly OwnedStream[]): readonly StreamEntry[] {
+  return opened.map(({ entry, known }) => {
+    const present = now.streams.find(({ id }) => id === entry.id)
+    const same = present?.owner === known?.owner && present?.lastSequence === known?.lastSequence
+    if (present !== undefined && !same) throw takenOver(present)
+    return entry
+  })
 }
 
 /** Whether a stream of this host was left open by a process that is gone. */
@@ -112,8 +131,9 @@ async function openStream(
   place: StreamEntry['journal'],
   log: FrameLog,
 ): Promise<OwnedStream> {
-  const known = timeline.streams.find((stream) => stream.id === id)
-  const { journal, recovered } = await Journal.open({ log, stream: id, clock, sealedThrough: known?.lastSequence ?? 0 })
+  const known = timeline.streams.find((stream) => stream.id === id) ?? null
+  const sealed = known === null ? NOTHING_SEALED : { sequence: known.lastSequence, ulid: known.lastUlid }
+  const { journal, recovered } = await Journal.open({ log, stream: id, clock, sealed })
   // Nothing may be stamped at or before a moment that others have been told they can reach.
   journal.advanceTo(endOf(timeline))
   const openedAt = known?.openedAt ?? journal.mark()
@@ -125,9 +145,12 @@ async function openStream(
     journal: place,
     openedAt,
     sealedThrough: known?.sealedThrough ?? openedAt,
-    lastSequence: known?.lastSequence ?? 0,
+    lastSequence: sealed.sequence,
+    lastUlid: sealed.ulid,
+    chain: known?.chain ?? chainStart(id),
+    owner: randomBytes(8).toString('hex'),
   }
-  return { entry, journal, recovered, release: () => journal.close() }
+  return { entry, known, journal, recovered, release: () => journal.close() }
 }
 
 /** The greatest stamp in the timeline. */

@@ -15,7 +15,8 @@ import type { Ulid } from '../model/ulid.ts'
  *  42  u32  x 9, length of each variable field, 0 where absent
  *  78       the variable fields, in the order of FIELDS
  */
-const HEADER_BYTES = 78
+/** What stands before the variable fields. */
+export const EVENT_HEADER_BYTES = 78
 const LENGTHS_AT = 42
 const ULID_BYTES = 26
 const SHORT_TEXT = 48
@@ -50,7 +51,7 @@ const FIELD_COUNT = 9
 export function encodedEventBytes(change: Change): number {
   const { context, before, after } = change
   return (
-    HEADER_BYTES +
+    EVENT_HEADER_BYTES +
     Buffer.byteLength(change.resource) +
     Buffer.byteLength(change.id) +
     textBytes(context.actor) +
@@ -75,7 +76,7 @@ export function encodeEvent(target: Buffer, offset: number, change: Change, ulid
   target.writeUInt32LE(sequence % 2 ** 32, offset + 8)
   target.writeUInt32LE(Math.floor(sequence / 2 ** 32), offset + 12)
   for (let i = 0; i < ULID_BYTES; i++) target[offset + 16 + i] = ulid.charCodeAt(i)
-  let at = offset + HEADER_BYTES
+  let at = offset + EVENT_HEADER_BYTES
   let lengthsAt = offset + LENGTHS_AT
   let present = 0
   let field = 0
@@ -144,10 +145,10 @@ export class EventCursor {
     if (this.#next >= this.#end) return false
     const offset = this.#next
     const left = this.#end - offset
-    if (left < HEADER_BYTES) throw corrupt(offset)
+    if (left < EVENT_HEADER_BYTES) throw corrupt(offset)
     const end = offset + 4 + this.#view.getUint32(offset, true)
-    if (end > this.#end || end < offset + HEADER_BYTES) throw corrupt(offset)
-    let at = offset + HEADER_BYTES
+    if (end > this.#end || end < offset + EVENT_HEADER_BYTES) throw corrupt(offset)
+    let at = offset + EVENT_HEADER_BYTES
     for (let field = 0; field < FIELD_COUNT; field++) {
       this.#starts[field] = at
       const length = this.#view.getUint32(offset + LENGTHS_AT + field * 4, true)

@@ -6,7 +6,7 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
  *
  *   tidemark.json
  *   timeline/<generation, 12 digits>.json
- *   segment/<stream>/<level, 2 digits>/<first sequence, 16 digits>-<last sequence, 16 digits>.parquet
+ *   segment/<stream>/<level, 2 digits>/<first sequence, 16 digits>-<last sequence, 16 digits>-<nonce>.parquet
  *   snapshot/<ulid>/s3db.json, snapshot/<ulid>/<resource, percent-encoded>.jsonl.gz
  *   journal/<stream>/<frame, 16 digits>.frame         (ack: 'store' only)
  */
@@ -40,21 +40,23 @@ export interface SegmentName {
   readonly level: number
   readonly firstSequence: number
   readonly lastSequence: number
+  /** 8 lower-case hex digits, other ones for each attempt to write the segment: no attempt overwrites another's file. */
+  readonly nonce: string
 }
 
 /** Key of a segment. */
-export function segmentKey({ stream, level, firstSequence, lastSequence }: SegmentName): string {
+export function segmentKey({ stream, level, firstSequence, lastSequence, nonce }: SegmentName): string {
   const sequence = (n: number): string => String(n).padStart(SEQUENCE_DIGITS, '0')
   const range = `${sequence(firstSequence)}-${sequence(lastSequence)}`
-  return `${SEGMENT_PREFIX}${stream}/${String(level).padStart(2, '0')}/${range}.parquet`
+  return `${SEGMENT_PREFIX}${stream}/${String(level).padStart(2, '0')}/${range}-${nonce}.parquet`
 }
 
 /** The parts of a segment key, or null where the key is no segment key. */
 export function parseSegmentKey(key: string): SegmentName | null {
-  const match = /^segment\/([^/]+)\/(\d{2})\/(\d{16})-(\d{16})\.parquet$/.exec(key)
+  const match = /^segment\/([^/]+)\/(\d{2})\/(\d{16})-(\d{16})-([0-9a-f]{8})\.parquet$/.exec(key)
   if (match === null) return null
-  const [, stream = '', level, first, last] = match
-  return { stream, level: Number(level), firstSequence: Number(first), lastSequence: Number(last) }
+  const [, stream = '', level, first, last, nonce = ''] = match
+  return { stream, level: Number(level), firstSequence: Number(first), lastSequence: Number(last), nonce }
 }
 
 /** Prefix of the keys of a snapshot, with its closing slash. */

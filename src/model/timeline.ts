@@ -17,6 +17,8 @@ export interface SegmentEntry {
   readonly sha256: string
   /** Length of the Parquet footer with its 8 trailing bytes, and its CRC-32: what a ranged reader fetches first. */
   readonly footer: { readonly bytes: number; readonly crc32: number }
+  /** Of its stream: the link before its first event, and the link at its end; lower-case hex. */
+  readonly chain: { readonly previous: string; readonly value: string }
 }
 
 /** One snapshot of the timeline: with the events after `ulid` it gives the state of every moment from `consistentFrom` on. */
@@ -58,7 +60,17 @@ export interface StreamEntry {
   readonly openedAt: Ulid
   /** Every event of the stream up to this moment is in the store. */
   readonly sealedThrough: Ulid
+  /** Of the last event in the store, 0 where there is none. */
   readonly lastSequence: number
+  /** Of the last event in the store; `MIN_ULID` where there is none. */
+  readonly lastUlid: Ulid
+  /** The hash chain of the stream up to there, lower-case hex. */
+  readonly chain: string
+  /**
+   * Which opening of the journal may go on with the stream, random: whoever opens it puts its own, and a commit in the
+   * name of another is refused.
+   */
+  readonly owner: string
 }
 
 /** A restore into the live database starts a new epoch; the history before it stays readable. */

@@ -10,6 +10,7 @@ import {
   TIMELINE_PREFIX,
   timelineKey,
 } from '../format/keys.ts'
+import { ChainRows, chainStart, chainValue, digestEvent, type SegmentChain } from '../format/segment/chain.ts'
 import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
 import { decodeStoreFile } from '../format/store-file.ts'
 import { decodeHead } from '../format/timeline-codec.ts'
@@ -78,6 +79,7 @@ class Verifier {
     await this.#listFiles()
     await this.#verifyTimeline()
     for (const segment of segments) await this.#guard(segment.key, () => this.#verifySegment(segment))
+    this.#verifyChains()
     const gaps = gapsOf(this.#timeline)
     for (const gap of gaps) if (!isAcknowledged(gap)) this.#found(`stream ${gap.stream}`, gapError(gap))
     for (const [index, snapshot] of snapshots.entries())
@@ -134,19 +136,49 @@ class Verifier {
     const bytes = await this.#read(entry.key)
     if (sha256(bytes) !== entry.sha256) throw wrongHash(entry.key)
     const reader = await this.#sources.segments.open(entry)
-    const sequences = new Uint8Array(entry.lastSequence - entry.firstSequence + 1)
+    const chain = reader.chain()
+    const rows = new ChainRows(entry.firstSequence, entry.lastSequence)
+    for (const { sequence, ulid, digest } of chain.erased) rows.set(sequence, ulid, Buffer.from(digest, 'hex'))
     let events = 0
     for (const index of reader.rowGroups.keys()) {
-      for (const { stamp } of eventsOf(await reader.readRowGroup(index, EVENT_COLUMNS))) {
+      for (const event of eventsOf(await reader.readRowGroup(index, EVENT_COLUMNS))) {
+        const { stamp } = event
         const inside = stamp.ulid >= entry.firstUlid && stamp.ulid <= entry.lastUlid && stamp.stream === entry.stream
         if (!inside) throw wrongContent(entry.key, `event ${stamp.ulid} is not what the timeline says`)
-        sequences[stamp.sequence - entry.firstSequence] = 1
+        const salt = chain.salts.of(stamp.sequence)
+        if (salt === null || !rows.set(stamp.sequence, stamp.ulid, digestEvent(salt, event)))
+          throw wrongContent(entry.key, `event ${stamp.ulid} is twice there, or stands where one was erased`)
         events++
       }
     }
     this.#events += events
-    if (events !== entry.events || sequences.includes(0))
-      throw wrongContent(entry.key, 'events are missing or twice there')
+    if (events !== entry.events || !rows.complete) throw wrongContent(entry.key, 'events are missing')
+    if (chain.previous !== entry.chain.previous || chainValue(chain) !== entry.chain.value)
+      throw wrongContent(entry.key, 'its hash chain is not the one that the timeline has')
+    checkLinks(entry, chain, rows)
+  }
+
+  /** That the segments of each stream follow one another in its hash chain, up to where the timeline says it is. */
+  #verifyChains(): void {
+    for (const stream of this.#timeline.streams) {
+      let expected: { readonly value: string; readonly sequence: number } = {
+        value: chainStart(stream.id),
+        sequence: 0,
+      }
+      const segments = this.#timeline.segments.filter((segment) => segment.stream === stream.id)
+      for (const { key, chain, firstSequence, lastSequence } of segments.toSorted(bySequence)) {
+        // Behind a missing segment the chain goes on with what nobody can check: the gap is told as such.
+        const follows = firstSequence === expected.sequence + 1
+        if (follows && chain.previous !== expected.value)
+          this.#found(key, wrongContent(key, 'its events do not follow those before them in the hash chain'))
+        expected = { value: chain.value, sequence: lastSequence }
+      }
+      // Where segments are missing at the end, the gap is told instead.
+      if (expected.sequence === stream.lastSequence && expected.value !== stream.chain) {
+        const name = `stream ${stream.id}`
+        this.#found(name, wrongContent(name, 'its hash chain ends elsewhere than the timeline says'))
+      }
+    }
   }
 
   async #verifySnapshot(entry: SnapshotEntry, previous: SnapshotEntry | null): Promise<void> {
@@ -231,6 +263,20 @@ class Verifier {
       message: messageOf(error),
     })
   }
+}
+
+function checkLinks(entry: SegmentEntry, chain: SegmentChain, rows: ChainRows): void {
+  let [previous, first] = [chain.previous, entry.firstSequence]
+  for (const [last, value] of chain.links) {
+    if (last < first || last > entry.lastSequence || rows.link(previous, first, last) !== value)
+      throw wrongContent(entry.key, `events ${first} to ${last} are not those that its hash chain was made of`)
+    previous = value
+    first = last + 1
+  }
+}
+
+function bySequence(a: SegmentEntry, b: SegmentEntry): number {
+  return a.firstSequence - b.firstSequence
 }
 
 /** Images are decoded where somebody looks. */

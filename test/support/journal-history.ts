@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/base/clock.ts'
 import { openFileLog } from '../../src/capture/file-log.ts'
 import { Journal, type RecoveredJournal } from '../../src/capture/journal.ts'
+import { NOTHING_SEALED, type Sealed } from '../../src/capture/journal-recovery.ts'
 import { EventCursor, FIELD } from '../../src/format/event-codec.ts'
 import type { Image, InsertChange, Stamp } from '../../src/model/event.ts'
 import { isUlid, type Ulid } from '../../src/model/ulid.ts'
@@ -43,7 +44,7 @@ export class History {
   /** Intents whose outcome was acknowledged. */
   readonly settled: Set<number> = new Set()
   /** As the store's timeline has it. */
-  sealedThrough = 0
+  sealed: Sealed = NOTHING_SEALED
   #count = 0
 
   intended(intent: number, id: string): void {
@@ -65,7 +66,7 @@ export async function work(disk: SimulatedDisk, seed: number, steps: number, his
     log,
     stream: STREAM,
     clock: unsteadyClock(next),
-    sealedThrough: history.sealedThrough,
+    sealed: history.sealed,
   })
   // What a start does: the intents that are open are settled by what the database says.
   await Promise.all(recovered.openIntents.map((open) => outcome(journal, open.intent, open.item.id, next, history)))
@@ -121,25 +122,25 @@ async function outcome(
 }
 
 async function seal(journal: Journal, next: () => number, history: History): Promise<void> {
-  const { throughSequence } = await journal.unsealed(next() < 0.5 ? 1000 : Number.POSITIVE_INFINITY)
+  const { throughSequence, throughUlid } = await journal.unsealed(next() < 0.5 ? 1000 : Number.POSITIVE_INFINITY)
   // The store's timeline is committed first: it knows from here on.
-  history.sealedThrough = Math.max(history.sealedThrough, throughSequence)
+  if (throughSequence > history.sealed.sequence) history.sealed = { sequence: throughSequence, ulid: throughUlid }
   await journal.sealed(throughSequence)
 }
 
 /** Opens what is left on the disk; throws where it contradicts what was acknowledged. */
 export async function check(disk: SimulatedDisk, history: History): Promise<RecoveredJournal> {
   const log = await openFileLog({ disk, directory: 'journal', stream: STREAM, maxFileBytes: 6000 })
-  const { sealedThrough } = history
+  const { sealed } = history
   const { journal, recovered } = await Journal.open({
     log,
     stream: STREAM,
     clock: { now: () => 0, sleep: () => Promise.resolve(), idle: () => Promise.resolve() },
-    sealedThrough,
+    sealed,
   })
   const { regions, throughSequence } = await journal.unsealed()
   const found = new Map<string, { sequence: number; ulid: Ulid }>()
-  let sequence = sealedThrough
+  let sequence = sealed.sequence
   let lastUlid = ''
   for (const region of regions) {
     const cursor = new EventCursor(region)
@@ -161,7 +162,7 @@ export async function check(disk: SimulatedDisk, history: History): Promise<Reco
   assert(recovered.unsealedEvents === found.size, 'the count of unsealed events is wrong')
   assert(recovered.lastUlid >= lastUlid, 'the last ULID is wrong')
   for (const [id, stamp] of history.acknowledged) {
-    if (stamp.sequence <= sealedThrough) continue
+    if (stamp.sequence <= sealed.sequence) continue
     const event = found.get(id)
     assert(event?.sequence === stamp.sequence && event.ulid === stamp.ulid, `acknowledged event of ${id} is not there`)
   }
@@ -170,7 +171,7 @@ export async function check(disk: SimulatedDisk, history: History): Promise<Reco
   assert(stamp?.sequence === sequence + 1 && stamp.ulid > lastUlid, 'the journal does not go on where it stopped')
   history.given.set('probe', probe)
   await journal.sealed(stamp?.sequence ?? 0)
-  history.sealedThrough = stamp?.sequence ?? 0
+  history.sealed = stamp ?? NOTHING_SEALED
   assert((await journal.unsealed()).regions.length === 0 && journal.pending().events === 0, 'sealed events are left')
   await journal.close()
   return recovered
@@ -192,7 +193,7 @@ function checkIntents(recovered: RecoveredJournal, history: History, found: Read
     if (history.settled.has(intent)) assert(!open.has(intent), `settled intent ${intent} is open`)
     else if (!history.asked.has(intent)) assert(open.get(intent) === id, `intent ${intent} of ${id} is lost`)
     // Neither would lose a write that may have happened, both would settle it twice.
-    else if (history.given.has(id) && !history.aborted.has(intent) && history.sealedThrough === 0) {
+    else if (history.given.has(id) && !history.aborted.has(intent) && history.sealed.sequence === 0) {
       assert(open.has(intent) !== found.has(id), `intent ${intent} and event of ${id} disagree`)
     }
   }

@@ -31,6 +31,7 @@ function segment(firstSequence: number, lastSequence: number): SegmentEntry {
     bytes: 1,
     sha256: '',
     footer,
+    chain: { previous: '', value: '' },
   }
 }
 
@@ -49,6 +50,9 @@ const stream: StreamEntry = {
   openedAt: firstUlidAt(10),
   sealedThrough: firstUlidAt(3050),
   lastSequence: 30,
+  lastUlid: firstUlidAt(3000),
+  chain: '',
+  owner: '',
 }
 const acknowledgement = (firstSequence: number, lastSequence: number | null, at: number): Acknowledgement => ({
   stream: S,

@@ -9,7 +9,7 @@ import { MemoryLog } from '../../src/capture/memory-log.ts'
 import { EventCursor, FIELD } from '../../src/format/event-codec.ts'
 import { decodeFrame } from '../../src/format/journal-frame.ts'
 import { changeBetween, type Item, NO_CONTEXT } from '../../src/model/event.ts'
-import { firstUlidAt, ulidTime } from '../../src/model/ulid.ts'
+import { firstUlidAt, MIN_ULID, ulidTime } from '../../src/model/ulid.ts'
 
 const STREAM = '01KAJ0QZX3N5V7E8T9RYBWDCFG'
 let now = 1_760_000_000_000
@@ -25,7 +25,7 @@ function outcome(id: string, intent = 0): Outcome {
 }
 
 async function open(log: FrameLog = new MemoryLog(), sealedThrough = 0): ReturnType<typeof Journal.open> {
-  return Journal.open({ log, stream: STREAM, clock, sealedThrough })
+  return Journal.open({ log, stream: STREAM, clock, sealed: { sequence: sealedThrough, ulid: MIN_ULID } })
 }
 
 async function unsealedIds(journal: Journal, maxBytes?: number): Promise<string[]> {

@@ -67,7 +67,7 @@ async function build(): Promise<{ store: MemoryStore; timeline: Timeline; last: 
       parts.push(part)
     }
     const { bytes, info } = encodeSegment(parts, { stream: 's', level: 0 })
-    const key = segmentKey(info)
+    const key = segmentKey({ ...info, nonce: '00000000' })
     await store.put(key, bytes)
     segments.push({ ...info, key })
   }

@@ -13,6 +13,9 @@ function stream(id: string, lastSequence: number): StreamEntry {
     openedAt: '0'.repeat(26),
     sealedThrough: '0'.repeat(26),
     lastSequence,
+    lastUlid: '0'.repeat(26),
+    chain: '0'.repeat(64),
+    owner: '0'.repeat(16),
   }
 }
 

@@ -1,4 +1,4 @@
-import { EventCursor, FIELD } from '../event-codec.ts'
+import { EVENT_HEADER_BYTES, EventCursor, FIELD } from '../event-codec.ts'
 import { murmur3, resourceHash } from './hash.ts'
 import { Interner } from './interner.ts'
 
@@ -81,6 +81,11 @@ export class EventColumns {
     return buffer
   }
 
+  /** An event as it was encoded: a view. */
+  encoded(event: number): Uint8Array {
+    return this.bufferAt(event).subarray(this.start(event, 0) - EVENT_HEADER_BYTES, this.start(event, POSITIONS - 1))
+  }
+
   has(event: number, field: number): boolean {
     return ((this.present[event] ?? 0) & (1 << field)) !== 0
   }
@@ -102,6 +107,11 @@ export class EventColumns {
       if (difference !== 0) return difference
     }
     return 0
+  }
+
+  /** 26 ASCII bytes: a view. */
+  ulidBytes(event: number): Uint8Array {
+    return this.ulids.subarray(event * ULID_BYTES, (event + 1) * ULID_BYTES)
   }
 
   ulid(event: number): string {

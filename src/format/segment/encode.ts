@@ -5,9 +5,11 @@ import { type Item, KINDS } from '../../model/event.ts'
 import type { SegmentEntry } from '../../model/timeline.ts'
 import { arrowStream } from './arrow.ts'
 import { buildBloom } from './bloom.ts'
+import { chainOf, chainStart, chainValue, formatChain, type SegmentChain } from './chain.ts'
 import { EventColumns } from './columns.ts'
 import { type Footer, footerLength, parseFooter, TRAILER_BYTES } from './footer.ts'
 import {
+  CHAIN_KEY,
   CHECKSUM_DIGITS,
   CHECKSUMS_KEY,
   checksumPlaceholder,
@@ -19,6 +21,7 @@ import {
   type SegmentRange,
 } from './metadata.ts'
 import { parquetBytes } from './parquet.ts'
+import { Salts } from './salts.ts'
 import { type SortedRows, sortRows } from './sort.ts'
 
 /** Everything that the timeline says of a segment but where it is. */
@@ -28,6 +31,8 @@ export type SegmentInfo = Omit<SegmentEntry, 'key'>
 export interface EncodeOptions {
   readonly stream: string
   readonly level: number
+  /** The link of the stream before the first of these events, lower-case hex. Default: that of a new stream. */
+  readonly previous?: string
   /** Rows of every row group but the last. By default so many that a row group holds a few megabytes at most. */
   readonly rowGroupRows?: number
 }
@@ -50,11 +55,13 @@ export function encodeSegment(frames: readonly Uint8Array[], options: EncodeOpti
   const columns = new EventColumns()
   for (const frame of frames) columns.append(options.stream, frame)
   checkSequences(columns, options.stream)
-  return encodeColumns(columns, options)
+  checkSize(columns)
+  const chain = chainOf(columns, options.previous ?? chainStart(options.stream), Salts.fresh())
+  return encodeColumns(columns, options, chain)
 }
 
 /** Encodes what `columns` holds, of however many streams, as one segment in the name of `options.stream`. */
-export function encodeColumns(columns: EventColumns, options: EncodeOptions): EncodedSegment {
+export function encodeColumns(columns: EventColumns, options: EncodeOptions, chain: SegmentChain): EncodedSegment {
   checkSize(columns)
   const rowGroupRows = options.rowGroupRows ?? defaultRowGroupRows(columns)
   const rows = sortRows(columns, rowGroupRows)
@@ -65,11 +72,20 @@ export function encodeColumns(columns: EventColumns, options: EncodeOptions): En
     metadata: new Map([
       [SEGMENT_KEY, formatRange(range)],
       [INDEX_KEY, formatIndex({ rowGroups, bloom: buildBloom(columns.items.hashes()) })],
+      [CHAIN_KEY, formatChain(chain)],
       [CHECKSUMS_KEY, checksumPlaceholder(rowGroups.length)],
     ]),
   })
   const footer = sealChecksums(bytes)
-  return { bytes, info: { ...range, bytes: bytes.length, sha256: sha256(bytes), footer } }
+  const { previous } = chain
+  const info = {
+    ...range,
+    bytes: bytes.length,
+    sha256: sha256(bytes),
+    footer,
+    chain: { previous, value: chainValue(chain) },
+  }
+  return { bytes, info }
 }
 
 function defaultRowGroupRows(columns: EventColumns): number {

@@ -2,6 +2,7 @@ import { text } from '../../base/bytes.ts'
 import { type Item, KINDS, type Kind } from '../../model/event.ts'
 import type { SegmentEntry } from '../../model/timeline.ts'
 import { isUlid } from '../../model/ulid.ts'
+import { parseChain, type SegmentChain } from './chain.ts'
 import { expect } from './corrupt.ts'
 import type { Footer } from './footer.ts'
 import { COLUMNS, SEGMENT_FORMAT } from './schema.ts'
@@ -11,12 +12,15 @@ import { COLUMNS, SEGMENT_FORMAT } from './schema.ts'
  *
  *   tidemark.segment    JSON {format, level, stream, firstSequence, lastSequence, firstUlid, lastUlid, events}
  *   tidemark.index      JSON {rowGroups: [[rows, kind, resource, id] of the first row], bloom: base64}
+ *   tidemark.chain      JSON {previous, links: [[last sequence, hash]], salts, erased: [[sequence, ulid, digest]]}
  *   tidemark.checksums  CRC-32 of every column chunk, 8 lower-case hex digits each, row group after row group
  */
 /** Metadata key of the description. */
 export const SEGMENT_KEY = 'tidemark.segment'
 /** Metadata key of the index. */
 export const INDEX_KEY = 'tidemark.index'
+/** Metadata key of the hash chain. */
+export const CHAIN_KEY = 'tidemark.chain'
 /** Metadata key of the checksums. */
 export const CHECKSUMS_KEY = 'tidemark.checksums'
 /** Hexadecimal digits of one checksum. */
@@ -105,6 +109,15 @@ function rowGroupStart(entry: unknown): RowGroupStart {
 /** What stands for the checksums until the bytes they are of are known. */
 export function checksumPlaceholder(rowGroups: number): string {
   return '-'.repeat(rowGroups * COLUMNS.length * CHECKSUM_DIGITS)
+}
+
+/** The hash chain in a footer. */
+export function readChain(footer: Footer): SegmentChain {
+  const chain = parseChain(json(footer, CHAIN_KEY))
+  const { firstSequence, lastSequence, events } = parseRange(footer)
+  expect(chain.links.at(-1)?.[0] === lastSequence, 'its chain ends elsewhere')
+  expect(events + chain.erased.length <= lastSequence - firstSequence + 1, 'it has too many events')
+  return chain
 }
 
 /** CRC-32 of every column chunk, row group after row group. */

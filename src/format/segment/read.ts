@@ -3,6 +3,7 @@ import { type Item, KINDS, type Kind } from '../../model/event.ts'
 import { compareItems } from '../../model/order.ts'
 import type { SegmentEntry } from '../../model/timeline.ts'
 import { bloomMayContain } from './bloom.ts'
+import type { SegmentChain } from './chain.ts'
 import { decoding, segmentCorrupt } from './corrupt.ts'
 import {
   type ColumnChunk,
@@ -13,7 +14,7 @@ import {
   TRAILER_BYTES,
 } from './footer.ts'
 import { itemHash } from './hash.ts'
-import { parseChecksums, parseIndex, parseRange, type SegmentIndex, type SegmentRange } from './metadata.ts'
+import { parseChecksums, parseIndex, parseRange, readChain, type SegmentIndex, type SegmentRange } from './metadata.ts'
 import { type Fetch, HOLE_BYTES, planFetches, SCAN_HOLE_BYTES } from './ranges.ts'
 import { RowGroup } from './row-group.ts'
 import { COLUMNS, type ColumnName, columnIndex } from './schema.ts'
@@ -78,6 +79,11 @@ export class SegmentReader {
     this.#footer = footer
     this.#checksums = parseChecksums(footer)
     this.#bloom = index.bloom
+  }
+
+  /** What the segment knows of the hash chain of its stream. Errors: `SEGMENT_CORRUPT`. */
+  chain(): SegmentChain {
+    return decoding(this.#source.name, () => readChain(this.#footer))
   }
 
   /** False where the segment certainly has no event about `item`. */

@@ -1,0 +1,148 @@
+import { createHash, hash } from 'node:crypto'
+import type { Event } from '../../model/event.ts'
+import { isUlid, type Ulid } from '../../model/ulid.ts'
+import { encodedEventBytes, encodeEvent } from '../event-codec.ts'
+import type { EventColumns } from './columns.ts'
+import { expect } from './corrupt.ts'
+import { Salts } from './salts.ts'
+
+/*
+ * The hash chain of a stream goes over its events, in the order of their sequences, whatever files they are in:
+ *
+ *   digest of an event = SHA-256(salt, the event as encodeEvent writes it)
+ *   a link             = SHA-256(the link before it, then of every event: u64 sequence, 26 bytes of ULID, digest)
+ *
+ * The link before the first is SHA-256(id of the stream). A sealed segment is one link; a file that holds more of the
+ * stream lists the links at which its parts end. Who erases an event leaves its digest, but not its salt.
+ */
+const ROW_BYTES = 8 + 26 + 32
+const SALT_BYTES = 16
+const HASH = /^[0-9a-f]{64}$/
+
+/** An event whose content was erased: what is left of it for the chain. */
+export interface ErasedEvent {
+  readonly sequence: number
+  readonly ulid: Ulid
+  /** Lower-case hex. */
+  readonly digest: string
+}
+
+/** What a segment knows of the chain of its stream. Hashes are lower-case hex. */
+export interface SegmentChain {
+  /** The link before the first event of the segment. */
+  readonly previous: string
+  /** Last sequence and hash of each link that ends in the segment, the last at its end. */
+  readonly links: readonly (readonly [number, string])[]
+  readonly salts: Salts
+  /** By sequence. */
+  readonly erased: readonly ErasedEvent[]
+}
+
+/** The link before the first event of a stream, lower-case hex. */
+export function chainStart(stream: string): string {
+  return hash('sha256', stream)
+}
+
+/** Digest of an event with its salt. */
+export function digestEvent(salt: Uint8Array, event: Event): Uint8Array {
+  const salted = Buffer.alloc(SALT_BYTES + encodedEventBytes(event))
+  salted.set(salt)
+  encodeEvent(salted, SALT_BYTES, event, event.stamp.ulid, event.stamp.sequence)
+  return hash('sha256', salted, 'buffer')
+}
+
+/** What the links of a run of events are made of: one row an event, filled in any order. */
+export class ChainRows {
+  readonly #first: number
+  readonly #rows: Buffer
+  readonly #filled: Uint8Array
+
+  constructor(firstSequence: number, lastSequence: number) {
+    this.#first = firstSequence
+    this.#rows = Buffer.alloc((lastSequence - firstSequence + 1) * ROW_BYTES)
+    this.#filled = new Uint8Array(lastSequence - firstSequence + 1)
+  }
+
+  /** False where the sequence is not of the run, or was set before. */
+  set(sequence: number, ulid: string | Uint8Array, digest: Uint8Array): boolean {
+    const row = sequence - this.#first
+    if (this.#filled[row] !== 0) return false
+    this.#filled[row] = 1
+    const at = row * ROW_BYTES
+    this.#rows.writeBigUInt64LE(BigInt(sequence), at)
+    if (typeof ulid === 'string') this.#rows.write(ulid, at + 8, 'latin1')
+    else this.#rows.set(ulid, at + 8)
+    this.#rows.set(digest, at + 34)
+    return true
+  }
+
+  /** Whether every sequence of the run was set. */
+  get complete(): boolean {
+    return !this.#filled.includes(0)
+  }
+
+  /** The link behind `previous` over the sequences of the run from `first` to `last`. */
+  link(previous: string, first: number, last: number): string {
+    const rows = this.#rows.subarray((first - this.#first) * ROW_BYTES, (last - this.#first + 1) * ROW_BYTES)
+    return createHash('sha256').update(Buffer.from(previous, 'hex')).update(rows).digest('hex')
+  }
+}
+
+/** The chain of a segment as it is sealed: the gapless events of one stream, one link. */
+export function chainOf(columns: EventColumns, previous: string, salts: Salts): SegmentChain {
+  const [first, last] = [columns.sequence[0] ?? 0, columns.sequence[columns.count - 1] ?? 0]
+  const rows = new ChainRows(first, last)
+  let salted = Buffer.alloc(64 * 1024)
+  for (let event = 0; event < columns.count; event++) {
+    const sequence = columns.sequence[event] ?? 0
+    const encoded = columns.encoded(event)
+    const length = SALT_BYTES + encoded.length
+    if (length > salted.length) salted = Buffer.alloc(length * 2)
+    salted.set(saltOf(salts, sequence))
+    salted.set(encoded, SALT_BYTES)
+    rows.set(sequence, columns.ulidBytes(event), hash('sha256', salted.subarray(0, length), 'buffer'))
+  }
+  return { previous, links: [[last, rows.link(previous, first, last)]], salts, erased: [] }
+}
+
+function saltOf(salts: Salts, sequence: number): Uint8Array {
+  const salt = salts.of(sequence)
+  if (salt === null) throw new RangeError(`event ${sequence} has no salt`)
+  return salt
+}
+
+/** The last link of a chain: that of the stream up to the end of the segment. */
+export function chainValue({ previous, links }: SegmentChain): string {
+  return links.at(-1)?.[1] ?? previous
+}
+
+/** Text of the metadata. */
+export function formatChain({ previous, links, salts, erased }: SegmentChain): string {
+  const gone = erased.map(({ sequence, ulid, digest }) => [sequence, ulid, digest])
+  return JSON.stringify({ previous, links, salts: salts.stored, erased: gone })
+}
+
+/** Errors: a decoding error where the value is none that `formatChain` writes. */
+export function parseChain(value: unknown): SegmentChain {
+  expect(typeof value === 'object' && value !== null, 'its chain is no object')
+  const { previous, links, salts, erased } = value as Record<string, unknown>
+  expect(isHash(previous), 'its chain has no beginning')
+  expect(Array.isArray(links) && links.length > 0 && links.every(isLink), 'its links are malformed')
+  expect(Array.isArray(erased) && erased.every(isErased), 'its erased events are malformed')
+  const gone = erased.map(([sequence, ulid, digest]): ErasedEvent => ({ sequence, ulid, digest }))
+  return { previous, links, salts: Salts.parse(salts), erased: gone }
+}
+
+function isHash(value: unknown): value is string {
+  return typeof value === 'string' && HASH.test(value)
+}
+
+function isLink(value: unknown): value is [number, string] {
+  return Array.isArray(value) && value.length === 2 && Number.isSafeInteger(value[0]) && isHash(value[1])
+}
+
+function isErased(value: unknown): value is [number, string, string] {
+  if (!Array.isArray(value) || value.length !== 3) return false
+  const [sequence, ulid, digest]: unknown[] = value
+  return Number.isSafeInteger(sequence) && typeof ulid === 'string' && isUlid(ulid) && isHash(digest)
+}

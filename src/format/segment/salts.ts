@@ -1,0 +1,122 @@
+import { createCipheriv, createHash, randomBytes } from 'node:crypto'
+import { expect } from './corrupt.ts'
+
+/*
+ * Every event has a salt of 16 bytes, without which its digest says nothing about what is in it. They are made from
+ * one secret a segment, so that they cost no room:
+ *
+ *   key of block b   = SHA-256(secret, u64 b), little endian; block b holds the sequences 256 b to 256 b + 255
+ *   salts of block b = the first 4,096 bytes of AES-256-CTR under that key from counter 0, 16 bytes a sequence
+ *
+ * When an event is erased, its salt must go and all others stay: then the segment holds the keys of the blocks that
+ * nothing was erased from, and the other salts of the blocks that something was.
+ */
+const BLOCK = 256
+const SALT_BYTES = 16
+const SECRET_BYTES = 32
+const HEX = /^(?:[0-9a-f]{2})+$/
+
+/** Salts as the metadata of a segment has them: all hexadecimal. */
+export interface StoredSalts {
+  /** The secret of salts of which none is gone. */
+  readonly secret?: string
+  /** Number and key of a block. */
+  readonly blocks?: readonly (readonly [number, string])[]
+  /** Sequence and salt. */
+  readonly events?: readonly (readonly [number, string])[]
+}
+
+/** The salts of the events of a segment, by sequence. */
+export class Salts {
+  readonly #stored: StoredSalts
+  readonly #keys: ReadonlyMap<number, string>
+  readonly #events: ReadonlyMap<number, string>
+  #block = -1
+  #salts: Uint8Array = new Uint8Array(0)
+
+  constructor(stored: StoredSalts) {
+    this.#stored = stored
+    this.#keys = new Map(stored.blocks)
+    this.#events = new Map(stored.events)
+  }
+
+  /** New salts for any sequences. */
+  static fresh(): Salts {
+    return new Salts({ secret: randomBytes(SECRET_BYTES).toString('hex') })
+  }
+
+  /** Errors: a decoding error where they are not of the right form. */
+  static parse(value: unknown): Salts {
+    expect(typeof value === 'object' && value !== null, 'its salts are no object')
+    const { secret, blocks = [], events = [] } = value as Record<string, unknown>
+    expect(secret === undefined || isHex(secret, SECRET_BYTES), 'its salts have no valid secret')
+    expect(isList(blocks, SECRET_BYTES) && isList(events, SALT_BYTES), 'its salts are malformed')
+    return new Salts(secret === undefined ? { blocks, events } : { secret, blocks, events })
+  }
+
+  /** As `parse` reads them. */
+  get stored(): StoredSalts {
+    return this.#stored
+  }
+
+  /** The salt of an event, or null where it is gone. A view that is valid until the next call. */
+  of(sequence: number): Uint8Array | null {
+    const block = Math.floor(sequence / BLOCK)
+    const key = this.#keyOf(block)
+    if (key === null) {
+      const salt = this.#events.get(sequence)
+      return salt === undefined ? null : Buffer.from(salt, 'hex')
+    }
+    if (block !== this.#block) {
+      this.#salts = createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(BLOCK * SALT_BYTES))
+      this.#block = block
+    }
+    const at = (sequence - block * BLOCK) * SALT_BYTES
+    return this.#salts.subarray(at, at + SALT_BYTES)
+  }
+
+  /** The salts of `firstSequence` to `lastSequence` without those of `gone`, from which those cannot be made again. */
+  without(gone: ReadonlySet<number>, firstSequence: number, lastSequence: number): Salts {
+    const touched = new Set([...gone].map((sequence) => Math.floor(sequence / BLOCK)))
+    const blocks: [number, string][] = []
+    const events: [number, string][] = []
+    for (let block = Math.floor(firstSequence / BLOCK); block <= Math.floor(lastSequence / BLOCK); block++) {
+      const key = this.#keyOf(block)
+      if (key !== null && !touched.has(block)) {
+        blocks.push([block, key.toString('hex')])
+        continue
+      }
+      for (let sequence = block * BLOCK; sequence < (block + 1) * BLOCK; sequence++) {
+        if (sequence < firstSequence || sequence > lastSequence || gone.has(sequence)) continue
+        const salt = this.of(sequence)
+        if (salt !== null) events.push([sequence, Buffer.from(salt).toString('hex')])
+      }
+    }
+    return new Salts({ blocks, events })
+  }
+
+  #keyOf(block: number): Buffer | null {
+    const { secret } = this.#stored
+    if (secret === undefined) {
+      const key = this.#keys.get(block)
+      return key === undefined ? null : Buffer.from(key, 'hex')
+    }
+    const number = Buffer.alloc(8)
+    number.writeBigUInt64LE(BigInt(block))
+    return createHash('sha256').update(Buffer.from(secret, 'hex')).update(number).digest()
+  }
+}
+
+function isHex(value: unknown, bytes: number): value is string {
+  return typeof value === 'string' && value.length === bytes * 2 && HEX.test(value)
+}
+
+function isList(value: unknown, bytes: number): value is (readonly [number, string])[] {
+  return (
+    Array.isArray(value) &&
+    value.every(
+      (entry: unknown) =>
+        Array.isArray(entry) && entry.length === 2 && Number.isSafeInteger(entry[0]) && isHex(entry[1], bytes),
+    )
+  )
+}
