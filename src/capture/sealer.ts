@@ -25,7 +25,7 @@ export interface SealerSeams {
   readonly store: ObjectStore
   readonly timeline: TimelineLog
   readonly journal: Journal
-  readonly encoder: SegmentEncoder
+  readonly encoder: Pick<SegmentEncoder, 'encode'>
   readonly clock: Clock
   readonly log: Logger
   /** Called when another process has taken the stream over: nothing more can be written to it. */

@@ -2,6 +2,8 @@ import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TidemarkError } from '../base/errors.ts'
 import { isUlid, type Ulid } from '../model/ulid.ts'
+import { makeDirectory } from '../store/filesystem-tree.ts'
+import { nodeFiles } from '../store/node-files.ts'
 import { journalError } from './node-disk.ts'
 import { isAlive, type LockOwner, readLock, type StreamLock, takeLock } from './stream-lock.ts'
 
@@ -50,14 +52,14 @@ export async function takeStreams(directory: string): Promise<readonly StreamDir
 }
 
 /**
- * Makes the directory of a new stream, and the journal directory where it does not exist, both mode 0700. It gets its
- * name when it is locked, so that no other process takes it for an abandoned one.
+ * Makes the directory of a new stream, and the journal directory where it does not exist, both mode 0700 and durable.
+ * It gets its name when it is locked, so that no other process takes it for an abandoned one.
  */
 export async function createStream(directory: string, stream: Ulid): Promise<StreamDir> {
   const path = join(directory, stream)
   const draft = join(directory, `new-${stream}`)
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
+    await makeDirectory(nodeFiles, directory)
     await mkdir(draft, { mode: 0o700 })
     const lock = await takeLock(draft)
     if (lock === null) throw locked(path)

@@ -1,7 +1,6 @@
-import type { Stats } from 'node:fs'
-import { type FileHandle, lstat, mkdir, open, readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { compareUtf8 } from '../base/bytes.ts'
+import type { FileInfo, FileReader, Files } from './files.ts'
 import { errnoOf, fileError, linkRefused } from './filesystem-errors.ts'
 import { isPrefix } from './keys.ts'
 import type { ObjectInfo } from './object-store.ts'
@@ -13,82 +12,88 @@ const STAT_BATCH = 32
 
 /** Every file under `root` whose key starts with `prefix` and lies after `startAfter`, in byte order of the keys. */
 export async function* listTree(
+  files: FileReader,
   root: string,
   prefix: string,
   startAfter: string,
 ): AsyncGenerator<ObjectInfo, void, undefined> {
   if (!isPrefix(prefix) || prefix.startsWith(`${TEMP_DIR}/`)) return
   const deepest = prefix.slice(0, prefix.lastIndexOf('/') + 1)
-  await refuseLinks(root, deepest)
-  yield* walk(root, deepest, prefix, startAfter)
+  await refuseLinks(files, root, deepest)
+  yield* walk(files, root, deepest, prefix, startAfter)
 }
 
 /** Throws `STORE_DENIED` where a directory on the way from the root to `key` is a link. */
-export async function refuseLinks(root: string, key: string): Promise<void> {
+export async function refuseLinks(files: FileReader, root: string, key: string): Promise<void> {
   for (let end = key.indexOf('/'); end !== -1; end = key.indexOf('/', end + 1)) {
     const path = join(root, key.slice(0, end))
-    const found = await lstatOrNull(path)
+    const found = await lookAt(files, path)
     if (found === null) return
-    if (found.isSymbolicLink()) throw linkRefused(path)
+    if (found.kind === 'link') throw linkRefused(path)
   }
 }
 
 async function* walk(
+  files: FileReader,
   root: string,
   directory: string,
   prefix: string,
   startAfter: string,
 ): AsyncGenerator<ObjectInfo, void, undefined> {
-  const entries = await entriesOf(root, directory)
-  let files: string[] = []
+  const entries = await entriesOf(files, root, directory)
+  let keys: string[] = []
   for (const key of entries) {
     const isDirectory = key.endsWith('/')
     if (!key.startsWith(prefix) && !(isDirectory && prefix.startsWith(key))) continue
     if (compareUtf8(key, startAfter) <= 0 && !(isDirectory && startAfter.startsWith(key))) continue
-    if (!isDirectory) files.push(key)
-    if (!isDirectory && files.length < STAT_BATCH) continue
-    yield* sizes(root, files)
-    files = []
-    if (isDirectory) yield* walk(root, key, prefix, startAfter)
+    if (!isDirectory) keys.push(key)
+    if (!isDirectory && keys.length < STAT_BATCH) continue
+    yield* sizes(files, root, keys)
+    keys = []
+    if (isDirectory) yield* walk(files, root, key, prefix, startAfter)
   }
-  yield* sizes(root, files)
+  yield* sizes(files, root, keys)
 }
 
 /**
  * Keys of the entries of a directory, a directory's with a '/' at its end: sorted so, the walk meets the files in the
  * order of their full keys (`a-b`, `a.b`, `a/b`), which is not the order of the names (`a`, `a-b`, `a.b`).
  */
-async function entriesOf(root: string, directory: string): Promise<string[]> {
+async function entriesOf(files: FileReader, root: string, directory: string): Promise<string[]> {
   const path = join(root, directory)
-  const entries = await readdir(path, { withFileTypes: true }).catch(async (error: unknown) => {
+  const entries = await files.list(path).catch(async (error: unknown) => {
     // A directory that went, or an object where a prefix looks for a directory: nothing is under it.
-    if (isAbsence(error) && (directory === '' ? errnoOf(error) === 'ENOENT' : await isTree(root))) return []
+    if (isAbsence(error) && (directory === '' ? errnoOf(error) === 'ENOENT' : await isTree(files, root))) return []
     throw fileError(error, path, 'list')
   })
   const keys: string[] = []
-  for (const entry of entries) {
-    const key = directory + entry.name
+  for (const { name, kind } of entries) {
+    const key = directory + name
     if (key === TEMP_DIR) continue
-    if (entry.isSymbolicLink()) throw linkRefused(join(root, key))
-    if (entry.isDirectory()) keys.push(`${key}/`)
-    else if (entry.isFile()) keys.push(key)
+    if (kind === 'link') throw linkRefused(join(root, key))
+    if (kind === 'directory') keys.push(`${key}/`)
+    else if (kind === 'file') keys.push(key)
   }
   return keys.sort(compareUtf8)
 }
 
-async function* sizes(root: string, keys: readonly string[]): AsyncGenerator<ObjectInfo, void, undefined> {
-  const found = await Promise.all(keys.map((key) => lstatOrNull(join(root, key))))
+async function* sizes(
+  files: FileReader,
+  root: string,
+  keys: readonly string[],
+): AsyncGenerator<ObjectInfo, void, undefined> {
+  const found = await Promise.all(keys.map((key) => lookAt(files, join(root, key))))
   for (const [i, key] of keys.entries()) {
-    const stats = found[i]
+    const info = found[i]
     // Deleted since the directory was read.
-    if (stats?.isFile()) yield { key, bytes: stats.size }
+    if (info?.kind === 'file') yield { key, bytes: info.bytes }
   }
 }
 
-/** `lstat`, or null where nothing is there. */
-export async function lstatOrNull(path: string): Promise<Stats | null> {
+/** What is at a path, or null where nothing is. */
+export async function lookAt(files: FileReader, path: string): Promise<FileInfo | null> {
   try {
-    return await lstat(path)
+    return await files.look(path)
   } catch (error) {
     if (isAbsence(error)) return null
     throw fileError(error, path, 'look at')
@@ -96,9 +101,10 @@ export async function lstatOrNull(path: string): Promise<Stats | null> {
 }
 
 /** Whether the root is a directory, or nothing yet. */
-async function isTree(root: string): Promise<boolean> {
+async function isTree(files: FileReader, root: string): Promise<boolean> {
   try {
-    return (await stat(root)).isDirectory()
+    await files.list(root)
+    return true
   } catch (error) {
     return errnoOf(error) === 'ENOENT'
   }
@@ -109,35 +115,30 @@ export function isAbsence(error: unknown): boolean {
   return ['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].includes(errnoOf(error))
 }
 
-/** Makes the entries of a directory durable: those that were made, renamed or linked in it before. */
-export async function syncDirectory(path: string): Promise<void> {
-  let handle: FileHandle | null = null
+/**
+ * Makes the directory and those above it that are missing, readable by their owner only, each durable in the one above
+ * it. One that exists is made durable too: who made it may have died before it was.
+ */
+export async function makeDirectory(files: Files, path: string): Promise<void> {
+  const above = dirname(path)
   try {
-    handle = await open(path, 'r')
-    await handle.sync()
-  } finally {
-    await handle?.close()
+    await files.makeDirectory(path)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' && above !== path) {
+      await makeDirectory(files, above)
+      return makeDirectory(files, path)
+    }
+    if (!['EEXIST', 'EISDIR'].includes(errnoOf(error))) throw error
+    return syncOthers(files, above)
   }
+  await files.syncDirectory(above)
 }
 
-/** Makes the directory and those above it, readable by their owner only, each durable in the one above it. */
-export async function makeDirectory(path: string): Promise<void> {
-  if (await isDirectory(path)) return
-  if (dirname(path) !== path) await makeDirectory(dirname(path))
+/** Makes names durable that others made; where this user may not open the directory, it is not for him to do. */
+async function syncOthers(files: Files, path: string): Promise<void> {
   try {
-    await mkdir(path, { mode: 0o700 })
+    await files.syncDirectory(path)
   } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') throw error
-    return
-  }
-  await syncDirectory(dirname(path))
-}
-
-async function isDirectory(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isDirectory()
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false
-    throw error
+    if (!['EACCES', 'EPERM', 'EROFS', 'EINVAL'].includes(errnoOf(error))) throw error
   }
 }

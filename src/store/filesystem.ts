@@ -1,25 +1,16 @@
 import { randomUUID } from 'node:crypto'
-import { constants } from 'node:fs'
-import { type FileHandle, link, mkdir, open, readdir, rename, unlink } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { utf8 } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
+import type { Files } from './files.ts'
 import { errnoOf, fileError, linkRefused } from './filesystem-errors.ts'
-import {
-  isAbsence,
-  listTree,
-  lstatOrNull,
-  makeDirectory,
-  refuseLinks,
-  syncDirectory,
-  TEMP_DIR,
-} from './filesystem-tree.ts'
+import { isAbsence, listTree, lookAt, makeDirectory, refuseLinks, TEMP_DIR } from './filesystem-tree.ts'
 import { checkBody, checkKey, checkRange, invalidKey, objectExists, objectNotFound, objectTooShort } from './keys.ts'
+import { nodeFiles } from './node-files.ts'
 import type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
 
 const SEGMENT_BYTES = 255
 const LEFTOVER_AGE_MS = 86_400_000
-const READ_FILE = constants.O_RDONLY | constants.O_NOFOLLOW
 
 /**
  * Objects as files under one directory: the key is the path. Files are 0600, directories 0700.
@@ -32,13 +23,15 @@ const READ_FILE = constants.O_RDONLY | constants.O_NOFOLLOW
 export class FilesystemStore implements ObjectStore {
   readonly #root: string
   readonly #clock: Clock
+  readonly #files: Files
   /** Directories that this process has made durable, by path. */
   #ready = new Map<string, Promise<void>>()
 
   /** `root` need not exist; the first put makes it. Nothing is touched before the first call. */
-  constructor(root: string, clock: Clock = systemClock) {
+  constructor(root: string, clock: Clock = systemClock, files: Files = nodeFiles) {
     this.#root = resolve(root)
     this.#clock = clock
+    this.#files = files
   }
 
   async put(key: string, body: Body, options?: PutOptions): Promise<void> {
@@ -49,7 +42,7 @@ export class FilesystemStore implements ObjectStore {
       try {
         await this.#place(key, temp, path, options?.ifAbsent === true)
       } catch (error) {
-        await unlink(temp).catch(ignoreAbsence)
+        await this.#removeTemp(temp)
         throw error
       }
     } catch (error) {
@@ -60,51 +53,45 @@ export class FilesystemStore implements ObjectStore {
   async get(key: string, range?: ByteRange): Promise<Uint8Array> {
     const path = this.#path(key)
     if (range !== undefined) checkRange(range)
-    const handle = await this.#open(key, path)
-    try {
-      const stats = await handle.stat()
-      if (!stats.isFile()) throw objectNotFound(key)
-      const { start, end } = range ?? { start: 0, end: stats.size }
-      if (range !== undefined && end > stats.size) throw objectTooShort(key, range, stats.size)
-      const bytes = await readAt(handle, start, end - start)
-      if (bytes.length < end - start) throw objectTooShort(key, { start, end }, start + bytes.length)
-      return bytes
-    } catch (error) {
-      throw fileError(error, path, 'read')
-    } finally {
-      await handle.close()
-    }
+    await refuseLinks(this.#files, this.#root, key)
+    const found = await this.#read(key, path, range ?? null)
+    if (found === null) throw objectNotFound(key)
+    const { bytes, size } = found
+    const { start, end } = range ?? { start: 0, end: size }
+    if (range !== undefined && end > size) throw objectTooShort(key, range, size)
+    if (bytes.length < end - start) throw objectTooShort(key, { start, end }, start + bytes.length)
+    return bytes
   }
 
   async head(key: string): Promise<ObjectInfo | null> {
     const path = this.#path(key)
-    await refuseLinks(this.#root, key)
-    const stats = await lstatOrNull(path)
-    if (stats?.isSymbolicLink()) throw linkRefused(path)
-    if (stats === null) await this.#checkRoot()
-    return stats?.isFile() ? { key, bytes: stats.size } : null
+    await refuseLinks(this.#files, this.#root, key)
+    const info = await lookAt(this.#files, path)
+    if (info?.kind === 'link') throw linkRefused(path)
+    if (info === null) await this.#checkRoot()
+    return info?.kind === 'file' ? { key, bytes: info.bytes } : null
   }
 
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
-    return listTree(this.#root, prefix, options?.startAfter ?? '')
+    return listTree(this.#files, this.#root, prefix, options?.startAfter ?? '')
   }
 
   async delete(keys: readonly string[]): Promise<void> {
     const paths = new Map(keys.map((key) => [this.#path(key), key]))
     const directories = new Set<string>()
     for (const [path, key] of paths) {
-      await refuseLinks(this.#root, key)
-      const stats = await lstatOrNull(path)
-      if (stats === null || stats.isDirectory()) continue
+      await refuseLinks(this.#files, this.#root, key)
+      const info = await lookAt(this.#files, path)
+      if (info === null || info.kind === 'directory') continue
       try {
-        await unlink(path)
+        await this.#files.remove(path)
       } catch (error) {
         if (!isAbsence(error)) throw fileError(error, path, 'delete')
       }
       directories.add(dirname(path))
     }
     for (const directory of directories) {
-      await syncDirectory(directory).catch((error: unknown) => {
+      await this.#files.syncDirectory(directory).catch((error: unknown) => {
         throw fileError(error, directory, 'sync')
       })
     }
@@ -120,10 +107,9 @@ export class FilesystemStore implements ObjectStore {
     return join(this.#root, key)
   }
 
-  async #open(key: string, path: string): Promise<FileHandle> {
-    await refuseLinks(this.#root, key)
+  async #read(key: string, path: string, range: ByteRange | null): ReturnType<Files['read']> {
     try {
-      return await open(path, READ_FILE)
+      return await this.#files.read(path, range)
     } catch (error) {
       if (!isAbsence(error)) throw fileError(error, path, 'read')
       await this.#checkRoot()
@@ -133,7 +119,7 @@ export class FilesystemStore implements ObjectStore {
 
   /** Where a file stands in the root's place, nothing would ever be found: that is a wrong path, not an empty store. */
   async #checkRoot(): Promise<void> {
-    await readdir(join(this.#root, TEMP_DIR)).catch((error: unknown) => {
+    await this.#files.list(join(this.#root, TEMP_DIR)).catch((error: unknown) => {
       if (errnoOf(error) !== 'ENOENT') throw fileError(error, this.#root, 'read')
     })
   }
@@ -141,45 +127,42 @@ export class FilesystemStore implements ObjectStore {
   /** Writes the body, durable but not yet in place; returns its path. */
   async #writeTemp(body: Body): Promise<string> {
     const temp = join(this.#root, TEMP_DIR, `${process.pid}-${randomUUID()}`)
-    const handle = await this.#openTemp(temp)
+    let begun = false
+    const source = body instanceof Uint8Array ? body : whenRead(body, () => (begun = true))
     try {
-      try {
-        if (body instanceof Uint8Array) await handle.writeFile(body)
-        else for await (const chunk of body) await handle.writeFile(chunk)
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
+      // What a stream has given it does not give again.
+      await this.#inDirectory(
+        dirname(temp),
+        () => this.#files.create(temp, source),
+        () => !begun,
+      )
     } catch (error) {
-      await unlink(temp).catch(ignoreAbsence)
+      await this.#removeTemp(temp)
       throw error
     }
     return temp
   }
 
-  async #openTemp(temp: string): Promise<FileHandle> {
-    return this.#inDirectory(dirname(temp), () => open(temp, 'wx', 0o600))
-  }
-
   async #place(key: string, temp: string, path: string, ifAbsent: boolean): Promise<void> {
     try {
-      await this.#inDirectory(dirname(path), () => (ifAbsent ? link(temp, path) : rename(temp, path)))
+      await this.#inDirectory(dirname(path), () => this.#files.place(temp, path, ifAbsent ? 'link' : 'rename'))
     } catch (error) {
-      if ((await lstatOrNull(path))?.isDirectory()) throw invalidKey(key, 'is the directory of other objects', error)
+      if ((await lookAt(this.#files, path))?.kind === 'directory')
+        throw invalidKey(key, 'is the directory of other objects', error)
       if (errnoOf(error) === 'EEXIST') throw objectExists(key, error)
       throw error
     }
-    await syncDirectory(dirname(path))
-    if (ifAbsent) await unlink(temp)
+    await this.#files.syncDirectory(dirname(path))
+    if (ifAbsent) await this.#files.remove(temp)
   }
 
   /** Runs `act` in a durable directory; once more where somebody removed the directory since this process made it. */
-  async #inDirectory<T>(path: string, act: () => Promise<T>): Promise<T> {
+  async #inDirectory<T>(path: string, act: () => Promise<T>, again = (): boolean => true): Promise<T> {
     await this.#directory(path)
     try {
       return await act()
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw error
+      if (errnoOf(error) !== 'ENOENT' || !again()) throw error
       this.#ready = new Map()
       await this.#directory(path)
       return act()
@@ -190,7 +173,7 @@ export class FilesystemStore implements ObjectStore {
   #directory(path: string): Promise<void> {
     const known = this.#ready.get(path)
     if (known !== undefined) return known
-    const made = path === this.#root ? makeDirectory(path) : this.#makeBelow(path)
+    const made = path === this.#root ? makeDirectory(this.#files, path) : this.#makeBelow(path)
     this.#ready.set(path, made)
     made.catch(() => this.#ready.delete(path))
     return made
@@ -199,41 +182,37 @@ export class FilesystemStore implements ObjectStore {
   async #makeBelow(path: string): Promise<void> {
     await this.#directory(dirname(path))
     try {
-      await mkdir(path, { mode: 0o700 })
+      await this.#files.makeDirectory(path)
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error
-      const stats = await lstatOrNull(path)
-      if (stats?.isSymbolicLink()) throw linkRefused(path)
+      const info = await lookAt(this.#files, path)
+      if (info?.kind === 'link') throw linkRefused(path)
       const key = path.slice(this.#root.length + 1)
-      if (stats?.isFile()) throw invalidKey(key, 'is an object, so no key can go on from it', error)
+      if (info?.kind === 'file') throw invalidKey(key, 'is an object, so no key can go on from it', error)
     }
     // Also where it existed: another process may have made it a moment ago and not have synced it yet.
-    await syncDirectory(dirname(path))
+    await this.#files.syncDirectory(dirname(path))
     if (path === join(this.#root, TEMP_DIR)) await this.#sweep()
   }
 
   /** Removes what killed processes left under `.tmp`: files that nothing has written to for a day. */
   async #sweep(): Promise<void> {
     const directory = join(this.#root, TEMP_DIR)
-    for (const name of await readdir(directory)) {
+    for (const { name } of await this.#files.list(directory)) {
       const path = join(directory, name)
-      const stats = await lstatOrNull(path)
-      if (stats !== null && this.#clock.now() - stats.mtimeMs > LEFTOVER_AGE_MS) await unlink(path).catch(ignoreAbsence)
+      const info = await lookAt(this.#files, path)
+      if (info !== null && this.#clock.now() - info.modifiedMs > LEFTOVER_AGE_MS) await this.#removeTemp(path)
     }
   }
-}
 
-async function readAt(handle: FileHandle, start: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length)
-  let filled = 0
-  while (filled < length) {
-    const { bytesRead } = await handle.read(bytes, filled, length - filled, start + filled)
-    if (bytesRead === 0) break
-    filled += bytesRead
+  async #removeTemp(temp: string): Promise<void> {
+    await this.#files.remove(temp).catch((error: unknown) => {
+      if (!isAbsence(error)) throw error
+    })
   }
-  return filled === length ? bytes : bytes.subarray(0, filled)
 }
 
-function ignoreAbsence(error: unknown): void {
-  if (!isAbsence(error)) throw error
+async function* whenRead(body: AsyncIterable<Uint8Array>, noted: () => void): AsyncGenerator<Uint8Array> {
+  noted()
+  yield* body
 }

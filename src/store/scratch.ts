@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { FilesystemStore } from './filesystem.ts'
 import { fileError } from './filesystem-errors.ts'
-import { lstatOrNull, syncDirectory, TEMP_DIR } from './filesystem-tree.ts'
+import { lookAt, TEMP_DIR } from './filesystem-tree.ts'
+import { nodeFiles } from './node-files.ts'
 import type { ObjectStore } from './object-store.ts'
 
 /** Local space for intermediate results; it is gone when the process exits, or when `dispose` is called. */
@@ -33,10 +34,10 @@ export async function replaceDirectory(next: string, current: string): Promise<v
   const old = `${next}.old`
   try {
     await rm(join(next, TEMP_DIR), { recursive: true, force: true })
-    const exists = (await lstatOrNull(current)) !== null
+    const exists = (await lookAt(nodeFiles, current)) !== null
     if (exists) await rename(current, old)
     await rename(next, current)
-    await syncDirectory(parent)
+    await nodeFiles.syncDirectory(parent)
     if (exists) await rm(old, { recursive: true })
   } catch (error) {
     throw fileError(error, current, 'replace')

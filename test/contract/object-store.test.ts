@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
 import { EncryptedStore } from '../../src/store/encryption/encrypted-store.ts'
 import { SecretKey } from '../../src/store/encryption/store-key.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
@@ -10,6 +11,8 @@ import type { ObjectStore } from '../../src/store/object-store.ts'
 import { withRetry } from '../../src/store/retry.ts'
 import { S3Store } from '../../src/store/s3.ts'
 import { s3ForTests } from '../support/s3.ts'
+import { TreeFiles } from '../support/simulated-files.ts'
+import { SimulatedTree } from '../support/simulated-tree.ts'
 import { objectStoreContract } from './object-store.ts'
 
 const nothing = async (): Promise<void> => {}
@@ -32,6 +35,10 @@ for (const wrap of [null, encrypted])
     const store = new FilesystemStore(join(directory, 'not', 'yet'))
     return { store: wrap === null ? store : wrap(store), dispose }
   })
+objectStoreContract('file system on the simulated disk', async () => ({
+  store: new FilesystemStore('/not/yet', systemClock, new TreeFiles(new SimulatedTree())),
+  dispose: nothing,
+}))
 
 const s3 = s3ForTests()
 describe.skipIf(s3 === null)('over the network', () => {

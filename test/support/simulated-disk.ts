@@ -1,181 +1,115 @@
 import type { Disk, DiskEntry, DiskFile } from '../../src/capture/disk.ts'
+import { Inode } from './simulated-inode.ts'
+import { errno, SimulatedTree } from './simulated-tree.ts'
 
-/** What every call throws once the power is gone. */
-export class PowerCut extends Error {
-  constructor() {
-    super('power cut')
-  }
-}
+export { random } from './random.ts'
+export { PowerCut } from './simulated-tree.ts'
 
-/** A small seeded generator (mulberry32): the same seed, the same faults. */
-export function random(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
-const SECTOR = 512
-
-interface Pending {
-  readonly at: number
-  readonly bytes: Uint8Array
-}
-
-/** An inode: what is durable, and the writes that are not. */
-class Inode {
-  durable: Buffer = Buffer.alloc(0)
-  pending: Pending[] = []
-
-  /** What a reader sees while the power is on. */
-  current(): Buffer {
-    return this.pending.reduce((content, write) => overlay(content, write.at, write.bytes), this.durable)
-  }
-}
-
-function overlay(content: Buffer, at: number, bytes: Uint8Array): Buffer {
-  const result = Buffer.alloc(Math.max(content.length, at + bytes.length))
-  content.copy(result)
-  result.set(bytes, at)
-  return result
-}
-
-export interface SimulatedDiskOptions {
-  readonly seed: number
-  /** The power goes at this point; every call has one before, one inside and one after its effect. Default: never. */
-  readonly cutAt?: number
-  /** A disk that lies: nothing is synced. For the test of the test. */
+/** How a disk betrays those who trust it: for the test of the test. */
+export interface DiskLies {
+  /** Nothing is synced. */
   readonly syncDoesNothing?: boolean
+  /** A commit resolves when it is written, and is synced later. */
+  readonly resolvesEarly?: boolean
 }
 
-/**
- * A disk that loses power between or inside any two calls. A commit that did not finish is dropped, kept or torn, each
- * 512-byte sector by itself; files that were made or removed come and go until their directory is synced.
- * One directory level: names are whole paths.
- */
-export class SimulatedDisk implements Disk {
-  readonly #options: SimulatedDiskOptions
-  readonly #random: () => number
-  #files: Map<string, Inode>
-  /** The names as of the last sync of the directory. */
-  #durableNames: Map<string, Inode>
-  #points = 0
-  #off = false
+/** A journal's disk over a simulated tree of files. */
+class TreeDisk implements Disk {
+  readonly #tree: SimulatedTree
+  readonly #lies: DiskLies
 
-  constructor(options: SimulatedDiskOptions, files: ReadonlyMap<string, Buffer> = new Map()) {
-    this.#options = options
-    this.#random = random(options.seed)
-    this.#files = new Map()
-    for (const [path, content] of files) {
-      const inode = new Inode()
-      inode.durable = content
-      this.#files.set(path, inode)
-    }
-    this.#durableNames = new Map(this.#files)
-  }
-
-  /** Points passed so far: a run without a cut says how many there are. */
-  get points(): number {
-    return this.#points
-  }
-
-  get isOff(): boolean {
-    return this.#off
-  }
-
-  /** Turns the power off, and says what is on the disk afterwards. */
-  powerOff(): Map<string, Buffer> {
-    this.#off = true
-    const names = new Map<string, Inode>()
-    for (const path of new Set([...this.#files.keys(), ...this.#durableNames.keys()])) {
-      const now = this.#files.get(path)
-      const before = this.#durableNames.get(path)
-      const inode = now === before || this.#random() < 0.5 ? now : before
-      if (inode !== undefined) names.set(path, inode)
-    }
-    return new Map([...names].map(([path, inode]) => [path, this.#settled(inode)]))
-  }
-
-  /** What is on the disk while the power is on. */
-  contents(): Map<string, Buffer> {
-    return new Map([...this.#files].map(([path, inode]) => [path, inode.current()]))
+  constructor(tree: SimulatedTree, lies: DiskLies = {}) {
+    this.#tree = tree
+    this.#lies = lies
   }
 
   async list(directory: string): Promise<readonly DiskEntry[]> {
-    await this.#point()
-    const prefix = `${directory}/`
-    return [...this.#files]
-      .filter(([path]) => path.startsWith(prefix))
-      .map(([path, inode]) => ({ name: path.slice(prefix.length), bytes: inode.current().length }))
+    await this.#tree.point('journal read')
+    return [...this.#tree.names(directory)].flatMap(([name, node]) =>
+      node instanceof Inode ? [{ name, bytes: node.current().length }] : [],
+    )
   }
 
   async read(path: string, start: number, end: number): Promise<Uint8Array> {
-    await this.#point()
-    const inode = this.#files.get(path)
-    if (inode === undefined) throw new Error(`no file ${path}`)
+    await this.#tree.point('journal read')
+    const inode = this.#tree.file(path)
+    if (inode === null) throw errno('ENOENT')
     return Uint8Array.from(inode.current().subarray(start, end))
   }
 
   async open(path: string): Promise<DiskFile> {
-    await this.#point()
-    const inode = this.#files.get(path) ?? new Inode()
-    this.#files.set(path, inode)
-    await this.#point()
+    await this.#tree.point('journal open')
+    const inode = this.#tree.file(path) ?? new Inode()
+    if (this.#tree.file(path) === null) this.#tree.set(path, inode)
+    await this.#tree.point('journal open')
     return {
       commit: (bytes, at) => this.#commit(inode, bytes, at),
-      close: () => this.#point(),
+      close: () => this.#tree.point('journal close'),
     }
   }
 
   async remove(path: string): Promise<void> {
-    await this.#point()
-    this.#files.delete(path)
-    await this.#point()
+    await this.#tree.point('journal remove')
+    if (this.#tree.file(path) !== null) this.#tree.set(path, undefined)
+    await this.#tree.point('journal remove')
   }
 
-  async syncDirectory(_directory: string): Promise<void> {
-    await this.#point()
-    if (this.#options.syncDoesNothing !== true) this.#durableNames = new Map(this.#files)
-    await this.#point()
+  async syncDirectory(directory: string): Promise<void> {
+    await this.#tree.point('journal directory sync')
+    if (this.#lies.syncDoesNothing !== true) this.#tree.syncDirectory(directory)
+    await this.#tree.point('journal directory sync')
   }
 
   async #commit(inode: Inode, bytes: Uint8Array, at: number): Promise<void> {
-    await this.#point()
-    const write = { at, bytes: Uint8Array.from(bytes) }
-    inode.pending.push(write)
-    await this.#point()
-    if (this.#options.syncDoesNothing !== true) {
-      inode.durable = overlay(inode.durable, at, write.bytes)
-      inode.pending = inode.pending.filter((other) => other !== write)
-    }
-    await this.#point()
+    await this.#tree.point('journal write')
+    inode.write(bytes, at)
+    const synced = this.#sync(inode, at, at + bytes.length)
+    if (this.#lies.resolvesEarly !== true) return synced
+    synced.catch(() => undefined) // whoever trusted it has gone on
   }
 
-  /** What of a file's unfinished writes is on the disk: each sector old or new. */
-  #settled(inode: Inode): Buffer {
-    let content = inode.durable
-    for (const { at, bytes } of inode.pending) {
-      const fate = this.#random()
-      if (fate < 0.25) continue
-      for (let from = at; from < at + bytes.length; ) {
-        const to = Math.min(at + bytes.length, (Math.floor(from / SECTOR) + 1) * SECTOR)
-        if (fate < 0.5 || this.#random() < 0.6) content = overlay(content, from, bytes.subarray(from - at, to - at))
-        from = to
-      }
-    }
-    return content
+  async #sync(inode: Inode, from: number, to: number): Promise<void> {
+    await this.#tree.point('journal sync')
+    if (this.#lies.syncDoesNothing !== true) inode.sync(from, to)
+    await this.#tree.point('journal sync')
+  }
+}
+
+export interface SimulatedDiskOptions extends DiskLies {
+  readonly seed: number
+  /** The power goes at this point; every call has one before, one inside and one after its effect. Default: never. */
+  readonly cutAt?: number
+}
+
+/** A disk with one directory, `journal`, on which the power goes at a point. */
+export class SimulatedDisk extends TreeDisk {
+  readonly #tree: SimulatedTree
+  readonly #seed: number
+
+  constructor(options: SimulatedDiskOptions, files: ReadonlyMap<string, Buffer> = new Map()) {
+    const tree = new SimulatedTree(new Map([...files, ['journal/.', Buffer.alloc(0)]]))
+    super(tree, options)
+    this.#tree = tree
+    this.#seed = options.seed
+    if (options.cutAt !== undefined) tree.arm({ nth: options.cutAt })
   }
 
-  async #point(): Promise<void> {
-    await Promise.resolve()
-    if (this.#off) throw new PowerCut()
-    if (this.#points++ === this.#options.cutAt) {
-      this.#off = true
-      throw new PowerCut()
-    }
+  /** Points passed so far: a run without a cut says how many there are. */
+  get points(): number {
+    return this.#tree.points
+  }
+
+  get isOff(): boolean {
+    return this.#tree.isOff
+  }
+
+  /** Turns the power off, and says what is on the disk afterwards. */
+  powerOff(): Map<string, Buffer> {
+    return this.#tree.afterPowerCut(this.#seed).contents()
+  }
+
+  /** What is on the disk while the power is on. */
+  contents(): Map<string, Buffer> {
+    return this.#tree.contents()
   }
 }

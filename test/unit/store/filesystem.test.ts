@@ -140,6 +140,13 @@ test('goes on where somebody has removed the directory', async () => {
   expect(await keysOf(store.list(''))).toEqual(['a/c'])
 })
 
+test('does not begin a stream again that fails for want of a file of its own', async () => {
+  const missing = Object.assign(new Error('source'), { code: 'ENOENT' })
+  await store.put('a', bytes)
+  expect(await fails(store.put('c', streamOf([bytes], missing)))).toBe('STORE_NOT_FOUND')
+  expect(await keysOf(store.list(''))).toEqual(['a'])
+})
+
 test('does not change what a reader of the replaced object holds', async () => {
   await store.put('a', pattern(1000, 1))
   await link(join(root, 'a'), join(top, 'held'))
