@@ -1,6 +1,7 @@
 import { TidemarkError } from '../base/errors.ts'
 import { parseTimelineKey, TIMELINE_PREFIX, timelineKey } from '../format/keys.ts'
 import { decodeHead, EMPTY_HEAD, encodeNextGeneration, type TimelineHead } from '../format/timeline-codec.ts'
+import type { Head } from '../model/head.ts'
 import type { Timeline, TimelineChange } from '../model/timeline.ts'
 import { claimGeneration, latestGeneration } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -30,6 +31,12 @@ export class TimelineLog {
   /** As of the last commit or refresh; costs nothing. */
   get timeline(): Timeline {
     return this.#head.timeline
+  }
+
+  /** Of the last commit or refresh; null before the first generation. */
+  get head(): Head | null {
+    const { timeline, sha256 } = this.#head
+    return sha256 === null ? null : { generation: timeline.generation, sha256 }
   }
 
   /** Reads what other writers committed meanwhile. */

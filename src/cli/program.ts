@@ -5,13 +5,14 @@ import { type DemoOptions, demoCommand } from './demo/command.ts'
 import type { DemoParts } from './demo/seam.ts'
 import { EXIT_CODES, exitCodeHelp } from './exit-codes.ts'
 import { reportFailure } from './failure.ts'
+import { headCommand } from './head.ts'
 import { type LogOptions, logCommand } from './log.ts'
 import { type RestoreCommandOptions, restoreCommand } from './restore.ts'
 import { type ShowOptions, showCommand } from './show.ts'
 import { snapshotCommand } from './snapshot.ts'
 import { statusCommand } from './status.ts'
 import type { Terminal } from './terminal.ts'
-import { verifyCommand } from './verify.ts'
+import { type VerifyCommandOptions, verifyCommand } from './verify.ts'
 
 const MOMENTS = `Moments: a time with its zone (2026-11-19T02:46:59.123Z, inclusive), epoch milliseconds, the ULID of an
 event (inclusive), before:<ulid> (just before it), or latest.`
@@ -80,7 +81,13 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
   addRestore(program, around)
   add(program, 'verify', 'read and check every file of the store')
     .option('--memory <MiB>', MEMORY)
-    .action(async (_, command: Command) => exit(await verifyCommand(command.optsWithGlobals<CommonOptions>(), around)))
+    .option('--head <head>', 'what `tidemark head` printed earlier: the history must still go on from it')
+    .action(async (_, command: Command) =>
+      exit(await verifyCommand(command.optsWithGlobals<VerifyCommandOptions>(), around)),
+    )
+  add(program, 'head', 'what to note elsewhere, so that a history that was cut back or rewritten is seen').action(
+    (_, command: Command) => headCommand(command.optsWithGlobals<CommonOptions>(), around),
+  )
   return program
 }
 

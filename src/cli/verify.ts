@@ -6,27 +6,33 @@ import { bytesText, countText, pairs, plural, printable } from './format.ts'
 import { progressLine } from './progress.ts'
 import { type Paint, painter, type Terminal, writeLines } from './terminal.ts'
 
+/** The options of `verify`, as commander reads them. */
+export interface VerifyCommandOptions extends CommonOptions {
+  readonly head?: string
+}
+
 /** `tidemark verify`: reads and checks every file. The exit code says whether damage was found. */
-export async function verifyCommand(options: CommonOptions, around: Surroundings): Promise<number> {
+export async function verifyCommand(options: VerifyCommandOptions, around: Surroundings): Promise<number> {
   const { terminal } = around
-  const found = await withStore(options, around, (tidemark) => verify(tidemark, terminal))
+  const found = await withStore(options, around, (tidemark) => verify(tidemark, options, terminal))
   const paint = painter(terminal.out, terminal)
   await writeLines(terminal.out, options.json ? [JSON.stringify(found)] : linesOf(found, paint, storeArgument(options)))
   return found.damage.length === 0 ? EXIT_CODES.ok[0] : EXIT_CODES.damaged[0]
 }
 
-async function verify(tidemark: Tidemark, terminal: Terminal): Promise<Verification> {
+async function verify(tidemark: Tidemark, { head }: VerifyCommandOptions, terminal: Terminal): Promise<Verification> {
   const line = progressLine(terminal, 'files')
   let rows = 0
   let bytes = 0
   const { segments, snapshots } = await tidemark.status()
   const totalRows = segments.count + snapshots.length
   try {
-    return await tidemark.verify((_key, size) => {
+    const onFile = (_key: string, size: number): void => {
       rows++
       bytes += size
       line.show({ rows, totalRows: Math.max(totalRows, rows), bytes })
-    })
+    }
+    return await tidemark.verify(head === undefined ? { onFile } : { onFile, head })
   } finally {
     line.stop()
   }

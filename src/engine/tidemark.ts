@@ -6,6 +6,7 @@ import type { Source } from '../capture/source.ts'
 import { TimelineLog } from '../capture/timeline-log.ts'
 import type { StoreFile } from '../format/store-file.ts'
 import type { Event, Kind } from '../model/event.ts'
+import { type Head, parseHead } from '../model/head.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 import { firstUlidAt, type Ulid, UlidGenerator } from '../model/ulid.ts'
 import { gapError, gapsOf, isAcknowledged } from '../restore/gaps.ts'
@@ -43,6 +44,14 @@ export interface TidemarkOptions {
   /** Name of the database in the store, where it is not to be its connection. */
   readonly database?: string
   readonly logger?: Logger
+}
+
+/** What a verification looks at besides the store itself. */
+export interface VerifyOptions {
+  /** Called with each file and its size as it is read. */
+  readonly onFile?: OnFile
+  /** What `head` gave earlier, as text: the history must still go on from it. */
+  readonly head?: string
 }
 
 /** What is restored where. */
@@ -188,9 +197,25 @@ export class Tidemark {
   }
 
   /** Reads and checks everything in the store. Damage is in the result, not thrown. */
-  async verify(onFile: OnFile = () => {}): Promise<Verification> {
+  async verify(options: VerifyOptions = {}): Promise<Verification> {
+    checkOptions('verify', options, ['onFile', 'head'])
+    const { onFile = () => {}, head } = options
+    const noted = head === undefined ? null : parseHead(head)
     const { timeline } = await this.#archive.refresh()
-    return verifyStore(this.#archive.sources, timeline, onFile)
+    return verifyStore(this.#archive.sources, timeline, onFile, noted)
+  }
+
+  /**
+   * What fixes the history up to now: noted where whoever can write to the store cannot, it shows later whether the
+   * history was cut back or rewritten. Errors: `STORE_NOT_FOUND` while there is no timeline.
+   */
+  async head(): Promise<Head> {
+    await this.#archive.refresh()
+    const { name, timeline } = this.#archive.seams
+    if (timeline.head !== null) return timeline.head
+    throw new TidemarkError('STORE_NOT_FOUND', `The store at ${name} has no timeline yet.`, {
+      hint: 'It begins when a database is captured for the first time.',
+    })
   }
 
   /** Resolves when every event that was acknowledged before the call is in the store. */

@@ -16,6 +16,7 @@ import { decodeStoreFile } from '../format/store-file.ts'
 import { decodeHead } from '../format/timeline-codec.ts'
 import type { Image } from '../model/event.ts'
 import { isSameGap } from '../model/gap.ts'
+import type { Head } from '../model/head.ts'
 import type { SegmentEntry, SnapshotEntry, Timeline } from '../model/timeline.ts'
 import { compareStates } from '../restore/difference.ts'
 import { exceptionsOf, gapError, gapsOf, isAcknowledged } from '../restore/gaps.ts'
@@ -23,6 +24,7 @@ import { planRestore } from '../restore/plan.ts'
 import { openSnapshot, type ReplaySources, replay } from '../restore/replay.ts'
 import type { SnapshotReader } from '../restore/snapshot-reader.ts'
 import type { ItemState } from '../restore/target.ts'
+import { checkHead } from './head.ts'
 
 /** Something that is wrong with the store. */
 export interface Damage {
@@ -48,10 +50,16 @@ export type OnFile = (key: string, bytes: number) => void
 
 /**
  * Reads and hashes every file of the store, checks that every sequence is gapless, and that every snapshot is what
- * the one before it and the events since give. Nothing is changed. Damage is collected, not thrown.
+ * the one before it and the events since give; and, with a head that was `noted`, that the history goes on from it.
+ * Nothing is changed. Damage is collected, not thrown.
  */
-export async function verifyStore(sources: ReplaySources, timeline: Timeline, onFile: OnFile): Promise<Verification> {
-  return new Verifier(sources, timeline, onFile).run()
+export async function verifyStore(
+  sources: ReplaySources,
+  timeline: Timeline,
+  onFile: OnFile,
+  noted: Head | null = null,
+): Promise<Verification> {
+  return new Verifier(sources, timeline, onFile).run(noted)
 }
 
 /** Files of any size are hashed in parts of this many bytes. */
@@ -74,10 +82,13 @@ class Verifier {
     this.#onFile = onFile
   }
 
-  async run(): Promise<Verification> {
+  async run(noted: Head | null): Promise<Verification> {
     const { segments, snapshots } = this.#timeline
     await this.#listFiles()
     await this.#verifyTimeline()
+    if (noted !== null) {
+      await this.#guard(timelineKey(noted.generation), () => checkHead(this.#sources.store, this.#timeline, noted))
+    }
     for (const segment of segments) await this.#guard(segment.key, () => this.#verifySegment(segment))
     this.#verifyChains()
     const gaps = gapsOf(this.#timeline)
