@@ -1,9 +1,23 @@
-/** A run of frames whose events are not in the store yet. */
+/** A run of frames whose events are not in the store yet. Their sequences are gapless. */
 interface FrameRun {
   readonly firstFrame: number
+  firstSequence: number
   lastSequence: number
-  events: number
+  /** Of the events. */
   bytes: number
+  /** Of the frames up to the last one, and of those without events before them. */
+  held: number
+  /** Time of the first event, milliseconds since the epoch. */
+  readonly since: number
+}
+
+/** What a durable frame adds. */
+export interface FrameSize {
+  readonly events: number
+  /** Of the events. */
+  readonly bytes: number
+  /** Of the whole frame. */
+  readonly length: number
   /** Time of the first event, milliseconds since the epoch. */
   readonly since: number
 }
@@ -15,23 +29,31 @@ const MOST_RUNS = 4096
 export class Backlog {
   #runs: FrameRun[] = []
   #sealed: number
-  #last: number
   /** Of all runs: asked for at every event. */
+  #events = 0
   #bytes = 0
+  #held = 0
+  /** Of frames without events since the last run. */
+  #between = 0
 
   /** `sealedThrough`: every event up to this sequence is in the store. */
   constructor(sealedThrough: number) {
     this.#sealed = sealedThrough
-    this.#last = sealedThrough
   }
 
-  /** Takes the events of a durable frame into account; frames come in order. */
-  add(frame: number, lastSequence: number, events: number, bytes: number, since: number): void {
-    this.#last = lastSequence
-    if (events === 0 || lastSequence <= this.#sealed) return
+  /** Takes a durable frame into account; frames come in order. */
+  add(frame: number, lastSequence: number, { events, bytes, length, since }: FrameSize): void {
+    if (events === 0 || lastSequence <= this.#sealed) {
+      if (this.#runs.length > 0) this.#between += length
+      return
+    }
     if (this.#runs.length >= MOST_RUNS) this.#join()
-    this.#runs.push({ firstFrame: frame, lastSequence, events, bytes, since })
+    const held = this.#between + length
+    this.#between = 0
+    this.#runs.push({ firstFrame: frame, firstSequence: lastSequence - events + 1, lastSequence, bytes, held, since })
+    this.#events += events
     this.#bytes += bytes
+    this.#held += held
   }
 
   /** Forgets events up to this sequence. */
@@ -39,7 +61,12 @@ export class Backlog {
     this.#sealed = Math.max(this.#sealed, through)
     const kept = this.#runs.findIndex((run) => run.lastSequence > this.#sealed)
     this.#runs = kept < 0 ? [] : this.#runs.slice(kept)
+    const [first] = this.#runs
+    if (first === undefined) this.#between = 0
+    else first.firstSequence = Math.max(first.firstSequence, this.#sealed + 1)
+    this.#events = this.#runs.reduce((sum, run) => sum + run.lastSequence - run.firstSequence + 1, 0)
     this.#bytes = this.#runs.reduce((sum, run) => sum + run.bytes, 0)
+    this.#held = this.#runs.reduce((sum, run) => sum + run.held, 0)
   }
 
   /** Every event up to this sequence is in the store. */
@@ -52,24 +79,26 @@ export class Backlog {
     return this.#runs[0]?.firstFrame ?? null
   }
 
+  /** Bytes of the frames that wait for the store: a little more where a run is partly sealed. */
+  get held(): number {
+    return this.#held + this.#between
+  }
+
   /** Number of events, bytes (a little more where a run is partly sealed), and the time of the oldest. */
   get size(): { events: number; bytes: number; since: number | null } {
-    return {
-      events: Math.max(0, this.#last - this.#sealed),
-      bytes: this.#bytes,
-      since: this.#runs[0]?.since ?? null,
-    }
+    return { events: this.#events, bytes: this.#bytes, since: this.#runs[0]?.since ?? null }
   }
 
   #join(): void {
     const joined: FrameRun[] = []
     for (const [index, run] of this.#runs.entries()) {
       const previous = joined.at(-1)
-      if (index % 2 === 0 || previous === undefined) joined.push(run)
+      // Not across a hole: a run counts its events by its sequences.
+      if (index % 2 === 0 || previous === undefined || previous.lastSequence + 1 !== run.firstSequence) joined.push(run)
       else {
         previous.lastSequence = run.lastSequence
-        previous.events += run.events
         previous.bytes += run.bytes
+        previous.held += run.held
       }
     }
     this.#runs = joined

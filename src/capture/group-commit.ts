@@ -36,11 +36,15 @@ export class GroupCommit {
     this.#write = write
   }
 
-  /** The batch that takes entries now. It stays in memory until `commit`. Throws what has failed before. */
-  gather(): Batch {
+  /**
+   * The batch that takes entries now, on demand one that holds no event yet. It stays in memory until `commit`.
+   * Throws what has failed before.
+   */
+  gather({ empty = false }: { empty?: boolean } = {}): Batch {
     if (this.#failure !== null) throw this.#failure
     const last = this.#queue.at(-1)
-    if (last !== undefined && last.builder.bytes < FULL_BYTES) return last
+    const takes = last !== undefined && last.builder.bytes < FULL_BYTES && !(empty && last.builder.eventCount > 0)
+    if (takes) return last
     const { promise: durable, resolve, reject } = Promise.withResolvers<void>()
     // Those who wait learn of a failure by their own promise; a batch that nobody waits for needs no handler.
     durable.catch(() => undefined)

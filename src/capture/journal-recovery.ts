@@ -2,9 +2,11 @@ import { TidemarkError } from '../base/errors.ts'
 import { EventCursor } from '../format/event-codec.ts'
 import type { Intent } from '../format/intent-codec.ts'
 import { corruptFrame, decodeFrame, type Frame } from '../format/journal-frame.ts'
+import type { ShedRange } from '../model/timeline.ts'
 import { MIN_ULID, type Ulid, ulidTime } from '../model/ulid.ts'
 import { Backlog } from './backlog.ts'
 import type { FrameLog } from './frame-log.ts'
+import { withHole } from './shed-ranges.ts'
 
 /** The last event of a stream that is in the store. */
 export interface Sealed {
@@ -28,27 +30,34 @@ export interface RecoveredState {
   readonly lastUlid: Ulid
   readonly lastIntent: number
   readonly backlog: Backlog
+  /** Holes in the sequences: writes that were not recorded. How long they went on is not known here. */
+  readonly shed: readonly ShedRange[]
   /** By intent id, in the order in which they were made. */
   readonly open: ReadonlyMap<number, HeldIntent>
 }
 
 /**
  * Reads a journal from its oldest frame on. `known` is what the store's timeline says; the journal may know of more.
- * Errors: `JOURNAL_CORRUPT`, also where sequences are not gapless; `STREAM_FENCED` where the store has other events
+ * Errors: `JOURNAL_CORRUPT`, also where sequences run backwards; `STREAM_FENCED` where the store has other events
  * under the same sequences: two copies of a journal were written to.
  */
 export async function recoverState(log: FrameLog, known: Sealed): Promise<RecoveredState> {
   const backlog = new Backlog(0)
   const open = new Map<number, HeldIntent>()
+  let first: Frame | null = null
   let next: number | null = null
   let last: Frame | null = null
+  let shed: readonly ShedRange[] = []
   let lastIntent = 0
   for await (const bytes of log.read(log.range?.first ?? 1)) {
     const frame = decodeFrame(bytes)
-    if (next !== null && frame.firstSequence !== next) throw gap(frame, `event ${next} should come first in it`)
+    if (next !== null && frame.firstSequence < next) throw gap(frame, `event ${next} should come first in it`)
+    if (next !== null) shed = withHole(shed, next, frame.firstSequence - 1, startOf(frame, last))
+    first ??= frame
     const since = checkEvents(frame, known)
     next = frame.firstSequence + frame.eventCount
-    backlog.add(frame.number, next - 1, frame.eventCount, frame.events.length, since)
+    const { eventCount, events } = frame
+    backlog.add(frame.number, next - 1, { events: eventCount, bytes: events.length, length: bytes.length, since })
     for (const intent of frame.intents()) {
       open.set(intent.intent, { intent, frame: frame.number })
       lastIntent = Math.max(lastIntent, intent.intent)
@@ -64,6 +73,10 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
     throw corruptFrame(`the store holds events up to ${sealed} of this stream, the journal only up to ${next - 1}`)
   }
   backlog.seal(sealed)
+  if (first !== null && first.firstSequence > sealed + 1) {
+    // The frames before it are gone, since what was in them is in the store: what is left between is a hole.
+    shed = [...withHole([], sealed + 1, first.firstSequence - 1, startOf(first, null)), ...shed]
+  }
   return {
     lastFrame: last?.number ?? 0,
     // An empty journal of a stream that has events in the store goes on behind them.
@@ -71,8 +84,14 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
     lastUlid: last?.lastUlid ?? MIN_ULID,
     lastIntent,
     backlog,
+    shed,
     open,
   }
+}
+
+/** A stamp before everything that happened in the hole before a frame. */
+function startOf(frame: Frame, previous: Frame | null): Ulid {
+  return frame.eventCount === 0 ? frame.lastUlid : (previous?.lastUlid ?? MIN_ULID)
 }
 
 /** Walks the events of a frame; returns the time of the first. */

@@ -6,19 +6,23 @@ import { encodedEventBytes } from '../format/event-codec.ts'
 import { encodedIntentBytes, type Intent } from '../format/intent-codec.ts'
 import { decodeFrame, type FrameBuilder, streamSeed, WRITER_BYTES } from '../format/journal-frame.ts'
 import type { Change, Image, Stamp } from '../model/event.ts'
+import type { ShedRange } from '../model/timeline.ts'
 import { type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
 import type { Backlog } from './backlog.ts'
 import type { FrameLog } from './frame-log.ts'
 import { type Batch, GroupCommit } from './group-commit.ts'
 import { eventsAfter, NOTHING_SEALED, type RecoveredState, recoverState, type Sealed } from './journal-recovery.ts'
+import { joinShed, withHole } from './shed-ranges.ts'
 
 /** What a journal is opened over. */
-export interface JournalOptions {
+export interface JournalSeams {
   readonly log: FrameLog
   readonly stream: string
   readonly clock: Clock
   /** The last event of the stream that the store's timeline knows of. Default: none. */
   readonly sealed?: Sealed
+  /** What the timeline lists as not recorded; default none. */
+  readonly shed?: readonly ShedRange[]
 }
 
 /** What a journal held when it was opened. */
@@ -39,7 +43,7 @@ export interface Outcome {
   readonly change: Change | null
 }
 
-/** Durable events that are not in the store yet: encoded events (event-codec), regions in order. */
+/** Durable events that are not in the store yet: encoded events (event-codec), regions in order, without a hole. */
 export interface Unsealed {
   readonly regions: readonly Uint8Array[]
   readonly bytes: number
@@ -47,6 +51,8 @@ export interface Unsealed {
   readonly throughSequence: number
   /** The last event's; every event of the stream that is not later is in the regions or sealed. */
   readonly throughUlid: Ulid
+  /** Whether events are waiting behind these. */
+  readonly isLast: boolean
 }
 
 /** What waits for the sealer. */
@@ -55,6 +61,8 @@ export interface Pending {
   readonly bytes: number
   /** Milliseconds since the oldest event, 0 where there is none. */
   readonly ageMs: number
+  /** Bytes of the frames that cannot go before the store has the events: what the bound is about. */
+  readonly heldBytes: number
 }
 
 /**
@@ -63,7 +71,7 @@ export interface Pending {
  * opened again: what is on the disk then decides.
  */
 export class Journal {
-  readonly #options: JournalOptions
+  readonly #options: JournalSeams
   readonly #commits: GroupCommit
   readonly #ulids: UlidGenerator
   readonly #backlog: Backlog
@@ -75,9 +83,10 @@ export class Journal {
   #lastIntent: number
   #lastSequence: number
   #durable: { frame: number; sequence: number; ulid: Ulid }
+  #shed: readonly ShedRange[]
   #closed = false
 
-  private constructor(options: JournalOptions, state: RecoveredState) {
+  private constructor(options: JournalSeams, state: RecoveredState) {
     this.#options = options
     this.#commits = new GroupCommit((builder) => this.#write(builder))
     this.#ulids = new UlidGenerator(() => options.clock.now())
@@ -88,6 +97,7 @@ export class Journal {
     this.#lastIntent = state.lastIntent
     this.#lastSequence = state.lastSequence
     this.#durable = { frame: state.lastFrame, sequence: state.lastSequence, ulid: state.lastUlid }
+    this.#shed = state.shed
     this.#keepFrom = this.#oldestNeeded()
   }
 
@@ -95,9 +105,9 @@ export class Journal {
    * Reads what the log holds and writes a frame to it: a log that cannot be written, or that another process writes,
    * fails here and not at the first change.
    */
-  static async open(options: JournalOptions): Promise<{ journal: Journal; recovered: RecoveredJournal }> {
+  static async open(options: JournalSeams): Promise<{ journal: Journal; recovered: RecoveredJournal }> {
     const state = await recoverState(options.log, options.sealed ?? NOTHING_SEALED)
-    const journal = new Journal(options, state)
+    const journal = new Journal(options, { ...state, shed: joinShed(options.shed ?? [], state.shed) })
     await journal.#commitNow()
     const recovered = {
       nextSequence: state.lastSequence + 1,
@@ -158,31 +168,68 @@ export class Journal {
     for (const intent of intents) this.#gather().builder.addAbort(intent)
   }
 
+  /**
+   * Begins not to record: gives the next `count` sequences to writes that leave no event. The hole is durable when
+   * this resolves, so that no crash can hide it.
+   */
+  async beginShed(count: number): Promise<void> {
+    await this.#durably(this.#skip(count))
+  }
+
+  /** The hole gets larger by this. A later frame says so; that there is one is durable since `beginShed`. */
+  shed(count: number): void {
+    this.#skip(count)
+  }
+
+  /** Notes that no write is left that is not recorded: whatever comes now is after all of them. */
+  async endShed(): Promise<void> {
+    await this.#commits.flush()
+    if (this.#shed.every(({ before }) => before !== null)) return
+    const mark = this.#ulids.next()
+    this.#shed = this.#shed.map((range) => (range.before === null ? { ...range, before: mark } : range))
+  }
+
+  /** What was not recorded, as far as it is durable; a new value only where something changed. */
+  get shedRanges(): readonly ShedRange[] {
+    return this.#shed
+  }
+
+  /** Bytes of the frames that cannot go before the store has their events. */
+  get heldBytes(): number {
+    return this.#backlog.held
+  }
+
   pending(): Pending {
     const { events, bytes, since } = this.#backlog.size
-    return { events, bytes, ageMs: since === null ? 0 : Math.max(0, this.#options.clock.now() - since) }
+    const ageMs = since === null ? 0 : Math.max(0, this.#options.clock.now() - since)
+    return { events, bytes, ageMs, heldBytes: this.heldBytes }
   }
 
   /**
-   * Reads the events that are not sealed, oldest first: whole frames until `maxBytes` are reached. Without `sealed`
-   * in between it reads the same again.
+   * Reads the events that are not sealed, oldest first: whole frames until `maxBytes` are reached or a hole comes.
+   * Without `sealed` in between it reads the same again.
    */
   async unsealed(maxBytes: number = Number.POSITIVE_INFINITY): Promise<Unsealed> {
     const regions: Uint8Array[] = []
     let bytes = 0
     let throughSequence = this.#backlog.sealedThrough
     let throughUlid = this.#durable.ulid
+    let isLast = true
     for await (const encoded of this.#options.log.read(this.#backlog.firstFrame ?? this.#durable.frame + 1)) {
       const frame = decodeFrame(encoded)
       const region = eventsAfter(frame, throughSequence)
-      throughUlid = frame.lastUlid
+      const hole = regions.length > 0 && frame.firstSequence > throughSequence + 1
+      if (region.length > 0 && (bytes >= maxBytes || hole)) {
+        isLast = false
+        break
+      }
+      if (regions.length === 0 || !hole) throughUlid = frame.lastUlid
       if (region.length === 0) continue
       regions.push(region)
       bytes += region.length
       throughSequence = frame.firstSequence + frame.eventCount - 1
-      if (bytes >= maxBytes) break
     }
-    return { regions, bytes, throughSequence, throughUlid }
+    return { regions, bytes, throughSequence, throughUlid, isLast }
   }
 
   /** Lets go of the events up to this sequence, which are in the store; frames with an open intent stay. */
@@ -222,7 +269,14 @@ export class Journal {
     }
   }
 
-  #gather(): Batch {
+  #skip(count: number): Batch {
+    const batch = this.#gather({ empty: true })
+    this.#lastSequence += count
+    batch.builder.startAt(this.#lastSequence + 1, batch.builder.ulids.last ?? this.#ulids.next())
+    return batch
+  }
+
+  #gather(options: { empty?: boolean } = {}): Batch {
     if (this.#closed) {
       throw new TidemarkError(
         'CAPTURE_CLOSED',
@@ -232,7 +286,7 @@ export class Journal {
         },
       )
     }
-    return this.#commits.gather()
+    return this.#commits.gather(options)
   }
 
   async #durably(batch: Batch | null): Promise<void> {
@@ -249,10 +303,11 @@ export class Journal {
     const number = this.#durable.frame + 1
     const { first, last } = builder.ulids
     const ulid = last ?? this.#durable.ulid
+    const firstSequence = builder.startsAt ?? this.#durable.sequence + 1
     const frame = builder.finish(
       {
         number,
-        firstSequence: this.#durable.sequence + 1,
+        firstSequence,
         sealedThrough: this.#backlog.sealedThrough,
         keepFrom: this.#keepFrom,
         lastUlid: ulid,
@@ -260,12 +315,16 @@ export class Journal {
       },
       this.#seed,
     )
+    const { length } = frame
     await this.#options.log.append(frame)
-    const sequence = this.#durable.sequence + builder.eventCount
+    const after = builder.eventCount === 0 ? ulid : this.#durable.ulid
+    this.#shed = withHole(this.#shed, this.#durable.sequence + 1, firstSequence - 1, after)
+    const sequence = firstSequence - 1 + builder.eventCount
     this.#durable = { frame: number, sequence, ulid }
     for (const intent of builder.intentIds) this.#open.set(intent, number)
     for (const intent of builder.outcomes) this.#open.delete(intent)
-    this.#backlog.add(number, sequence, builder.eventCount, builder.eventBytes, first === null ? 0 : ulidTime(first))
+    const since = first === null ? 0 : ulidTime(first)
+    this.#backlog.add(number, sequence, { events: builder.eventCount, bytes: builder.eventBytes, length, since })
   }
 
   /** The oldest frame that holds an event that is not sealed or an intent that is open. */

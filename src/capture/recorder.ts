@@ -3,12 +3,14 @@ import { TidemarkError } from '../base/errors.ts'
 import type { Intent } from '../format/intent-codec.ts'
 import { type Context, changeBetween, type Image, type Item, sameImage } from '../model/event.ts'
 import type { Journal } from './journal.ts'
+import type { JournalBound } from './journal-bound.ts'
 import { ItemLocks } from './locks.ts'
 import type { Sink, Write } from './source.ts'
 
 /** What the recorder tells the engine. */
 export interface RecorderSeams {
   readonly journal: Journal
+  readonly bound: JournalBound
   readonly clock: Clock
   /** Called after events became durable. */
   readonly noticed: () => void
@@ -90,7 +92,8 @@ export class Recorder implements Sink {
   }
 
   async #captureLocked<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
-    const { shared } = this.#seams
+    const { shared, bound } = this.#seams
+    if (!bound.admits()) return bound.shed(items.length, () => write.perform())
     const before = await write.read()
     const intents = await this.#intend(items, context, before)
     let result: T

@@ -8,6 +8,7 @@ import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { SegmentEncoder } from './encoder.ts'
 import type { Journal } from './journal.ts'
+import { sameRanges } from './shed-ranges.ts'
 import type { TimelineLog } from './timeline-log.ts'
 
 /** When events leave the journal for the store: whichever comes first. */
@@ -30,14 +31,22 @@ export interface SealerSeams {
   readonly log: Logger
   /** Called when another process has taken the stream over: nothing more can be written to it. */
   readonly fenced: (error: TidemarkError) => void
+  /** Called after the journal has let events go. */
+  readonly drained: () => void
 }
 
-const DEFAULTS: Required<SealOptions> = { events: 50_000, bytes: 16 * 1024 * 1024, ageMs: 10_000 }
+/** What is not given. */
+export const SEAL_DEFAULTS: Required<SealOptions> = { events: 50_000, bytes: 16 * 1024 * 1024, ageMs: 10_000 }
 /** A segment holds at most about so many times `bytes`, however much is waiting. */
 const LARGEST_SEAL = 4
 /** After a failure the next attempt waits this long, twice as long each time, up to the bound. */
 const RETRY_MS = 1_000
 const RETRY_MOST_MS = 60_000
+
+/** How long to wait after so many failures in a row, milliseconds. */
+export function retryMs(failures: number): number {
+  return Math.min(RETRY_MOST_MS, RETRY_MS * 2 ** (failures - 1))
+}
 
 /** The next seal: waiting for its time, or under way. */
 interface Due {
@@ -63,7 +72,7 @@ export class Sealer {
   constructor(seams: SealerSeams, stream: StreamEntry, options: SealOptions) {
     this.#seams = seams
     this.#stream = stream
-    this.#limits = { ...DEFAULTS, ...options }
+    this.#limits = { ...SEAL_DEFAULTS, ...options }
   }
 
   /** The stream as of the last commit. */
@@ -71,12 +80,12 @@ export class Sealer {
     return this.#stream
   }
 
-  /** Tells the sealer that events were journalled: it seals now, or sets its timer. */
-  noticed(): void {
+  /** Tells the sealer that events were journalled: it seals now, or sets its timer; at once where the journal is full. */
+  noticed(isFull = false): void {
     if (this.#closed) return
     const { events, bytes } = this.#seams.journal.pending()
     if (events === 0) return
-    const full = events >= this.#limits.events || bytes >= this.#limits.bytes
+    const full = isFull || events >= this.#limits.events || bytes >= this.#limits.bytes
     if (full && this.#failures === 0) this.#sealSoon(0)
     else this.#sealSoon(Math.max(this.#limits.ageMs, this.#backoff()))
   }
@@ -140,7 +149,7 @@ export class Sealer {
   }
 
   #backoff(): number {
-    return this.#failures === 0 ? 0 : Math.min(RETRY_MOST_MS, RETRY_MS * 2 ** (this.#failures - 1))
+    return this.#failures === 0 ? 0 : retryMs(this.#failures)
   }
 
   async #seal(through: Ulid | null, state: StreamEntry['state']): Promise<void> {
@@ -157,7 +166,8 @@ export class Sealer {
       await this.#commit({ ...this.#stream, sealedThrough: part.segment.lastUlid }, part.segment)
     }
     const segment = part?.segment ?? null
-    const nothingNew = segment === null && state === this.#stream.state
+    const sameShed = sameRanges(this.#stream.shed, journal.shedRanges)
+    const nothingNew = segment === null && state === this.#stream.state && sameShed
     if (nothingNew && (through === null || through <= this.#stream.sealedThrough)) return
     const sealedThrough = segment !== null && segment.lastUlid > mark ? segment.lastUlid : mark
     await this.#commit({ ...this.#stream, state, sealedThrough }, segment)
@@ -165,7 +175,9 @@ export class Sealer {
 
   /** Enters the segment in the timeline, and only then lets the journal go of its events. */
   async #commit(entry: StreamEntry, segment: SegmentEntry | null): Promise<void> {
-    const stream = segment === null ? entry : { ...entry, ...endOf(segment) }
+    const shed = this.#seams.journal.shedRanges
+    const whole = { ...entry, ...(shed.length === 0 ? {} : { shed }) }
+    const stream = segment === null ? whole : { ...whole, ...endOf(segment) }
     this.#unsure = true
     const timeline = await this.#seams.timeline.commit((now) => {
       const known = requireOwned(now, this.#stream)
@@ -180,6 +192,7 @@ export class Sealer {
     this.#stream = requireOwned(timeline, this.#stream)
     await this.#seams.journal.sealed(this.#stream.lastSequence)
     this.#unsure = false
+    this.#seams.drained()
   }
 
   /** Puts what the journal holds, or the first part of it, as a segment; null where it holds nothing. */
@@ -187,12 +200,12 @@ export class Sealer {
     const { journal, encoder, store } = this.#seams
     if (journal.pending().events === 0) return null
     const most = this.#limits.bytes * LARGEST_SEAL
-    const { regions, bytes: read } = await journal.unsealed(most)
+    const { regions, isLast } = await journal.unsealed(most)
     if (regions.length === 0) return null
     const { bytes, info } = await encoder.encode(this.#stream.id, this.#stream.chain, regions)
     const key = segmentKey({ ...info, nonce: randomBytes(4).toString('hex') })
     await store.put(key, bytes, { ifAbsent: true })
-    return { segment: { ...info, key }, isLast: read < most }
+    return { segment: { ...info, key }, isLast }
   }
 }
 

@@ -45,7 +45,8 @@ async function sealLeftovers(seams: CompletionSeams, directory: string, through:
     await timeline.commit((now) => (leftovers.length === 0 ? null : { putStreams: enterStreams(now, leftovers) }))
     for (const { journal, entry, recovered } of leftovers) {
       const fenced = (error: TidemarkError): void => log.error({ error: error.message }, 'A stream goes on elsewhere.')
-      const sealer = new Sealer({ store, timeline, journal, encoder, clock, log, fenced }, entry, {})
+      const seams = { store, timeline, journal, encoder, clock, log, fenced, drained: () => {} }
+      const sealer = new Sealer(seams, entry, {})
       // A write of which nobody knows whether it happened keeps the stream open: it takes the database to settle it.
       if (recovered.openIntents.length === 0) await sealer.close()
       else await sealer.seal(through)

@@ -2,8 +2,9 @@ import type { Clock } from '../base/clock.ts'
 import { messageOf, type TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { SegmentEncoder } from '../capture/encoder.ts'
+import { type Backpressure, JournalBound, type WhenFull } from '../capture/journal-bound.ts'
 import { Recorder } from '../capture/recorder.ts'
-import { Sealer, type SealOptions } from '../capture/sealer.ts'
+import { retryMs, SEAL_DEFAULTS, Sealer, type SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
 import { serveStream } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
@@ -26,6 +27,9 @@ export interface SessionSeams {
   /** Of the journals of this store. */
   readonly directory: string
   readonly seal: SealOptions
+  /** Bytes of the journal that may wait for the store, and what becomes of writes then. */
+  readonly limitBytes: number
+  readonly whenFull: WhenFull
 }
 
 /** The capture of one live database by this process: its stream, from the first write to the last. */
@@ -35,11 +39,14 @@ export class Session {
   readonly #leftovers: readonly OwnedStream[]
   readonly #encoder = new SegmentEncoder()
   readonly #sealer: Sealer
+  readonly #bound: JournalBound
   readonly #recorder: Recorder
   #detach: () => void = () => {}
   #stopServing: () => Promise<void> = async () => {}
   #settled: Promise<void> = Promise.resolve()
   #baseline: Promise<unknown> = Promise.resolve()
+  #baselineFailures = 0
+  readonly #stopping = new AbortController()
   #closing: Promise<void> | null = null
 
   private constructor(seams: SessionSeams, [own, ...leftovers]: readonly [OwnedStream, ...OwnedStream[]]) {
@@ -47,9 +54,20 @@ export class Session {
     this.#stream = own
     this.#leftovers = leftovers
     this.#sealer = this.#sealerOf(own)
+    const { clock, log, limitBytes, whenFull } = seams
+    this.#bound = new JournalBound({
+      journal: own.journal,
+      clock,
+      log,
+      limitBytes,
+      whenFull,
+      reached: () => this.#sealer.noticed(true),
+      resumed: () => this.#beginBaseline(),
+    })
     this.#recorder = new Recorder({
       journal: own.journal,
-      clock: seams.clock,
+      bound: this.#bound,
+      clock,
       noticed: () => this.#sealer.noticed(),
       read: (item) => seams.source.read(item),
       volatile: seams.source.volatile,
@@ -79,8 +97,9 @@ export class Session {
   }
 
   /** Events that are durable and not yet in the store. */
-  get pending(): { events: number; bytes: number; ageMs: number } {
-    return this.#stream.journal.pending()
+  get pending(): Backpressure {
+    const { state, shedWrites } = this.#bound
+    return { ...this.#stream.journal.pending(), limitBytes: this.#seams.limitBytes, state, shedWrites }
   }
 
   /**
@@ -91,13 +110,13 @@ export class Session {
     const { source, log, timeline } = this.#seams
     this.#settled = this.#settleAll()
     this.#detach = source.attach(this.#recorder)
-    if (needsBaseline(timeline.timeline)) this.#baseline = this.#settled.then(() => this.#takeBaseline())
-    for (const [work, what] of [
-      [this.#settled, 'Writes that a crash left open could not be settled; they stay in the journal.'],
-      [this.#baseline, 'The baseline failed: nothing can be restored until the next start makes one.'],
-    ] as const) {
-      work.catch((error: unknown) => log.error({ error: messageOf(error) }, what))
-    }
+    this.#settled.catch((error: unknown) => {
+      log.error(
+        { error: messageOf(error) },
+        'Writes that a crash left open could not be settled; they stay in the journal.',
+      )
+    })
+    if (needsBaseline(timeline.timeline)) this.#beginBaseline()
   }
 
   /** Resolves when what earlier processes left open is settled. */
@@ -114,6 +133,9 @@ export class Session {
     await this.#baseline
     if (through !== null && through <= this.#sealer.stream.sealedThrough) return
     await this.#sealer.seal(through)
+    await this.#bound.ended()
+    // Where that made room after writes were not recorded, nothing is whole before the new baseline is.
+    await this.#baseline
   }
 
   /** Ends the capture: waits for writes under way, seals everything, and closes the stream. */
@@ -134,6 +156,26 @@ export class Session {
     this.#sealer.noticed()
   }
 
+  #beginBaseline(): void {
+    const { log, clock } = this.#seams
+    const baseline = this.#settled.then(() => this.#takeBaseline())
+    this.#baseline = baseline
+    baseline.then(
+      () => {
+        this.#baselineFailures = 0
+      },
+      async (error: unknown) => {
+        const failures = ++this.#baselineFailures
+        log.error(
+          { error: messageOf(error), failures },
+          'The baseline failed: until one succeeds, what comes now cannot be restored. It is tried again.',
+        )
+        await clock.idle(retryMs(failures), this.#stopping.signal)
+        if (!this.#stopping.signal.aborted && this.#baseline === baseline) this.#beginBaseline()
+      },
+    )
+  }
+
   async #takeBaseline(): Promise<void> {
     const { store, timeline, source } = this.#seams
     const { journal } = this.#stream
@@ -143,11 +185,12 @@ export class Session {
       source,
       recorder: this.#recorder,
       mark: () => journal.mark(),
-      seal: () => this.#sealer.seal(),
+      seal: (through) => this.#sealer.seal(through),
     })
   }
 
   async #close(): Promise<void> {
+    this.#stopping.abort()
     try {
       await this.#settled
       await this.#baseline
@@ -155,6 +198,7 @@ export class Session {
       await this.#recorder.close()
       this.#detach()
       try {
+        await this.#stream.journal.endShed()
         await this.#sealer.close()
       } finally {
         await this.#release()
@@ -169,9 +213,13 @@ export class Session {
   }
 
   #sealerOf({ journal, entry }: OwnedStream): Sealer {
-    const { store, timeline, clock, log, seal } = this.#seams
+    const { store, timeline, clock, log, seal, limitBytes } = this.#seams
     const fenced = (error: TidemarkError): void => this.#recorder.refuse(error)
-    return new Sealer({ store, timeline, journal, encoder: this.#encoder, clock, log, fenced }, entry, seal)
+    const drained = (): void => this.#bound.review()
+    // What is full must have begun to go before.
+    const bytes = Math.min(seal.bytes ?? SEAL_DEFAULTS.bytes, Math.ceil(limitBytes / 4))
+    const seams = { store, timeline, journal, encoder: this.#encoder, clock, log, fenced, drained }
+    return new Sealer(seams, entry, { ...seal, bytes })
   }
 }
 

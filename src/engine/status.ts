@@ -1,3 +1,4 @@
+import type { Backpressure } from '../capture/journal-bound.ts'
 import type { KnownGap } from '../model/gap.ts'
 import type { Epoch, StreamEntry, Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
@@ -32,7 +33,7 @@ export interface Status {
   }[]
   readonly gaps: readonly KnownGap[]
   /** Of this process's own journal; null where it captures nothing. */
-  readonly pending: { readonly events: number; readonly bytes: number; readonly ageMs: number } | null
+  readonly pending: Backpressure | null
 }
 
 /** The status of a timeline. */

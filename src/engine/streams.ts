@@ -41,8 +41,8 @@ export interface OwnedStream {
 }
 
 /** The directory of the journals of one store. */
-export function journalDirectory(journal: string | undefined, storeId: Ulid): string {
-  return join(resolve(journal ?? '.tidemark'), storeId)
+export function journalDirectory(directory: string, storeId: Ulid): string {
+  return join(resolve(directory), storeId)
 }
 
 /**
@@ -133,9 +133,12 @@ async function openStream(
 ): Promise<OwnedStream> {
   const known = timeline.streams.find((stream) => stream.id === id) ?? null
   const sealed = known === null ? NOTHING_SEALED : { sequence: known.lastSequence, ulid: known.lastUlid }
-  const { journal, recovered } = await Journal.open({ log, stream: id, clock, sealed })
+  const listed = { sealed, shed: known?.shed ?? [] }
+  const { journal, recovered } = await Journal.open({ log, stream: id, clock, ...listed })
   // Nothing may be stamped at or before a moment that others have been told they can reach.
   journal.advanceTo(endOf(timeline))
+  // Whoever wrote the stream before is gone: what it did not record is over.
+  await journal.endShed()
   const openedAt = known?.openedAt ?? journal.mark()
   const entry: StreamEntry = {
     id,
@@ -149,6 +152,7 @@ async function openStream(
     lastUlid: sealed.ulid,
     chain: known?.chain ?? chainStart(id),
     owner: randomBytes(8).toString('hex'),
+    ...(journal.shedRanges.length === 0 ? {} : { shed: journal.shedRanges }),
   }
   return { entry, known, journal, recovered, release: () => journal.close() }
 }

@@ -19,6 +19,7 @@ import { takeSnapshot } from '../upkeep/snapshot.ts'
 import { type OnFile, type Verification, verifyStore } from '../upkeep/verify.ts'
 import { Archive, type Reached } from './archive.ts'
 import { completeOthers } from './completion.ts'
+import { checkJournal, type JournalOptions, journalOptions } from './journal-options.ts'
 import { checkChoice, checkOptions, checkPositive, checkText } from './options.ts'
 import { type Progress, type RestoreResult, restoreInto } from './restore.ts'
 import { Session } from './session.ts'
@@ -34,8 +35,8 @@ export interface TidemarkOptions {
   readonly store: string | StoreSpec
   /** The live database to capture; without it the store is opened for reading. */
   readonly source?: Source
-  /** Directory of the local journals; each store has one of its own in it. Default: `.tidemark`. */
-  readonly journal?: string
+  /** Directory of the local journals (default: `.tidemark`), or `JournalOptions`. */
+  readonly journal?: string | JournalOptions
   /** When a captured write resolves. Default: `journal`. */
   readonly ack?: Ack
   readonly seal?: SealOptions
@@ -104,7 +105,7 @@ export class Tidemark {
             newStoreFile(options.database ?? source.identity, clock),
           )
     const timeline = await TimelineLog.open(store)
-    const directory = journalDirectory(options.journal, file.id)
+    const { directory, limitBytes, whenFull } = journalOptions(options.journal)
     const session =
       source === undefined
         ? null
@@ -114,7 +115,9 @@ export class Tidemark {
             source,
             clock,
             log,
-            directory,
+            directory: journalDirectory(directory, file.id),
+            limitBytes,
+            whenFull,
             ack: options.ack ?? 'journal',
             seal: options.seal ?? {},
           })
@@ -261,7 +264,7 @@ function newStoreFile(database: string, clock: Clock): StoreFile {
 function checkTidemarkOptions(options: TidemarkOptions): void {
   checkOptions('Tidemark', options, OPTION_NAMES)
   checkChoice('Tidemark', 'ack', options.ack, ['journal', 'store', 'memory'])
-  checkText('Tidemark', 'journal', options.journal)
+  checkJournal(options.journal)
   checkText('Tidemark', 'database', options.database)
   checkPositive('Tidemark', 'memory', options.memory)
   const { seal } = options

@@ -19,7 +19,8 @@ import { decodeIntents, encodedIntentBytes, encodeIntent, type Intent } from './
  *  28  u32  number of intents
  *  32  u32  bytes of the intents section
  *  36  u32  number of aborted intents
- *  40  u64  sequence of the first event in this frame, or, in a frame without events, of the next event to come
+ *  40  u64  sequence of the first event in this frame, or, in a frame without events, of the next event to come;
+ *           sequences between the frame before and this one are a hole: writes that were not recorded
  *  48  u64  sealed through: every event up to this sequence is in segments of the store
  *  56  u64  keep from: frames below this number are no longer needed; those from it on must all be there
  *  64  26   ULID: events up to this frame are not after it, later ones are; "0" x 26 in a stream without events
@@ -105,6 +106,7 @@ export class FrameBuilder {
   #aborted: number[] = []
   #firstUlid: Ulid | null = null
   #lastUlid: Ulid | null = null
+  #startsAt: number | null = null
 
   /** Bytes of the frame so far. */
   get bytes(): number {
@@ -120,7 +122,12 @@ export class FrameBuilder {
     return this.#mainEnd - FRAME_HEADER_BYTES
   }
 
-  /** ULIDs of the first and the last event so far; null where there is none. */
+  /** What `startAt` said; null: right behind the frame before. */
+  get startsAt(): number | null {
+    return this.#startsAt
+  }
+
+  /** ULIDs of the first event so far and of the last, or of `startAt`; null where there is none. */
   get ulids(): { readonly first: Ulid | null; readonly last: Ulid | null } {
     return { first: this.#firstUlid, last: this.#lastUlid }
   }
@@ -132,6 +139,15 @@ export class FrameBuilder {
   /** The intents that the events so far settle, and those that are aborted. */
   get outcomes(): readonly number[] {
     return [...this.#settles, ...this.#aborted]
+  }
+
+  /**
+   * The first event of this frame, or the next one to come, has this sequence: those before it that are in no frame
+   * are a hole, and what happened in it is after `ulid`. For a builder without events.
+   */
+  startAt(sequence: number, ulid: Ulid): void {
+    this.#startsAt = sequence
+    this.#lastUlid = ulid
   }
 
   /** `intent` is what the event settles, 0 for none. Sequences must follow one another. */
@@ -197,6 +213,7 @@ export class FrameBuilder {
     this.#aborted = []
     this.#firstUlid = null
     this.#lastUlid = null
+    this.#startsAt = null
   }
 
   #reserveMain(more: number): void {

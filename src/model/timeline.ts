@@ -48,6 +48,19 @@ export type JournalPlace =
   | { readonly kind: 'store' }
   | { readonly kind: 'memory' }
 
+/**
+ * Sequences that were given to writes which were not recorded, because the bound on the journal was reached. None of
+ * these writes is outside of the two stamps.
+ */
+export interface ShedRange {
+  readonly firstSequence: number
+  readonly lastSequence: number
+  /** Before the first of the writes. */
+  readonly after: Ulid
+  /** After the last of them; null while they go on. */
+  readonly before: Ulid | null
+}
+
 /** One stream: one writer's gapless series of events. */
 export interface StreamEntry {
   readonly id: string
@@ -71,6 +84,8 @@ export interface StreamEntry {
    * name of another is refused.
    */
   readonly owner: string
+  /** What was told and not recorded, by sequence; absent where there is none. */
+  readonly shed?: readonly ShedRange[]
 }
 
 /** A restore into the live database starts a new epoch; the history before it stays readable. */

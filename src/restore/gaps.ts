@@ -1,6 +1,6 @@
 import { TidemarkError } from '../base/errors.ts'
 import { type Gap, isSameGap, type KnownGap, knownGap } from '../model/gap.ts'
-import type { SegmentEntry, SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
+import type { SegmentEntry, ShedRange, SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
 import { lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
 
 /** Every gap of the timeline: the holes in the sequences of its streams, and the losses that were declared. */
@@ -24,7 +24,11 @@ export function gapsOf(timeline: Timeline): readonly KnownGap[] {
   return [...holes, ...losses].map((gap) => knownGap(gap, timeline.acknowledgements))
 }
 
-function holesOf({ id, openedAt, lastSequence, sealedThrough }: StreamEntry, segments: SegmentEntry[]): Gap[] {
+/** What is missing between the segments of a stream, and what it says it did not record. */
+function holesOf(
+  { id, openedAt, lastSequence, sealedThrough, shed = [] }: StreamEntry,
+  segments: SegmentEntry[],
+): Gap[] {
   const gaps: Gap[] = []
   let expected = 1
   let afterUlid = openedAt
@@ -32,14 +36,23 @@ function holesOf({ id, openedAt, lastSequence, sealedThrough }: StreamEntry, seg
     if (expected > lastMissing) return
     gaps.push({ stream: id, firstSequence: expected, lastSequence: lastMissing, afterUlid, beforeUlid })
   }
-  for (const segment of segments.sort((a, b) => a.firstSequence - b.firstSequence)) {
-    hole(segment.firstSequence - 1, segment.firstUlid)
-    if (segment.lastSequence < expected) continue
-    expected = segment.lastSequence + 1
-    afterUlid = segment.lastUlid
+  for (const known of [...segments, ...shed].sort((a, b) => a.firstSequence - b.firstSequence)) {
+    // What is before unrecorded writes and not in the store yet is not missing.
+    if ('key' in known) hole(known.firstSequence - 1, known.firstUlid)
+    else hole(Math.min(known.firstSequence - 1, lastSequence), known.after)
+    if (!('key' in known)) gaps.push(shedGap(id, known, sealedThrough))
+    if (known.lastSequence < expected) continue
+    expected = known.lastSequence + 1
+    afterUlid = 'key' in known ? known.lastUlid : (known.before ?? afterUlid)
   }
   hole(lastSequence, sealedThrough)
   return gaps
+}
+
+/** Writes that still go on unrecorded do so for as long as anything is known of the stream. */
+function shedGap(stream: string, { firstSequence, lastSequence, after, before }: ShedRange, end: Ulid): Gap {
+  const beforeUlid = before ?? (end > after ? end : after)
+  return { stream, firstSequence, lastSequence, afterUlid: after, beforeUlid }
 }
 
 /**

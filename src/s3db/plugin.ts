@@ -4,6 +4,7 @@ import { Plugin } from 's3db.js/plugins/plugin.class'
 import { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { SealOptions } from '../capture/sealer.ts'
+import type { JournalOptions } from '../engine/journal-options.ts'
 import { checkOptions } from '../engine/options.ts'
 import type { Progress, RestoreResult } from '../engine/restore.ts'
 import type { Status } from '../engine/status.ts'
@@ -25,8 +26,11 @@ import { createS3dbTarget, openS3dbTarget } from './target.ts'
 export interface TidemarkPluginOptions {
   /** `file:./dir`, `s3://bucket/prefix`, `memory:name`, or a `StoreSpec` with endpoint, region and credentials. */
   readonly store: string | StoreSpec
-  /** Directory of the local journals. Default: `.tidemark`. Give an absolute path in production. */
-  readonly journal?: string
+  /**
+   * Directory of the local journals (default: `.tidemark`; give an absolute path in production), or an object that also
+   * says how much may wait in a journal while the store is away, and what becomes of writes then.
+   */
+  readonly journal?: string | JournalOptions
   /**
    * When the promise of a write resolves: `journal` (default), its event is synced to the local journal; `store`, it
    * is in the store, for hosts without a disk; `memory`, at once: a crash loses what was not sealed yet.

@@ -17,8 +17,8 @@ export interface BaselineSeams {
   readonly recorder: Recorder
   /** A stamp after every event so far and before every later one. */
   readonly mark: () => Ulid
-  /** Brings every event so far into the store. */
-  readonly seal: () => Promise<void>
+  /** Brings every event so far into the store, and makes moments up to `through` reachable. */
+  readonly seal: (through: Ulid) => Promise<void>
 }
 
 /** Items that are read at once. */
@@ -42,7 +42,7 @@ export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry>
   const written = await writer.finish()
   const consistentFrom = mark()
   // The events between the two stamps must be in the store before the snapshot is.
-  await seal()
+  await seal(consistentFrom)
   const entry: SnapshotEntry = { ulid, consistentFrom, prefix, ...written }
   await timeline.commit(() => ({ addSnapshots: [entry] }))
   return entry

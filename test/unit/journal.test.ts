@@ -100,12 +100,12 @@ test('after a failed append every call rejects with the failure, and no later on
 
 test('pending counts what is durable and not sealed, and ages with the clock', async () => {
   const { journal } = await open()
-  expect(journal.pending()).toEqual({ events: 0, bytes: 0, ageMs: 0 })
+  expect(journal.pending()).toEqual({ events: 0, bytes: 0, ageMs: 0, heldBytes: 0 })
   await journal.settle([outcome('a'), outcome('b')])
   await journal.settle([outcome('c')])
   now += 1500
   const { bytes, throughSequence, throughUlid, regions } = await journal.unsealed()
-  expect(journal.pending()).toEqual({ events: 3, bytes, ageMs: 1500 })
+  expect(journal.pending()).toMatchObject({ events: 3, bytes, ageMs: 1500 })
   expect(regions.reduce((sum, region) => sum + region.length, 0)).toBe(bytes)
   expect([throughSequence, ulidTime(throughUlid)]).toEqual([3, now - 1500])
   expect(await unsealedIds(journal, 1)).toEqual(['a', 'b'])
@@ -193,3 +193,50 @@ test('commits block while the disk is fast, and go through the pool when it is s
   // Eight are measured, then a pause, then eight again, then a pause of twice the length.
   expect(run(8 + 500 + 8 + 1000, 1)).toBeLessThanOrEqual(24)
 })
+
+test('sequences of writes that are not recorded are a hole, which no region spans and no opening forgets', async () => {
+  const log = new MemoryLog()
+  const { journal } = await open(log)
+  await journal.settle([outcome('a'), outcome('b')])
+  const before = journal.mark()
+  await journal.beginShed(1)
+  journal.shed(4)
+  await journal.settle([outcome('under way')])
+  journal.shed(2)
+  await journal.endShed()
+  const after = journal.mark()
+  const [stamp] = await journal.settle([outcome('c')])
+  expect(stamp?.sequence).toBe(11)
+  const ranges = journal.shedRanges
+  expect(ranges).toMatchObject([
+    { firstSequence: 3, lastSequence: 7 },
+    { firstSequence: 9, lastSequence: 10 },
+  ])
+  for (const range of ranges) {
+    expect(range.after > before).toBe(true)
+    expect(range.before !== null && range.before < after).toBe(true)
+  }
+  expect(journal.pending().events).toBe(4)
+  for (const [ids, through, isLast] of [
+    [['a', 'b'], 2, false],
+    [['under way'], 8, false],
+    [['c'], 11, true],
+  ] as const) {
+    const crashed = await Journal.open({ log: await copyOf(log), stream: STREAM, clock })
+    expect(crashed.recovered.nextSequence).toBe(12)
+    // When it ended is in the timeline only.
+    if (through === 2) expect(crashed.journal.shedRanges).toEqual(ranges.map((range) => ({ ...range, before: null })))
+    const known = await Journal.open({ log: await copyOf(log), stream: STREAM, clock, shed: ranges })
+    expect(known.journal.shedRanges).toEqual(ranges)
+    const unsealed = await journal.unsealed()
+    expect([await unsealedIds(journal), unsealed.throughSequence, unsealed.isLast]).toEqual([ids, through, isLast])
+    await journal.sealed(through)
+  }
+  expect(journal.pending()).toMatchObject({ events: 0, heldBytes: 0 })
+})
+
+async function copyOf(log: MemoryLog): Promise<MemoryLog> {
+  const copy = new MemoryLog()
+  for await (const frame of log.read(log.range?.first ?? 1)) await copy.append(frame)
+  return copy
+}

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
+import { createLogger } from '../../src/base/log.ts'
 import { Journal } from '../../src/capture/journal.ts'
+import { JournalBound } from '../../src/capture/journal-bound.ts'
 import { MemoryLog } from '../../src/capture/memory-log.ts'
 import { Recorder } from '../../src/capture/recorder.ts'
 import { decodeFrame } from '../../src/format/journal-frame.ts'
@@ -12,8 +14,17 @@ const item = { kind: 'record' as const, resource: 'r', id: 'a' }
 async function frames(volatile: boolean): Promise<{ atWrite: number[]; after: number[] }> {
   const log = new MemoryLog()
   const { journal } = await Journal.open({ log, stream: '01KAAAAAAAAAAAAAAAAAAAAAAA', clock: systemClock })
+  const seams = {
+    journal,
+    clock: systemClock,
+    log: createLogger(),
+    limitBytes: 1e6,
+    reached: () => {},
+    resumed: () => {},
+  }
   const recorder = new Recorder({
     journal,
+    bound: new JournalBound({ ...seams, whenFull: 'refuse' }),
     clock: systemClock,
     noticed: () => {},
     read: async () => null,

@@ -1,0 +1,161 @@
+import type { Clock } from '../base/clock.ts'
+import { messageOf, TidemarkError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { Journal, Pending } from './journal.ts'
+
+/** What becomes of a write when the journal is full: it is refused, or done without being recorded. */
+export type WhenFull = 'refuse' | 'shed'
+
+/** What waits for the store, and what that means for writes. */
+export interface Backpressure extends Pending {
+  readonly limitBytes: number
+  readonly state: 'recording' | 'refusing' | 'shedding'
+  /** Writes that were not recorded since this process began. */
+  readonly shedWrites: number
+}
+
+/** What a bound is kept over. */
+export interface JournalBoundSeams {
+  readonly journal: Journal
+  readonly clock: Clock
+  readonly log: Logger
+  /** Bytes of the journal that may wait for the store. Writes that are under way when it is reached come on top. */
+  readonly limitBytes: number
+  readonly whenFull: WhenFull
+  /** Called when the bound is reached: what waits should go to the store now. */
+  readonly reached: () => void
+  /** Called when writes are recorded again after some were not: the database must be read anew. */
+  readonly resumed: () => void
+}
+
+/** Not recording ends where less than this part of the limit is waiting: it must not begin again at once. */
+const ROOM = 0.5
+
+/**
+ * The bound on what waits in a journal while the store takes nothing. Where it is reached, writes are refused before
+ * the database is touched, or done and told to be missing from the history, until there is room again.
+ */
+export class JournalBound {
+  readonly #seams: JournalBoundSeams
+  /** Resolves when it is durable that writes are not recorded; null while all are. */
+  #shedding: Promise<void> | null = null
+  /** Writes that are not recorded and not done yet: they end only when the last of these has. */
+  #underWay = 0
+  #isEnding = false
+  #isClosing = false
+  #ended: Promise<void> = Promise.resolve()
+  #isFull = false
+  #shedWrites = 0
+
+  constructor(seams: JournalBoundSeams) {
+    this.#seams = seams
+  }
+
+  /** What becomes of a write now. */
+  get state(): Backpressure['state'] {
+    if (this.#shedding !== null && !this.#isEnding) return 'shedding'
+    return this.#isFull && this.#seams.whenFull === 'refuse' ? 'refusing' : 'recording'
+  }
+
+  /** Writes that were not recorded since the opening. */
+  get shedWrites(): number {
+    return this.#shedWrites
+  }
+
+  /** Whether the next write is to be recorded; false: it goes through `shed`. Errors: `JOURNAL_FULL`. */
+  admits(): boolean {
+    this.review()
+    if (this.#shedding !== null) return this.#isEnding
+    if (!this.#isFull) return true
+    this.#seams.reached()
+    if (this.#seams.whenFull === 'refuse') throw this.#full()
+    return false
+  }
+
+  /** Performs a write of `count` items that is not recorded. That there are such writes is durable before. */
+  async shed<T>(count: number, perform: () => Promise<T>): Promise<T> {
+    this.#underWay++
+    try {
+      if (this.#shedding === null) {
+        this.#report('The journal is full: writes are done and NOT recorded until the store takes events again.')
+        this.#shedding = this.#seams.journal.beginShed(count)
+      } else {
+        this.#seams.journal.shed(count)
+      }
+      await this.#shedding
+      this.#shedWrites++
+      return await perform()
+    } finally {
+      this.#underWay--
+      this.review()
+    }
+  }
+
+  /** Looks whether there is room again: when the store has taken events, and at each write. */
+  review(): void {
+    const { journal, limitBytes, whenFull, log } = this.#seams
+    const held = journal.heldBytes
+    const isFull = held >= limitBytes
+    if (this.#shedding !== null) {
+      if (this.#isClosing) return
+      this.#isEnding = this.#isEnding ? !isFull : held < limitBytes * ROOM
+      if (!this.#isEnding || this.#underWay > 0) return
+      this.#isClosing = true
+      this.#ended = this.#end()
+      return
+    }
+    if (isFull === this.#isFull) return
+    this.#isFull = isFull
+    if (whenFull === 'shed') return
+    if (isFull) this.#report('The journal is full: writes are refused until the store takes events again.')
+    else log.info({ held, limitBytes }, 'There is room in the journal again: writes are accepted.')
+  }
+
+  /** Resolves when everything is recorded again, where that has begun. */
+  ended(): Promise<void> {
+    return this.#ended
+  }
+
+  async #end(): Promise<void> {
+    const { journal, log, resumed } = this.#seams
+    try {
+      await journal.endShed()
+    } catch (error) {
+      // The journal itself has failed: nothing is recorded any more, and its next opening ends the gap.
+      log.error({ error: messageOf(error) }, 'The journal failed while writes began to be recorded again.')
+      return
+    }
+    this.#shedding = null
+    this.#isEnding = false
+    this.#isClosing = false
+    this.#isFull = false
+    log.warn(
+      { writes: this.#shedWrites },
+      'Writes are recorded again. The gap is in the history; a new baseline makes later moments reachable.',
+    )
+    resumed()
+  }
+
+  #report(message: string): void {
+    const { journal, limitBytes } = this.#seams
+    const { events, heldBytes, ageMs } = journal.pending()
+    this.#seams.log.error({ events, heldBytes, limitBytes, oldestMs: ageMs }, message)
+  }
+
+  #full(): TidemarkError {
+    const { journal, clock, limitBytes } = this.#seams
+    const { events, heldBytes, ageMs } = journal.pending()
+    const since = new Date(clock.now() - ageMs).toISOString()
+    return new TidemarkError(
+      'JOURNAL_FULL',
+      `The write was refused and nothing was changed: ${heldBytes} bytes (${events} events) wait in the journal for ` +
+        `the store, the oldest since ${since}; the limit is ${limitBytes} bytes. Reads work.`,
+      {
+        hint:
+          'Bring the store back (the log says why it took nothing): writes then work again by themselves. To go on ' +
+          'without it, raise journal.limitBytes, or set journal.whenFull to shed, which leaves a gap in the history.',
+        details: { heldBytes, limitBytes, events, since },
+      },
+    )
+  }
+}

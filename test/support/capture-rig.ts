@@ -1,0 +1,107 @@
+import { cp, mkdir, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import type { Clock } from '../../src/base/clock.ts'
+import type { Logger } from '../../src/base/log.ts'
+import { TimelineLog } from '../../src/capture/timeline-log.ts'
+import { Archive } from '../../src/engine/archive.ts'
+import { Session } from '../../src/engine/session.ts'
+import { claimStore } from '../../src/engine/store-file.ts'
+import type { Ack } from '../../src/engine/streams.ts'
+import { View } from '../../src/engine/view.ts'
+import type { StoreFile } from '../../src/format/store-file.ts'
+import type { Moment } from '../../src/restore/moment.ts'
+import type { ObjectStore } from '../../src/store/object-store.ts'
+import { type Verification, verifyStore } from '../../src/upkeep/verify.ts'
+import { show } from './arbitrary.ts'
+import { keyOf, type ModelDatabase } from './model-database.ts'
+
+/** What a capture is made over. */
+export interface RigOptions {
+  readonly store: ObjectStore
+  readonly database: ModelDatabase
+  /** Of the journals. */
+  readonly directory: string
+  readonly clock: Clock
+  readonly ack?: Ack
+  readonly seal?: { readonly events?: number; readonly bytes?: number; readonly ageMs?: number }
+  readonly limitBytes?: number
+  readonly whenFull?: 'refuse' | 'shed'
+}
+
+/** The engine over any store, which `Tidemark.open` takes by its URL only. */
+export interface Rig {
+  readonly session: Session
+  readonly archive: Archive
+  readonly timeline: TimelineLog
+  /** What was logged, newest last. */
+  readonly logged: string[]
+}
+
+const FILE: StoreFile = {
+  format: 1,
+  id: '01KAJ0QZX3N5V7E8T9RYBWDCFG',
+  database: 'model://test',
+  createdAt: '2026-01-01T00:00:00.000Z',
+}
+
+/** Opens and starts a capture. */
+export async function openRig(options: RigOptions): Promise<Rig> {
+  const { store, database, directory, clock, ack = 'journal', seal = {} } = options
+  const { limitBytes = 1e9, whenFull = 'refuse' } = options
+  const logged: string[] = []
+  const log = memoryLogger(logged)
+  await claimStore(store, 'test', database.identity, FILE)
+  const timeline = await TimelineLog.open(store)
+  const seams = { store, timeline, source: database, clock, log, directory, ack, seal, limitBytes, whenFull }
+  const session = await Session.open(seams)
+  session.start()
+  const complete = (through: string | null): Promise<void> => session.complete(through)
+  const archive = new Archive({ store, name: 'test', file: FILE, timeline, clock, memory: 1e7, complete })
+  return { session, archive, timeline, logged }
+}
+
+/** Reads a store in which nobody writes. */
+export async function openReader(
+  store: ObjectStore,
+  clock: Clock,
+): Promise<{ archive: Archive; timeline: TimelineLog }> {
+  const timeline = await TimelineLog.open(store)
+  const complete = async (): Promise<void> => {}
+  return {
+    timeline,
+    archive: new Archive({ store, name: 'test', file: FILE, timeline, clock, memory: 1e7, complete }),
+  }
+}
+
+/** The state at a moment, as text by item. */
+export async function stateAt(archive: Archive, moment: Moment): Promise<Map<string, string>> {
+  const state = new Map<string, string>()
+  for await (const one of new View(archive, moment).states()) state.set(keyOf(one), show(one.image))
+  return state
+}
+
+/** The database as it is now. */
+export function liveState(database: ModelDatabase): Map<string, string> {
+  return new Map([...database.items_.values()].map(({ item, image }) => [keyOf(item), show(image)]))
+}
+
+export async function verify(archive: Archive): Promise<Verification> {
+  const { timeline } = await archive.refresh()
+  return verifyStore(archive.sources, timeline, () => {})
+}
+
+/** What a crash leaves of the journals: a copy that no process has locked. */
+export async function copyJournals(from: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true })
+  for (const stream of await readdir(from)) {
+    await cp(join(from, stream), join(to, stream), { recursive: true })
+    for (const name of await readdir(join(to, stream))) {
+      if (!name.endsWith('.journal')) await rm(join(to, stream, name))
+    }
+  }
+}
+
+function memoryLogger(lines: string[]): Logger {
+  return pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
+}
