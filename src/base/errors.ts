@@ -35,6 +35,9 @@ export type ErrorCode =
   | 'JOURNAL_FAILED'
   | 'CAPTURE_CLOSED'
   | 'STREAM_FENCED'
+  | 'STREAM_NOT_FOUND'
+  | 'STREAM_LIVE'
+  | 'GAP_NOT_FOUND'
   | 'TIMELINE_CORRUPT'
   | 'SEGMENT_CORRUPT'
   | 'SNAPSHOT_CORRUPT'
@@ -77,6 +80,9 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   JOURNAL_FAILED: ['corrupt', 500],
   CAPTURE_CLOSED: ['caller', 409],
   STREAM_FENCED: ['conflict', 409],
+  STREAM_NOT_FOUND: ['caller', 404],
+  STREAM_LIVE: ['conflict', 409],
+  GAP_NOT_FOUND: ['caller', 404],
   TIMELINE_CORRUPT: ['corrupt', 422],
   SEGMENT_CORRUPT: ['corrupt', 422],
   SNAPSHOT_CORRUPT: ['corrupt', 422],

@@ -80,6 +80,11 @@ export class Sealer {
     return this.#stream
   }
 
+  /** Attempts that failed in a row, and how old an event may become before it is sealed, milliseconds. */
+  get progress(): { readonly failures: number; readonly sealMs: number } {
+    return { failures: this.#failures, sealMs: this.#limits.ageMs }
+  }
+
   /** Tells the sealer that events were journalled: it seals now, or sets its timer; at once where the journal is full. */
   noticed(isFull = false): void {
     if (this.#closed) return

@@ -4,18 +4,39 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import { isUlid, type Ulid } from '../model/ulid.ts'
+import type { Requests } from '../store/meter.ts'
+import type { Backpressure } from './journal-bound.ts'
 
-/** A request that takes longer than this is given up by the one who asked, milliseconds. */
+/** A request to bring events into the store that takes longer than this is given up by the one who asked, milliseconds. */
 const ANSWER_MS = 60_000
+/** A process that is not frozen says how it is doing within this time, milliseconds. */
+const REPORT_MS = 2_000
+
+/** How a live stream is doing. */
+export interface StreamReport {
+  /** Durable events that are not in the store, and what becomes of more of them. */
+  readonly pending: Backpressure
+  /** Attempts to bring them there that failed, in a row. */
+  readonly failures: number
+  /** How old it lets an event become before it brings it there, milliseconds. */
+  readonly sealMs: number
+  /** Of its process, in the last 24 hours. */
+  readonly requests: Requests
+}
+
+/** What a live stream does for other processes. */
+export interface StreamDoor {
+  /** Brings what is journalled into the store. */
+  complete(through: Ulid | null): Promise<void>
+  report(): StreamReport
+}
 
 /**
  * The door of a live stream for other processes of the same user on the same host: a local socket on which they ask it
- * to bring what it has journalled into the store. One line of JSON each way; the socket never keeps a process alive.
+ * to bring what it has journalled into the store, or how it is doing. One line of JSON each way; the socket never keeps a
+ * process alive.
  */
-export async function serveStream(
-  stream: string,
-  complete: (through: Ulid | null) => Promise<void>,
-): Promise<() => Promise<void>> {
+export async function serveStream(stream: string, door: StreamDoor): Promise<() => Promise<void>> {
   const path = socketPath(stream)
   await rm(path, { force: true })
   const server = createServer((socket) => {
@@ -23,7 +44,7 @@ export async function serveStream(
     socket.setEncoding('utf8')
     socket.on('error', () => socket.destroy())
     socket.once('data', (line: string) => {
-      void answer(line, complete).then((reply) => socket.end(`${JSON.stringify(reply)}\n`))
+      void answer(line, door).then((reply) => socket.end(`${JSON.stringify(reply)}\n`))
     })
   })
   await listen(server, path)
@@ -36,37 +57,50 @@ export async function serveStream(
  * Asks the process that owns `stream` to bring its events up to `through` into the store. False where no process
  * listens. Errors: what the other process answered.
  */
-export function askStream(stream: string, through: Ulid | null): Promise<boolean> {
+export async function askStream(stream: string, through: Ulid | null): Promise<boolean> {
+  const reply = await ask(stream, { through }, ANSWER_MS)
+  if (reply === null) return false
+  const failure = failureIn(reply)
+  if (failure !== null) throw refused(stream, failure)
+  return true
+}
+
+/**
+ * Asks the process that owns `stream` how it is doing, which changes nothing and asks nothing of the store; null where
+ * no process listens. Errors: `STORE_UNAVAILABLE` where one does and does not answer.
+ */
+export async function askReport(stream: string): Promise<StreamReport | null> {
+  const reply = await ask(stream, { report: true }, REPORT_MS)
+  if (reply === null) return null
+  const failure = failureIn(reply)
+  if (failure !== null) throw refused(stream, failure)
+  return (JSON.parse(reply) as { report: StreamReport }).report
+}
+
+/** One question, one answer; null where no process listens. */
+function ask(stream: string, question: object, ms: number): Promise<string | null> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(socketPath(stream))
     let reply = ''
     socket.setEncoding('utf8')
-    socket.setTimeout(ANSWER_MS, () =>
-      socket.destroy(refused(stream, `it did not answer within ${ANSWER_MS / 1000} s`)),
-    )
-    socket.on('connect', () => socket.write(`${JSON.stringify({ through })}\n`))
+    socket.setTimeout(ms, () => socket.destroy(refused(stream, `it did not answer within ${ms / 1000} s`)))
+    socket.on('connect', () => socket.write(`${JSON.stringify(question)}\n`))
     socket.on('data', (part: string) => {
       reply += part
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(false)
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(null)
       else reject(error instanceof TidemarkError ? error : refused(stream, error.message))
     })
-    socket.on('end', () => {
-      const failure = failureIn(reply)
-      if (failure === null) resolve(true)
-      else reject(refused(stream, failure))
-    })
+    socket.on('end', () => resolve(reply))
   })
 }
 
-async function answer(
-  line: string,
-  complete: (through: Ulid | null) => Promise<void>,
-): Promise<{ error: string | null }> {
+async function answer(line: string, door: StreamDoor): Promise<{ error: string | null; report?: StreamReport }> {
   try {
-    const { through } = JSON.parse(line) as { through?: unknown }
-    await complete(typeof through === 'string' && isUlid(through) ? through : null)
+    const { through, report } = JSON.parse(line) as { through?: unknown; report?: unknown }
+    if (report === true) return { error: null, report: door.report() }
+    await door.complete(typeof through === 'string' && isUlid(through) ? through : null)
     return { error: null }
   } catch (error) {
     return { error: messageOf(error) }

@@ -34,3 +34,31 @@ export function parseMemory(argument: string | undefined): number | undefined {
     hint: 'Give a whole number from 1, such as --memory 256.',
   })
 }
+
+const DURATION_MS: ReadonlyMap<string, number> = new Map([
+  ['ms', 1],
+  ['s', 1000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+])
+
+/** A duration such as `90s`, `5m` or `1.5h`, in milliseconds. Errors: `OPTION_INVALID`. */
+export function parseDuration(option: string, argument: string): number {
+  const [, number = '', unit = ''] = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(argument) ?? []
+  const ms = DURATION_MS.get(unit)
+  if (ms !== undefined) return Number(number) * ms
+  throw new TidemarkError('OPTION_INVALID', `${option} ${argument} is no duration. Nothing was read.`, {
+    hint: 'Give a number with its unit: 500ms, 90s, 5m, 1.5h or 2d.',
+  })
+}
+
+/** Sequences as `4-9`, or `4-` where nobody knows the end. Errors: `OPTION_INVALID`. */
+export function parseRange(argument: string): { firstSequence: number; lastSequence: number | null } {
+  const [, first = '', last = ''] = /^(\d{1,15})-(\d{0,15})$/.exec(argument) ?? []
+  const range = { firstSequence: Number(first), lastSequence: last === '' ? null : Number(last) }
+  if (range.firstSequence > 0 && (range.lastSequence ?? range.firstSequence) >= range.firstSequence) return range
+  throw new TidemarkError('OPTION_INVALID', `"${argument}" is no range of sequences. Nothing was changed.`, {
+    hint: 'Copy it from tidemark gap list: 11-20, or 31- where nobody knows the end.',
+  })
+}

@@ -9,6 +9,8 @@ export type ExitMeaning =
   | 'damaged'
   | 'conflict'
   | 'unavailable'
+  | 'gap'
+  | 'lag'
   | 'interrupted'
 
 /** What each exit code of the command line means: the one table, which `--help` prints. */
@@ -20,6 +22,8 @@ export const EXIT_CODES: Readonly<Record<ExitMeaning, readonly [number, string]>
   damaged: [4, 'damage was found: a file is corrupt or events are missing'],
   conflict: [5, 'refused as things stand: --yes is needed, or something else holds the place'],
   unavailable: [6, 'the store or a directory is not available: no permission, no space, no connection'],
+  gap: [7, 'status: events are missing that nobody has acknowledged (--fail-on-gap, --at)'],
+  lag: [8, 'status: events wait longer for the store than --fail-on-lag allows, or nobody can tell'],
   interrupted: [130, 'interrupted (Ctrl-C)'],
 }
 

@@ -5,12 +5,13 @@ import { type DemoOptions, demoCommand } from './demo/command.ts'
 import type { DemoParts } from './demo/seam.ts'
 import { EXIT_CODES, exitCodeHelp } from './exit-codes.ts'
 import { reportFailure } from './failure.ts'
+import { acknowledgeCommand, endStreamCommand, gapListCommand, type SignedOptions } from './gap.ts'
 import { headCommand } from './head.ts'
 import { type LogOptions, logCommand } from './log.ts'
 import { type RestoreCommandOptions, restoreCommand } from './restore.ts'
 import { type ShowOptions, showCommand } from './show.ts'
 import { snapshotCommand } from './snapshot.ts'
-import { statusCommand } from './status.ts'
+import { type StatusOptions, statusCommand } from './status.ts'
 import type { Terminal } from './terminal.ts'
 import { type VerifyCommandOptions, verifyCommand } from './verify.ts'
 
@@ -62,9 +63,11 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
     .addHelpText('after', `\n${MOMENTS}\n\n${OUTPUT}\n\n${exitCodeHelp()}`)
     .action(() => program.help())
 
-  add(program, 'status', 'what the store holds and which moments are reachable').action((_, command: Command) =>
-    statusCommand(command.optsWithGlobals<CommonOptions>(), around),
-  )
+  add(program, 'status', 'what the store holds and which moments are reachable; changes nothing without --at')
+    .option('--at <moment>', 'whether this moment can be restored, asked as a restore asks; see tidemark --help')
+    .option('--fail-on-gap', 'exit with 7 where events are missing that nobody has acknowledged')
+    .option('--fail-on-lag <duration>', 'exit with 8 where an event waits longer for the store (90s, 5m, 1h)')
+    .action(async (_, command: Command) => exit(await statusCommand(command.optsWithGlobals<StatusOptions>(), around)))
   add(program, 'log', 'every event of a record: when, who, what changed')
     .argument('<resource/id>', 'the record, split at the first slash')
     .option('--resource <name>', RESOURCE_OF)
@@ -79,6 +82,7 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
     .option('--memory <MiB>', MEMORY)
     .action((_, command: Command) => snapshotCommand(command.optsWithGlobals<CommonOptions>(), around))
   addRestore(program, around)
+  addGaps(program, around)
   add(program, 'verify', 'read and check every file of the store')
     .option('--memory <MiB>', MEMORY)
     .option('--head <head>', 'what `tidemark head` printed earlier: the history must still go on from it')
@@ -108,6 +112,30 @@ function addRestore(program: Command, around: Surroundings): void {
     .option('--journal <dir>', 'where the capture of a restore in place keeps its journal (default: .tidemark)')
     .option('--memory <MiB>', MEMORY)
     .action((_, command: Command) => restoreCommand(command.optsWithGlobals<RestoreCommandOptions>(), around))
+}
+
+const REASON = 'why the events are gone: it is kept with the history'
+const NAME = 'who says so'
+
+function addGaps(program: Command, around: Surroundings): void {
+  const gap = program.command('gap').description('events that are missing, and who knows of it')
+  add(gap, 'list', 'every gap of the history').action((_, command: Command) =>
+    gapListCommand(command.optsWithGlobals<CommonOptions>(), around),
+  )
+  add(gap, 'acknowledge', 'let restores go on without the events of a gap')
+    .argument('<stream>', 'as tidemark gap list shows it')
+    .argument('<first-last>', 'the sequences, such as 11-20, or 31- where nobody knows the end')
+    .requiredOption('--reason <text>', REASON)
+    .requiredOption('--name <who>', NAME)
+    .action((stream: string, range: string, _, command: Command) =>
+      acknowledgeCommand(stream, range, command.optsWithGlobals<SignedOptions>(), around),
+    )
+  const stream = program.command('stream').description('the series of events that each process writes')
+  add(stream, 'end', 'end the stream of a process that will never come back; what nobody can bring in is a gap then')
+    .argument('<stream>', 'as tidemark status shows it')
+    .requiredOption('--reason <text>', REASON)
+    .requiredOption('--name <who>', NAME)
+    .action((id: string, _, command: Command) => endStreamCommand(id, command.optsWithGlobals<SignedOptions>(), around))
 }
 
 function addDemo(program: Command, parts: DemoParts, terminal: Terminal): void {

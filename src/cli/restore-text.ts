@@ -4,6 +4,7 @@ import type { Preview, PreviewCounts, Sample } from '../restore/preview.ts'
 import { changedFields, fieldText } from './fields.ts'
 import { bytesText, countText, pairs, plural, printable, shortened, table, timeText } from './format.ts'
 import type { Paint } from './terminal.ts'
+import { gapLines } from './verdict-text.ts'
 
 /** What a restore did, or would do, for people: the plan, the preview with samples, and what is true now. */
 export function resultLines(result: RestoreResult, paint: Paint): string[] {
@@ -14,6 +15,7 @@ export function resultLines(result: RestoreResult, paint: Paint): string[] {
       ['target', printable(target)],
       ...planEntries(plan),
     ]),
+    ...exceptLines(plan, paint),
     '',
     ...previewLines(preview, paint),
     '',
@@ -30,6 +32,12 @@ function planEntries({ snapshot, segments, bytes, rows }: Plan): [string, string
     ['segments', countText(segments.length)],
     ['to read', `${bytesText(bytes)}, ${plural(rows, 'row')}`],
   ]
+}
+
+/** What the state lacks, in so many words: nobody should take it for whole. */
+function exceptLines({ except }: Plan, paint: Paint): string[] {
+  if (except.length === 0) return []
+  return [paint('yellow', 'without what is missing:'), ...except.flatMap(gapLines)]
 }
 
 /** The counts by resource, then field differences of the first records. */

@@ -1,18 +1,56 @@
 import type { Status, StreamStatus } from '../engine/status.ts'
+import { parseDuration, parseMomentArgument } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
-import { bytesText, countText, pairs, plural, table, timeText } from './format.ts'
+import { EXIT_CODES } from './exit-codes.ts'
+import { bytesText, countText, durationText, pairs, plural, printable, table, timeText } from './format.ts'
 import { type Paint, painter, writeLines } from './terminal.ts'
+import { gapLines, verdictLines } from './verdict-text.ts'
 
-/** `tidemark status`: what the store holds and how far it reaches. Completes and changes nothing. */
-export async function statusCommand(options: CommonOptions, around: Surroundings): Promise<void> {
-  await withStore(options, around, async (tidemark) => {
+/** The options of `tidemark status`. */
+export interface StatusOptions extends CommonOptions {
+  readonly at?: string
+  readonly failOnGap?: boolean
+  /** A duration, such as `5m`. */
+  readonly failOnLag?: string
+}
+
+/**
+ * `tidemark status`: what the store holds and how far it reaches. Completes and changes nothing, but for `--at`, which
+ * asks as a restore does. The exit code answers `--at`, `--fail-on-gap` and `--fail-on-lag`.
+ */
+export async function statusCommand(options: StatusOptions, around: Surroundings): Promise<number> {
+  const limitMs = options.failOnLag === undefined ? null : parseDuration('--fail-on-lag', options.failOnLag)
+  return withStore(options, around, async (tidemark) => {
     const { terminal } = around
-    const status = await tidemark.status()
-    const lines = options.json
-      ? [JSON.stringify(status)]
-      : statusLines(status, painter(terminal.out, terminal), storeArgument(options))
-    await writeLines(terminal.out, lines)
+    const asked = options.at === undefined ? null : await tidemark.reachable(parseMomentArgument(options.at))
+    const found = await tidemark.status()
+    const status: Status = asked === null ? found : { ...found, verdict: asked }
+    const paint = painter(terminal.out, terminal)
+    const late = limitMs === null ? [] : status.streams.filter((stream) => isLate(stream, limitMs))
+    const lines = asked === null ? statusLines(status, paint, storeArgument(options)) : verdictLines(asked, paint)
+    const alarms = late.map((stream) => `${paint('red', 'lag')}: ${lagText(stream)}`)
+    await writeLines(terminal.out, options.json ? [JSON.stringify(status)] : [...lines, ...alarms])
+    return exitCode(status, asked !== null, options.failOnGap === true, late.length > 0)
   })
+}
+
+function exitCode({ verdict, gaps }: Status, asked: boolean, failOnGap: boolean, late: boolean): number {
+  const isAlarm = ({ acknowledged }: Status['gaps'][number]): boolean => acknowledged === null
+  if (asked && verdict.verdict === 'no') return EXIT_CODES.notFound[0]
+  if ((asked && verdict.gaps.some(isAlarm)) || (failOnGap && gaps.some(isAlarm))) return EXIT_CODES.gap[0]
+  return late ? EXIT_CODES.lag[0] : EXIT_CODES.ok[0]
+}
+
+/** Where nobody can tell how old the oldest event outside the store is, it may be as old as the last seal. */
+function isLate({ condition, lagAtMostMs }: StreamStatus, limitMs: number): boolean {
+  return (condition.lagMs ?? lagAtMostMs) > limitMs
+}
+
+function lagText({ id, condition, lagAtMostMs }: StreamStatus): string {
+  const { state, lagMs, why } = condition
+  return lagMs === null
+    ? `stream ${id} (${state}): nobody here can tell, up to ${durationText(lagAtMostMs)}; ${printable(why ?? '')}`
+    : `stream ${id} (${state}): ${durationText(lagMs)}`
 }
 
 /** A status for people. `store` is what the next commands repeat. */
@@ -20,6 +58,7 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
   const { reachable, segments, streams, epochs, gaps, generation } = status
   const { earliest, latest, limitedBy } = reachable
   const limit = streams.find(({ id }) => id === limitedBy)
+  const alarms = gaps.filter(({ acknowledged }) => acknowledged === null).length
   const lines = pairs([
     ['store', status.store],
     ['database', status.database],
@@ -35,17 +74,18 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
       `${countText(segments.count)}, with ${plural(segments.events, 'event')} in ${bytesText(segments.bytes)}`,
     ],
     ['timeline', `generation ${generation}, epoch ${epochs.at(-1)?.epoch ?? 0}${restoredText(status)}`],
-    ['gaps', gaps.length === 0 ? 'none' : paint('red', plural(gaps.length, 'gap'))],
+    ['gaps', gaps.length === 0 ? 'none' : paint(alarms > 0 ? 'red' : 'yellow', gapCount(gaps.length, alarms))],
   ])
-  for (const gap of gaps) {
-    lines.push(
-      `  events ${gap.firstSequence} to ${gap.lastSequence ?? '?'} of stream ${gap.stream}, between ${timeText(gap.afterUlid)} and ${timeText(gap.beforeUlid)}`,
-    )
-  }
+  for (const gap of gaps) lines.push(...gapLines(gap))
+  if (status.verdict.verdict === 'except') lines.push(...verdictLines(status.verdict, paint))
   lines.push('', paint('bold', 'snapshots'), ...snapshotLines(status))
-  lines.push('', paint('bold', 'streams'), ...streamLines(streams))
+  lines.push('', paint('bold', 'streams'), ...streamLines(streams, paint))
   lines.push('', paint('bold', 'next'), ...nextLines(status, store))
   return lines
+}
+
+function gapCount(all: number, alarms: number): string {
+  return alarms === 0 ? `${plural(all, 'gap')}, acknowledged` : `${plural(all, 'gap')}, ${alarms} not acknowledged`
 }
 
 function limitText({ id, host, pid }: StreamStatus): string {
@@ -65,26 +105,34 @@ function snapshotLines({ snapshots }: Status): string[] {
   return table(['consistent from', 'snapshot', 'records', 'size'], rows, '  ')
 }
 
-function streamLines(streams: readonly StreamStatus[]): string[] {
+function streamLines(streams: readonly StreamStatus[], paint: Paint): string[] {
   if (streams.length === 0) return ['  none']
-  const rows = streams.map(({ id, state, host, pid, lastSequence, sealedThroughTime, journal }) => [
+  const rows = streams.map(({ id, condition, host, pid, lastSequence, sealedThroughTime, lastEvent }) => [
     id,
-    state,
+    condition.state,
     host,
     String(pid),
     countText(lastSequence),
+    condition.pending === null ? '?' : countText(condition.pending.events),
     sealedThroughTime,
-    journal.kind === 'disk' ? journal.path : journal.kind,
+    lastEvent === null ? 'none' : `${lastEvent.time}, ${durationText(lastEvent.ageMs)} ago`,
   ])
-  return table(['stream', 'state', 'host', 'pid', 'events', 'in the store up to', 'journal'], rows, '  ')
+  const header = ['stream', 'state', 'host', 'pid', 'stored', 'waiting', 'complete up to', 'last known event']
+  const troubled = streams.filter(({ condition }) => condition.why !== null)
+  return [
+    ...table(header, rows, '  '),
+    ...troubled.map(({ id, condition }) => `  ${paint('yellow', id)}: ${printable(condition.why ?? '')}`),
+  ]
 }
 
-function nextLines({ reachable, gaps }: Status, store: string): string[] {
+function nextLines({ reachable, gaps, streams }: Status, store: string): string[] {
   const { latest } = reachable
   const verify = `  tidemark verify${store}`
   if (latest === null) return ['  start the application with the plugin, and look again', verify]
+  const gone = streams.filter(({ condition }) => condition.state === 'died' && condition.pending === null)
   return [
     ...(gaps.length === 0 ? [] : [verify]),
+    ...gone.map(({ id }) => `  tidemark stream end ${id} --reason <why> --name <who>${store}`),
     `  tidemark log <resource>/<id>${store}`,
     `  tidemark show <resource>/<id> --at ${latest}${store}`,
     `  tidemark restore --to ${latest} --target file:./recovered --dry-run${store}`,

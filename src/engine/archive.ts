@@ -1,16 +1,17 @@
 import type { Clock } from '../base/clock.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { StoreFile } from '../format/store-file.ts'
-import type { Timeline } from '../model/timeline.ts'
+import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { lastUlidAt, type Ulid } from '../model/ulid.ts'
 import { hasEvent } from '../restore/lookup.ts'
-import { type Bound, type Moment, noSuchEvent, parseMoment, resolveMoment } from '../restore/moment.ts'
+import { type Bound, type Limit, type Moment, noSuchEvent, parseMoment, resolveMoment } from '../restore/moment.ts'
 import { type Plan, planRestore, segmentsBetween } from '../restore/plan.ts'
 import { type Reach, reachOf } from '../restore/reach.ts'
 import type { ReplaySources } from '../restore/replay.ts'
 import { Segments } from '../restore/segments.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { createScratch, type Scratch } from '../store/scratch.ts'
+import { type ConditionSeams, conditionOf, type StreamCondition } from './condition.ts'
 
 /** What an archive is opened over. */
 export interface ArchiveSeams {
@@ -24,6 +25,8 @@ export interface ArchiveSeams {
   readonly memory: number
   /** Brings what local processes hold unsealed into the store, as far as `through` (null: what there is). */
   readonly complete: (through: Ulid | null) => Promise<void>
+  /** The stream that this process writes. */
+  readonly own: ConditionSeams['own']
 }
 
 /** A moment that was reached: its stamp and what a restore of it reads. */
@@ -48,7 +51,12 @@ export class Archive {
   /** The timeline as others left it, and what is reachable of it. */
   async refresh(): Promise<{ timeline: Timeline; reach: Reach }> {
     const timeline = await this.seams.timeline.refresh()
-    return { timeline, reach: reachOf(timeline, this.seams.clock.now()) }
+    return { timeline, reach: this.reachOf(timeline) }
+  }
+
+  /** What is reachable of a timeline now. */
+  reachOf(timeline: Timeline): Reach {
+    return reachOf(timeline, this.seams.clock.now())
   }
 
   /**
@@ -56,15 +64,41 @@ export class Archive {
    * another moment instead.
    */
   async reach(moment: Moment): Promise<Reached> {
+    const { bound, timeline } = await this.locate(moment)
+    return { bound, plan: planRestore(timeline, bound.ulid) }
+  }
+
+  /** Resolves a moment, whatever gaps there are before it. Errors: `MOMENT_INVALID`, `MOMENT_UNREACHABLE`. */
+  async locate(moment: Moment): Promise<{ readonly bound: Bound; readonly timeline: Timeline }> {
     const wanted = parseMoment(moment)
     const future = wanted !== null && wanted.ulid > lastUlidAt(this.seams.clock.now())
     if (!future) await this.seams.complete(wanted?.ulid ?? null)
     const { timeline, reach } = await this.refresh()
-    const bound = resolveMoment(moment, reach)
+    const beyond = wanted !== null && reach.latest !== null && wanted.ulid > reach.latest
+    const limit = beyond && reach.openStream !== null ? await this.#limitOf(reach.openStream) : null
+    const bound = resolveMoment(moment, reach, limit)
     if (bound.event !== null && !(await hasEvent(this.sources, timeline.segments, bound.event))) {
       throw noSuchEvent(bound.event, timeline)
     }
-    return { bound, plan: planRestore(timeline, bound.ulid) }
+    return { bound, timeline }
+  }
+
+  /** Finds out how a stream is doing, without changing anything. */
+  conditionOf(stream: StreamEntry): Promise<StreamCondition> {
+    const { store, clock, own } = this.seams
+    return conditionOf(stream, { store, clock, own })
+  }
+
+  async #limitOf(stream: StreamEntry): Promise<Limit> {
+    const { state, why } = await this.conditionOf(stream)
+    const may = state === 'died' || state === 'elsewhere'
+    return {
+      stream,
+      why: why ?? `it is ${state}`,
+      hint: may
+        ? `Start its application again, or ask on its host; if it never comes back: tidemark stream end ${stream.id} --reason <why> --name <who>`
+        : 'Close the writing process (or call its flush()) and try again.',
+    }
   }
 
   /** The segments with events after `ulid`, to the end of what is reachable. */

@@ -6,12 +6,13 @@ import { type Backpressure, JournalBound, type WhenFull } from '../capture/journ
 import { Recorder } from '../capture/recorder.ts'
 import { retryMs, SEAL_DEFAULTS, Sealer, type SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
-import { serveStream } from '../capture/stream-control.ts'
+import { type StreamReport, serveStream } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { Loss } from '../model/gap.ts'
-import type { StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
+import type { SnapshotEntry, StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { needsBaseline } from '../restore/gaps.ts'
+import type { Requests } from '../store/meter.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
 import { type Ack, enterStreams, isOrphan, type OwnedStream, openStreams } from './streams.ts'
@@ -30,6 +31,8 @@ export interface SessionSeams {
   /** Bytes of the journal that may wait for the store, and what becomes of writes then. */
   readonly limitBytes: number
   readonly whenFull: WhenFull
+  /** Of this process, in the last 24 hours. */
+  readonly requests: () => Requests
 }
 
 /** The capture of one live database by this process: its stream, from the first write to the last. */
@@ -83,7 +86,7 @@ export class Session {
       await timeline.commit((now) =>
         openingOf(now, [session.#stream, ...session.#leftovers], session.#stream.journal.mark()),
       )
-      session.#stopServing = await serveStream(session.stream, (through) => session.complete(through))
+      session.#stopServing = await serveStream(session.stream, session)
       return session
     } catch (error) {
       await session.#release()
@@ -100,6 +103,11 @@ export class Session {
   get pending(): Backpressure {
     const { state, shedWrites } = this.#bound
     return { ...this.#stream.journal.pending(), limitBytes: this.#seams.limitBytes, state, shedWrites }
+  }
+
+  /** How the stream is doing, without asking the store. */
+  report(): StreamReport {
+    return { pending: this.pending, ...this.#sealer.progress, requests: this.#seams.requests() }
   }
 
   /**
@@ -176,10 +184,19 @@ export class Session {
     )
   }
 
-  async #takeBaseline(): Promise<void> {
+  /** Reads the whole live database into a snapshot, once what earlier processes left open is settled. */
+  async baseline(): Promise<SnapshotEntry> {
+    await this.#settled
+    await this.#baseline
+    const taken = this.#takeBaseline()
+    this.#baseline = taken.catch(() => undefined) // the caller has the error
+    return taken
+  }
+
+  #takeBaseline(): Promise<SnapshotEntry> {
     const { store, timeline, source } = this.#seams
     const { journal } = this.#stream
-    await takeBaseline({
+    return takeBaseline({
       store,
       timeline,
       source,

@@ -1,14 +1,22 @@
-import type { Backpressure } from '../capture/journal-bound.ts'
-import type { KnownGap } from '../model/gap.ts'
+import type { StreamReport } from '../capture/stream-control.ts'
 import type { Epoch, StreamEntry, Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
 import { gapsOf } from '../restore/gaps.ts'
 import { type Reach, reachTimes } from '../restore/reach.ts'
+import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
+import type { Requests } from '../store/meter.ts'
+import type { StreamCondition } from './condition.ts'
+import { verdictNow } from './reachable.ts'
 
-/** A stream in a status. */
+/** A stream in a status. Times are RFC 3339. */
 export interface StreamStatus extends StreamEntry {
-  /** RFC 3339: every event of the stream up to here is in the store. */
+  /** Every event of the stream up to here is in the store. */
   readonly sealedThroughTime: string
+  readonly condition: StreamCondition
+  /** The last event that is known to be durable, in the store or in a journal that was read; null where there is none. */
+  readonly lastEvent: { readonly time: string; readonly ageMs: number } | null
+  /** How old an event that is not in the store can be at most, milliseconds, where the condition cannot tell. */
+  readonly lagAtMostMs: number
 }
 
 /** What a store holds and how far it reaches. Times are RFC 3339, UTC. */
@@ -21,6 +29,8 @@ export interface Status {
     readonly latest: string | null
     readonly limitedBy: string | null
   }
+  /** For the last moment, as the store is now. */
+  readonly verdict: Verdict
   readonly generation: number
   readonly epochs: readonly Epoch[]
   readonly streams: readonly StreamStatus[]
@@ -31,27 +41,38 @@ export interface Status {
     readonly records: number
     readonly bytes: number
   }[]
-  readonly gaps: readonly KnownGap[]
+  readonly gaps: readonly GapReport[]
   /** Of this process's own journal; null where it captures nothing. */
-  readonly pending: Backpressure | null
+  readonly pending: StreamReport['pending'] | null
+  /** Of this process, in the last 24 hours. */
+  readonly requests: Requests
+}
+
+/** What a status is made of. */
+export interface StatusParts {
+  readonly timeline: Timeline
+  readonly reach: Reach
+  readonly names: { readonly store: string; readonly database: string }
+  /** Of every stream, in their order. */
+  readonly conditions: readonly StreamCondition[]
+  readonly own: StreamReport | null
+  readonly requests: Requests
+  readonly nowMs: number
 }
 
 /** The status of a timeline. */
-export function statusOf(
-  timeline: Timeline,
-  reach: Reach,
-  names: { readonly store: string; readonly database: string },
-  pending: Status['pending'],
-): Status {
+export function statusOf(parts: StatusParts): Status {
+  const { timeline, reach, names, own, requests } = parts
   return {
     ...names,
     reachable: {
       ...(reachTimes(reach) ?? { earliest: null, latest: null }),
       limitedBy: reach.openStream?.id ?? null,
     },
+    verdict: verdictNow(timeline, reach),
     generation: timeline.generation,
     epochs: timeline.epochs,
-    streams: timeline.streams.map((stream) => ({ ...stream, sealedThroughTime: timeOf(stream.sealedThrough) })),
+    streams: streamsOf(parts),
     segments: {
       count: timeline.segments.length,
       events: timeline.segments.reduce((sum, { events }) => sum + events, 0),
@@ -63,9 +84,29 @@ export function statusOf(
       records,
       bytes,
     })),
-    gaps: gapsOf(timeline),
-    pending,
+    gaps: gapsOf(timeline).map(gapReport),
+    pending: own?.pending ?? null,
+    requests,
   }
+}
+
+function streamsOf({ timeline, conditions, nowMs }: StatusParts): readonly StreamStatus[] {
+  const last = new Map<string, Ulid>()
+  for (const { stream, lastUlid } of timeline.segments)
+    if (lastUlid > (last.get(stream) ?? '')) last.set(stream, lastUlid)
+  return timeline.streams.flatMap((stream, index) => {
+    const condition = conditions[index]
+    if (condition === undefined) return []
+    const sealed = last.get(stream.id)
+    const time = condition.lastPendingEvent ?? (sealed === undefined ? null : timeOf(sealed))
+    return {
+      ...stream,
+      sealedThroughTime: timeOf(stream.sealedThrough),
+      condition,
+      lastEvent: time === null ? null : { time, ageMs: Math.max(0, Math.floor(nowMs) - Date.parse(time)) },
+      lagAtMostMs: stream.state === 'closed' ? 0 : Math.max(0, Math.floor(nowMs) - ulidTime(stream.sealedThrough)),
+    }
+  })
 }
 
 function timeOf(ulid: Ulid): string {

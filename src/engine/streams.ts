@@ -70,7 +70,11 @@ export async function openStreams(seams: StreamSeams): Promise<readonly [OwnedSt
 /** Opens what crashed processes of this host left in a journal directory; creates nothing. */
 export async function openLeftovers(seams: StreamSeams): Promise<readonly OwnedStream[]> {
   const opened: OwnedStream[] = []
-  for (const dir of await takeStreams(seams.directory)) opened.push(await openDir(seams, dir))
+  for (const dir of await takeStreams(seams.directory)) {
+    // What was declared lost stays so: moments behind it were told to be reachable without it.
+    if (isEnded(seams.timeline, dir.stream)) await dir.release()
+    else opened.push(await openDir(seams, dir))
+  }
   return opened
 }
 
@@ -85,6 +89,23 @@ export function enterStreams(now: Timeline, opened: readonly OwnedStream[]): rea
     if (present !== undefined && !same) throw takenOver(present)
     return entry
   })
+}
+
+function isEnded({ losses }: Timeline, id: string): boolean {
+  return losses.some(({ stream, cause }) => stream === id && cause === 'ended')
+}
+
+/** Opens a stream whose journal is in the store, whoever wrote it: that process is fenced by its next frame. */
+export async function takeOverStoreStream(
+  seams: Omit<StreamSeams, 'ack' | 'directory'>,
+  id: string,
+): Promise<OwnedStream> {
+  return openStream(seams, id, { kind: 'store' }, await openStoreLog(seams.store, id))
+}
+
+/** A mark of an opening of a stream, see `StreamEntry.owner`. */
+export function newOwner(): string {
+  return randomBytes(8).toString('hex')
 }
 
 /** Whether a stream of this host was left open by a process that is gone. */
@@ -126,7 +147,7 @@ async function openDir(seams: StreamSeams, dir: Dir): Promise<OwnedStream> {
 }
 
 async function openStream(
-  { timeline, clock }: StreamSeams,
+  { timeline, clock }: Pick<StreamSeams, 'timeline' | 'clock'>,
   id: string,
   place: StreamEntry['journal'],
   log: FrameLog,
@@ -151,7 +172,7 @@ async function openStream(
     lastSequence: sealed.sequence,
     lastUlid: sealed.ulid,
     chain: known?.chain ?? chainStart(id),
-    owner: randomBytes(8).toString('hex'),
+    owner: newOwner(),
     ...(journal.shedRanges.length === 0 ? {} : { shed: journal.shedRanges }),
   }
   return { entry, known, journal, recovered, release: () => journal.close() }
@@ -167,7 +188,8 @@ function endOf({ segments, snapshots, streams }: Timeline): Ulid {
   return stamps.reduce((end, ulid) => (ulid > end ? ulid : end), MIN_ULID)
 }
 
-function isRunning(pid: number): boolean {
+/** Whether a process of this host with that number runs. */
+export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0)
     return true

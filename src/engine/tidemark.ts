@@ -6,6 +6,7 @@ import type { Source } from '../capture/source.ts'
 import { TimelineLog } from '../capture/timeline-log.ts'
 import type { StoreFile } from '../format/store-file.ts'
 import type { Event, Kind } from '../model/event.ts'
+import type { Loss } from '../model/gap.ts'
 import { type Head, parseHead } from '../model/head.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 import { firstUlidAt, type Ulid, UlidGenerator } from '../model/ulid.ts'
@@ -14,13 +15,18 @@ import { findEvents } from '../restore/lookup.ts'
 import type { Moment } from '../restore/moment.ts'
 import { segmentsBetween } from '../restore/plan.ts'
 import type { Selection, Target } from '../restore/target.ts'
+import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
+import { RequestMeter } from '../store/meter.ts'
 import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
 import { takeSnapshot } from '../upkeep/snapshot.ts'
 import { type OnFile, type Verification, verifyStore } from '../upkeep/verify.ts'
 import { Archive, type Reached } from './archive.ts'
 import { completeOthers } from './completion.ts'
+import { type EndStreamOptions, endStream } from './end-stream.ts'
+import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
 import { checkJournal, type JournalOptions, journalOptions } from './journal-options.ts'
 import { checkChoice, checkOptions, checkPositive, checkText } from './options.ts'
+import { reachableAt } from './reachable.ts'
 import { type Progress, type RestoreResult, restoreInto } from './restore.ts'
 import { Session } from './session.ts'
 import { type Status, statusOf } from './status.ts'
@@ -79,10 +85,12 @@ const DEFAULT_MEMORY = 128 * 1024 * 1024
 export class Tidemark {
   readonly #archive: Archive
   readonly #session: Session | null
+  readonly #process: { readonly meter: RequestMeter; readonly log: Logger }
 
-  private constructor(archive: Archive, session: Session | null) {
+  private constructor(archive: Archive, session: Session | null, process: { meter: RequestMeter; log: Logger }) {
     this.#archive = archive
     this.#session = session
+    this.#process = process
   }
 
   /**
@@ -92,7 +100,8 @@ export class Tidemark {
   static async open(options: TidemarkOptions, clock: Clock = systemClock): Promise<Tidemark> {
     checkTidemarkOptions(options)
     const log = options.logger ?? createLogger()
-    const store = openStore(options.store)
+    const meter = new RequestMeter(clock)
+    const store = meter.over(openStore(options.store))
     const name = describeStore(options.store)
     const { source } = options
     const file =
@@ -120,13 +129,17 @@ export class Tidemark {
             whenFull,
             ack: options.ack ?? 'journal',
             seal: options.seal ?? {},
+            requests: () => meter.requests,
           })
     const complete = async (through: Ulid | null): Promise<void> => {
       await session?.complete(through)
       await completeOthers({ store, timeline, clock, log }, session?.stream ?? null, through)
     }
     const memory = options.memory ?? DEFAULT_MEMORY
-    return new Tidemark(new Archive({ store, name, file, timeline, clock, memory, complete }), session)
+    return new Tidemark(new Archive({ store, name, file, timeline, clock, memory, complete, own: session }), session, {
+      meter,
+      log,
+    })
   }
 
   /** `open`, then `start`; resolves when what earlier processes left open is settled too. */
@@ -192,11 +205,54 @@ export class Tidemark {
     return takeSnapshot(sources, seams.timeline, plan, seams.file.database)
   }
 
+  /**
+   * Reads the live database into a snapshot while writes go on: the moments after it are free of every gap before it.
+   * Errors: `SOURCE_NOT_CONNECTED` where nothing is captured.
+   */
+  baseline(): Promise<SnapshotEntry> {
+    if (this.#session !== null) return this.#session.baseline()
+    throw new TidemarkError('SOURCE_NOT_CONNECTED', 'A baseline is read from a live database, and none is captured.', {
+      hint: 'Call baseline() in the application that captures it.',
+    })
+  }
+
+  /**
+   * Whether a moment can be restored, found out as `restoreAt` does: what local processes hold for it is brought into the
+   * store first. Errors: `MOMENT_INVALID`, and those of the store.
+   */
+  reachable(moment: Moment): Promise<Verdict> {
+    return reachableAt(this.#archive, moment)
+  }
+
   /** What the store holds and how far it reaches, without changing or completing anything. */
   async status(): Promise<Status> {
     const { timeline, reach } = await this.#archive.refresh()
-    const { name, file } = this.#archive.seams
-    return statusOf(timeline, reach, { store: name, database: file.database }, this.#session?.pending ?? null)
+    const { name: store, file, clock } = this.#archive.seams
+    const conditions = await Promise.all(timeline.streams.map((stream) => this.#archive.conditionOf(stream)))
+    const names = { store, database: file.database }
+    const { requests } = this.#process.meter
+    const own = this.#session?.report() ?? null
+    return statusOf({ timeline, reach, names, conditions, own, requests, nowMs: clock.now() })
+  }
+
+  /** Every gap of the history, acknowledged or not. */
+  async gaps(): Promise<readonly GapReport[]> {
+    return gapsOf((await this.#archive.refresh()).timeline).map(gapReport)
+  }
+
+  /** Notes that somebody knows of gaps: restores then go on without their events. Errors: `GAP_NOT_FOUND`. */
+  async acknowledgeGap(options: AcknowledgeOptions): Promise<readonly GapReport[]> {
+    const { timeline, clock } = this.#archive.seams
+    return (await acknowledgeGap(timeline, () => clock.now(), options)).map(gapReport)
+  }
+
+  /**
+   * Ends a stream whose process will never come back; null where nothing of it is missing, else the loss: a gap from then
+   * on. Errors: `STREAM_NOT_FOUND`, `STREAM_LIVE`.
+   */
+  endStream(options: EndStreamOptions): Promise<Loss | null> {
+    const { store, timeline, clock } = this.#archive.seams
+    return endStream({ store, timeline, clock, log: this.#process.log }, options)
   }
 
   /** Reads and checks everything in the store. Damage is in the result, not thrown. */

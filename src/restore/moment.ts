@@ -1,5 +1,5 @@
 import { TidemarkError } from '../base/errors.ts'
-import type { Timeline } from '../model/timeline.ts'
+import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { isUlid, lastUlidAt, previousUlid, type Ulid, ulidTime } from '../model/ulid.ts'
 import { type Reach, reachTimes } from './reach.ts'
 
@@ -52,11 +52,18 @@ function invalid(given: string): TidemarkError {
   })
 }
 
+/** What is known of the open stream beyond whose end a moment lies. */
+export interface Limit {
+  readonly stream: StreamEntry
+  readonly why: string
+  readonly hint: string
+}
+
 /**
  * The stamp that `moment` stands for. Errors: `MOMENT_UNREACHABLE`, naming the nearest reachable moments on either
- * side; never another moment instead.
+ * side; never another moment instead. `limit` says more of the stream that ends before it.
  */
-export function resolveMoment(moment: Moment, reach: Reach): Bound {
+export function resolveMoment(moment: Moment, reach: Reach, limit: Limit | null = null): Bound {
   const bound = parseMoment(moment)
   if (bound === null) {
     if (reach.latest === null) throw unreachable('latest', reach, 'there is no snapshot in the store yet')
@@ -69,26 +76,19 @@ export function resolveMoment(moment: Moment, reach: Reach): Bound {
   if (bound.ulid <= reach.latest) return bound
   const { openStream } = reach
   if (openStream === null) throw unreachable(bound.label, reach, 'it lies in the future')
-  throw unreachable(
-    bound.label,
-    reach,
-    `stream ${openStream.id} of host ${openStream.host} is still open, and what it wrote after ${time(reach.latest)} is not in the store yet`,
-  )
+  const why = `stream ${openStream.id} of host ${openStream.host} was never closed, and what it wrote after ${time(reach.latest)} is not in the store${limit === null ? '' : ` (${limit.why})`}`
+  throw unreachable(bound.label, reach, why, limit)
 }
 
-function unreachable(label: string, reach: Reach, why: string): TidemarkError {
+function unreachable(label: string, reach: Reach, why: string, limit: Limit | null = null): TidemarkError {
   const { earliest, latest, openStream } = reach
   const times = reachTimes(reach)
   const range = times === null ? 'Nothing is reachable' : `Reachable: ${times.earliest} to ${times.latest}`
-  const hint =
-    openStream === null || latest === null
-      ? `${range}.`
-      : `${range}. Use --to latest for the end of that, or close the writing process (or call its flush()) and try again.`
   return new TidemarkError(
     'MOMENT_UNREACHABLE',
     `The moment ${label} cannot be reached: ${why}. Nothing was changed.`,
     {
-      hint,
+      hint: limit === null ? `${range}.` : `${range}. ${limit.hint}`,
       details: { earliest, latest, openStream: openStream?.id ?? null },
     },
   )

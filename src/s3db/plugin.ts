@@ -15,6 +15,7 @@ import type { Event } from '../model/event.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 import type { Moment } from '../restore/moment.ts'
 import type { Target } from '../restore/target.ts'
+import type { Verdict } from '../restore/verdict.ts'
 import type { StoreSpec } from '../store/open.ts'
 import type { Verification } from '../upkeep/verify.ts'
 import { isConnectionString } from './connection-string.ts'
@@ -161,6 +162,16 @@ export class TidemarkPlugin extends Plugin {
   /** Makes a snapshot from history, without touching the database. */
   snapshot(): Promise<SnapshotEntry> {
     return this.#open().snapshot()
+  }
+
+  /** Reads this database into a snapshot: the moments after it are free of every gap before it. */
+  baseline(): Promise<SnapshotEntry> {
+    return this.#open().baseline()
+  }
+
+  /** Whether a moment can be restored: yes, yes except for what is missing, or no and why. */
+  reachable(moment: Moment): Promise<Verdict> {
+    return this.#open().reachable(moment)
   }
 
   status(): Promise<Status> {

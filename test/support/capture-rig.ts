@@ -11,6 +11,7 @@ import type { Ack } from '../../src/engine/streams.ts'
 import { View } from '../../src/engine/view.ts'
 import type { StoreFile } from '../../src/format/store-file.ts'
 import type { Moment } from '../../src/restore/moment.ts'
+import { RequestMeter } from '../../src/store/meter.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { type Verification, verifyStore } from '../../src/upkeep/verify.ts'
 import { show } from './arbitrary.ts'
@@ -53,11 +54,24 @@ export async function openRig(options: RigOptions): Promise<Rig> {
   const log = memoryLogger(logged)
   await claimStore(store, 'test', database.identity, FILE)
   const timeline = await TimelineLog.open(store)
-  const seams = { store, timeline, source: database, clock, log, directory, ack, seal, limitBytes, whenFull }
+  const { requests } = new RequestMeter(clock)
+  const seams = {
+    requests: () => requests,
+    store,
+    timeline,
+    source: database,
+    clock,
+    log,
+    directory,
+    ack,
+    seal,
+    limitBytes,
+    whenFull,
+  }
   const session = await Session.open(seams)
   session.start()
   const complete = (through: string | null): Promise<void> => session.complete(through)
-  const archive = new Archive({ store, name: 'test', file: FILE, timeline, clock, memory: 1e7, complete })
+  const archive = new Archive({ store, name: 'test', file: FILE, timeline, clock, memory: 1e7, complete, own: session })
   return { session, archive, timeline, logged }
 }
 
@@ -70,7 +84,7 @@ export async function openReader(
   const complete = async (): Promise<void> => {}
   return {
     timeline,
-    archive: new Archive({ store, name: 'test', file: FILE, timeline, clock, memory: 1e7, complete }),
+    archive: new Archive({ store, name: 'test', file: FILE, timeline, clock, memory: 1e7, complete, own: null }),
   }
 }
 

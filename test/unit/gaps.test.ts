@@ -121,7 +121,7 @@ test('a loss has no end, and an acknowledgement of one is none of the next', () 
     firstSequence: 31,
     after: firstUlidAt(after),
     through: firstUlidAt(through),
-    cause: 'shed',
+    cause: 'ended',
     reason: 'full',
     by: null,
   })

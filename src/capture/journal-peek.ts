@@ -1,0 +1,61 @@
+import { isUlid, type Ulid } from '../model/ulid.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { Disk } from './disk.ts'
+import { openFileLog } from './file-log.ts'
+import type { FrameLog } from './frame-log.ts'
+import { recoverState, type Sealed } from './journal-recovery.ts'
+import { openStoreLog } from './store-log.ts'
+
+/** What a journal holds that its owner has left behind. */
+export interface JournalPeek {
+  /** Events that are not in the store. */
+  readonly events: number
+  readonly bytes: number
+  /** Time of the oldest of them, milliseconds since the epoch; null where there is none. */
+  readonly since: number | null
+  /** Of the last event that it knows of; null where it knows of none. */
+  readonly lastUlid: Ulid | null
+  /** Writes of which it is unknown whether they happened. */
+  readonly openIntents: number
+}
+
+/**
+ * Reads a journal on a disk as recovery would, without taking or changing anything: what recovery would cut or remove
+ * stays. Errors: `JOURNAL_*`, also where the directory is gone.
+ */
+export async function peekFiles(disk: Disk, directory: string, stream: string, known: Sealed): Promise<JournalPeek> {
+  return peek(await openFileLog({ disk: readOnly(disk), directory, stream }), known)
+}
+
+/** The same for a journal in the store. */
+export async function peekStore(store: ObjectStore, stream: string, known: Sealed): Promise<JournalPeek> {
+  const unchanged: ObjectStore = {
+    put: (key, body, options) => store.put(key, body, options),
+    get: (key, range) => store.get(key, range),
+    head: (key) => store.head(key),
+    list: (prefix, options) => store.list(prefix, options),
+    delete: async () => {},
+  }
+  return peek(await openStoreLog(unchanged, stream), known)
+}
+
+async function peek(log: FrameLog, known: Sealed): Promise<JournalPeek> {
+  try {
+    const { backlog, lastUlid, open } = await recoverState(log, known)
+    const hasEvents = isUlid(lastUlid) && backlog.size.events > 0
+    return { ...backlog.size, lastUlid: hasEvents ? lastUlid : null, openIntents: open.size }
+  } finally {
+    await log.close()
+  }
+}
+
+/** A disk that swallows what recovery would write: what it reads afterwards does not depend on it. */
+function readOnly(disk: Disk): Disk {
+  return {
+    list: (directory) => disk.list(directory),
+    read: (path, start, end) => disk.read(path, start, end),
+    open: async () => ({ commit: async () => {}, close: async () => {} }),
+    remove: async () => {},
+    syncDirectory: async () => {},
+  }
+}

@@ -1,0 +1,127 @@
+import { hostname } from 'node:os'
+import type { Clock } from '../base/clock.ts'
+import { messageOf } from '../base/errors.ts'
+import { type JournalPeek, peekFiles, peekStore } from '../capture/journal-peek.ts'
+import { NodeDisk } from '../capture/node-disk.ts'
+import { askReport, type StreamReport } from '../capture/stream-control.ts'
+import { isAlive, readLock } from '../capture/stream-lock.ts'
+import type { StreamEntry } from '../model/timeline.ts'
+import { ulidTime } from '../model/ulid.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { isRunning } from './streams.ts'
+
+/**
+ * How a stream is doing. `idle`: alive, with everything in the store. `behind`: alive, with events that wait for their
+ * seal. `stalled`: alive, and its seals fail, are overdue, or it does not answer. `died`: its process ended without
+ * closing it. `elsewhere`: of another host or user, which cannot be asked from here.
+ */
+export type StreamState = 'closed' | 'idle' | 'behind' | 'stalled' | 'died' | 'elsewhere'
+
+/** What is known of a stream beyond the timeline. */
+export interface StreamCondition {
+  readonly state: StreamState
+  /** Durable events that are not in the store; null where that cannot be told from here. */
+  readonly pending: { readonly events: number; readonly bytes: number } | null
+  /** Age of the oldest of them, milliseconds; 0 where there is none; null where it cannot be told. */
+  readonly lagMs: number | null
+  /** The last of them, RFC 3339, where its journal was read. */
+  readonly lastPendingEvent: string | null
+  /** For people: what the state rests on. */
+  readonly why: string | null
+  /** What its process said; null where it was not asked. */
+  readonly report: StreamReport | null
+}
+
+/** What conditions are found out with. */
+export interface ConditionSeams {
+  readonly store: ObjectStore
+  readonly clock: Clock
+  /** This process's own stream. */
+  readonly own: { readonly stream: string; report(): StreamReport } | null
+}
+
+/** A seal that is this much later than it should be is overdue, milliseconds. */
+const OVERDUE_MS = 30_000
+
+/** Finds out how a stream is doing. Changes nothing; asks the store only where the journal of a dead stream is in it. */
+export async function conditionOf(stream: StreamEntry, seams: ConditionSeams): Promise<StreamCondition> {
+  if (stream.state === 'closed') return { ...UNKNOWN, state: 'closed', pending: NOTHING, lagMs: 0 }
+  if (stream.id === seams.own?.stream) return aliveAs(seams.own.report())
+  const here = stream.host === hostname()
+  if (!here) return leftBehind(stream, seams, 'elsewhere', `it was written on host ${stream.host}`)
+  try {
+    const report = await askReport(stream.id)
+    if (report !== null) return aliveAs(report)
+  } catch (error) {
+    return { ...UNKNOWN, state: 'stalled', why: messageOf(error) }
+  }
+  if (await mayBeAlive(stream)) {
+    const why = `process ${stream.pid} of this host does not listen to this user`
+    return leftBehind(stream, seams, 'elsewhere', why)
+  }
+  return leftBehind(stream, seams, 'died', `process ${stream.pid} of this host has ended without closing it`)
+}
+
+const NOTHING = { events: 0, bytes: 0 }
+const UNKNOWN: StreamCondition = {
+  state: 'died',
+  pending: null,
+  lagMs: null,
+  lastPendingEvent: null,
+  why: null,
+  report: null,
+}
+
+function aliveAs(report: StreamReport): StreamCondition {
+  const { pending, failures, sealMs } = report
+  const found = { pending, lagMs: pending.ageMs, lastPendingEvent: null, report }
+  if (failures > 0)
+    return { ...found, state: 'stalled', why: `its last ${failures} attempts to reach the store failed` }
+  if (pending.ageMs > sealMs + OVERDUE_MS) return { ...found, state: 'stalled', why: 'its next seal is overdue' }
+  return { ...found, state: pending.events > 0 ? 'behind' : 'idle', why: null }
+}
+
+/** What can be read of a journal whose owner was not asked. */
+async function leftBehind(
+  stream: StreamEntry,
+  { store, clock }: ConditionSeams,
+  state: 'died' | 'elsewhere',
+  why: string,
+): Promise<StreamCondition> {
+  const { journal, id } = stream
+  const sealed = { sequence: stream.lastSequence, ulid: stream.lastUlid }
+  const unknown = (what: string): StreamCondition => ({ ...UNKNOWN, state, why: `${why}; ${what}` })
+  if (journal.kind === 'memory') return unknown('its journal was in memory')
+  if (journal.kind === 'disk' && state === 'elsewhere') return unknown(`its journal is at ${journal.path} there`)
+  let peek: JournalPeek
+  try {
+    peek =
+      journal.kind === 'disk'
+        ? await peekFiles(new NodeDisk(), journal.path, id, sealed)
+        : await peekStore(store, id, sealed)
+  } catch (error) {
+    return unknown(`its journal cannot be read: ${messageOf(error)}`)
+  }
+  const { events, bytes, since, lastUlid, openIntents } = peek
+  const unsettled = openIntents > 0 ? `; ${openIntents} of its writes may have happened or not` : ''
+  return {
+    state,
+    pending: { events, bytes },
+    lagMs: since === null ? 0 : Math.max(0, clock.now() - since),
+    lastPendingEvent: lastUlid === null ? null : new Date(ulidTime(lastUlid)).toISOString(),
+    why: `${why}; its journal can be read${unsettled}`,
+    report: null,
+  }
+}
+
+/** Whether a process of this host that does not answer may write the stream all the same. In doubt it may. */
+async function mayBeAlive({ journal, pid }: StreamEntry): Promise<boolean> {
+  if (journal.kind !== 'disk') return isRunning(pid)
+  try {
+    const lock = await readLock(journal.path)
+    return lock?.owner == null ? false : await isAlive(lock.owner)
+  } catch {
+    // The directory is gone, or may not be read: the number of the process is all that is left.
+    return isRunning(pid)
+  }
+}

@@ -1,0 +1,105 @@
+import { TidemarkError } from '../base/errors.ts'
+import { SegmentEncoder } from '../capture/encoder.ts'
+import { Sealer } from '../capture/sealer.ts'
+import type { Loss } from '../model/gap.ts'
+import type { StreamEntry, Timeline } from '../model/timeline.ts'
+import { UlidGenerator } from '../model/ulid.ts'
+import { type CompletionSeams, completeOthers } from './completion.ts'
+import { conditionOf, type StreamCondition } from './condition.ts'
+import { checkOptions, checkText } from './options.ts'
+import { enterStreams, newOwner, takeOverStoreStream } from './streams.ts'
+
+/** Which stream will never come back, why, and who says so. */
+export interface EndStreamOptions {
+  readonly stream: string
+  readonly reason: string
+  readonly name: string
+}
+
+const NAMES = ['stream', 'reason', 'name']
+const ALIVE: readonly StreamCondition['state'][] = ['idle', 'behind', 'stalled']
+
+/**
+ * Ends a stream whose process will never come back. What its journal still holds and can be read from here is brought
+ * into the store; where something is missing then, or may be, it is declared a loss: a gap without a known end, which can
+ * be acknowledged. Returns the loss, or null where nothing is missing. A process that goes on with the stream all the same
+ * is refused. Errors: `STREAM_NOT_FOUND`, `STREAM_LIVE`.
+ */
+export async function endStream(seams: CompletionSeams, options: EndStreamOptions): Promise<Loss | null> {
+  checkOptions('endStream', options, NAMES)
+  for (const name of NAMES) checkText('endStream', name, Reflect.get(options, name) ?? '')
+  const { timeline, store, clock } = seams
+  const stream = openStreamOf(await timeline.refresh(), options.stream)
+  const condition = await conditionOf(stream, { store, clock, own: null })
+  if (ALIVE.includes(condition.state)) throw live(stream)
+  if (condition.pending !== null) await bringIn(seams, stream)
+  let loss: Loss | null = null
+  await timeline.refresh()
+  await timeline.commit((now) => {
+    const entry = now.streams.find(({ id, state }) => id === stream.id && state === 'open')
+    loss = entry === undefined ? null : lossOf(entry, options, clock.now())
+    if (entry === undefined || loss === null) return null
+    // With an owner that nobody has: a process that is alive after all may write no more to it.
+    return { putStreams: [{ ...entry, state: 'closed', owner: newOwner() }], addLosses: [loss] }
+  })
+  return loss
+}
+
+async function bringIn(seams: CompletionSeams, stream: StreamEntry): Promise<void> {
+  if (stream.journal.kind === 'disk') return completeOthers(seams, null, null)
+  const { store, timeline, clock, log } = seams
+  const encoder = new SegmentEncoder()
+  const taken = await takeOverStoreStream({ store, timeline: timeline.timeline, clock }, stream.id)
+  try {
+    await timeline.commit((now) => ({ putStreams: enterStreams(now, [taken]) }))
+    const { journal, entry, recovered } = taken
+    const fenced = (error: TidemarkError): void => log.error({ error: error.message }, 'A stream goes on elsewhere.')
+    const sealer = new Sealer({ store, timeline, journal, encoder, clock, log, fenced, drained: () => {} }, entry, {})
+    if (recovered.openIntents.length === 0) await sealer.close()
+    else await sealer.seal()
+  } finally {
+    await taken.release()
+    await encoder.close()
+  }
+}
+
+function lossOf(entry: StreamEntry, { reason, name }: EndStreamOptions, nowMs: number): Loss {
+  const ulids = new UlidGenerator(() => nowMs)
+  ulids.advanceTo(entry.sealedThrough)
+  return {
+    stream: entry.id,
+    firstSequence: entry.lastSequence + 1,
+    after: entry.sealedThrough,
+    through: ulids.next(),
+    cause: 'ended',
+    reason,
+    by: name,
+  }
+}
+
+function openStreamOf({ streams }: Timeline, id: string): StreamEntry {
+  const stream = streams.find((one) => one.id === id)
+  if (stream?.state === 'open') return stream
+  const open = streams.filter(({ state }) => state === 'open').map((one) => one.id)
+  throw new TidemarkError(
+    'STREAM_NOT_FOUND',
+    stream === undefined
+      ? `There is no stream ${id}. Nothing was changed.`
+      : `Stream ${id} is closed already: everything it wrote is in the store, or a known gap. Nothing was changed.`,
+    {
+      hint: open.length === 0 ? 'No stream is open.' : `Open streams: ${open.join(', ')}; see tidemark status.`,
+      details: { stream: id },
+    },
+  )
+}
+
+function live({ id, host, pid }: StreamEntry): TidemarkError {
+  return new TidemarkError(
+    'STREAM_LIVE',
+    `Stream ${id} is being written by process ${pid} of ${host}. Nothing was changed.`,
+    {
+      hint: 'Stop that process first: closing it brings everything into the store, and nothing need be ended.',
+      details: { stream: id, host, pid },
+    },
+  )
+}
