@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { concat } from '../base/bytes.ts'
 import {
   decodeFileHeader,
   FILE_HEADER_BYTES,
@@ -96,7 +97,9 @@ export async function recoverFiles(
   }
   const spare = followedBy === null ? zero.find((blank) => blank.file === (files.at(-1)?.file ?? 0) + 1) : undefined
   for (const blank of zero) if (blank !== spare) await disk.remove(blank.path)
-  // The removals need no sync: a file that comes back is recognized again, and making a file syncs the directory.
+  // The removals need no sync: a file that comes back is recognized again. But what stays may have been made by a process
+  // that was killed before its name was durable.
+  if (needed.length > 0 || spare !== undefined) await disk.syncDirectory(directory)
   return {
     files: needed,
     end: tail?.end ?? 0,
@@ -136,17 +139,23 @@ async function checkBlanks(disk: Disk, blanks: readonly Found[], seed: number): 
   return zero
 }
 
-/** Walks the frames of the last file, and zeroes a torn end. */
+/**
+ * Walks the frames of the last file, zeroes a torn end, and makes the last frame durable: who wrote it may have been
+ * killed before it was. It is built upon from now on, and a power cut must not take it from under what comes after.
+ */
 async function readTail(disk: Disk, file: Found, header: JournalFileHeader, seed: number): Promise<Tail> {
   const bytes = await disk.read(file.path, 0, file.bytes)
   let end = FILE_HEADER_BYTES
   let lastFrame = header.firstFrame - 1
+  let lastStart = 0
   let keepFrom = 0
   for (;;) {
     const length = frameLengthAt(bytes, end)
     if (length === null || end + length > bytes.length) break
     const frame = bytes.subarray(end, end + length)
     if (!isWholeFrame(frame, seed) || frameNumber(frame) !== lastFrame + 1) break
+    // The header is written with the first frame.
+    lastStart = lastFrame < header.firstFrame ? 0 : end
     lastFrame++
     keepFrom = frameKeepFrom(frame)
     end += length
@@ -155,12 +164,12 @@ async function readTail(disk: Disk, file: Found, header: JournalFileHeader, seed
   if (behind !== null) {
     throw corruptFrame(`at byte ${end} something else stands where frame ${lastFrame + 1} should be`, file.path)
   }
-  const rest = lastNonZero(bytes) + 1 - end
-  // Nothing was acknowledged from here on. It is zeroed before anything is appended, so that it never joins new bytes.
-  if (rest > 0 && lastFrame >= header.firstFrame) {
+  // Nothing was acknowledged behind the last frame. It is zeroed before anything is appended, so that it never joins new bytes.
+  const rest = Math.max(0, lastNonZero(bytes) + 1 - end)
+  if (lastFrame >= header.firstFrame) {
     const open = await disk.open(file.path)
     try {
-      await open.commit(Buffer.alloc(rest), end)
+      await open.commit(concat([bytes.subarray(lastStart, end), Buffer.alloc(rest)]), lastStart)
     } finally {
       await open.close()
     }

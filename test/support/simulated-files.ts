@@ -7,7 +7,7 @@ import { errno, type SimulatedTree } from './simulated-tree.ts'
 export interface FilesLies {
   /** The content of a new file is not synced. */
   readonly contentIsNotSynced?: boolean
-  /** The names of a directory are not synced. */
+  /** The names of files are not synced, those of directories are. */
   readonly namesAreNotSynced?: boolean
 }
 
@@ -89,7 +89,7 @@ export class TreeFiles implements Files {
 
   async syncDirectory(path: string): Promise<void> {
     await this.#tree.point('store directory sync')
-    if (this.#lies.namesAreNotSynced !== true) this.#tree.syncDirectory(path)
+    this.#tree.syncDirectory(path, this.#lies.namesAreNotSynced !== true)
     await this.#tree.point('store directory sync')
   }
 }

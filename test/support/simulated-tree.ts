@@ -82,9 +82,14 @@ export class SimulatedTree {
     this.#passed.clear()
   }
 
+  /** Ends the process: no call has an effect any more. */
+  turnOff(): void {
+    this.#off = true
+  }
+
   /** Turns the power off and on again: what the next process finds. */
   afterPowerCut(seed: number): SimulatedTree {
-    this.#off = true
+    this.turnOff()
     const settled = new Map<Inode, Inode>()
     const next = random(seed)
     const survive = (directory: Directory): Directory => {
@@ -108,7 +113,7 @@ export class SimulatedTree {
 
   /** Kills the process: the next one finds what this one did, synced or not. */
   afterKill(): SimulatedTree {
-    this.#off = true
+    this.turnOff()
     return new SimulatedTree(new Map(), this.#root)
   }
 
@@ -167,8 +172,10 @@ export class SimulatedTree {
     directory.set(name, new Directory())
   }
 
-  syncDirectory(path: string): void {
-    this.#directory(path).unsynced.clear()
+  /** Makes the names in a directory durable: all of them, or those of directories only. */
+  syncDirectory(path: string, files = true): void {
+    const { entries, unsynced } = this.#directory(path)
+    for (const name of [...unsynced.keys()]) if (files || entries.get(name) instanceof Directory) unsynced.delete(name)
   }
 
   #directory(path: string): Directory {
