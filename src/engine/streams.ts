@@ -146,7 +146,8 @@ async function openDir(seams: StreamSeams, dir: Dir): Promise<OwnedStream> {
   }
 }
 
-async function openStream(
+/** Opens a stream whose frames are in `log`, and goes on where it ended. Errors: those of `Journal.open`. */
+export async function openStream(
   { timeline, clock }: Pick<StreamSeams, 'timeline' | 'clock'>,
   id: string,
   place: StreamEntry['journal'],

@@ -36,12 +36,17 @@ export class ModelDatabase implements Source {
     return this.items_.get(keyOf(item))?.image ?? null
   }
 
+  /** Sets or deletes (null) an item; nobody sees it. */
+  put(item: Item, image: Image | null): void {
+    if (image === null) this.items_.delete(keyOf(item))
+    else this.items_.set(keyOf(item), { item, image })
+  }
+
   /** Sets or deletes (null) an item, as an application would. */
   async write(item: Item, image: Image | null, context: Partial<Context> = {}): Promise<void> {
     const perform = async (): Promise<void> => {
       await turn()
-      if (image === null) this.items_.delete(keyOf(item))
-      else this.items_.set(keyOf(item), { item, image })
+      this.put(item, image)
     }
     if (this.#sink === null) return perform()
     await this.#sink.capture(

@@ -1,0 +1,41 @@
+import type { Body, ObjectStore, PutOptions } from '../../src/store/object-store.ts'
+import type { Broken } from '../support/simulated-process.ts'
+import { Tally } from './campaign.ts'
+import { simulateCampaign } from './simulate.ts'
+
+/** Builds that a power cut takes data from, and within how many seeds the campaign must have seen it. */
+export const BROKEN_BUILDS: readonly (readonly [string, Broken, number])[] = [
+  ['the journal is not synced', { disk: { syncDoesNothing: true } }, 10],
+  ['a write is acknowledged before the journal is synced', { disk: { resolvesEarly: true } }, 40],
+  ['files of the store are not synced', { files: { contentIsNotSynced: true } }, 10],
+  ['directories of the store are not synced after a rename or link', { files: { namesAreNotSynced: true } }, 10],
+  ['the timeline is committed before the segment is durable', { store: withoutWaiting }, 40],
+]
+
+/** The first seed that catches a broken build, with what it says; null where none does. */
+export async function caughtAt(broken: Broken, seeds: number): Promise<{ seed: number; why: string } | null> {
+  const campaign = simulateCampaign(broken)
+  for (let seed = 1; seed <= seeds; seed++) {
+    try {
+      await campaign.run(seed, new Tally())
+    } catch (error) {
+      return { seed, why: error instanceof Error ? error.message : String(error) }
+    }
+  }
+  return null
+}
+
+/** Says of a segment that it is durable when it has only begun to be written. */
+function withoutWaiting(store: ObjectStore): ObjectStore {
+  return {
+    put: async (key: string, body: Body, options?: PutOptions) => {
+      const put = store.put(key, body, options)
+      if (!key.startsWith('segment/')) return put
+      put.catch(() => undefined) // nobody waits for it
+    },
+    get: (key, range) => store.get(key, range),
+    head: (key) => store.head(key),
+    list: (prefix, options) => store.list(prefix, options),
+    delete: (keys) => store.delete(keys),
+  }
+}
