@@ -62,3 +62,12 @@ export function parseRange(argument: string): { firstSequence: number; lastSeque
     hint: 'Copy it from tidemark gap list: 11-20, or 31- where nobody knows the end.',
   })
 }
+
+/** A whole number from 0. Errors: `OPTION_INVALID`. */
+export function parseWhole(option: string, argument: string | undefined): number | undefined {
+  if (argument === undefined || /^\d{1,15}$/.test(argument))
+    return argument === undefined ? undefined : Number(argument)
+  throw new TidemarkError('OPTION_INVALID', `${option} ${argument} is no whole number. Nothing was read.`, {
+    hint: `Such as ${option} 3.`,
+  })
+}

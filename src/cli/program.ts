@@ -3,6 +3,7 @@ import type { DatabaseAdapter } from './adapter.ts'
 import type { CommonOptions, Surroundings } from './command.ts'
 import { type DemoOptions, demoCommand } from './demo/command.ts'
 import type { DemoParts } from './demo/seam.ts'
+import { type DrillCommandOptions, drillCommand } from './drill.ts'
 import { EXIT_CODES, exitCodeHelp } from './exit-codes.ts'
 import { reportFailure } from './failure.ts'
 import { acknowledgeCommand, endStreamCommand, gapListCommand, type SignedOptions } from './gap.ts'
@@ -88,6 +89,14 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
     .option('--head <head>', 'what `tidemark head` printed earlier: the history must still go on from it')
     .action(async (_, command: Command) =>
       exit(await verifyCommand(command.optsWithGlobals<VerifyCommandOptions>(), around)),
+    )
+  add(program, 'drill', 'restore moments for real into scratch space, and prove that they are what the events say')
+    .option('--at <moment>', 'the moment, or random: any that can be restored', 'random')
+    .option('--count <n>', 'how many drills (default: 1)')
+    .option('--seed <n>', 'of the random moments: the same seed and history give the same ones')
+    .option('--memory <MiB>', MEMORY)
+    .action(async (_, command: Command) =>
+      exit(await drillCommand(command.optsWithGlobals<DrillCommandOptions>(), around)),
     )
   add(program, 'head', 'what to note elsewhere, so that a history that was cut back or rewritten is seen').action(
     (_, command: Command) => headCommand(command.optsWithGlobals<CommonOptions>(), around),

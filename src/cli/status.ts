@@ -74,6 +74,7 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
       `${countText(segments.count)}, with ${plural(segments.events, 'event')} in ${bytesText(segments.bytes)}`,
     ],
     ['timeline', `generation ${generation}, epoch ${epochs.at(-1)?.epoch ?? 0}${restoredText(status)}`],
+    ['last drill', drillText(status, paint)],
     ['gaps', gaps.length === 0 ? 'none' : paint(alarms > 0 ? 'red' : 'yellow', gapCount(gaps.length, alarms))],
   ])
   for (const gap of gaps) lines.push(...gapLines(gap))
@@ -82,6 +83,14 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
   lines.push('', paint('bold', 'streams'), ...streamLines(streams, paint))
   lines.push('', paint('bold', 'next'), ...nextLines(status, store))
   return lines
+}
+
+function drillText({ drill }: Status, paint: Paint): string {
+  if (drill === null) return 'none: tidemark drill proves that a restore works'
+  const { passed, time, ageMs, moment } = drill
+  const result = passed === null ? 'its file is damaged' : passed ? 'passed' : 'FAILED'
+  const of = moment === null ? '' : ` of ${moment}`
+  return `${paint(passed === true ? 'green' : 'red', result)}${of}, at ${time}, ${durationText(ageMs)} ago`
 }
 
 function gapCount(all: number, alarms: number): string {

@@ -1,4 +1,5 @@
 import type { StreamReport } from '../capture/stream-control.ts'
+import type { DrillProof } from '../format/drill-file.ts'
 import type { Epoch, StreamEntry, Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
 import { gapsOf } from '../restore/gaps.ts'
@@ -44,6 +45,14 @@ export interface Status {
   readonly gaps: readonly GapReport[]
   /** Of this process's own journal; null where it captures nothing. */
   readonly pending: StreamReport['pending'] | null
+  /** The last proof that a moment could be restored; null where nobody ever tried. Times are RFC 3339. */
+  readonly drill: {
+    readonly time: string
+    readonly ageMs: number
+    readonly moment: string | null
+    /** Null where the file of the proof is damaged. */
+    readonly passed: boolean | null
+  } | null
   /** Of this process, in the last 24 hours. */
   readonly requests: Requests
 }
@@ -57,6 +66,7 @@ export interface StatusParts {
   readonly conditions: readonly StreamCondition[]
   readonly own: StreamReport | null
   readonly requests: Requests
+  readonly drill: { readonly ulid: Ulid; readonly proof: DrillProof | null } | null
   readonly nowMs: number
 }
 
@@ -86,7 +96,20 @@ export function statusOf(parts: StatusParts): Status {
     })),
     gaps: gapsOf(timeline).map(gapReport),
     pending: own?.pending ?? null,
+    drill: drillOf(parts),
     requests,
+  }
+}
+
+function drillOf({ drill, nowMs }: StatusParts): Status['drill'] {
+  if (drill === null) return null
+  const { ulid, proof } = drill
+  const moment = proof === null ? null : timeOf(proof.moment)
+  return {
+    time: timeOf(ulid),
+    ageMs: Math.max(0, Math.floor(nowMs) - ulidTime(ulid)),
+    moment,
+    passed: proof?.passed ?? null,
   }
 }
 

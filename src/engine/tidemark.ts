@@ -4,6 +4,7 @@ import { createLogger, type Logger } from '../base/log.ts'
 import type { SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
 import { TimelineLog } from '../capture/timeline-log.ts'
+import type { DrillProof } from '../format/drill-file.ts'
 import type { StoreFile } from '../format/store-file.ts'
 import type { Event, Kind } from '../model/event.ts'
 import type { Loss } from '../model/gap.ts'
@@ -18,10 +19,12 @@ import type { Selection, Target } from '../restore/target.ts'
 import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
 import { RequestMeter } from '../store/meter.ts'
 import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
+import { lastDrill } from '../upkeep/drill.ts'
 import { takeSnapshot } from '../upkeep/snapshot.ts'
 import { type OnFile, type Verification, verifyStore } from '../upkeep/verify.ts'
 import { Archive, type Reached } from './archive.ts'
 import { completeOthers } from './completion.ts'
+import { type DrillOptions, runDrills } from './drill.ts'
 import { type EndStreamOptions, endStream } from './end-stream.ts'
 import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
 import { checkJournal, type JournalOptions, journalOptions } from './journal-options.ts'
@@ -232,7 +235,17 @@ export class Tidemark {
     const names = { store, database: file.database }
     const { requests } = this.#process.meter
     const own = this.#session?.report() ?? null
-    return statusOf({ timeline, reach, names, conditions, own, requests, nowMs: clock.now() })
+    const drill = await lastDrill(this.#archive.seams.store)
+    return statusOf({ timeline, reach, names, conditions, own, requests, drill, nowMs: clock.now() })
+  }
+
+  /**
+   * Restores moments for real into scratch space (the system's directory for temporary files, large enough for the whole
+   * database), compares every item with what the events say, and records what was found in the store. A failed drill is in
+   * the result, not thrown. Errors: `MOMENT_*`, and those of the store.
+   */
+  drill(options: DrillOptions = {}): Promise<readonly DrillProof[]> {
+    return runDrills(this.#archive, options)
   }
 
   /** Every gap of the history, acknowledged or not. */

@@ -8,6 +8,7 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
  *   timeline/<generation, 12 digits>.json
  *   segment/<stream>/<level, 2 digits>/<first sequence, 16 digits>-<last sequence, 16 digits>-<nonce>.parquet
  *   snapshot/<ulid>/s3db.json, snapshot/<ulid>/<resource, percent-encoded>.jsonl.gz
+ *   drill/<ulid>.json
  *   journal/<stream>/<frame, 16 digits>.frame         (ack: 'store' only)
  */
 
@@ -15,6 +16,8 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
 export const STORE_FILE = 'tidemark.json'
 /** Of every timeline key. */
 export const TIMELINE_PREFIX = 'timeline/'
+/** Of what drills have proven. */
+export const DRILL_PREFIX = 'drill/'
 const SEGMENT_PREFIX = 'segment/'
 const SNAPSHOT_PREFIX = 'snapshot/'
 /** Name of the manifest in a snapshot. */
@@ -57,6 +60,17 @@ export function parseSegmentKey(key: string): SegmentName | null {
   if (match === null) return null
   const [, stream = '', level, first, last, nonce = ''] = match
   return { stream, level: Number(level), firstSequence: Number(first), lastSequence: Number(last), nonce }
+}
+
+/** Key of what a drill has proven. */
+export function drillKey(ulid: Ulid): string {
+  return `${DRILL_PREFIX}${ulid}.json`
+}
+
+/** The ULID of a drill's key, or null where the key is none. */
+export function parseDrillKey(key: string): Ulid | null {
+  const ulid = /^drill\/([^/]+)\.json$/.exec(key)?.[1]
+  return ulid !== undefined && isUlid(ulid) ? ulid : null
 }
 
 /** Prefix of the keys of a snapshot, with its closing slash. */

@@ -75,7 +75,10 @@ function joined(intervals: readonly Interval[]): readonly Interval[] {
 }
 
 /** The first and the last millisecond that, typed as moments, lie in the interval; null where none does. */
-function wholeMilliseconds({ from, through }: Interval): { readonly first: number; readonly last: number } | null {
+export function wholeMilliseconds({
+  from,
+  through,
+}: Interval): { readonly first: number; readonly last: number } | null {
   const [first, last] = [ulidTime(from), lastWholeMs(through)]
   return first <= last && lastUlidAt(last) <= through ? { first, last } : null
 }

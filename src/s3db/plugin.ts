@@ -4,6 +4,7 @@ import { Plugin } from 's3db.js/plugins/plugin.class'
 import { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { SealOptions } from '../capture/sealer.ts'
+import type { DrillOptions } from '../engine/drill.ts'
 import type { JournalOptions } from '../engine/journal-options.ts'
 import { checkOptions } from '../engine/options.ts'
 import type { Progress, RestoreResult } from '../engine/restore.ts'
@@ -11,6 +12,7 @@ import type { Status } from '../engine/status.ts'
 import type { Ack } from '../engine/streams.ts'
 import { Tidemark } from '../engine/tidemark.ts'
 import type { View } from '../engine/view.ts'
+import type { DrillProof } from '../format/drill-file.ts'
 import type { Event } from '../model/event.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 import type { Moment } from '../restore/moment.ts'
@@ -167,6 +169,11 @@ export class TidemarkPlugin extends Plugin {
   /** Reads this database into a snapshot: the moments after it are free of every gap before it. */
   baseline(): Promise<SnapshotEntry> {
     return this.#open().baseline()
+  }
+
+  /** Restores moments for real into scratch space, and proves that they are what the events say. */
+  drill(options: DrillOptions = {}): Promise<readonly DrillProof[]> {
+    return this.#open().drill(options)
   }
 
   /** Whether a moment can be restored: yes, yes except for what is missing, or no and why. */

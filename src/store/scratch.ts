@@ -11,6 +11,8 @@ import type { ObjectStore } from './object-store.ts'
 /** Local space for intermediate results; it is gone when the process exits, or when `dispose` is called. */
 export interface Scratch {
   readonly store: ObjectStore
+  /** Of the directory. */
+  readonly path: string
   dispose(): void
 }
 
@@ -22,7 +24,7 @@ export function createScratch(): Scratch {
     rmSync(path, { recursive: true, force: true })
   }
   process.once('exit', dispose)
-  return { store: new FilesystemStore(path), dispose }
+  return { store: new FilesystemStore(path), path, dispose }
 }
 
 /**

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import { sha256 } from '../base/bytes.ts'
 import { messageOf, TidemarkError } from '../base/errors.ts'
+import { decodeProof } from '../format/drill-file.ts'
 import {
+  DRILL_PREFIX,
   MANIFEST_FILE,
   parseSegmentKey,
   parseSnapshotKey,
@@ -10,8 +12,7 @@ import {
   TIMELINE_PREFIX,
   timelineKey,
 } from '../format/keys.ts'
-import { ChainRows, chainStart, chainValue, digestEvent, type SegmentChain } from '../format/segment/chain.ts'
-import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
+import { chainStart } from '../format/segment/chain.ts'
 import { decodeStoreFile } from '../format/store-file.ts'
 import { decodeHead } from '../format/timeline-codec.ts'
 import type { Image } from '../model/event.ts'
@@ -25,6 +26,7 @@ import { openSnapshot, type ReplaySources, replay } from '../restore/replay.ts'
 import type { SnapshotReader } from '../restore/snapshot-reader.ts'
 import type { ItemState } from '../restore/target.ts'
 import { checkHead } from './head.ts'
+import { checkedEvents, wrongContent } from './segment-check.ts'
 
 /** Something that is wrong with the store. */
 export interface Damage {
@@ -91,6 +93,7 @@ class Verifier {
     }
     for (const segment of segments) await this.#guard(segment.key, () => this.#verifySegment(segment))
     this.#verifyChains()
+    await this.#verifyProofs()
     const gaps = gapsOf(this.#timeline)
     for (const gap of gaps) if (!isAcknowledged(gap)) this.#found(`stream ${gap.stream}`, gapError(gap))
     for (const [index, snapshot] of snapshots.entries())
@@ -147,26 +150,17 @@ class Verifier {
     const bytes = await this.#read(entry.key)
     if (sha256(bytes) !== entry.sha256) throw wrongHash(entry.key)
     const reader = await this.#sources.segments.open(entry)
-    const chain = reader.chain()
-    const rows = new ChainRows(entry.firstSequence, entry.lastSequence)
-    for (const { sequence, ulid, digest } of chain.erased) rows.set(sequence, ulid, Buffer.from(digest, 'hex'))
-    let events = 0
-    for (const index of reader.rowGroups.keys()) {
-      for (const event of eventsOf(await reader.readRowGroup(index, EVENT_COLUMNS))) {
-        const { stamp } = event
-        const inside = stamp.ulid >= entry.firstUlid && stamp.ulid <= entry.lastUlid && stamp.stream === entry.stream
-        if (!inside) throw wrongContent(entry.key, `event ${stamp.ulid} is not what the timeline says`)
-        const salt = chain.salts.of(stamp.sequence)
-        if (salt === null || !rows.set(stamp.sequence, stamp.ulid, digestEvent(salt, event)))
-          throw wrongContent(entry.key, `event ${stamp.ulid} is twice there, or stands where one was erased`)
-        events++
-      }
+    for await (const _ of checkedEvents(reader, entry)) this.#events++
+  }
+
+  /** What drills have proven is in files that nothing else names. */
+  async #verifyProofs(): Promise<void> {
+    for (const key of this.#seen.keys()) {
+      if (!key.startsWith(DRILL_PREFIX)) continue
+      await this.#guard(key, async () => {
+        if (decodeProof(key, await this.#read(key)) === null) throw wrongContent(key, 'its checksum is wrong')
+      })
     }
-    this.#events += events
-    if (events !== entry.events || !rows.complete) throw wrongContent(entry.key, 'events are missing')
-    if (chain.previous !== entry.chain.previous || chainValue(chain) !== entry.chain.value)
-      throw wrongContent(entry.key, 'its hash chain is not the one that the timeline has')
-    checkLinks(entry, chain, rows)
   }
 
   /** That the segments of each stream follow one another in its hash chain, up to where the timeline says it is. */
@@ -276,16 +270,6 @@ class Verifier {
   }
 }
 
-function checkLinks(entry: SegmentEntry, chain: SegmentChain, rows: ChainRows): void {
-  let [previous, first] = [chain.previous, entry.firstSequence]
-  for (const [last, value] of chain.links) {
-    if (last < first || last > entry.lastSequence || rows.link(previous, first, last) !== value)
-      throw wrongContent(entry.key, `events ${first} to ${last} are not those that its hash chain was made of`)
-    previous = value
-    first = last + 1
-  }
-}
-
 function bySequence(a: SegmentEntry, b: SegmentEntry): number {
   return a.firstSequence - b.firstSequence
 }
@@ -301,16 +285,10 @@ async function* statesOf(snapshot: SnapshotReader): AsyncGenerator<readonly Item
   }
 }
 
-const NEXT = 'Keep the store as it is; restore the file from a copy, or restore to a moment that does not need it.'
-
 function wrongHash(key: string): TidemarkError {
   return wrongContent(key, 'its SHA-256 is not the one that was noted when it was written')
 }
 
 function missing(key: string): TidemarkError {
   return wrongContent(key, 'it is missing')
-}
-
-function wrongContent(key: string, what: string): TidemarkError {
-  return new TidemarkError('OBJECT_CORRUPT', `${key} is damaged: ${what}.`, { hint: NEXT, details: { key } })
 }

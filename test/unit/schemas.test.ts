@@ -27,7 +27,7 @@ async function validator(name: string): Promise<ValidateFunction> {
 
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'tidemark-schemas-'))
-  for (const name of ['store', 'timeline', 'manifest']) validators.set(name, await validator(name))
+  for (const name of ['store', 'timeline', 'manifest', 'drill']) validators.set(name, await validator(name))
 })
 afterAll(() => rm(home, { recursive: true, force: true }))
 
@@ -42,7 +42,14 @@ function errors(schema: string, value: unknown): unknown[] {
 async function jsonFiles(directory: string): Promise<{ path: string; schema: string; value: unknown }[]> {
   const found = []
   for (const path of (await readdir(directory, { recursive: true })).filter((name) => name.endsWith('.json'))) {
-    const schema = path === 'tidemark.json' ? 'store' : path.startsWith('timeline') ? 'timeline' : 'manifest'
+    const schema =
+      path === 'tidemark.json'
+        ? 'store'
+        : path.startsWith('timeline')
+          ? 'timeline'
+          : path.startsWith('drill')
+            ? 'drill'
+            : 'manifest'
     found.push({ path, schema, value: JSON.parse(await readFile(join(directory, path), 'utf8')) })
   }
   return found
@@ -73,6 +80,7 @@ describe('what is written follows the schemas', () => {
     }
     await tidemark.snapshot()
     await tidemark.restoreAt('latest', { target: `file:${home}/restored-${ack}` })
+    await tidemark.drill({ count: 2 })
     await tidemark.close()
     const paths = await expectValid(store)
     expect(paths).toContain('tidemark.json')
@@ -125,10 +133,11 @@ function places(value: unknown, at: (string | number)[] = []): (string | number)
 }
 
 test('what is broken is refused: a member missing, one too many, or of another type, anywhere', async () => {
-  const files = (await jsonFiles(`${home}/journal`)).slice(0, 40)
+  const files = await jsonFiles(`${home}/journal`)
   let tried = 0
-  for (const schema of ['store', 'timeline', 'manifest']) {
+  for (const schema of ['store', 'timeline', 'manifest', 'drill']) {
     const of = files.filter((file) => file.schema === schema)
+    expect(of.length, schema).toBeGreaterThan(0)
     for (const { value } of [...of.slice(0, 1), ...of.slice(-1)]) {
       for (const path of places(value)) {
         const shown = `${schema} ${path.join('.')}`

@@ -1,0 +1,74 @@
+import type { Kind } from '../model/event.ts'
+import type { Gap } from '../model/gap.ts'
+import type { Ulid } from '../model/ulid.ts'
+import { parseDrillKey } from './keys.ts'
+import { sealJson, unsealJson } from './sealed-json.ts'
+
+/** An item that a drill restored otherwise than the events say. */
+export interface DrillDifference {
+  readonly kind: Kind
+  readonly resource: string
+  readonly id: string
+  readonly what: 'missing' | 'different' | 'not there' | 'twice there'
+}
+
+/** What a drill found of one resource; the schema and objects of the database are those of the resource without a name. */
+export interface DrilledResource {
+  readonly resource: string
+  readonly items: number
+  /** Of all its items, in whatever order: the XOR of the SHA-256 of each. Lower-case hex. */
+  readonly hash: string
+}
+
+/** `drill/<ulid>.json`: that the state of a moment was restored, read back, and found to be what the events say, or not. */
+export interface DrillProof {
+  readonly format: 1
+  readonly ulid: Ulid
+  /** RFC 3339. */
+  readonly startedAt: string
+  readonly moment: Ulid
+  /** Of the choice of the moment; null where it was given. */
+  readonly seed: number | null
+  readonly passed: boolean
+  /** What was read for the restore, and the snapshot that the reckoning began with. */
+  readonly plan: {
+    readonly snapshot: Ulid
+    readonly reckonedFrom: Ulid
+    readonly segments: number
+    readonly bytes: number
+    readonly rows: number
+  }
+  readonly restoreMs: number
+  readonly compareMs: number
+  /** As the events say. */
+  readonly resources: readonly DrilledResource[]
+  /** The acknowledged gaps without whose events it was done. */
+  readonly except: readonly Gap[]
+  /** The first of them, and how many there are. */
+  readonly differences: readonly DrillDifference[]
+  readonly differing: number
+  /** What stopped it. */
+  readonly failure: { readonly code: string; readonly message: string } | null
+}
+
+/** The bytes of a proof. */
+export function encodeProof(proof: DrillProof): Uint8Array {
+  return sealJson(proof)
+}
+
+/** Reads a proof; null where its checksum is wrong, or it is not what its key says. */
+export function decodeProof(key: string, bytes: Uint8Array): DrillProof | null {
+  const value = unsealJson(bytes)
+  return value !== null && isProof(value) && value.ulid === parseDrillKey(key) ? value : null
+}
+
+function isProof(value: object): value is DrillProof {
+  const { format, passed, moment, startedAt, resources, differences, except } = value as Partial<DrillProof>
+  return (
+    format === 1 &&
+    typeof passed === 'boolean' &&
+    typeof moment === 'string' &&
+    typeof startedAt === 'string' &&
+    [resources, differences, except].every(Array.isArray)
+  )
+}
