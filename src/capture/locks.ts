@@ -36,6 +36,6 @@ export class ItemLocks {
 }
 
 /** A map key that no two items share: the length of the resource stands before it. */
-function nameOf({ kind, resource, id }: Item): string {
+export function nameOf({ kind, resource, id }: Item): string {
   return `${kind}${resource.length}:${resource}${id}`
 }

@@ -2,7 +2,10 @@ import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { Intent } from '../format/intent-codec.ts'
 import { type Context, changeBetween, type Image, type Item, sameImage } from '../model/event.ts'
-import type { Journal } from './journal.ts'
+import { type Finding, foundContext } from '../model/found.ts'
+import type { Chain } from './chain.ts'
+import type { Findings } from './findings.ts'
+import type { Journal, Outcome } from './journal.ts'
 import type { JournalBound } from './journal-bound.ts'
 import { ItemLocks } from './locks.ts'
 import type { Sink, Write } from './source.ts'
@@ -20,10 +23,18 @@ export interface RecorderSeams {
   readonly volatile: boolean
   /** Whether other processes write to the same database now: then the outcome of a write is read back. */
   readonly shared: () => boolean
+  readonly chain: Chain
+  readonly findings: Findings
 }
 
 /** Two processes of one machine read times that differ by less than this; hosts need theirs kept as close. */
 const CLOCK_SKEW_MS = 2
+
+/** Somebody who waits for the writes that were under way when he asked. */
+interface Waiter {
+  readonly writes: Set<object>
+  readonly resolve: () => void
+}
 
 /** Who is named for a state that another process's write left behind. */
 const OBSERVED = JSON.stringify({ tidemark: 'observed after a concurrent write of another process' })
@@ -32,6 +43,9 @@ const OBSERVED = JSON.stringify({ tidemark: 'observed after a concurrent write o
 export class Recorder implements Sink {
   readonly #seams: RecorderSeams
   readonly #locks = new ItemLocks()
+  /** Writes that hold their locks: each may have changed the database already. */
+  readonly #underWay = new Set<object>()
+  readonly #waiting = new Set<Waiter>()
   #active = 0
   #idle: () => void = () => {}
   #refusal: TidemarkError | null = null
@@ -41,18 +55,42 @@ export class Recorder implements Sink {
   }
 
   async capture<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
-    if (this.#refusal !== null) throw this.#refusal
-    this.#active++
-    try {
-      const release = await this.#locks.acquire(items)
+    return this.#locked(items, async () => {
+      const token = {}
+      this.#underWay.add(token)
       try {
         return await this.#captureLocked(items, context, write)
       } finally {
-        release()
+        this.#ended(token)
       }
-    } finally {
-      if (--this.#active === 0) this.#idle()
-    }
+    })
+  }
+
+  /**
+   * Journals what `judge` finds out about the items while no captured write of them is under way. Resolves with what
+   * was found when it is durable; null, and nothing is judged, while the journal is full.
+   */
+  async record(items: readonly Item[], judge: () => Promise<readonly Finding[]>): Promise<readonly Finding[] | null> {
+    return this.#locked(items, async () => {
+      if (this.#seams.bound.state !== 'recording') return null
+      const found = await judge()
+      await this.#journal([], found)
+      // Another process may have written between the reading and the stamp: then the last event must say so.
+      const states = found.map(({ after }) => after)
+      if (found.length > 0 && this.#seams.shared()) await this.#readBack(found, states)
+      return found
+    })
+  }
+
+  /**
+   * Resolves when every write that may have changed the database by now is journalled. A write that still waits for
+   * the lock of an item has changed nothing, and is not waited for.
+   */
+  async journalled(): Promise<void> {
+    if (this.#underWay.size === 0) return
+    await new Promise<void>((resolve) => {
+      this.#waiting.add({ writes: new Set(this.#underWay), resolve })
+    })
   }
 
   /** Runs `read` while no captured write of the item is under way: what it sees belongs between two events. */
@@ -92,9 +130,14 @@ export class Recorder implements Sink {
   }
 
   async #captureLocked<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
-    const { shared, bound } = this.#seams
-    if (!bound.admits()) return bound.shed(items.length, () => write.perform())
+    const { shared, bound, chain } = this.#seams
+    if (!bound.admits()) {
+      // What is not recorded breaks no chain: that it is missing is known.
+      chain.forget(items)
+      return bound.shed(items.length, () => write.perform())
+    }
     const before = await write.read()
+    const breaks = chain.breaks(items, before)
     const intents = await this.#intend(items, context, before)
     let result: T
     try {
@@ -105,7 +148,9 @@ export class Recorder implements Sink {
       throw error
     }
     const after = write.after(before, result)
-    await this.#settle(items, intents, context, before, after)
+    // Only now: an insert says that there was nothing before it, and that is known when it has succeeded.
+    const found = breaks.length === 0 ? breaks : await chain.confirmed(breaks)
+    await this.#settle(items, intents, context, before, after, found)
     if (shared()) await this.#readBack(items, after)
     return result
   }
@@ -127,14 +172,54 @@ export class Recorder implements Sink {
     context: Context,
     before: readonly (Image | null)[],
     after: readonly (Image | null)[],
+    found: readonly Finding[] = [],
   ): Promise<void> {
-    const { journal } = this.#seams
     const outcomes = items.map((item, i) => {
       const [had, has] = [before[i] ?? null, after[i] ?? null]
       return { intent: intents[i] ?? 0, change: sameImage(had, has) ? null : changeBetween(item, had, has, context) }
     })
-    await journal.settle(outcomes.filter(({ intent, change }) => intent !== 0 || change !== null))
-    this.#seams.noticed()
+    await this.#journal(
+      outcomes.filter(({ intent, change }) => intent !== 0 || change !== null),
+      found,
+    )
+  }
+
+  /** Makes the outcomes durable, and before them what was found. */
+  async #journal(outcomes: readonly Outcome[], found: readonly Finding[]): Promise<void> {
+    const { journal, chain, findings, noticed } = this.#seams
+    const all = found.length === 0 ? outcomes : [...found.map(foundOutcome), ...outcomes]
+    const stamps = await journal.settle(all)
+    for (const [i, { change }] of all.entries()) {
+      const stamp = stamps[i] ?? null
+      if (change !== null && stamp !== null) chain.note(change, change.after, stamp.ulid)
+    }
+    for (const finding of found) findings.raise(finding)
+    noticed()
+  }
+
+  async #locked<T>(items: readonly Item[], work: () => Promise<T>): Promise<T> {
+    if (this.#refusal !== null) throw this.#refusal
+    this.#active++
+    try {
+      const release = await this.#locks.acquire(items)
+      try {
+        return await work()
+      } finally {
+        release()
+      }
+    } finally {
+      if (--this.#active === 0) this.#idle()
+    }
+  }
+
+  #ended(token: object): void {
+    this.#underWay.delete(token)
+    for (const waiting of this.#waiting) {
+      waiting.writes.delete(token)
+      if (waiting.writes.size > 0) continue
+      this.#waiting.delete(waiting)
+      waiting.resolve()
+    }
   }
 
   /**
@@ -156,6 +241,11 @@ export class Recorder implements Sink {
       last = now
     }
   }
+}
+
+function foundOutcome(finding: Finding): Outcome {
+  const { before, after, interval } = finding
+  return { intent: 0, change: changeBetween(finding, before, after, foundContext(interval)) }
 }
 
 function closed(): TidemarkError {

@@ -32,8 +32,8 @@ export interface Source {
   readonly volatile: boolean
   /** From now on every write of the database goes through `sink`; returns what undoes it. */
   attach(sink: Sink): () => void
-  /** Every item there is now, in the order of `compareItems`, in batches. */
-  items(): AsyncIterable<readonly Item[]>
+  /** Every item there is now, or every item of these resources, in the order of `compareItems`, in batches. */
+  items(resources?: readonly string[]): AsyncIterable<readonly Item[]>
   /** The present state of an item, or null. Never decrypts. */
   read(item: Item): Promise<Image | null>
 }

@@ -12,6 +12,12 @@ const ANSWER_MS = 60_000
 /** A process that is not frozen says how it is doing within this time, milliseconds. */
 const REPORT_MS = 2_000
 
+/**
+ * What is to be brought into the store: the events of writes that were acknowledged before, or also those of every
+ * write that was begun before.
+ */
+export type Wanted = 'acknowledged' | 'begun'
+
 /** How a live stream is doing. */
 export interface StreamReport {
   /** Durable events that are not in the store, and what becomes of more of them. */
@@ -26,8 +32,8 @@ export interface StreamReport {
 
 /** What a live stream does for other processes. */
 export interface StreamDoor {
-  /** Brings what is journalled into the store. */
-  complete(through: Ulid | null): Promise<void>
+  /** Brings what is journalled into the store; later events are stamped after `through`, where it is not null. */
+  complete(through: Ulid | null, wanted: Wanted): Promise<void>
   report(): StreamReport
 }
 
@@ -54,11 +60,11 @@ export async function serveStream(stream: string, door: StreamDoor): Promise<() 
 }
 
 /**
- * Asks the process that owns `stream` to bring its events up to `through` into the store. False where no process
+ * Asks the process that owns `stream` to bring its events into the store. False where no process
  * listens. Errors: what the other process answered.
  */
-export async function askStream(stream: string, through: Ulid | null): Promise<boolean> {
-  const reply = await ask(stream, { through }, ANSWER_MS)
+export async function askStream(stream: string, through: Ulid | null, wanted: Wanted): Promise<boolean> {
+  const reply = await ask(stream, { through, wanted }, ANSWER_MS)
   if (reply === null) return false
   const failure = failureIn(reply)
   if (failure !== null) throw refused(stream, failure)
@@ -98,9 +104,10 @@ function ask(stream: string, question: object, ms: number): Promise<string | nul
 
 async function answer(line: string, door: StreamDoor): Promise<{ error: string | null; report?: StreamReport }> {
   try {
-    const { through, report } = JSON.parse(line) as { through?: unknown; report?: unknown }
+    const { through, wanted, report } = JSON.parse(line) as { through?: unknown; wanted?: unknown; report?: unknown }
     if (report === true) return { error: null, report: door.report() }
-    await door.complete(typeof through === 'string' && isUlid(through) ? through : null)
+    const after = typeof through === 'string' && isUlid(through) ? through : null
+    await door.complete(after, wanted === 'begun' ? 'begun' : 'acknowledged')
     return { error: null }
   } catch (error) {
     return { error: messageOf(error) }

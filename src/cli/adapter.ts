@@ -1,7 +1,10 @@
+import type { Source } from '../capture/source.ts'
+import type { ReconcileOptions } from '../engine/reconcile.ts'
 import type { RestoreResult } from '../engine/restore.ts'
 import type { RestoreOptions } from '../engine/tidemark.ts'
 import type { Moment } from '../restore/moment.ts'
 import type { Target } from '../restore/target.ts'
+import type { Reconciliation } from '../upkeep/reconcile.ts'
 
 /** The databases that the command line can open by connection string. Given to it, so that it knows none of them. */
 export interface DatabaseAdapter {
@@ -16,7 +19,9 @@ export interface OpenDatabase {
   /** As in the store file of its history; without secrets. */
   readonly identity: string
   readonly target: Target
-  /** Captures the database from now until `close`, so that a restore in place can be undone. */
+  /** For reading, and to be compared with its history. */
+  readonly source: Source
+  /** Captures the database from now until `close`, so that what is written or found becomes history. */
   capture(request: CaptureRequest): Promise<CapturedDatabase>
   close(): Promise<void>
 }
@@ -37,4 +42,5 @@ export type InPlaceOptions = Omit<RestoreOptions, 'target' | 'inPlace'>
 /** A database whose writes are captured. */
 export interface CapturedDatabase {
   restoreInPlace(moment: Moment, options: InPlaceOptions): Promise<RestoreResult>
+  reconcile(options: Omit<ReconcileOptions, 'source'>): Promise<Reconciliation>
 }

@@ -11,6 +11,7 @@ export type ExitMeaning =
   | 'unavailable'
   | 'gap'
   | 'lag'
+  | 'differs'
   | 'interrupted'
 
 /** What each exit code of the command line means: the one table, which `--help` prints. */
@@ -24,6 +25,7 @@ export const EXIT_CODES: Readonly<Record<ExitMeaning, readonly [number, string]>
   unavailable: [6, 'the store or a directory is not available: no permission, no space, no connection'],
   gap: [7, 'status: events are missing that nobody has acknowledged (--fail-on-gap, --at)'],
   lag: [8, 'status: events wait longer for the store than --fail-on-lag allows, or nobody can tell'],
+  differs: [9, 'reconcile: the database is not as its history says: writes that were not captured were found'],
   interrupted: [130, 'interrupted (Ctrl-C)'],
 }
 

@@ -1,6 +1,7 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Tidemark } from '../engine/tidemark.ts'
-import type { Event, Image } from '../model/event.ts'
+import type { Context, Event, Image } from '../model/event.ts'
+import { foundInterval } from '../model/found.ts'
 import { parseRecordName, type RecordName } from './arguments.ts'
 import { type CommonOptions, type Surroundings, withStore } from './command.ts'
 import { changedFields, fieldText } from './fields.ts'
@@ -46,7 +47,7 @@ export function eventLines({ stamp, operation, context, before, after }: Event, 
   const facts = [
     actor === null ? '' : `by ${printable(actor)}`,
     transaction === null ? '' : `tx ${printable(transaction)}`,
-    metadata === null ? '' : printable(metadata),
+    metadata === null ? '' : (foundText(context) ?? printable(metadata)),
   ].filter((fact) => fact !== '')
   const styles = { insert: 'green', update: 'yellow', delete: 'red' } as const
   const head = [timeText(stamp.ulid), paint('cyan', stamp.ulid), paint(styles[operation], operation), ...facts].join(
@@ -56,6 +57,13 @@ export function eventLines({ stamp, operation, context, before, after }: Event, 
   const shown =
     operation === 'delete' ? fields.map((change) => ({ ...change, after: change.before, before: undefined })) : fields
   return [head, ...shown.map((change) => `    ${fieldText(change)}`)]
+}
+
+/** For an event that nobody saw happen. */
+function foundText(context: Context): string | null {
+  const interval = foundInterval(context)
+  if (interval === null) return null
+  return `found: it was not captured, and happened between ${timeText(interval.after)} and ${timeText(interval.before)}`
 }
 
 function jsonText(image: Image | null): string | null {

@@ -9,6 +9,7 @@ import { reportFailure } from './failure.ts'
 import { acknowledgeCommand, endStreamCommand, gapListCommand, type SignedOptions } from './gap.ts'
 import { headCommand } from './head.ts'
 import { type LogOptions, logCommand } from './log.ts'
+import { type ReconcileCommandOptions, reconcileCommand } from './reconcile.ts'
 import { type RestoreCommandOptions, restoreCommand } from './restore.ts'
 import { type ShowOptions, showCommand } from './show.ts'
 import { snapshotCommand } from './snapshot.ts'
@@ -84,6 +85,9 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
     .action((_, command: Command) => snapshotCommand(command.optsWithGlobals<CommonOptions>(), around))
   addRestore(program, around)
   addGaps(program, around)
+  addReconcile(program).action(async (_, command: Command) =>
+    exit(await reconcileCommand(command.optsWithGlobals<ReconcileCommandOptions>(), around)),
+  )
   add(program, 'verify', 'read and check every file of the store')
     .option('--memory <MiB>', MEMORY)
     .option('--head <head>', 'what `tidemark head` printed earlier: the history must still go on from it')
@@ -145,6 +149,16 @@ function addGaps(program: Command, around: Surroundings): void {
     .requiredOption('--reason <text>', REASON)
     .requiredOption('--name <who>', NAME)
     .action((id: string, _, command: Command) => endStreamCommand(id, command.optsWithGlobals<SignedOptions>(), around))
+}
+
+function addReconcile(program: Command): Command {
+  return add(program, 'reconcile', 'find the writes that were not captured, by comparing the database with its history')
+    .requiredOption('--source <connection string>', 'the live database (scheme://..)')
+    .option('--record', 'make an event of each, marked as found')
+    .option('--resource <name...>', 'only these resources')
+    .option('--yes', 'record although the store knows the database by another name')
+    .option('--journal <dir>', 'where --record keeps its journal (default: .tidemark)')
+    .option('--memory <MiB>', MEMORY)
 }
 
 function addDemo(program: Command, parts: DemoParts, terminal: Terminal): void {

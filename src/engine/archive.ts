@@ -1,8 +1,9 @@
 import type { Clock } from '../base/clock.ts'
+import type { Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { StoreFile } from '../format/store-file.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
-import { lastUlidAt, type Ulid } from '../model/ulid.ts'
+import { firstUlidAt, lastUlidAt, type Ulid } from '../model/ulid.ts'
 import { hasEvent } from '../restore/lookup.ts'
 import { type Bound, type Limit, type Moment, noSuchEvent, parseMoment, resolveMoment } from '../restore/moment.ts'
 import { type Plan, planRestore, segmentsBetween } from '../restore/plan.ts'
@@ -11,7 +12,12 @@ import type { ReplaySources } from '../restore/replay.ts'
 import { Segments } from '../restore/segments.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { createScratch, type Scratch } from '../store/scratch.ts'
+import type { Knowledge } from '../upkeep/reconcile.ts'
+import type { Completion } from './completion.ts'
 import { type ConditionSeams, conditionOf, type StreamCondition } from './condition.ts'
+
+/** After every event. */
+const END: Ulid = firstUlidAt(2 ** 48 - 1)
 
 /** What an archive is opened over. */
 export interface ArchiveSeams {
@@ -23,8 +29,8 @@ export interface ArchiveSeams {
   readonly clock: Clock
   /** Bytes that replay may use. */
   readonly memory: number
-  /** Brings what local processes hold unsealed into the store, as far as `through` (null: what there is). */
-  readonly complete: (through: Ulid | null) => Promise<void>
+  /** Brings what local processes hold unsealed into the store. */
+  readonly complete: (through: Ulid | null, wanted?: Wanted) => Promise<Completion>
   /** The stream that this process writes. */
   readonly own: ConditionSeams['own']
 }
@@ -101,8 +107,17 @@ export class Archive {
     }
   }
 
-  /** The segments with events after `ulid`, to the end of what is reachable. */
+  /** Everything that the store can be brought to know now, also of writes that are under way. */
+  async know(): Promise<Knowledge> {
+    const { undecided, unheard } = await this.seams.complete(null, 'begun')
+    const { timeline, reach } = await this.refresh()
+    if (reach.latest === null) resolveMoment('latest', reach)
+    return { plan: planRestore(timeline, END), undecided, unheard }
+  }
+
+  /** The segments with events after `ulid`, to the end of what is reachable once the journals are in the store. */
   async segmentsAfter(ulid: Ulid): Promise<{ segments: ReturnType<typeof segmentsBetween>; through: Ulid }> {
+    await this.seams.complete(null)
     const { timeline, reach } = await this.refresh()
     const through = reach.latest ?? ulid
     return { segments: segmentsBetween(timeline, ulid, through), through }

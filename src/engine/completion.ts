@@ -5,8 +5,9 @@ import type { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { SegmentEncoder } from '../capture/encoder.ts'
 import { Sealer } from '../capture/sealer.ts'
-import { askStream } from '../capture/stream-control.ts'
+import { askStream, type Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
+import type { Item } from '../model/event.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { enterStreams, isOrphan, openLeftovers } from './streams.ts'
@@ -19,25 +20,59 @@ export interface CompletionSeams {
   readonly log: Logger
 }
 
+/** What a completion could not bring into the store. */
+export interface Completion {
+  /** What a crashed process may have written or not: only the next capture of the database tells. */
+  readonly undecided: readonly Item[]
+  /** Open streams that could not be asked, such as those of other hosts. */
+  readonly unheard: readonly string[]
+}
+
 /**
  * Brings into the store what other processes of this host hold in their journals: a live one is asked to, what a dead
  * one left is sealed in its place. `own` is this process's stream. A stream that is complete up to `through` already
- * costs nothing.
+ * costs nothing, and is asked all the same where it has to finish the writes that it has begun.
  */
-export async function completeOthers(seams: CompletionSeams, own: string | null, through: Ulid | null): Promise<void> {
+export async function completeOthers(
+  seams: CompletionSeams,
+  own: string | null,
+  through: Ulid | null,
+  wanted: Wanted = 'acknowledged',
+): Promise<Completion> {
   const { streams } = await seams.timeline.refresh()
   const directories = new Set<string>()
+  const unheard = new Set<string>()
   for (const stream of streams) {
-    const elsewhere = stream.state !== 'open' || stream.host !== hostname() || stream.id === own
-    if (elsewhere || (through !== null && stream.sealedThrough >= through)) continue
-    if (await askStream(stream.id, through)) continue
-    if (isOrphan(stream) && stream.journal.kind === 'disk') directories.add(dirname(stream.journal.path))
+    if (stream.state !== 'open' || stream.id === own) continue
+    if (wanted === 'acknowledged' && through !== null && stream.sealedThrough >= through) continue
+    const here = stream.host === hostname()
+    if (here && (await askStream(stream.id, through, wanted))) continue
+    unheard.add(stream.id)
+    if (here && isOrphan(stream) && stream.journal.kind === 'disk') directories.add(dirname(stream.journal.path))
   }
-  for (const directory of directories) await sealLeftovers(seams, directory, through)
+  const undecided: Item[] = []
+  for (const directory of directories) {
+    for (const { stream, items } of await sealLeftovers(seams, directory, through)) {
+      unheard.delete(stream)
+      undecided.push(...items)
+    }
+  }
   if (directories.size > 0) await seams.timeline.refresh()
+  return { undecided, unheard: [...unheard] }
 }
 
-async function sealLeftovers(seams: CompletionSeams, directory: string, through: Ulid | null): Promise<void> {
+/** A stream that was sealed for a dead process, and what it may have written besides. */
+interface Leftover {
+  readonly stream: string
+  readonly items: readonly Item[]
+}
+
+async function sealLeftovers(
+  seams: CompletionSeams,
+  directory: string,
+  through: Ulid | null,
+): Promise<readonly Leftover[]> {
+  const sealed: Leftover[] = []
   const { store, timeline, clock, log } = seams
   const encoder = new SegmentEncoder()
   const leftovers = await openLeftovers({ store, timeline: timeline.timeline, clock, ack: 'journal', directory })
@@ -50,9 +85,11 @@ async function sealLeftovers(seams: CompletionSeams, directory: string, through:
       // A write of which nobody knows whether it happened keeps the stream open: it takes the database to settle it.
       if (recovered.openIntents.length === 0) await sealer.close()
       else await sealer.seal(through)
+      sealed.push({ stream: entry.id, items: recovered.openIntents.map(({ item }) => item) })
     }
   } finally {
     for (const leftover of leftovers) await leftover.release()
     await encoder.close()
   }
+  return sealed
 }

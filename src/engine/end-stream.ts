@@ -46,7 +46,10 @@ export async function endStream(seams: CompletionSeams, options: EndStreamOption
 }
 
 async function bringIn(seams: CompletionSeams, stream: StreamEntry): Promise<void> {
-  if (stream.journal.kind === 'disk') return completeOthers(seams, null, null)
+  if (stream.journal.kind === 'disk') {
+    await completeOthers(seams, null, null)
+    return
+  }
   const { store, timeline, clock, log } = seams
   const encoder = new SegmentEncoder()
   const taken = await takeOverStoreStream({ store, timeline: timeline.timeline, clock }, stream.id)

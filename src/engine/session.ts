@@ -1,12 +1,14 @@
 import type { Clock } from '../base/clock.ts'
 import { messageOf, type TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import { Chain } from '../capture/chain.ts'
 import { SegmentEncoder } from '../capture/encoder.ts'
+import { Findings } from '../capture/findings.ts'
 import { type Backpressure, JournalBound, type WhenFull } from '../capture/journal-bound.ts'
 import { Recorder } from '../capture/recorder.ts'
 import { retryMs, SEAL_DEFAULTS, Sealer, type SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
-import { type StreamReport, serveStream } from '../capture/stream-control.ts'
+import { type StreamReport, serveStream, type Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { Loss } from '../model/gap.ts'
 import type { SnapshotEntry, StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
@@ -43,7 +45,9 @@ export class Session {
   readonly #encoder = new SegmentEncoder()
   readonly #sealer: Sealer
   readonly #bound: JournalBound
-  readonly #recorder: Recorder
+  /** The way in which this process captures; the reconciliation reads and records by it. */
+  readonly recorder: Recorder
+  readonly findings: Findings
   #detach: () => void = () => {}
   #stopServing: () => Promise<void> = async () => {}
   #settled: Promise<void> = Promise.resolve()
@@ -67,9 +71,14 @@ export class Session {
       reached: () => this.#sealer.noticed(true),
       resumed: () => this.#beginBaseline(),
     })
-    this.#recorder = new Recorder({
+    this.findings = new Findings(clock, log)
+    const mark = (): Ulid => own.journal.mark()
+    const aloneSince = (ulid: Ulid): Promise<boolean> => this.#aloneSince(ulid)
+    this.recorder = new Recorder({
       journal: own.journal,
       bound: this.#bound,
+      chain: new Chain({ aloneSince, mark, log }),
+      findings: this.findings,
       clock,
       noticed: () => this.#sealer.noticed(),
       read: (item) => seams.source.read(item),
@@ -117,7 +126,7 @@ export class Session {
   start(): void {
     const { source, log, timeline } = this.#seams
     this.#settled = this.#settleAll()
-    this.#detach = source.attach(this.#recorder)
+    this.#detach = source.attach(this.recorder)
     this.#settled.catch((error: unknown) => {
       log.error(
         { error: messageOf(error) },
@@ -132,18 +141,26 @@ export class Session {
     return this.#settled
   }
 
+  /** A stamp after every event so far and before every later one. */
+  mark(): Ulid {
+    return this.#stream.journal.mark()
+  }
+
   /**
-   * Brings every event that was acknowledged before the call into the store; with `through`, later events will be
-   * stamped after it, so that it is reachable.
+   * Brings every event that was acknowledged before the call into the store, or every one of a write that was begun
+   * before; with `through`, later events will be stamped after it, so that it is reachable.
    */
-  async complete(through: Ulid | null): Promise<void> {
+  async complete(through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<void> {
     await this.#settled
-    await this.#baseline
-    if (through !== null && through <= this.#sealer.stream.sealedThrough) return
+    // Who asks for the writes that were begun may hold locks, which the baseline waits for.
+    if (wanted === 'acknowledged') await this.#baseline
+    else await this.recorder.journalled()
+    const reached = wanted === 'acknowledged' && through !== null && through <= this.#sealer.stream.sealedThrough
+    if (reached) return
     await this.#sealer.seal(through)
     await this.#bound.ended()
     // Where that made room after writes were not recorded, nothing is whole before the new baseline is.
-    await this.#baseline
+    if (wanted === 'acknowledged') await this.#baseline
   }
 
   /** Ends the capture: waits for writes under way, seals everything, and closes the stream. */
@@ -154,7 +171,7 @@ export class Session {
 
   async #settleAll(): Promise<void> {
     const work = [this.#stream, ...this.#leftovers].flatMap(({ journal, recovered }) =>
-      recovered.openIntents.map((intent) => this.#recorder.settleIntent(journal, intent)),
+      recovered.openIntents.map((intent) => this.recorder.settleIntent(journal, intent)),
     )
     await Promise.all(work)
     for (const leftover of this.#leftovers) {
@@ -200,10 +217,19 @@ export class Session {
       store,
       timeline,
       source,
-      recorder: this.#recorder,
+      recorder: this.recorder,
       mark: () => journal.mark(),
       seal: (through) => this.#sealer.seal(through),
     })
+  }
+
+  /** Whether no other stream was open after `ulid`, or can have been, as the store has it now. */
+  async #aloneSince(ulid: Ulid): Promise<boolean> {
+    const { streams, losses } = await this.#seams.timeline.refresh()
+    const isOver = streams.every(({ id, state, sealedThrough }) => {
+      return id === this.stream || (state === 'closed' && sealedThrough < ulid)
+    })
+    return isOver && losses.every(({ through }) => through < ulid)
   }
 
   async #close(): Promise<void> {
@@ -212,7 +238,7 @@ export class Session {
       await this.#settled
       await this.#baseline
     } finally {
-      await this.#recorder.close()
+      await this.recorder.close()
       this.#detach()
       try {
         await this.#stream.journal.endShed()
@@ -231,7 +257,7 @@ export class Session {
 
   #sealerOf({ journal, entry }: OwnedStream): Sealer {
     const { store, timeline, clock, log, seal, limitBytes } = this.#seams
-    const fenced = (error: TidemarkError): void => this.#recorder.refuse(error)
+    const fenced = (error: TidemarkError): void => this.recorder.refuse(error)
     const drained = (): void => this.#bound.review()
     // What is full must have begun to go before.
     const bytes = Math.min(seal.bytes ?? SEAL_DEFAULTS.bytes, Math.ceil(limitBytes / 4))

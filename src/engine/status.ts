@@ -1,3 +1,4 @@
+import type { FindingCount } from '../capture/findings.ts'
 import type { StreamReport } from '../capture/stream-control.ts'
 import type { DrillProof } from '../format/drill-file.ts'
 import type { Epoch, StreamEntry, Timeline } from '../model/timeline.ts'
@@ -45,6 +46,8 @@ export interface Status {
   readonly gaps: readonly GapReport[]
   /** Of this process's own journal; null where it captures nothing. */
   readonly pending: StreamReport['pending'] | null
+  /** Writes that were not captured, found by this process since it captures; null where it captures nothing. */
+  readonly findings: FindingCount | null
   /** The last proof that a moment could be restored; null where nobody ever tried. Times are RFC 3339. */
   readonly drill: {
     readonly time: string
@@ -65,6 +68,7 @@ export interface StatusParts {
   /** Of every stream, in their order. */
   readonly conditions: readonly StreamCondition[]
   readonly own: StreamReport | null
+  readonly findings: FindingCount | null
   readonly requests: Requests
   readonly drill: { readonly ulid: Ulid; readonly proof: DrillProof | null } | null
   readonly nowMs: number
@@ -72,7 +76,7 @@ export interface StatusParts {
 
 /** The status of a timeline. */
 export function statusOf(parts: StatusParts): Status {
-  const { timeline, reach, names, own, requests } = parts
+  const { timeline, reach, names, own, findings, requests } = parts
   return {
     ...names,
     reachable: {
@@ -96,6 +100,7 @@ export function statusOf(parts: StatusParts): Status {
     })),
     gaps: gapsOf(timeline).map(gapReport),
     pending: own?.pending ?? null,
+    findings,
     drill: drillOf(parts),
     requests,
   }

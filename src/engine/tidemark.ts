@@ -3,10 +3,12 @@ import { TidemarkError } from '../base/errors.ts'
 import { createLogger, type Logger } from '../base/log.ts'
 import type { SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
+import type { Wanted } from '../capture/stream-control.ts'
 import { TimelineLog } from '../capture/timeline-log.ts'
 import type { DrillProof } from '../format/drill-file.ts'
 import type { StoreFile } from '../format/store-file.ts'
 import type { Event, Kind } from '../model/event.ts'
+import type { Finding } from '../model/found.ts'
 import type { Loss } from '../model/gap.ts'
 import { type Head, parseHead } from '../model/head.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
@@ -20,17 +22,21 @@ import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
 import { RequestMeter } from '../store/meter.ts'
 import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
 import { lastDrill } from '../upkeep/drill.ts'
+import type { Reconciliation } from '../upkeep/reconcile.ts'
+import { Schedule } from '../upkeep/schedule.ts'
 import { takeSnapshot } from '../upkeep/snapshot.ts'
 import { type OnFile, type Verification, verifyStore } from '../upkeep/verify.ts'
 import { Archive, type Reached } from './archive.ts'
-import { completeOthers } from './completion.ts'
+import { type Completion, completeOthers } from './completion.ts'
 import { type DrillOptions, runDrills } from './drill.ts'
 import { type EndStreamOptions, endStream } from './end-stream.ts'
 import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
 import { checkJournal, type JournalOptions, journalOptions } from './journal-options.ts'
 import { checkChoice, checkOptions, checkPositive, checkText } from './options.ts'
 import { reachableAt } from './reachable.ts'
+import { type ReconcileOptions, reconcileWith } from './reconcile.ts'
 import { type Progress, type RestoreResult, restoreInto } from './restore.ts'
+import { jobsOf, type ScheduleOptions } from './schedule.ts'
 import { Session } from './session.ts'
 import { type Status, statusOf } from './status.ts'
 import { claimStore, requireStoreFile } from './store-file.ts'
@@ -84,13 +90,22 @@ const OPTION_NAMES = ['store', 'source', 'journal', 'ack', 'seal', 'memory', 'da
 const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress', 'inPlace']
 const DEFAULT_MEMORY = 128 * 1024 * 1024
 
+/** What a process has besides the store. */
+interface Process {
+  readonly meter: RequestMeter
+  readonly log: Logger
+  /** The database that it captures. */
+  readonly source: Source | null
+}
+
 /** A store, with the capture of a live database where one was given: the whole system. */
 export class Tidemark {
   readonly #archive: Archive
   readonly #session: Session | null
-  readonly #process: { readonly meter: RequestMeter; readonly log: Logger }
+  readonly #process: Process
+  #schedule: Schedule | null = null
 
-  private constructor(archive: Archive, session: Session | null, process: { meter: RequestMeter; log: Logger }) {
+  private constructor(archive: Archive, session: Session | null, process: Process) {
     this.#archive = archive
     this.#session = session
     this.#process = process
@@ -134,14 +149,15 @@ export class Tidemark {
             seal: options.seal ?? {},
             requests: () => meter.requests,
           })
-    const complete = async (through: Ulid | null): Promise<void> => {
-      await session?.complete(through)
-      await completeOthers({ store, timeline, clock, log }, session?.stream ?? null, through)
+    const complete = async (through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<Completion> => {
+      await session?.complete(through, wanted)
+      return completeOthers({ store, timeline, clock, log }, session?.stream ?? null, through, wanted)
     }
     const memory = options.memory ?? DEFAULT_MEMORY
     return new Tidemark(new Archive({ store, name, file, timeline, clock, memory, complete, own: session }), session, {
       meter,
       log,
+      source: source ?? null,
     })
   }
 
@@ -235,8 +251,9 @@ export class Tidemark {
     const names = { store, database: file.database }
     const { requests } = this.#process.meter
     const own = this.#session?.report() ?? null
+    const findings = this.#session?.findings.count ?? null
     const drill = await lastDrill(this.#archive.seams.store)
-    return statusOf({ timeline, reach, names, conditions, own, requests, drill, nowMs: clock.now() })
+    return statusOf({ timeline, reach, names, conditions, own, findings, requests, drill, nowMs: clock.now() })
   }
 
   /**
@@ -290,6 +307,29 @@ export class Tidemark {
     })
   }
 
+  /**
+   * Compares the live database with its history and tells every write that was not captured; with `record` it becomes
+   * an event that is marked as found. Writes may go on. Errors: `OPTION_INVALID`, `MOMENT_UNREACHABLE` without a
+   * snapshot, and those of replay and of the source.
+   */
+  reconcile(options: ReconcileOptions = {}): Promise<Reconciliation> {
+    return reconcileWith(this.#archive, this.#session, this.#process.source, options)
+  }
+
+  /** Calls `listener` with each write that was not captured, as it is found; returns what ends that. */
+  onFinding(listener: (finding: Finding) => void): () => void {
+    return this.#session?.findings.listen(listener) ?? ((): void => {})
+  }
+
+  /** Does upkeep again and again from now on, until `close`; replaces what was scheduled. Errors: `OPTION_INVALID`. */
+  async schedule(options: ScheduleOptions): Promise<void> {
+    const { source, log } = this.#process
+    const jobs = jobsOf(options, { archive: this.#archive, session: this.#session, source })
+    const before = this.#schedule
+    this.#schedule = new Schedule(this.#archive.seams.clock, log, jobs)
+    await before?.end()
+  }
+
   /** Resolves when every event that was acknowledged before the call is in the store. */
   async flush(): Promise<void> {
     await this.#session?.complete(null)
@@ -298,6 +338,7 @@ export class Tidemark {
   /** Ends the capture, with everything in the store, and lets go of the store. */
   async close(): Promise<void> {
     try {
+      await this.#schedule?.end()
       await this.#session?.close()
     } finally {
       this.#archive.close()

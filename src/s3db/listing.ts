@@ -11,12 +11,13 @@ const BATCH = 1000
 /** Every item of the database, or of some resources, in the order of `compareItems`, in batches. */
 export async function* listItems(reader: Reader, resources?: readonly string[]): AsyncGenerator<readonly Item[]> {
   const chosen = resources === undefined ? null : new Set(resources)
-  const schemas = [...(await reader.schemas()).keys()]
+  const named = await reader.schemas()
+  const schemas = [...named.keys()]
     .filter((name) => chosen?.has(name) ?? true)
     .map((resource): Item => ({ kind: 'schema', resource, id: '' }))
     .sort(compareItems)
   yield* batches(schemas)
-  yield* isLocal(reader.client) ? localItems(reader, chosen) : remoteItems(reader, chosen)
+  yield* isLocal(reader.client) ? localItems(reader, chosen) : remoteItems(reader, chosen, [...named.keys()])
 }
 
 /**
@@ -38,9 +39,17 @@ function* batches(items: readonly Item[]): Generator<readonly Item[]> {
   for (let i = 0; i < items.length; i += BATCH) yield items.slice(i, i + BATCH)
 }
 
-/** S3 lists in the order of UTF-8 bytes, page by page, so nothing is sorted or held. Only of known resources. */
-async function* remoteItems(reader: Reader, chosen: ReadonlySet<string> | null): AsyncGenerator<readonly Item[]> {
-  const names = [...reader.space.names()].filter((name) => chosen?.has(name) ?? true).sort(compareUtf8)
+/**
+ * S3 lists in the order of UTF-8 bytes, page by page, so nothing is sorted or held. Only of known resources: those that
+ * the database has loaded, and those that `s3db.json` names now (`named`), which others may have made meanwhile.
+ */
+async function* remoteItems(
+  reader: Reader,
+  chosen: ReadonlySet<string> | null,
+  named: readonly string[],
+): AsyncGenerator<readonly Item[]> {
+  const known = new Set([...reader.space.names(), ...named])
+  const names = [...known].filter((name) => name !== '' && (chosen?.has(name) ?? true)).sort(compareUtf8)
   const plugin = reader.space.pluginStorage
   if (plugin && chosen === null) yield* pages(reader, 'plugin=')
   for (const resource of names) {

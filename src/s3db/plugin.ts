@@ -7,7 +7,9 @@ import type { SealOptions } from '../capture/sealer.ts'
 import type { DrillOptions } from '../engine/drill.ts'
 import type { JournalOptions } from '../engine/journal-options.ts'
 import { checkOptions } from '../engine/options.ts'
+import type { ReconcileOptions } from '../engine/reconcile.ts'
 import type { Progress, RestoreResult } from '../engine/restore.ts'
+import type { ScheduleOptions } from '../engine/schedule.ts'
 import type { Status } from '../engine/status.ts'
 import type { Ack } from '../engine/streams.ts'
 import { Tidemark } from '../engine/tidemark.ts'
@@ -19,6 +21,7 @@ import type { Moment } from '../restore/moment.ts'
 import type { Target } from '../restore/target.ts'
 import type { Verdict } from '../restore/verdict.ts'
 import type { StoreSpec } from '../store/open.ts'
+import type { Reconciliation } from '../upkeep/reconcile.ts'
 import type { Verification } from '../upkeep/verify.ts'
 import { isConnectionString } from './connection-string.ts'
 import { type Attribution, as } from './context.ts'
@@ -66,13 +69,17 @@ export interface PluginRestoreOptions {
   readonly onProgress?: (progress: Progress) => void
 }
 
+/** What the plugin emits, with a `Finding`, for each write that was not captured and was found. */
+const FINDING = 'plg:tidemark:finding'
+
 const OPTION_NAMES = ['store', 'journal', 'ack', 'seal', 'memory', 'database', 'pluginStorage', 'logger']
 const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress']
 
 /**
  * Continuous backup of an s3db.js database: captures every write, and restores any record, resource or the whole
  * database as it was at any moment. Give it to the constructor (`plugins: [tidemark]`) or, once connected, to
- * `db.usePlugin(tidemark)`.
+ * `db.usePlugin(tidemark)`. Emits `plg:tidemark:finding` with a `Finding` for each write that was not captured, once it
+ * is found and recorded.
  */
 export class TidemarkPlugin extends Plugin {
   /** s3db.js declares this wider in the class than in what `usePlugin` takes. */
@@ -81,6 +88,7 @@ export class TidemarkPlugin extends Plugin {
   readonly #given: TidemarkPluginOptions
   #db: S3db | null = null
   #tidemark: Tidemark | null = null
+  #scheduled: ScheduleOptions | null = null
 
   constructor(options: TidemarkPluginOptions) {
     checkOptions('TidemarkPlugin', options, OPTION_NAMES)
@@ -117,6 +125,8 @@ export class TidemarkPlugin extends Plugin {
     const { pluginStorage = false, ...options } = this.#given
     const tidemark = await Tidemark.open({ ...options, source: createSource(db, { pluginStorage }) })
     this.#tidemark = tidemark
+    tidemark.onFinding((finding) => this.emit(FINDING, finding))
+    if (this.#scheduled !== null) await tidemark.schedule(this.#scheduled)
     if (db.isConnected()) await tidemark.start()
     // Inside connect(): the resources are loaded when this fires, and nothing of the application has run yet.
     else db.once('db:connected', () => void tidemark.start().catch(() => undefined)) // logged by the session
@@ -183,6 +193,20 @@ export class TidemarkPlugin extends Plugin {
 
   status(): Promise<Status> {
     return this.#open().status()
+  }
+
+  /**
+   * Compares this database with its history and tells every write that was not captured; with `record` it becomes an
+   * event that is marked as found.
+   */
+  reconcile(options: Omit<ReconcileOptions, 'source'> = {}): Promise<Reconciliation> {
+    return this.#open().reconcile(options)
+  }
+
+  /** Does upkeep again and again from now on, also after the database was connected again. */
+  async schedule(options: ScheduleOptions): Promise<void> {
+    await this.#open().schedule(options)
+    this.#scheduled = options
   }
 
   verify(): Promise<Verification> {

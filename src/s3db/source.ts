@@ -46,7 +46,7 @@ export function createSource(db: Database, options: SourceOptions = {}): Source 
         attached.delete(client)
       }
     },
-    items: () => listItems(reader),
+    items: (resources) => listItems(reader, resources),
     read: (item) => reader.image(item),
   }
 }

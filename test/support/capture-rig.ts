@@ -5,6 +5,7 @@ import type { Clock } from '../../src/base/clock.ts'
 import type { Logger } from '../../src/base/log.ts'
 import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { Archive } from '../../src/engine/archive.ts'
+import type { Completion } from '../../src/engine/completion.ts'
 import { Session } from '../../src/engine/session.ts'
 import { claimStore } from '../../src/engine/store-file.ts'
 import type { Ack } from '../../src/engine/streams.ts'
@@ -39,6 +40,9 @@ export interface Rig {
   readonly logged: string[]
 }
 
+/** Nobody else holds anything. */
+const ALL_TOLD: Completion = { undecided: [], unheard: [] }
+
 const FILE: StoreFile = {
   format: 1,
   id: '01KAJ0QZX3N5V7E8T9RYBWDCFG',
@@ -70,7 +74,10 @@ export async function openRig(options: RigOptions): Promise<Rig> {
   }
   const session = await Session.open(seams)
   session.start()
-  const complete = (through: string | null): Promise<void> => session.complete(through)
+  const complete = async (through: string | null): Promise<Completion> => {
+    await session.complete(through)
+    return ALL_TOLD
+  }
   const archive = new Archive({ store, name: 'test', file: FILE, timeline, clock, memory: 1e7, complete, own: session })
   return { session, archive, timeline, logged }
 }
@@ -81,7 +88,7 @@ export async function openReader(
   clock: Clock,
 ): Promise<{ archive: Archive; timeline: TimelineLog }> {
   const timeline = await TimelineLog.open(store)
-  const complete = async (): Promise<void> => {}
+  const complete = async (): Promise<Completion> => ALL_TOLD
   return {
     timeline,
     archive: new Archive({ store, name: 'test', file: FILE, timeline, clock, memory: 1e7, complete, own: null }),

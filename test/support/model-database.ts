@@ -21,8 +21,9 @@ export class ModelDatabase implements Source {
     }
   }
 
-  async *items(): AsyncGenerator<readonly Item[]> {
-    const all = [...this.items_.values()].map(({ item }) => item)
+  async *items(resources?: readonly string[]): AsyncGenerator<readonly Item[]> {
+    const held = [...this.items_.values()].map(({ item }) => item)
+    const all = held.filter(({ resource }) => resources === undefined || resources.includes(resource))
     yield all.sort(
       (a, b) =>
         RANK.indexOf(a.kind) - RANK.indexOf(b.kind) ||

@@ -1,6 +1,8 @@
 import type { Clock } from '../../src/base/clock.ts'
 import { createLogger } from '../../src/base/log.ts'
+import { Chain } from '../../src/capture/chain.ts'
 import { openFileLog } from '../../src/capture/file-log.ts'
+import { Findings } from '../../src/capture/findings.ts'
 import { JournalBound } from '../../src/capture/journal-bound.ts'
 import { Recorder } from '../../src/capture/recorder.ts'
 import { Sealer } from '../../src/capture/sealer.ts'
@@ -95,6 +97,8 @@ export class SimulatedProcess {
       read: (item) => database.read(item),
       volatile: false,
       shared: () => false,
+      chain: new Chain({ aloneSince: async () => true, mark: () => own.journal.mark(), log: createLogger('silent') }),
+      findings: new Findings(clock, createLogger('silent')),
     })
   }
 

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { createLogger } from '../../src/base/log.ts'
+import { Chain } from '../../src/capture/chain.ts'
+import { Findings } from '../../src/capture/findings.ts'
 import { Journal } from '../../src/capture/journal.ts'
 import { JournalBound } from '../../src/capture/journal-bound.ts'
 import { MemoryLog } from '../../src/capture/memory-log.ts'
@@ -9,6 +11,7 @@ import { decodeFrame } from '../../src/format/journal-frame.ts'
 import { NO_CONTEXT } from '../../src/model/event.ts'
 import { recordImage } from '../support/model-database.ts'
 
+const logger = createLogger()
 const item = { kind: 'record' as const, resource: 'r', id: 'a' }
 
 async function frames(volatile: boolean): Promise<{ atWrite: number[]; after: number[] }> {
@@ -30,6 +33,8 @@ async function frames(volatile: boolean): Promise<{ atWrite: number[]; after: nu
     read: async () => null,
     volatile,
     shared: () => false,
+    chain: new Chain({ aloneSince: async () => true, mark: () => journal.mark(), log: logger }),
+    findings: new Findings(systemClock, logger),
   })
   const intents = async (): Promise<number[]> => {
     const counts: number[] = []

@@ -1,0 +1,35 @@
+import type { Source } from '../capture/source.ts'
+import type { Image, Item } from '../model/event.ts'
+import type { ItemState } from '../restore/target.ts'
+
+/** Items that are read at once. */
+const PARALLEL = 16
+
+/** Everything that a live database holds, or what it holds of some resources, in the order of `compareItems`. */
+export async function* liveStates(
+  source: Source,
+  read: (item: Item) => Promise<Image | null>,
+  resources?: readonly string[],
+): AsyncGenerator<readonly ItemState[]> {
+  for await (const items of source.items(resources)) {
+    for (let i = 0; i < items.length; i += PARALLEL) {
+      const part = items.slice(i, i + PARALLEL)
+      const images = await readItems(part, read)
+      yield part.flatMap((item, index) => stateOf(item, images[index] ?? null))
+    }
+  }
+}
+
+/** What `read` says of each item, some at once. */
+export async function readItems<T>(items: readonly Item[], read: (item: Item) => Promise<T>): Promise<T[]> {
+  const results: T[] = []
+  for (let i = 0; i < items.length; i += PARALLEL) {
+    results.push(...(await Promise.all(items.slice(i, i + PARALLEL).map(read))))
+  }
+  return results
+}
+
+/** Nothing where the item went away since it was listed. */
+function stateOf({ kind, resource, id }: Item, image: Image | null): ItemState[] {
+  return image === null ? [] : [{ kind, resource, id, image }]
+}
