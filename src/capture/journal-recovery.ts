@@ -23,6 +23,12 @@ export interface HeldIntent {
   readonly frame: number
 }
 
+/** What a frame says of what may be missing: events up to this sequence, and frames below this number. */
+export interface Noted {
+  readonly sealedThrough: number
+  readonly keepFrom: number
+}
+
 /** What the frames of a journal say together. */
 export interface RecoveredState {
   readonly lastFrame: number
@@ -30,6 +36,8 @@ export interface RecoveredState {
   readonly lastUlid: Ulid
   readonly lastIntent: number
   readonly backlog: Backlog
+  /** As the last frame has it, without what the store's timeline says; null where there is none. */
+  readonly noted: Noted | null
   /** Holes in the sequences: writes that were not recorded. How long they went on is not known here. */
   readonly shed: readonly ShedRange[]
   /** By intent id, in the order in which they were made. */
@@ -84,6 +92,7 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
     lastUlid: last?.lastUlid ?? MIN_ULID,
     lastIntent,
     backlog,
+    noted: last === null ? null : { sealedThrough: last.sealedThrough, keepFrom: last.keepFrom },
     shed,
     open,
   }

@@ -11,7 +11,14 @@ import { type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
 import type { Backlog } from './backlog.ts'
 import type { FrameLog } from './frame-log.ts'
 import { type Batch, GroupCommit } from './group-commit.ts'
-import { eventsAfter, NOTHING_SEALED, type RecoveredState, recoverState, type Sealed } from './journal-recovery.ts'
+import {
+  eventsAfter,
+  NOTHING_SEALED,
+  type Noted,
+  type RecoveredState,
+  recoverState,
+  type Sealed,
+} from './journal-recovery.ts'
 import { joinShed, withHole } from './shed-ranges.ts'
 
 /** What a journal is opened over. */
@@ -80,6 +87,8 @@ export class Journal {
   /** Intents without a durable outcome, oldest first, with the frame of each; those of frames to come are left out. */
   readonly #open: Map<number, number>
   #keepFrom = 0
+  /** What the frame of the opening says of what may be missing: no more than the one before it. */
+  #noted: Noted | null
   #lastIntent: number
   #lastSequence: number
   #durable: { frame: number; sequence: number; ulid: Ulid }
@@ -98,17 +107,20 @@ export class Journal {
     this.#lastSequence = state.lastSequence
     this.#durable = { frame: state.lastFrame, sequence: state.lastSequence, ulid: state.lastUlid }
     this.#shed = state.shed
+    this.#noted = state.noted
     this.#keepFrom = this.#oldestNeeded()
   }
 
   /**
    * Reads what the log holds and writes a frame to it: a log that cannot be written, or that another process writes,
-   * fails here and not at the first change.
+   * fails here and not at the first change. The frame lets go of nothing: a process that was killed may have left a
+   * timeline that is not durable yet, and until it is, only the journal has what it names.
    */
   static async open(options: JournalSeams): Promise<{ journal: Journal; recovered: RecoveredJournal }> {
     const state = await recoverState(options.log, options.sealed ?? NOTHING_SEALED)
     const journal = new Journal(options, { ...state, shed: joinShed(options.shed ?? [], state.shed) })
     await journal.#commitNow()
+    journal.#noted = null
     const recovered = {
       nextSequence: state.lastSequence + 1,
       lastUlid: state.lastUlid,
@@ -304,12 +316,16 @@ export class Journal {
     const { first, last } = builder.ulids
     const ulid = last ?? this.#durable.ulid
     const firstSequence = builder.startsAt ?? this.#durable.sequence + 1
+    const { sealedThrough, keepFrom } = this.#noted ?? {
+      sealedThrough: this.#backlog.sealedThrough,
+      keepFrom: this.#keepFrom,
+    }
     const frame = builder.finish(
       {
         number,
         firstSequence,
-        sealedThrough: this.#backlog.sealedThrough,
-        keepFrom: this.#keepFrom,
+        sealedThrough,
+        keepFrom,
         lastUlid: ulid,
         writer: this.#writer,
       },

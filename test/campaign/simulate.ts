@@ -15,7 +15,8 @@ const PLACES: readonly (readonly [string | undefined, number])[] = [
   [undefined, 900],
   ['journal write', 60],
   ['journal sync', 120],
-  ['journal sync', 120],
+  // In the opening.
+  ['journal sync', 8],
   ['journal open', 6],
   ['journal remove', 6],
   ['journal directory sync', 8],
