@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { crc32 as zlibCrc32 } from 'node:zlib'
 
 const encoder = new TextEncoder()
@@ -25,6 +25,11 @@ export function crc32(bytes: Uint8Array, seed = 0): number {
 /** SHA-256 as lower-case hex. */
 export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
+}
+
+/** 8 hexadecimal digits that nobody has drawn before: what makes the key of one attempt unlike that of another. */
+export function nonce(): string {
+  return randomBytes(4).toString('hex')
 }
 
 /** Whether both are absent, or both are there with the same bytes. */

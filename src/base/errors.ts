@@ -42,6 +42,8 @@ export type ErrorCode =
   | 'SEGMENT_CORRUPT'
   | 'SNAPSHOT_CORRUPT'
   | 'HISTORY_GAP'
+  | 'RECORD_EXISTS'
+  | 'ERASURE_RACED'
 
 /**
  * Every error that Tidemark raises on purpose: its category, and the HTTP status that is nearest in meaning.
@@ -87,6 +89,8 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   SEGMENT_CORRUPT: ['corrupt', 422],
   SNAPSHOT_CORRUPT: ['corrupt', 422],
   HISTORY_GAP: ['corrupt', 422],
+  RECORD_EXISTS: ['conflict', 409],
+  ERASURE_RACED: ['conflict', 409],
 }
 
 /** Where the error came from, and anything a program may want to read besides the message. */

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { nonce } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { hasCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
@@ -208,7 +208,7 @@ export class Sealer {
     const { regions, isLast } = await journal.unsealed(most)
     if (regions.length === 0) return null
     const { bytes, info } = await encoder.encode(this.#stream.id, this.#stream.chain, regions)
-    const key = segmentKey({ ...info, nonce: randomBytes(4).toString('hex') })
+    const key = segmentKey({ ...info, nonce: nonce() })
     await store.put(key, bytes, { ifAbsent: true })
     return { segment: { ...info, key }, isLast }
   }

@@ -4,6 +4,7 @@ import type { CommonOptions, Surroundings } from './command.ts'
 import { type DemoOptions, demoCommand } from './demo/command.ts'
 import type { DemoParts } from './demo/seam.ts'
 import { type DrillCommandOptions, drillCommand } from './drill.ts'
+import { type EraseCommandOptions, eraseCommand } from './erase.ts'
 import { EXIT_CODES, exitCodeHelp } from './exit-codes.ts'
 import { reportFailure } from './failure.ts'
 import { acknowledgeCommand, endStreamCommand, gapListCommand, type SignedOptions } from './gap.ts'
@@ -88,6 +89,7 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
   addReconcile(program).action(async (_, command: Command) =>
     exit(await reconcileCommand(command.optsWithGlobals<ReconcileCommandOptions>(), around)),
   )
+  addErase(program, around)
   add(program, 'verify', 'read and check every file of the store')
     .option('--memory <MiB>', MEMORY)
     .option('--head <head>', 'what `tidemark head` printed earlier: the history must still go on from it')
@@ -159,6 +161,20 @@ function addReconcile(program: Command): Command {
     .option('--yes', 'record although the store knows the database by another name')
     .option('--journal <dir>', 'where --record keeps its journal (default: .tidemark)')
     .option('--memory <MiB>', MEMORY)
+}
+
+function addErase(program: Command, around: Surroundings): void {
+  add(program, 'erase', 'take a deleted record out of the whole history, for good')
+    .argument('<resource/id>', 'the record, split at the first slash')
+    .requiredOption('--reason <text>', 'for the ledger, which keeps it for ever: no personal data')
+    .option('--name <who>', 'who asks, for the ledger')
+    .option('--resource <name>', RESOURCE_OF)
+    .option('--dry-run', 'print which files would be written again; change nothing')
+    .option('--yes', 'do it without asking')
+    .option('--memory <MiB>', MEMORY)
+    .action((name: string, _, command: Command) =>
+      eraseCommand(name, command.optsWithGlobals<EraseCommandOptions>(), around),
+    )
 }
 
 function addDemo(program: Command, parts: DemoParts, terminal: Terminal): void {

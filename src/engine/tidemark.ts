@@ -30,6 +30,7 @@ import { Archive, type Reached } from './archive.ts'
 import { type Completion, completeOthers } from './completion.ts'
 import { type DrillOptions, runDrills } from './drill.ts'
 import { type EndStreamOptions, endStream } from './end-stream.ts'
+import { type EraseOptions, type EraseResult, eraseRecord } from './erasure.ts'
 import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
 import { checkJournal, type JournalOptions, journalOptions } from './journal-options.ts'
 import { checkChoice, checkOptions, checkPositive, checkText } from './options.ts'
@@ -215,6 +216,17 @@ export class Tidemark {
     } finally {
       await given?.close()
     }
+  }
+
+  /**
+   * Takes a record that was deleted out of the whole history, for good; what remains is an entry in the ledger. Errors:
+   * `RECORD_EXISTS`, `RECORD_NOT_FOUND`, `MOMENT_UNREACHABLE`, `ERASURE_RACED`.
+   */
+  async erase(resource: string, id: string, options: EraseOptions): Promise<EraseResult> {
+    checkOptions('erase', options, ['reason', 'by', 'dryRun'])
+    checkText('erase', 'reason', options.reason ?? '')
+    checkText('erase', 'by', options.by)
+    return eraseRecord(this.#archive, { kind: 'record', resource, id }, options)
   }
 
   /** Makes a snapshot of the last reachable moment from history, without touching the database. */

@@ -7,7 +7,7 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
  *   tidemark.json
  *   timeline/<generation, 12 digits>.json
  *   segment/<stream>/<level, 2 digits>/<first sequence, 16 digits>-<last sequence, 16 digits>-<nonce>.parquet
- *   snapshot/<ulid>/s3db.json, snapshot/<ulid>/<resource, percent-encoded>.jsonl.gz
+ *   snapshot/<ulid>[-<nonce>]/s3db.json, snapshot/<ulid>[-<nonce>]/<resource, percent-encoded>.jsonl.gz
  *   drill/<ulid>.json
  *   journal/<stream>/<frame, 16 digits>.frame         (ack: 'store' only)
  */
@@ -73,15 +73,15 @@ export function parseDrillKey(key: string): Ulid | null {
   return ulid !== undefined && isUlid(ulid) ? ulid : null
 }
 
-/** Prefix of the keys of a snapshot, with its closing slash. */
-export function snapshotPrefix(ulid: Ulid): string {
-  return `${SNAPSHOT_PREFIX}${ulid}/`
+/** Prefix of the keys of a snapshot, with its closing slash; with a nonce for one that was written again. */
+export function snapshotPrefix(ulid: Ulid, nonce?: string): string {
+  return `${SNAPSHOT_PREFIX}${ulid}${nonce === undefined ? '' : `-${nonce}`}/`
 }
 
-/** The snapshot that a key belongs to, or null where it belongs to none. */
-export function parseSnapshotKey(key: string): Ulid | null {
-  const ulid = /^snapshot\/([^/]+)\/.+$/.exec(key)?.[1]
-  return ulid !== undefined && isUlid(ulid) ? ulid : null
+/** Prefix of the snapshot that a key belongs to, or null where it belongs to none. */
+export function prefixOfSnapshotKey(key: string): string | null {
+  const [, prefix, ulid] = /^(snapshot\/([^/-]+)(?:-[0-9a-f]{8})?\/).+$/.exec(key) ?? []
+  return prefix !== undefined && ulid !== undefined && isUlid(ulid) ? prefix : null
 }
 
 /**

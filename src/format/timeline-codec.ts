@@ -101,9 +101,8 @@ function isTimeline(value: unknown): value is Timeline {
   return (
     isRecord(value) &&
     typeof value.generation === 'number' &&
-    [value.epochs, value.streams, value.segments, value.snapshots, value.losses, value.acknowledgements].every(
-      Array.isArray,
-    )
+    [value.epochs, value.streams, value.segments, value.snapshots].every(Array.isArray) &&
+    [value.losses, value.acknowledgements, value.erasures].every(Array.isArray)
   )
 }
 

@@ -1,3 +1,4 @@
+import type { Erasure } from './erasure.ts'
 import type { Acknowledgement, Gap, Loss } from './gap.ts'
 import type { Ulid } from './ulid.ts'
 
@@ -109,6 +110,8 @@ export interface Timeline {
   readonly losses: readonly Loss[]
   /** In the order of their commits. */
   readonly acknowledgements: readonly Acknowledgement[]
+  /** Records that were erased, in the order of their commits. */
+  readonly erasures: readonly Erasure[]
 }
 
 /** Before the first commit. */
@@ -120,6 +123,7 @@ export const EMPTY_TIMELINE: Timeline = {
   snapshots: [],
   losses: [],
   acknowledgements: [],
+  erasures: [],
 }
 
 /** What one commit changes. Absent members change nothing. */
@@ -131,26 +135,54 @@ export interface TimelineChange {
   readonly addEpoch?: Epoch
   readonly addLosses?: readonly Loss[]
   readonly addAcknowledgements?: readonly Acknowledgement[]
+  readonly erase?: ErasureChange
+}
+
+/** What one erasure changes: the entry in the ledger, and the files without the record in the place of those with it. */
+export interface ErasureChange {
+  readonly entry: Erasure
+  /** `key` of what is replaced, with the same range of the same stream. */
+  readonly segments: readonly { readonly key: string; readonly by: SegmentEntry }[]
+  /** `prefix` of what is replaced, of the same stamp. */
+  readonly snapshots: readonly { readonly prefix: string; readonly by: SnapshotEntry }[]
 }
 
 /** The timeline after `change`: pure, the only way in which a timeline moves on. */
 export function applyChange(timeline: Timeline, change: TimelineChange): Timeline {
   const streams = new Map(timeline.streams.map((stream) => [stream.id, stream]))
   for (const stream of change.putStreams ?? []) streams.set(stream.id, stream)
-  const known = new Set(timeline.segments.map((segment) => segment.key))
-  const segments = (change.addSegments ?? []).filter((segment) => !known.has(segment.key))
-  const knownSnapshots = new Set(timeline.snapshots.map((snapshot) => snapshot.ulid))
-  const snapshots = (change.addSnapshots ?? []).filter((snapshot) => !knownSnapshots.has(snapshot.ulid))
-  return {
+  const next: Timeline = {
     generation: timeline.generation + 1,
     epochs: change.addEpoch === undefined ? timeline.epochs : [...timeline.epochs, change.addEpoch],
     streams: [...streams.values()],
-    segments: segments.length === 0 ? timeline.segments : [...timeline.segments, ...segments],
-    snapshots:
-      snapshots.length === 0
-        ? timeline.snapshots
-        : [...timeline.snapshots, ...snapshots].sort((a, b) => (a.ulid < b.ulid ? -1 : 1)),
+    segments: withSegments(timeline.segments, change.addSegments ?? []),
+    snapshots: withSnapshots(timeline.snapshots, change.addSnapshots ?? []),
     losses: [...timeline.losses, ...(change.addLosses ?? [])],
     acknowledgements: [...timeline.acknowledgements, ...(change.addAcknowledgements ?? [])],
+    erasures: timeline.erasures,
+  }
+  return change.erase === undefined ? next : withErasure(next, change.erase)
+}
+
+function withSegments(known: readonly SegmentEntry[], added: readonly SegmentEntry[]): readonly SegmentEntry[] {
+  const keys = new Set(known.map(({ key }) => key))
+  const fresh = added.filter(({ key }) => !keys.has(key))
+  return fresh.length === 0 ? known : [...known, ...fresh]
+}
+
+function withSnapshots(known: readonly SnapshotEntry[], added: readonly SnapshotEntry[]): readonly SnapshotEntry[] {
+  const ulids = new Set(known.map(({ ulid }) => ulid))
+  const fresh = added.filter(({ ulid }) => !ulids.has(ulid))
+  return fresh.length === 0 ? known : [...known, ...fresh].sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
+}
+
+function withErasure(timeline: Timeline, { entry, segments, snapshots }: ErasureChange): Timeline {
+  const segmentBy = new Map(segments.map(({ key, by }) => [key, by]))
+  const snapshotBy = new Map(snapshots.map(({ prefix, by }) => [prefix, by]))
+  return {
+    ...timeline,
+    segments: timeline.segments.map((segment) => segmentBy.get(segment.key) ?? segment),
+    snapshots: timeline.snapshots.map((snapshot) => snapshotBy.get(snapshot.prefix) ?? snapshot),
+    erasures: [...timeline.erasures, entry],
   }
 }

@@ -5,6 +5,7 @@ import { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { SealOptions } from '../capture/sealer.ts'
 import type { DrillOptions } from '../engine/drill.ts'
+import type { EraseOptions, EraseResult } from '../engine/erasure.ts'
 import type { JournalOptions } from '../engine/journal-options.ts'
 import { checkOptions } from '../engine/options.ts'
 import type { ReconcileOptions } from '../engine/reconcile.ts'
@@ -169,6 +170,11 @@ export class TidemarkPlugin extends Plugin {
     return as({ actor: 'tidemark', meta: { restore: moment } }, () =>
       tidemark.restoreAt(moment, { ...options, target, inPlace }),
     )
+  }
+
+  /** Takes a deleted record out of the whole history, for good. Errors: see `Tidemark.erase`. */
+  erase(resource: string, id: string, options: EraseOptions): Promise<EraseResult> {
+    return this.#open().erase(resource, id, options)
   }
 
   /** Makes a snapshot from history, without touching the database. */

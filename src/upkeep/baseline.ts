@@ -8,6 +8,7 @@ import type { Ulid } from '../model/ulid.ts'
 import { SnapshotWriter } from '../restore/snapshot-writer.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { liveStates } from './live.ts'
+import { addUnerased } from './snapshot.ts'
 
 /** What a baseline reads and where it goes. */
 export interface BaselineSeams {
@@ -28,6 +29,7 @@ export interface BaselineSeams {
 export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry> {
   const { store, timeline, source, recorder, mark, seal } = seams
   const ulid = mark()
+  const began = timeline.timeline.erasures.length
   const prefix = snapshotPrefix(ulid)
   const writer = new SnapshotWriter({ store, prefix, ulid, database: source.identity })
   const read = (item: Item): Promise<Image | null> => recorder.betweenWrites(item, () => source.read(item))
@@ -37,6 +39,6 @@ export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry>
   // The events between the two stamps must be in the store before the snapshot is.
   await seal(consistentFrom)
   const entry: SnapshotEntry = { ulid, consistentFrom, prefix, ...written }
-  await timeline.commit(() => ({ addSnapshots: [entry] }))
+  await timeline.commit((now) => addUnerased(now, began, entry))
   return entry
 }

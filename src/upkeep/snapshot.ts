@@ -1,9 +1,22 @@
+import { nonce } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import { snapshotPrefix } from '../format/keys.ts'
-import type { SnapshotEntry } from '../model/timeline.ts'
+import type { SnapshotEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Plan } from '../restore/plan.ts'
 import { type ReplaySources, replay } from '../restore/replay.ts'
 import { SnapshotWriter } from '../restore/snapshot-writer.ts'
+
+/**
+ * The change that enters a snapshot, which was begun when the ledger had `began` entries. Errors: `ERASURE_RACED` where
+ * a record was erased since: the snapshot may hold it.
+ */
+export function addUnerased({ erasures }: Timeline, began: number, entry: SnapshotEntry): TimelineChange {
+  if (erasures.length === began) return { addSnapshots: [entry] }
+  throw new TidemarkError('ERASURE_RACED', 'A record was erased while the snapshot was made, so it was discarded.', {
+    hint: 'Make the snapshot again: `tidemark snapshot`.',
+  })
+}
 
 /**
  * Makes the snapshot of a plan's moment from the snapshot before it and the events since, without touching the
@@ -17,7 +30,8 @@ export async function takeSnapshot(
 ): Promise<SnapshotEntry> {
   const ulid = plan.moment
   if (plan.snapshot.ulid === ulid) return plan.snapshot
-  const prefix = snapshotPrefix(ulid)
+  const began = timeline.timeline.erasures.length
+  const prefix = snapshotPrefix(ulid, nonce())
   const writer = new SnapshotWriter({ store: sources.store, prefix, ulid, database })
   for await (const batch of replay(sources, plan, {})) await writer.add(batch)
   const except = plan.except.map(({ acknowledged: _, ...gap }) => gap)
@@ -29,6 +43,6 @@ export async function takeSnapshot(
     ...written,
     ...(except.length === 0 ? {} : { except }),
   }
-  await timeline.commit(() => ({ addSnapshots: [entry] }))
-  return entry
+  const now = await timeline.commit((present) => addUnerased(present, began, entry))
+  return now.snapshots.find((snapshot) => snapshot.ulid === ulid) ?? entry
 }

@@ -6,8 +6,8 @@ import {
   DRILL_PREFIX,
   MANIFEST_FILE,
   parseSegmentKey,
-  parseSnapshotKey,
   parseTimelineKey,
+  prefixOfSnapshotKey,
   STORE_FILE,
   TIMELINE_PREFIX,
   timelineKey,
@@ -110,10 +110,10 @@ class Verifier {
 
   async #listFiles(): Promise<void> {
     const segments = new Set(this.#timeline.segments.map(({ key }) => key))
-    const snapshots = new Set(this.#timeline.snapshots.map(({ ulid }) => ulid))
+    const snapshots = new Set(this.#timeline.snapshots.map(({ prefix }) => prefix))
     for await (const { key, bytes } of this.#sources.store.list('')) {
       this.#seen.set(key, bytes)
-      const snapshot = parseSnapshotKey(key)
+      const snapshot = prefixOfSnapshotKey(key)
       const orphan =
         (parseSegmentKey(key) !== null && !segments.has(key)) || (snapshot !== null && !snapshots.has(snapshot))
       if (orphan) this.#unreferenced.push(key)

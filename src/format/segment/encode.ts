@@ -60,12 +60,18 @@ export function encodeSegment(frames: readonly Uint8Array[], options: EncodeOpti
   return encodeColumns(columns, options, chain)
 }
 
-/** Encodes what `columns` holds, of however many streams, as one segment in the name of `options.stream`. */
-export function encodeColumns(columns: EventColumns, options: EncodeOptions, chain: SegmentChain): EncodedSegment {
-  checkSize(columns)
+/**
+ * Encodes what `columns` holds, of however many streams, as one segment in the name of `options.stream`. Where events
+ * of the range were erased, `range` tells it, since the first or last may be among them, or all.
+ */
+export function encodeColumns(
+  columns: EventColumns,
+  options: EncodeOptions,
+  chain: SegmentChain,
+  range: SegmentRange = rangeOf(columns, options),
+): EncodedSegment {
   const rowGroupRows = options.rowGroupRows ?? defaultRowGroupRows(columns)
   const rows = sortRows(columns, rowGroupRows)
-  const range = rangeOf(columns, options)
   const rowGroups = rowGroupStarts(columns, rows, rowGroupRows)
   const bytes = parquetBytes(arrowStream(columns, rows), {
     rowGroupRows,
@@ -89,7 +95,7 @@ export function encodeColumns(columns: EventColumns, options: EncodeOptions, cha
 }
 
 function defaultRowGroupRows(columns: EventColumns): number {
-  const fitting = Math.floor((ROW_GROUP_BYTES * columns.count) / columns.bytes)
+  const fitting = Math.floor((ROW_GROUP_BYTES * columns.count) / Math.max(1, columns.bytes))
   return Math.max(1, Math.min(ROW_GROUP_ROWS, fitting))
 }
 

@@ -1,0 +1,56 @@
+import { TidemarkError } from '../base/errors.ts'
+import type { EraseResult } from '../engine/erasure.ts'
+import { parseRecordName } from './arguments.ts'
+import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
+import { confirmed } from './confirm.ts'
+import { bytesText, pairs, plural } from './format.ts'
+import { writeLines } from './terminal.ts'
+
+/** The options of `tidemark erase`. */
+export interface EraseCommandOptions extends CommonOptions {
+  readonly reason: string
+  readonly name?: string
+  readonly resource?: string
+  readonly dryRun?: boolean
+  readonly yes?: boolean
+}
+
+/** `tidemark erase <resource>/<id> --reason <text>`: takes a deleted record out of the whole history, for good. */
+export async function eraseCommand(
+  argument: string,
+  options: EraseCommandOptions,
+  around: Surroundings,
+): Promise<void> {
+  const { resource, id } = parseRecordName(argument, options.resource)
+  const { terminal } = around
+  const ledger = { reason: options.reason, ...(options.name === undefined ? {} : { by: options.name }) }
+  await withStore(options, around, async (tidemark) => {
+    const planned = await tidemark.erase(resource, id, { ...ledger, dryRun: true })
+    if (options.dryRun !== true && options.yes !== true) {
+      await writeLines(terminal.err, linesOf(planned))
+      if (!(await confirmed('Erase it from the history, without a way back?', terminal))) throw confirmationNeeded()
+    }
+    const result = options.dryRun === true ? planned : await tidemark.erase(resource, id, ledger)
+    await writeLines(terminal.out, options.json ? [JSON.stringify(result)] : linesOf(result, storeArgument(options)))
+  })
+}
+
+function linesOf({ plan, entry }: EraseResult, store = ''): string[] {
+  const { segments, snapshots, bytes } = plan
+  const files = `${plural(segments.length, 'segment')} and ${plural(snapshots.length, 'snapshot')}, ${bytesText(bytes)}`
+  if (entry === null) return pairs([['to be written again', files]])
+  return [
+    ...pairs([
+      ['erased', `${plural(entry.events, 'event')}, and the record in ${plural(entry.snapshots, 'snapshot')}`],
+      ['written again', files],
+      ['left', `an entry in the ledger: ${entry.ulid}, ${entry.resource}, "${entry.reason}"`],
+    ]),
+    `next: tidemark verify${store}, and erase it from every copy of this store`,
+  ]
+}
+
+function confirmationNeeded(): TidemarkError {
+  return new TidemarkError('CONFIRMATION_NEEDED', 'An erasure cannot be undone. Nothing was erased.', {
+    hint: 'Type the same command with --yes.',
+  })
+}

@@ -1,0 +1,148 @@
+import { nonce, sha256 } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
+import type { TimelineLog } from '../capture/timeline-log.ts'
+import { parseSegmentKey, prefixOfSnapshotKey, segmentKey, snapshotPrefix } from '../format/keys.ts'
+import type { Erasure } from '../model/erasure.ts'
+import type { Item } from '../model/event.ts'
+import type { ErasureChange, SegmentEntry, SnapshotEntry, Timeline } from '../model/timeline.ts'
+import { openSnapshot, type ReplaySources } from '../restore/replay.ts'
+import { SnapshotWriter } from '../restore/snapshot-writer.ts'
+import type { ItemState } from '../restore/target.ts'
+import { withoutItem } from './rewrite-segment.ts'
+
+/** Where a record stands in the history: what an erasure by rewriting writes again. */
+export interface ErasurePlan {
+  readonly item: Item
+  readonly segments: readonly SegmentEntry[]
+  readonly snapshots: readonly SnapshotEntry[]
+  /** Of these files: about what is read and written. */
+  readonly bytes: number
+}
+
+/** Finds the files that may hold the item; reads footers and manifests only, and one gzip member a snapshot. */
+export async function planErasure(sources: ReplaySources, timeline: Timeline, item: Item): Promise<ErasurePlan> {
+  const segments: SegmentEntry[] = []
+  for (const entry of timeline.segments) {
+    if ((await sources.segments.open(entry)).mayContain(item)) segments.push(entry)
+  }
+  const snapshots: SnapshotEntry[] = []
+  for (const entry of timeline.snapshots) {
+    if ((await (await openSnapshot(sources, entry)).find(item)) !== null) snapshots.push(entry)
+  }
+  const bytes = [...segments, ...snapshots].reduce((sum, entry) => sum + entry.bytes, 0)
+  return { item, segments, snapshots, bytes }
+}
+
+/** What is to be noted of an erasure, before it is known what it found. */
+export type ErasureReason = Pick<Erasure, 'ulid' | 'reason' | 'by'>
+
+/**
+ * Writes every file of the plan again without the record, reads it back, commits all of them at once with an entry in
+ * the ledger, and only then deletes what held the record. An attempt that is broken off has erased nothing, or has left
+ * files that no timeline names: the next one takes them away. Null where nothing held the record. Errors:
+ * `ERASURE_RACED` where another process moved the same files meanwhile: nothing was erased.
+ */
+export async function rewriteWithout(
+  sources: ReplaySources,
+  timeline: TimelineLog,
+  plan: ErasurePlan,
+  { ulid, reason, by }: ErasureReason,
+): Promise<Erasure | null> {
+  const segments: ErasureChange['segments'][number][] = []
+  let events = 0
+  for (const entry of plan.segments) {
+    const rewritten = await rewriteSegment(sources, entry, plan.item)
+    if (rewritten === null) continue
+    segments.push({ key: entry.key, by: rewritten.by })
+    events += rewritten.erased
+  }
+  const snapshots: ErasureChange['snapshots'][number][] = []
+  for (const entry of plan.snapshots)
+    snapshots.push({ prefix: entry.prefix, by: await rewriteSnapshot(sources, entry, plan.item) })
+  const { resource } = plan.item
+  const entry: Erasure = { ulid, resource, mode: 'rewritten', reason, by, events, snapshots: snapshots.length }
+  const found = events > 0 || snapshots.length > 0
+  if (found) await timeline.commit((now) => ({ erase: requireUnmoved(now, { entry, segments, snapshots }) }))
+  const swept = await sweep(sources, await timeline.refresh(), ulid)
+  return found || swept > 0 ? entry : null
+}
+
+async function rewriteSegment(
+  { store, segments }: ReplaySources,
+  entry: SegmentEntry,
+  item: Item,
+): Promise<{ by: SegmentEntry; erased: number } | null> {
+  const rewritten = await withoutItem(await segments.open(entry), item)
+  if (rewritten === null) return null
+  const { bytes, info, erased } = rewritten
+  const key = segmentKey({ ...info, nonce: nonce() })
+  await store.put(key, bytes, { ifAbsent: true })
+  if (sha256(await store.get(key)) !== info.sha256) throw notWhole(key)
+  return { by: { ...info, key }, erased }
+}
+
+async function rewriteSnapshot(sources: ReplaySources, entry: SnapshotEntry, item: Item): Promise<SnapshotEntry> {
+  const { store } = sources
+  const old = await openSnapshot(sources, entry)
+  const prefix = snapshotPrefix(entry.ulid, nonce())
+  const writer = new SnapshotWriter({ store, prefix, ulid: entry.ulid, database: old.manifest.database })
+  for await (const { kind, resource, lines } of old.lines({})) {
+    const states = lines.map(
+      (line): ItemState => ({ kind, resource, id: Buffer.from(line.id).toString('utf8'), image: line.image() }),
+    )
+    await writer.add(states.filter((state) => !isOf(state, item)))
+  }
+  const by = { ...entry, prefix, ...(await writer.finish()) }
+  const copy = await openSnapshot(sources, by)
+  if ((await copy.find(item)) !== null) throw notWhole(prefix)
+  return by
+}
+
+function isOf(state: ItemState, { kind, resource, id }: Item): boolean {
+  return state.kind === kind && state.resource === resource && state.id === id
+}
+
+/** What is replaced must still be what the timeline names; new files cannot hold the record, which is deleted. */
+function requireUnmoved({ segments, snapshots }: Timeline, change: ErasureChange): ErasureChange {
+  const keys = new Set([...segments.map(({ key }) => key), ...snapshots.map(({ prefix }) => prefix)])
+  const replaced = [...change.segments.map(({ key }) => key), ...change.snapshots.map(({ prefix }) => prefix)]
+  if (replaced.every((key) => keys.has(key))) return change
+  throw new TidemarkError('ERASURE_RACED', 'Another process replaced the same files meanwhile. Nothing was erased.', {
+    hint: 'Run the command again.',
+  })
+}
+
+/**
+ * Deletes what no timeline names and what nobody can be about to commit: segments of sequences that are in the store,
+ * and snapshots (a snapshot that was begun before an erasure is refused by its commit). Returns how many files.
+ */
+async function sweep(
+  { store }: ReplaySources,
+  { segments, snapshots, streams }: Timeline,
+  through: string,
+): Promise<number> {
+  const keys = new Set(segments.map(({ key }) => key))
+  const prefixes = new Set(snapshots.map(({ prefix }) => prefix))
+  const sealed = new Map(streams.map(({ id, lastSequence }) => [id, lastSequence]))
+  const dead: string[] = []
+  for await (const { key } of store.list('')) {
+    const segment = parseSegmentKey(key)
+    const prefix = prefixOfSnapshotKey(key)
+    if (segment !== null && !keys.has(key) && segment.lastSequence <= (sealed.get(segment.stream) ?? 0)) dead.push(key)
+    if (
+      prefix !== null &&
+      !prefixes.has(prefix) &&
+      prefix.slice(0, `snapshot/${through}`.length) <= `snapshot/${through}`
+    )
+      dead.push(key)
+  }
+  await store.delete(dead)
+  return dead.length
+}
+
+function notWhole(key: string): TidemarkError {
+  return new TidemarkError('OBJECT_CORRUPT', `${key} does not read back as it was written. Nothing was erased.`, {
+    hint: 'The store does not keep what it is given: run `tidemark verify` before anything else.',
+    details: { key },
+  })
+}

@@ -1,0 +1,204 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { TimelineLog } from '../../src/capture/timeline-log.ts'
+import { Tidemark } from '../../src/engine/tidemark.ts'
+import { openSegment } from '../../src/format/segment/read.ts'
+import { formatHead } from '../../src/model/head.ts'
+import { MIN_ULID } from '../../src/model/ulid.ts'
+import { Segments } from '../../src/restore/segments.ts'
+import { FilesystemStore } from '../../src/store/filesystem.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+import { planErasure, rewriteWithout } from '../../src/upkeep/erase.ts'
+import { ModelDatabase, recordImage } from '../support/model-database.ts'
+import { allEvents, showEvent } from '../support/segments.ts'
+import { random } from '../support/simulated-disk.ts'
+import { FaultyStore } from '../support/stores.ts'
+
+const VICTIM = 'canary-id'
+const item = (id: string): { kind: 'record'; resource: string; id: string } => ({
+  kind: 'record',
+  resource: 'people',
+  id,
+})
+
+let directory = ''
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'erasure-'))
+})
+afterEach(() => rmSync(directory, { recursive: true, force: true }))
+
+interface Built {
+  readonly database: ModelDatabase
+  readonly heads: string[]
+  /** What every other record was after each event, by ULID: what the database itself was given. */
+  readonly states: Map<string, Map<string, string>>
+}
+
+async function capture(database: ModelDatabase): Promise<Tidemark> {
+  return Tidemark.capture({ store: `file:${directory}/store`, source: database, journal: `${directory}/journal` })
+}
+
+/** A history of six records, one of them the victim, with snapshots in between; the victim is deleted in the end. */
+async function build(seed: number): Promise<Built> {
+  const next = random(seed)
+  const database = new ModelDatabase()
+  const heads: string[] = []
+  const states = new Map<string, Map<string, string>>()
+  const ids = [VICTIM, 'a', 'b', 'c', 'd', 'e']
+  for (const id of ids) if (next() < 0.5) await database.write(item(id), imageOf(id, -1))
+  const tidemark = await capture(database)
+  await tidemark.flush()
+  for (let round = 0; round < 4; round++) {
+    const rounds = 2 + Math.floor(next() * 8)
+    for (let i = 0; i < rounds; i++) {
+      const id = ids[Math.floor(next() * ids.length)] ?? 'a'
+      const gone = next() < 0.2
+      await database.write(item(id), gone ? null : imageOf(id, next()), { actor: id === VICTIM ? 'canary-actor' : 'x' })
+    }
+    // A seal of nothing but the victim: a segment without a row.
+    await tidemark.flush()
+    await database.write(item(VICTIM), imageOf(VICTIM, next()))
+    await tidemark.flush()
+    if (round % 2 === 0) await tidemark.snapshot()
+    heads.push(formatHead(await tidemark.head()))
+  }
+  await database.write(item(VICTIM), null)
+  await tidemark.flush()
+  for (const id of ids.slice(1)) {
+    for await (const { stamp } of tidemark.history('people', id))
+      states.set(stamp.ulid, await stateAt(tidemark, stamp.ulid))
+  }
+  await tidemark.close()
+  return { database, heads, states }
+}
+
+function imageOf(id: string, value: number): ReturnType<typeof recordImage> {
+  const secret = id === VICTIM ? 'canary-value' : 'plain'
+  return recordImage({ id, value, secret }, Buffer.from(`raw ${secret} ${value}`))
+}
+
+async function stateAt(tidemark: Tidemark, moment: string): Promise<Map<string, string>> {
+  const state = new Map<string, string>()
+  for await (const { id, image } of tidemark.at(moment).states()) {
+    if (id !== VICTIM) state.set(id, Buffer.from(image.json).toString() + Buffer.from(image.raw ?? []).toString('hex'))
+  }
+  return state
+}
+
+/** Every file of the store as plain as it gets: Parquet decoded, gzip inflated. */
+async function contents(): Promise<string> {
+  const root = join(directory, 'store')
+  const texts: string[] = []
+  for (const name of readdirSync(root, { recursive: true, encoding: 'utf8' })) {
+    if (!statSync(join(root, name)).isFile()) continue
+    const bytes = readFileSync(join(root, name))
+    texts.push(name, bytes.toString('latin1'))
+    if (name.endsWith('.gz')) texts.push(gunzipSync(bytes).toString('latin1'))
+    if (!name.endsWith('.parquet')) continue
+    const read = async (start: number, end: number): Promise<Uint8Array> => bytes.subarray(start, end)
+    const reader = await openSegment({ name, bytes: bytes.length, footer: null, read })
+    for (const event of await allEvents(reader)) texts.push(showEvent(event))
+  }
+  return texts.join('\n')
+}
+
+/** That nothing of the victim is left, all else is as it was, and the history still proves itself. */
+async function check({ heads, states }: Built): Promise<void> {
+  const text = await contents()
+  for (const canary of ['canary-id', 'canary-value', 'canary-actor', hex('canary-value')])
+    expect(text).not.toContain(canary)
+  const tidemark = await Tidemark.open({ store: `file:${directory}/store` })
+  for (const head of heads) expect((await tidemark.verify({ head })).damage).toEqual([])
+  for (const [moment, state] of states) {
+    expect(await stateAt(tidemark, moment)).toEqual(state)
+    expect(await tidemark.at(moment).get('people', VICTIM)).toBeNull()
+  }
+  for await (const event of tidemark.history('people', VICTIM)) expect.fail(`an event is left: ${showEvent(event)}`)
+  await tidemark.close()
+}
+
+function hex(text: string): string {
+  return Buffer.from(text).toString('hex')
+}
+
+test('an erased record is in no file and at no moment, and everything else is what it was', {
+  timeout: 120_000,
+}, async () => {
+  for (const seed of [1, 2, 3]) {
+    const built = await build(seed)
+    expect(await contents()).toContain('canary-value')
+    const tidemark = await capture(built.database)
+    const { entry } = await tidemark.erase('people', VICTIM, { reason: 'asked to', by: 'ann' })
+    expect(entry).toMatchObject({ resource: 'people', mode: 'rewritten', reason: 'asked to', by: 'ann' })
+    expect(entry?.events).toBeGreaterThan(4)
+    await tidemark.close()
+    await check(built)
+    // Another record of the same id may come later, and is kept.
+    const again = await capture(built.database)
+    await built.database.write(item(VICTIM), recordImage({ id: VICTIM, fresh: true }))
+    await again.flush()
+    expect(await again.at('latest').get('people', VICTIM)).toEqual({ id: VICTIM, fresh: true })
+    expect((await again.verify()).damage).toEqual([])
+    await again.close()
+    rmSync(directory, { recursive: true, force: true })
+  }
+})
+
+test('an erasure that is broken off at any call to the store is ended by the next one', {
+  timeout: 240_000,
+}, async () => {
+  let ended = false
+  for (let call = 1; !ended; call += 5) {
+    const built = await build(7)
+    const files = new FilesystemStore(`${directory}/store`)
+    let calls = 0
+    const point = call % 2 === 0 ? 'before' : 'after'
+    const store = new FaultyStore(files, () => (++calls === call ? point : null))
+    ended = await broken(store)
+    const tidemark = await Tidemark.open({ store: `file:${directory}/store` })
+    if (!ended) await tidemark.erase('people', VICTIM, { reason: 'again' }).catch(expectDone)
+    await tidemark.close()
+    await check(built)
+    rmSync(directory, { recursive: true, force: true })
+  }
+})
+
+/** Whether it went through before the fault was due. */
+async function broken(store: FaultyStore): Promise<boolean> {
+  try {
+    const timeline = await TimelineLog.open(store)
+    const sources = { store, segments: new Segments(store), memory: 1 << 27, scratch: () => new MemoryStore() }
+    const plan = await planErasure(sources, timeline.timeline, item(VICTIM))
+    const ulid = timeline.timeline.streams.reduce(
+      (end, { sealedThrough }) => (sealedThrough > end ? sealedThrough : end),
+      MIN_ULID,
+    )
+    await rewriteWithout(sources, timeline, plan, { ulid, reason: 'first', by: null })
+    return true
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE' })
+    return false
+  }
+}
+
+/** Only the answer was lost: there is nothing left to do. */
+function expectDone(error: unknown): void {
+  expect(error).toMatchObject({ code: 'RECORD_NOT_FOUND' })
+}
+
+test('a record that still exists is not erased, and one that never was is not found', async () => {
+  const { database } = await build(4)
+  const tidemark = await capture(database)
+  await database.write(item('a'), imageOf('a', 1))
+  const before = await contents()
+  await expect(tidemark.erase('people', 'a', { reason: 'r' })).rejects.toMatchObject({ code: 'RECORD_EXISTS' })
+  await expect(tidemark.erase('people', 'nobody', { reason: 'r' })).rejects.toMatchObject({ code: 'RECORD_NOT_FOUND' })
+  await expect(tidemark.erase('people', VICTIM, { reason: '' })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+  const { plan, entry } = await tidemark.erase('people', VICTIM, { reason: 'r', dryRun: true })
+  expect([plan.segments.length > 3, plan.snapshots.length > 0, entry]).toEqual([true, true, null])
+  await tidemark.close()
+  expect((await contents()).length).toBeGreaterThanOrEqual(before.length)
+})
