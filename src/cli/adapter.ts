@@ -1,7 +1,7 @@
 import type { Source } from '../capture/source.ts'
 import type { ReconcileOptions } from '../engine/reconcile.ts'
 import type { RestoreResult } from '../engine/restore.ts'
-import type { RestoreOptions } from '../engine/tidemark.ts'
+import type { RestoreOptions } from '../engine/tidemark-options.ts'
 import type { Moment } from '../restore/moment.ts'
 import type { Target } from '../restore/target.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'

@@ -1,7 +1,6 @@
 import { type Clock, systemClock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { createLogger, type Logger } from '../base/log.ts'
-import type { SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
 import type { Wanted } from '../capture/stream-control.ts'
 import { TimelineLog } from '../capture/timeline-log.ts'
@@ -20,75 +19,39 @@ import { segmentsBetween } from '../restore/plan.ts'
 import type { Selection, Target } from '../restore/target.ts'
 import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
 import { RequestMeter } from '../store/meter.ts'
-import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
+import { describeStore, openStore } from '../store/open.ts'
 import { lastDrill } from '../upkeep/drill.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import { Schedule } from '../upkeep/schedule.ts'
 import { takeSnapshot } from '../upkeep/snapshot.ts'
-import { type OnFile, type Verification, verifyStore } from '../upkeep/verify.ts'
+import { type Verification, verifyStore } from '../upkeep/verify.ts'
 import { Archive, type Reached } from './archive.ts'
 import { type Completion, completeOthers } from './completion.ts'
 import { type DrillOptions, runDrills } from './drill.ts'
 import { type EndStreamOptions, endStream } from './end-stream.ts'
 import { type EraseOptions, type EraseResult, eraseRecord } from './erasure.ts'
 import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
-import { checkJournal, type JournalOptions, journalOptions } from './journal-options.ts'
-import { checkChoice, checkOptions, checkPositive, checkText } from './options.ts'
+import { journalOptions } from './journal-options.ts'
+import { checkOptions, checkText } from './options.ts'
 import { reachableAt } from './reachable.ts'
 import { type ReconcileOptions, reconcileWith } from './reconcile.ts'
-import { type Progress, type RestoreResult, restoreInto } from './restore.ts'
+import { type RestoreResult, restoreInto } from './restore.ts'
 import { jobsOf, type ScheduleOptions } from './schedule.ts'
 import { Session } from './session.ts'
 import { type Status, statusOf } from './status.ts'
 import { claimStore, requireStoreFile } from './store-file.ts'
-import { type Ack, journalDirectory } from './streams.ts'
+import { journalDirectory } from './streams.ts'
 import { openDirectoryTarget } from './targets.ts'
+import {
+  checkTidemarkOptions,
+  RESTORE_NAMES,
+  type RestoreOptions,
+  selectionOf,
+  type TidemarkOptions,
+  type VerifyOptions,
+} from './tidemark-options.ts'
 import { requireResource, View } from './view.ts'
 
-/** How a store is opened. */
-export interface TidemarkOptions {
-  /** `file:./dir`, `s3://bucket/prefix`, `memory:name`, or a `StoreSpec`. */
-  readonly store: string | StoreSpec
-  /** The live database to capture; without it the store is opened for reading. */
-  readonly source?: Source
-  /** Directory of the local journals (default: `.tidemark`), or `JournalOptions`. */
-  readonly journal?: string | JournalOptions
-  /** When a captured write resolves. Default: `journal`. */
-  readonly ack?: Ack
-  readonly seal?: SealOptions
-  /** Bytes that replay may use for what it merges. Default: 128 MiB. */
-  readonly memory?: number
-  /** Name of the database in the store, where it is not to be its connection. */
-  readonly database?: string
-  readonly logger?: Logger
-}
-
-/** What a verification looks at besides the store itself. */
-export interface VerifyOptions {
-  /** Called with each file and its size as it is read. */
-  readonly onFile?: OnFile
-  /** What `head` gave earlier, as text: the history must still go on from it. */
-  readonly head?: string
-}
-
-/** What is restored where. */
-export interface RestoreOptions {
-  /** A directory (`file:./dir` or a path), or a target of an adapter, which is closed in the end. */
-  readonly target: string | Target
-  readonly resources?: readonly string[]
-  /** Record ids; the resources must be given too. */
-  readonly ids?: readonly string[]
-  /** Allow a target that holds data already. Default: false. */
-  readonly overwrite?: boolean
-  /** Plan and preview only. Default: false. */
-  readonly dryRun?: boolean
-  readonly onProgress?: (progress: Progress) => void
-  /** The target is the live database of this history: the restore begins a new epoch. Default: false. */
-  readonly inPlace?: boolean
-}
-
-const OPTION_NAMES = ['store', 'source', 'journal', 'ack', 'seal', 'memory', 'database', 'logger']
-const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress', 'inPlace']
 const DEFAULT_MEMORY = 128 * 1024 * 1024
 
 /** What a process has besides the store. */
@@ -381,27 +344,4 @@ export class Tidemark {
 function newStoreFile(database: string, clock: Clock): StoreFile {
   const id = new UlidGenerator(() => clock.now()).next()
   return { format: 1, id, database, createdAt: new Date(clock.now()).toISOString() }
-}
-
-function checkTidemarkOptions(options: TidemarkOptions): void {
-  checkOptions('Tidemark', options, OPTION_NAMES)
-  checkChoice('Tidemark', 'ack', options.ack, ['journal', 'store', 'memory'])
-  checkJournal(options.journal)
-  checkText('Tidemark', 'database', options.database)
-  checkPositive('Tidemark', 'memory', options.memory)
-  const { seal } = options
-  if (seal === undefined) return
-  checkOptions('Tidemark.seal', seal, ['events', 'bytes', 'ageMs'])
-  for (const [name, value] of Object.entries(seal)) checkPositive('Tidemark.seal', name, value)
-}
-
-function selectionOf({ resources, ids }: RestoreOptions): Selection {
-  if (ids !== undefined && resources === undefined) {
-    throw new TidemarkError(
-      'OPTION_INVALID',
-      'Record ids were chosen without their resource. Nothing was read or changed.',
-      { hint: 'Give resources (--resource) with ids (--id).' },
-    )
-  }
-  return { ...(resources === undefined ? {} : { resources }), ...(ids === undefined ? {} : { ids }) }
 }

@@ -1,0 +1,89 @@
+import { TidemarkError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { SealOptions } from '../capture/sealer.ts'
+import type { Source } from '../capture/source.ts'
+import type { Selection, Target } from '../restore/target.ts'
+import type { StoreSpec } from '../store/open.ts'
+import type { OnFile } from '../upkeep/verify.ts'
+import { checkJournal, type JournalOptions } from './journal-options.ts'
+import { checkChoice, checkOptions, checkPositive, checkText } from './options.ts'
+import type { Progress } from './restore.ts'
+import type { Ack } from './streams.ts'
+
+/** How a store is opened. */
+export interface TidemarkOptions {
+  /** `file:./dir`, `s3://bucket/prefix`, `memory:name`, or a `StoreSpec`. */
+  readonly store: string | StoreSpec
+  /** The live database to capture; without it the store is opened for reading. */
+  readonly source?: Source
+  /** Directory of the local journals (default: `.tidemark`), or `JournalOptions`. */
+  readonly journal?: string | JournalOptions
+  /** When a captured write resolves. Default: `journal`. */
+  readonly ack?: Ack
+  readonly seal?: SealOptions
+  /** Bytes that replay may use for what it merges. Default: 128 MiB. */
+  readonly memory?: number
+  /** Name of the database in the store, where it is not to be its connection. */
+  readonly database?: string
+  readonly logger?: Logger
+}
+
+/** What a verification looks at besides the store itself. */
+export interface VerifyOptions {
+  /** Called with each file and its size as it is read. */
+  readonly onFile?: OnFile
+  /** What `head` gave earlier, as text: the history must still go on from it. */
+  readonly head?: string
+}
+
+/** What is restored where. */
+export interface RestoreOptions {
+  /** A directory (`file:./dir` or a path), or a target of an adapter, which is closed in the end. */
+  readonly target: string | Target
+  readonly resources?: readonly string[]
+  /** Record ids; the resources must be given too. */
+  readonly ids?: readonly string[]
+  /** Allow a target that holds data already. Default: false. */
+  readonly overwrite?: boolean
+  /** Plan and preview only. Default: false. */
+  readonly dryRun?: boolean
+  readonly onProgress?: (progress: Progress) => void
+  /** The target is the live database of this history: the restore begins a new epoch. Default: false. */
+  readonly inPlace?: boolean
+}
+
+const OPTION_NAMES = ['store', 'source', 'journal', 'ack', 'seal', 'memory', 'database', 'logger']
+/** The members of `RestoreOptions`. */
+export const RESTORE_NAMES: readonly string[] = [
+  'target',
+  'resources',
+  'ids',
+  'overwrite',
+  'dryRun',
+  'onProgress',
+  'inPlace',
+]
+/** Errors: `OPTION_INVALID` for what is no option, or not of its kind. */
+export function checkTidemarkOptions(options: TidemarkOptions): void {
+  checkOptions('Tidemark', options, OPTION_NAMES)
+  checkChoice('Tidemark', 'ack', options.ack, ['journal', 'store', 'memory'])
+  checkJournal(options.journal)
+  checkText('Tidemark', 'database', options.database)
+  checkPositive('Tidemark', 'memory', options.memory)
+  const { seal } = options
+  if (seal === undefined) return
+  checkOptions('Tidemark.seal', seal, ['events', 'bytes', 'ageMs'])
+  for (const [name, value] of Object.entries(seal)) checkPositive('Tidemark.seal', name, value)
+}
+
+/** What a restore is about. Errors: `OPTION_INVALID` for ids without their resource. */
+export function selectionOf({ resources, ids }: RestoreOptions): Selection {
+  if (ids !== undefined && resources === undefined) {
+    throw new TidemarkError(
+      'OPTION_INVALID',
+      'Record ids were chosen without their resource. Nothing was read or changed.',
+      { hint: 'Give resources (--resource) with ids (--id).' },
+    )
+  }
+  return { ...(resources === undefined ? {} : { resources }), ...(ids === undefined ? {} : { ids }) }
+}
