@@ -27,7 +27,8 @@ export async function writeHistory(
   chunks: Iterable<Chunk>,
 ): Promise<Timeline> {
   const createdAt = new Date(ulidTime(start)).toISOString()
-  await claimStore(store, DATABASE, DATABASE, { format: 1, id: start, database: DATABASE, createdAt })
+  const file = { format: 1, id: start, database: DATABASE, createdAt, storeKey: null } as const
+  await claimStore(store, DATABASE, DATABASE, async () => ({ file, undo: async () => {} }))
   const log = await TimelineLog.open(store)
   const snapshot = await writeSnapshot(store, start, states)
   const addSegments: SegmentEntry[] = []

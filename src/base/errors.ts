@@ -19,6 +19,7 @@ export type ErrorCode =
   | 'STORE_UNAVAILABLE'
   | 'ENCRYPTION_KEY_NEEDED'
   | 'ENCRYPTION_KEY_WRONG'
+  | 'ENCRYPTION_KEY_LAST'
   | 'ENCRYPTION_FAILED'
   | 'STORE_NOT_ENCRYPTED'
   | 'SOURCE_NOT_CONNECTED'
@@ -66,6 +67,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   STORE_UNAVAILABLE: ['transient', 503],
   ENCRYPTION_KEY_NEEDED: ['caller', 401],
   ENCRYPTION_KEY_WRONG: ['caller', 401],
+  ENCRYPTION_KEY_LAST: ['conflict', 409],
   ENCRYPTION_FAILED: ['corrupt', 500],
   STORE_NOT_ENCRYPTED: ['conflict', 409],
   SOURCE_NOT_CONNECTED: ['caller', 409],

@@ -45,7 +45,11 @@ export async function withStore<T>(
 ): Promise<T> {
   const memory = parseMemory(options.memory)
   const store = storeOf(options, terminal)
-  const tidemark = await Tidemark.open({ store, ...(memory === undefined ? {} : { memory }) })
+  const tidemark = await Tidemark.open(
+    { store, ...(memory === undefined ? {} : { memory }) },
+    undefined,
+    terminal.environment,
+  )
   try {
     return await work(tidemark)
   } finally {

@@ -12,6 +12,7 @@ export type ExitMeaning =
   | 'gap'
   | 'lag'
   | 'differs'
+  | 'locked'
   | 'interrupted'
 
 /** What each exit code of the command line means: the one table, which `--help` prints. */
@@ -26,12 +27,14 @@ export const EXIT_CODES: Readonly<Record<ExitMeaning, readonly [number, string]>
   gap: [7, 'status: events are missing that nobody has acknowledged (--fail-on-gap, --at)'],
   lag: [8, 'status: events wait longer for the store than --fail-on-lag allows, or nobody can tell'],
   differs: [9, 'reconcile: the database is not as its history says: writes that were not captured were found'],
+  locked: [12, 'the store is encrypted, and its key is missing or wrong'],
   interrupted: [130, 'interrupted (Ctrl-C)'],
 }
 
 const BY_STATUS: ReadonlyMap<number, ExitMeaning> = new Map([
   [400, 'usage'],
   [501, 'usage'],
+  [401, 'locked'],
   [404, 'notFound'],
   [409, 'conflict'],
   [403, 'unavailable'],

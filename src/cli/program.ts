@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import type { DatabaseAdapter } from './adapter.ts'
 import type { CommonOptions, Surroundings } from './command.ts'
+import { type DecryptCommandOptions, decryptCommand } from './decrypt.ts'
 import { type DemoOptions, demoCommand } from './demo/command.ts'
 import type { DemoParts } from './demo/seam.ts'
 import { type DrillCommandOptions, drillCommand } from './drill.ts'
@@ -9,6 +10,7 @@ import { EXIT_CODES, exitCodeHelp } from './exit-codes.ts'
 import { reportFailure } from './failure.ts'
 import { acknowledgeCommand, endStreamCommand, gapListCommand, type SignedOptions } from './gap.ts'
 import { headCommand } from './head.ts'
+import { keyAddCommand, keyListCommand, keyRemoveCommand, keyRotateCommand } from './key.ts'
 import { type LogOptions, logCommand } from './log.ts'
 import { type ReconcileCommandOptions, reconcileCommand } from './reconcile.ts'
 import { type RestoreCommandOptions, restoreCommand } from './restore.ts'
@@ -22,7 +24,10 @@ const MOMENTS = `Moments: a time with its zone (2026-11-19T02:46:59.123Z, inclus
 event (inclusive), before:<ulid> (just before it), or latest.`
 
 const OUTPUT = `Data goes to stdout. Progress (on a terminal), questions and errors go to stderr; with --json an error is one line
-there: {"error":{"code","category","status","message","hint","details","exitCode"}}.`
+there: {"error":{"code","category","status","message","hint","details","exitCode"}}.
+
+An encrypted store opens with TIDEMARK_PASSPHRASE or TIDEMARK_KEY (32 bytes as base64 or hex), or a file that
+TIDEMARK_PASSPHRASE_FILE or TIDEMARK_KEY_FILE names.`
 
 const AT = 'the moment; see tidemark --help'
 const RESOURCE_OF = 'name of the resource, where it has a slash; the argument is then the id alone'
@@ -107,6 +112,10 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
   add(program, 'head', 'what to note elsewhere, so that a history that was cut back or rewritten is seen').action(
     (_, command: Command) => headCommand(command.optsWithGlobals<CommonOptions>(), around),
   )
+  addKey(program, around)
+  add(program, 'decrypt', 'write an encrypted store as one without encryption, for other tools')
+    .requiredOption('--target <dir>', 'an empty or a new directory')
+    .action((_, command: Command) => decryptCommand(command.optsWithGlobals<DecryptCommandOptions>(), around))
   return program
 }
 
@@ -175,6 +184,24 @@ function addErase(program: Command, around: Surroundings): void {
     .action((name: string, _, command: Command) =>
       eraseCommand(name, command.optsWithGlobals<EraseCommandOptions>(), around),
     )
+}
+
+const NEW_SECRET = 'TIDEMARK_NEW_PASSPHRASE or TIDEMARK_NEW_KEY (each also _FILE)'
+
+function addKey(program: Command, around: Surroundings): void {
+  const key = program.command('key').description('the keys that open an encrypted store')
+  add(key, 'list', 'every key: its id, kind and age').action((_, command: Command) =>
+    keyListCommand(command.optsWithGlobals<CommonOptions>(), around),
+  )
+  add(key, 'add', `one more key, from ${NEW_SECRET}`).action((_, command: Command) =>
+    keyAddCommand(command.optsWithGlobals<CommonOptions>(), around),
+  )
+  add(key, 'rotate', `replace the secret that is set now by ${NEW_SECRET}; no file is rewritten`).action(
+    (_, command: Command) => keyRotateCommand(command.optsWithGlobals<CommonOptions>(), around),
+  )
+  add(key, 'remove', 'remove a key; never the last one')
+    .argument('<id>', 'of the key')
+    .action((id: string, _, command: Command) => keyRemoveCommand(id, command.optsWithGlobals<CommonOptions>(), around))
 }
 
 function addDemo(program: Command, parts: DemoParts, terminal: Terminal): void {

@@ -1,3 +1,4 @@
+import type { KeyInfo } from '../engine/keys.ts'
 import type { Status, StreamStatus } from '../engine/status.ts'
 import { parseDuration, parseMomentArgument } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
@@ -62,6 +63,7 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
   const lines = pairs([
     ['store', status.store],
     ['database', status.database],
+    ...(status.encryption === null ? [] : [['encrypted', encryptionText(status.encryption.keys)] as const]),
     [
       'reachable',
       earliest === null
@@ -95,6 +97,10 @@ function drillText({ drill }: Status, paint: Paint): string {
 
 function gapCount(all: number, alarms: number): string {
   return alarms === 0 ? `${plural(all, 'gap')}, acknowledged` : `${plural(all, 'gap')}, ${alarms} not acknowledged`
+}
+
+function encryptionText(keys: readonly KeyInfo[]): string {
+  return `yes; opens with ${keys.map(({ id, kind }) => `${kind} ${id}`).join(' or ')}`
 }
 
 function limitText({ id, host, pid }: StreamStatus): string {

@@ -1,7 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
-import type { StoreFile } from '../format/store-file.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { firstUlidAt, lastUlidAt, type Ulid } from '../model/ulid.ts'
 import { hasEvent } from '../restore/lookup.ts'
@@ -15,16 +14,13 @@ import { createScratch, type Scratch } from '../store/scratch.ts'
 import type { Knowledge } from '../upkeep/reconcile.ts'
 import type { Completion } from './completion.ts'
 import { type ConditionSeams, conditionOf, type StreamCondition } from './condition.ts'
+import type { OpenStore } from './opening.ts'
 
 /** After every event. */
 const END: Ulid = firstUlidAt(2 ** 48 - 1)
 
 /** What an archive is opened over. */
-export interface ArchiveSeams {
-  readonly store: ObjectStore
-  /** For people, without secrets. */
-  readonly name: string
-  readonly file: StoreFile
+export interface ArchiveSeams extends OpenStore {
   readonly timeline: TimelineLog
   readonly clock: Clock
   /** Bytes that replay may use. */

@@ -8,6 +8,7 @@ import { type Reach, reachTimes } from '../restore/reach.ts'
 import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
 import type { Requests } from '../store/meter.ts'
 import type { StreamCondition } from './condition.ts'
+import type { EncryptionInfo } from './keys.ts'
 import { verdictNow } from './reachable.ts'
 
 /** A stream in a status. Times are RFC 3339. */
@@ -25,6 +26,8 @@ export interface StreamStatus extends StreamEntry {
 export interface Status {
   readonly store: string
   readonly database: string
+  /** Null where nothing is encrypted. */
+  readonly encryption: EncryptionInfo | null
   /** Both can be typed as moments: what is reachable of the last millisecond only in part is not told. */
   readonly reachable: {
     readonly earliest: string | null
@@ -64,7 +67,7 @@ export interface Status {
 export interface StatusParts {
   readonly timeline: Timeline
   readonly reach: Reach
-  readonly names: { readonly store: string; readonly database: string }
+  readonly names: Pick<Status, 'store' | 'database' | 'encryption'>
   /** Of every stream, in their order. */
   readonly conditions: readonly StreamCondition[]
   readonly own: StreamReport | null

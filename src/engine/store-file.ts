@@ -1,5 +1,5 @@
 import { hasCode, TidemarkError } from '../base/errors.ts'
-import { STORE_FILE } from '../format/keys.ts'
+import { parseSlotKey, STORE_FILE } from '../format/keys.ts'
 import { decodeStoreFile, encodeStoreFile, type StoreFile } from '../format/store-file.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 
@@ -29,6 +29,13 @@ export async function requireStoreFile(store: ObjectStore, name: string): Promis
   })
 }
 
+/** A store that is about to be made. */
+export interface NewStore {
+  readonly file: StoreFile
+  /** Removes what was prepared for it, where another process was first. */
+  undo(): Promise<void>
+}
+
 /**
  * The store file for capturing `database`; makes the store where the place is empty. Errors: `STORE_FOREIGN` where
  * the place holds something else, or the history of another database.
@@ -37,11 +44,13 @@ export async function claimStore(
   store: ObjectStore,
   name: string,
   database: string,
-  made: StoreFile,
+  make: () => Promise<NewStore>,
 ): Promise<StoreFile> {
   let file = await readStoreFile(store)
   if (file === null) {
     for await (const { key } of store.list('')) {
+      // Of another process that makes the store at this moment, or that died of it.
+      if (parseSlotKey(key) !== null) continue
       throw new TidemarkError(
         'STORE_FOREIGN',
         `${name} holds other files (${key}) and no Tidemark store. Nothing was changed.`,
@@ -50,7 +59,7 @@ export async function claimStore(
         },
       )
     }
-    file = await create(store, made)
+    file = await create(store, await make())
   }
   if (file.database === database) return file
   throw new TidemarkError(
@@ -63,14 +72,15 @@ export async function claimStore(
   )
 }
 
-async function create(store: ObjectStore, made: StoreFile): Promise<StoreFile> {
+async function create(store: ObjectStore, { file, undo }: NewStore): Promise<StoreFile> {
   try {
-    await store.put(STORE_FILE, encodeStoreFile(made), { ifAbsent: true })
-    return made
+    await store.put(STORE_FILE, encodeStoreFile(file), { ifAbsent: true })
+    return file
   } catch (error) {
     if (!hasCode(error, 'OBJECT_EXISTS')) throw error
     const other = await readStoreFile(store)
     if (other === null) throw error
+    if (other.id !== file.id) await undo()
     return other
   }
 }

@@ -5,7 +5,6 @@ import type { Source } from '../capture/source.ts'
 import type { Wanted } from '../capture/stream-control.ts'
 import { TimelineLog } from '../capture/timeline-log.ts'
 import type { DrillProof } from '../format/drill-file.ts'
-import type { StoreFile } from '../format/store-file.ts'
 import type { Event, Kind } from '../model/event.ts'
 import type { Finding } from '../model/found.ts'
 import type { Loss } from '../model/gap.ts'
@@ -18,8 +17,8 @@ import type { Moment } from '../restore/moment.ts'
 import { segmentsBetween } from '../restore/plan.ts'
 import type { Selection, Target } from '../restore/target.ts'
 import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
+import type { Environment } from '../store/encryption/secret.ts'
 import { RequestMeter } from '../store/meter.ts'
-import { describeStore, openStore } from '../store/open.ts'
 import { lastDrill } from '../upkeep/drill.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import { Schedule } from '../upkeep/schedule.ts'
@@ -32,6 +31,8 @@ import { type EndStreamOptions, endStream } from './end-stream.ts'
 import { type EraseOptions, type EraseResult, eraseRecord } from './erasure.ts'
 import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
 import { journalOptions } from './journal-options.ts'
+import { encryptionOf } from './keys.ts'
+import { openForCapture, openForReading, placeOf } from './opening.ts'
 import { checkOptions, checkText } from './options.ts'
 import { reachableAt } from './reachable.ts'
 import { type ReconcileOptions, reconcileWith } from './reconcile.ts'
@@ -39,7 +40,6 @@ import { type RestoreResult, restoreInto } from './restore.ts'
 import { jobsOf, type ScheduleOptions } from './schedule.ts'
 import { Session } from './session.ts'
 import { type Status, statusOf } from './status.ts'
-import { claimStore, requireStoreFile } from './store-file.ts'
 import { journalDirectory } from './streams.ts'
 import { openDirectoryTarget } from './targets.ts'
 import {
@@ -77,24 +77,23 @@ export class Tidemark {
 
   /**
    * Opens a store; with a source it is made where the place is empty. Errors: `OPTION_INVALID`, `STORE_*`,
-   * `JOURNAL_*`, `TIMELINE_CORRUPT`.
+   * `ENCRYPTION_*`, `JOURNAL_*`, `TIMELINE_CORRUPT`.
    */
-  static async open(options: TidemarkOptions, clock: Clock = systemClock): Promise<Tidemark> {
+  static async open(
+    options: TidemarkOptions,
+    clock: Clock = systemClock,
+    environment: Environment = process.env,
+  ): Promise<Tidemark> {
     checkTidemarkOptions(options)
     const log = options.logger ?? createLogger()
     const meter = new RequestMeter(clock)
-    const store = meter.over(openStore(options.store))
-    const name = describeStore(options.store)
+    const place = await placeOf(options.store, environment, (store) => meter.over(store))
     const { source } = options
-    const file =
+    const opened =
       source === undefined
-        ? await requireStoreFile(store, name)
-        : await claimStore(
-            store,
-            name,
-            options.database ?? source.identity,
-            newStoreFile(options.database ?? source.identity, clock),
-          )
+        ? await openForReading(place)
+        : await openForCapture(place, options.database ?? source.identity, clock)
+    const { store, storeKey, file } = opened
     const timeline = await TimelineLog.open(store)
     const { directory, limitBytes, whenFull } = journalOptions(options.journal)
     const session =
@@ -102,6 +101,7 @@ export class Tidemark {
         ? null
         : await Session.open({
             store,
+            storeKey,
             timeline,
             source,
             clock,
@@ -118,7 +118,7 @@ export class Tidemark {
       return completeOthers({ store, timeline, clock, log }, session?.stream ?? null, through, wanted)
     }
     const memory = options.memory ?? DEFAULT_MEMORY
-    return new Tidemark(new Archive({ store, name, file, timeline, clock, memory, complete, own: session }), session, {
+    return new Tidemark(new Archive({ ...opened, timeline, clock, memory, complete, own: session }), session, {
       meter,
       log,
       source: source ?? null,
@@ -223,7 +223,7 @@ export class Tidemark {
     const { timeline, reach } = await this.#archive.refresh()
     const { name: store, file, clock } = this.#archive.seams
     const conditions = await Promise.all(timeline.streams.map((stream) => this.#archive.conditionOf(stream)))
-    const names = { store, database: file.database }
+    const names = { store, database: file.database, encryption: await encryptionOf(this.#archive.seams) }
     const { requests } = this.#process.meter
     const own = this.#session?.report() ?? null
     const findings = this.#session?.findings.count ?? null
@@ -339,9 +339,4 @@ export class Tidemark {
       addEpoch: { epoch: (epochs.at(-1)?.epoch ?? 0) + 1, startedAt, restored },
     }))
   }
-}
-
-function newStoreFile(database: string, clock: Clock): StoreFile {
-  const id = new UlidGenerator(() => clock.now()).next()
-  return { format: 1, id, database, createdAt: new Date(clock.now()).toISOString() }
 }

@@ -1,4 +1,4 @@
-import { TidemarkError } from '../base/errors.ts'
+import { sha256, utf8 } from '../base/bytes.ts'
 import { isUlid, type Ulid } from '../model/ulid.ts'
 
 /*
@@ -9,6 +9,7 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
  *   segment/<stream>/<level, 2 digits>/<first sequence, 16 digits>-<last sequence, 16 digits>-<nonce>.parquet
  *   snapshot/<ulid>[-<nonce>]/s3db.json, snapshot/<ulid>[-<nonce>]/<resource, percent-encoded>.jsonl.gz
  *   drill/<ulid>.json
+ *   key/<ulid>.json                                   (encrypted stores only)
  *   journal/<stream>/<frame, 16 digits>.frame         (ack: 'store' only)
  */
 
@@ -18,6 +19,8 @@ export const STORE_FILE = 'tidemark.json'
 export const TIMELINE_PREFIX = 'timeline/'
 /** Of what drills have proven. */
 export const DRILL_PREFIX = 'drill/'
+/** Of the keys that open an encrypted store. */
+export const SLOT_PREFIX = 'key/'
 const SEGMENT_PREFIX = 'segment/'
 const SNAPSHOT_PREFIX = 'snapshot/'
 /** Name of the manifest in a snapshot. */
@@ -25,6 +28,22 @@ export const MANIFEST_FILE = 's3db.json'
 
 const GENERATION_DIGITS = 12
 const SEQUENCE_DIGITS = 16
+
+/** Key of a key slot. */
+export function slotKey(id: Ulid): string {
+  return `${SLOT_PREFIX}${id}.json`
+}
+
+/** The id of a key slot, or null where the key is none of one. */
+export function parseSlotKey(key: string): Ulid | null {
+  const id = /^key\/([^/]+)\.json$/.exec(key)?.[1]
+  return id !== undefined && isUlid(id) ? id : null
+}
+
+/** Whether the object under this key is in clear in an encrypted store: what it takes to find the key for the others. */
+export function isClearKey(key: string): boolean {
+  return key === STORE_FILE || parseSlotKey(key) !== null
+}
 
 /** Key of a generation of the timeline. */
 export function timelineKey(generation: number): string {
@@ -84,9 +103,12 @@ export function prefixOfSnapshotKey(key: string): string | null {
   return prefix !== undefined && ulid !== undefined && isUlid(ulid) ? prefix : null
 }
 
+/** Longest encoded name of a resource in a file name. */
+const MOST_NAME = 200
+
 /**
  * File name of the records of a resource: what is not in `[A-Za-z0-9_.-]`, and a leading dot, is percent-encoded. A
- * resource without a name has `%records`, which encodes no name.
+ * resource without a name has `%records`, which encodes no name; a name that is too long `%long-` and its hash.
  */
 export function recordsFile(resource: string): string {
   return `${resource === '' ? '%records' : encodeName(resource)}.jsonl.gz`
@@ -97,17 +119,18 @@ export function objectsFile(resource: string): string {
   return `${encodeName(resource)}%objects.jsonl.gz`
 }
 
+/** Name of the nth file, from 1, of a snapshot whose file names say nothing: the manifest knows what is in it. */
+export function numberedFile(n: number): string {
+  return `${n}.jsonl.gz`
+}
+
 function encodeName(name: string): string {
   let out = ''
   for (const byte of Buffer.from(name, 'utf8')) {
     const char = String.fromCharCode(byte)
     const plain = /[A-Za-z0-9_-]/.test(char) || (char === '.' && out !== '')
     out += plain ? char : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
-  }
-  if (out.length > 200) {
-    throw new TidemarkError('KEY_INVALID', `The resource name ${name.slice(0, 40)}… is too long for a file name.`, {
-      hint: 'Rename the resource to at most 200 bytes (percent-encoded), or leave it out of the snapshot.',
-    })
+    if (out.length > MOST_NAME) return `%long-${sha256(utf8(name))}`
   }
   return out
 }

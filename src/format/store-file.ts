@@ -9,17 +9,29 @@ export interface StoreFile {
   readonly database: string
   /** RFC 3339. */
   readonly createdAt: string
+  /** Id of the key under which every file but this one and `key/` is encrypted; null where nothing is. */
+  readonly storeKey: Ulid | null
 }
 
 /** The bytes of `tidemark.json`. */
 export function encodeStoreFile(file: StoreFile): Uint8Array {
-  return sealJson(file)
+  const { storeKey, ...members } = file
+  return sealJson(storeKey === null ? members : { ...members, encryption: { storeKey } })
 }
 
 /** Reads the bytes of `tidemark.json`; null where its checksum is wrong or it is not of this format. */
 export function decodeStoreFile(bytes: Uint8Array): StoreFile | null {
-  const { format, id, database, createdAt } = unsealJson(bytes) ?? {}
+  const { format, id, database, createdAt, encryption } = unsealJson(bytes) ?? {}
   if (format !== 1 || typeof id !== 'string' || !isUlid(id)) return null
   if (typeof database !== 'string' || typeof createdAt !== 'string') return null
-  return { format, id, database, createdAt }
+  const storeKey = encryption === undefined ? null : storeKeyOf(encryption)
+  return storeKey === undefined ? null : { format, id, database, createdAt, storeKey }
+}
+
+/** Undefined where it names no key: a store that is encrypted in a way that is not known here is not to be touched. */
+function storeKeyOf(encryption: unknown): Ulid | undefined {
+  const named = typeof encryption === 'object' && encryption !== null && 'storeKey' in encryption
+  return named && typeof encryption.storeKey === 'string' && isUlid(encryption.storeKey)
+    ? encryption.storeKey
+    : undefined
 }

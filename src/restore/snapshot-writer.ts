@@ -1,7 +1,7 @@
 import { sha256, text, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { encodeLine } from '../format/jsonl.ts'
-import { MANIFEST_FILE, objectsFile, recordsFile } from '../format/keys.ts'
+import { MANIFEST_FILE, numberedFile, objectsFile, recordsFile } from '../format/keys.ts'
 import { encodeManifest, type ManifestResource, type SchemaDefinition, type SnapshotFile } from '../format/manifest.ts'
 import { rawToJson } from '../format/raw-json.ts'
 import type { Image } from '../model/event.ts'
@@ -54,6 +54,7 @@ export class SnapshotWriter {
   #open: FileInProgress | null = null
   #records = 0
   #bytes = 0
+  #files = 0
 
   constructor(options: SnapshotOptions) {
     this.#options = options
@@ -108,7 +109,9 @@ export class SnapshotWriter {
 
   async #openFile({ kind, resource }: ItemState): Promise<void> {
     await this.#closeFile()
-    const name = kind === 'record' ? recordsFile(resource) : objectsFile(resource)
+    this.#files++
+    const readable = kind === 'record' ? recordsFile(resource) : objectsFile(resource)
+    const name = this.#options.store.keysTellNothing === true ? numberedFile(this.#files) : readable
     const members = new MemberFile()
     const stored = this.#options.store.put(`${this.#options.prefix}${name}`, members.body())
     stored.catch((error: unknown) => members.fail(error)) // thrown by the next add, or by closeFile

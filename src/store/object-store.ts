@@ -30,6 +30,8 @@ export interface ListOptions {
  * any other key is refused with `KEY_INVALID`. Every implementation and every wrapper passes `test/contract`.
  */
 export interface ObjectStore {
+  /** Objects are encrypted and keys are not: a key that a caller makes must say nothing of what is in the object. */
+  readonly keysTellNothing?: boolean
   /**
    * Stores the whole object or nothing; when it resolves, the object is durable and every later read sees it.
    * Errors: `OBJECT_EXISTS`, `STORE_FULL`, `STORE_DENIED`, `STORE_UNAVAILABLE`.

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { TidemarkError } from '../base/errors.ts'
+import { checkEncryption, type EncryptionOptions } from './encryption/secret.ts'
 import { FilesystemStore } from './filesystem.ts'
 import { MemoryStore } from './memory.ts'
 import type { ObjectStore } from './object-store.ts'
@@ -18,6 +19,11 @@ export interface StoreSpec {
   readonly credentials?: S3Credentials
   /** The bucket in the path and not in the host name. Default: true with an `endpoint`. */
   readonly pathStyle?: boolean
+  /**
+   * What encrypts everything before it leaves this process. Default: `TIDEMARK_PASSPHRASE`, `TIDEMARK_KEY`, or a file
+   * named by either with `_FILE`; where none is set, nothing is encrypted.
+   */
+  readonly encryption?: EncryptionOptions
 }
 
 type Place =
@@ -25,7 +31,8 @@ type Place =
   | { readonly kind: 'memory'; readonly name: string }
   | { readonly kind: 's3'; readonly options: S3Options }
 
-const MEMBERS = ['url', 'endpoint', 'region', 'credentials', 'pathStyle']
+const S3_MEMBERS = ['endpoint', 'region', 'credentials', 'pathStyle']
+const MEMBERS = ['url', ...S3_MEMBERS, 'encryption']
 const CREDENTIAL_MEMBERS = ['accessKeyId', 'secretAccessKey', 'sessionToken']
 /** The AWS SDK writes this into credentials that it was given before. */
 const SDK_MEMBER = '$source'
@@ -36,8 +43,8 @@ const FORMS =
 const memoryStores = new Map<string, MemoryStore>()
 
 /**
- * The store that `spec` names, with failed requests repeated. Nothing is read or written yet. `memory:name` is one
- * store per name and process. Errors: `OPTION_INVALID` for a form, parameter or member that is not known.
+ * The place that `spec` names, with failed requests repeated: objects as they are stored. Encryption is not done here,
+ * since it takes a look at the store. Nothing is read or written yet. `memory:name` is one store per name and process. Errors: `OPTION_INVALID` for a form, parameter or member that is not known.
  */
 export function openStore(spec: string | StoreSpec, retry: RetryOptions = {}): ObjectStore {
   const place = parse(spec)
@@ -64,9 +71,10 @@ function parse(given: string | StoreSpec): Place {
     throw invalid('A store must be given as a URL or path, or as an object with one in its member url.', FORMS)
   }
   refuseOthers(spec, MEMBERS, 'a store')
+  if (spec.encryption !== undefined) checkEncryption(spec.encryption)
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(spec.url)?.[1]?.toLowerCase()
   if (scheme === 's3') return { kind: 's3', options: s3Options(spec) }
-  const surplus = MEMBERS.slice(1).find((member) => member in spec)
+  const surplus = S3_MEMBERS.find((member) => member in spec)
   if (surplus !== undefined) throw invalid(`'${surplus}' is for s3:// stores only.`, FORMS)
   if (scheme === undefined) return { kind: 'file', path: resolve(spec.url) }
   if (scheme === 'file') return { kind: 'file', path: filePath(spec.url) }

@@ -2,10 +2,12 @@ import { createHash } from 'node:crypto'
 import { sha256 } from '../base/bytes.ts'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import { decodeProof } from '../format/drill-file.ts'
+import { decodeKeySlot } from '../format/key-slot.ts'
 import {
   DRILL_PREFIX,
   MANIFEST_FILE,
   parseSegmentKey,
+  parseSlotKey,
   parseTimelineKey,
   prefixOfSnapshotKey,
   STORE_FILE,
@@ -126,6 +128,13 @@ class Verifier {
       if (decodeStoreFile(await this.#read(STORE_FILE)) === null)
         throw wrongContent(STORE_FILE, 'its checksum is wrong')
     })
+    for (const key of this.#seen.keys()) {
+      const id = parseSlotKey(key)
+      if (id === null) continue
+      await this.#guard(key, async () => {
+        if (decodeKeySlot(await this.#read(key))?.id !== id) throw wrongContent(key, 'it is no key slot')
+      })
+    }
     const generations = [...this.#seen.keys()].map(parseTimelineKey).filter((generation) => generation !== null)
     let previous: string | null = null
     for (const [index, generation] of generations.sort((a, b) => a - b).entries()) {

@@ -6,6 +6,7 @@ import type { Logger } from '../../src/base/log.ts'
 import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { Archive } from '../../src/engine/archive.ts'
 import type { Completion } from '../../src/engine/completion.ts'
+import type { OpenStore } from '../../src/engine/opening.ts'
 import { Session } from '../../src/engine/session.ts'
 import { claimStore } from '../../src/engine/store-file.ts'
 import type { Ack } from '../../src/engine/streams.ts'
@@ -48,6 +49,7 @@ const FILE: StoreFile = {
   id: '01KAJ0QZX3N5V7E8T9RYBWDCFG',
   database: 'model://test',
   createdAt: '2026-01-01T00:00:00.000Z',
+  storeKey: null,
 }
 
 /** Opens and starts a capture. */
@@ -56,12 +58,13 @@ export async function openRig(options: RigOptions): Promise<Rig> {
   const { limitBytes = 1e9, whenFull = 'refuse' } = options
   const logged: string[] = []
   const log = memoryLogger(logged)
-  await claimStore(store, 'test', database.identity, FILE)
+  await claimStore(store, 'test', database.identity, async () => ({ file: FILE, undo: async () => {} }))
   const timeline = await TimelineLog.open(store)
   const { requests } = new RequestMeter(clock)
   const seams = {
     requests: () => requests,
     store,
+    storeKey: null,
     timeline,
     source: database,
     clock,
@@ -78,8 +81,13 @@ export async function openRig(options: RigOptions): Promise<Rig> {
     await session.complete(through)
     return ALL_TOLD
   }
-  const archive = new Archive({ store, name: 'test', file: FILE, timeline, clock, memory: 1e7, complete, own: session })
+  const archive = new Archive({ ...openedAs(store), timeline, clock, memory: 1e7, complete, own: session })
   return { session, archive, timeline, logged }
+}
+
+/** A store that is not encrypted. */
+function openedAs(store: ObjectStore): OpenStore {
+  return { store, stored: store, name: 'test', file: FILE, storeKey: null }
 }
 
 /** Reads a store in which nobody writes. */
@@ -91,7 +99,7 @@ export async function openReader(
   const complete = async (): Promise<Completion> => ALL_TOLD
   return {
     timeline,
-    archive: new Archive({ store, name: 'test', file: FILE, timeline, clock, memory: 1e7, complete, own: null }),
+    archive: new Archive({ ...openedAs(store), timeline, clock, memory: 1e7, complete, own: null }),
   }
 }
 

@@ -108,8 +108,9 @@ export class SimulatedProcess {
     const files = new TreeFiles(tree, broken.files)
     const plain = new FilesystemStore('/store', clock, files)
     const store = broken.store?.(plain) ?? plain
-    const file = { format: 1 as const, id: STORE, database: database.identity, createdAt: '2026-11-21T00:00:00.000Z' }
-    await claimStore(store, 'the store', database.identity, file)
+    const createdAt = '2026-11-21T00:00:00.000Z'
+    const file = { format: 1 as const, id: STORE, database: database.identity, createdAt, storeKey: null }
+    await claimStore(store, 'the store', database.identity, async () => ({ file, undo: async () => {} }))
     const timeline = await TimelineLog.open(store)
     await makeDirectory(files, '/journal')
     const disk = new TreeDisk(tree, broken.disk)

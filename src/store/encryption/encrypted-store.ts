@@ -34,6 +34,7 @@ interface KnownFile {
  * beginning is read back and opened with the store key, else the put fails with `ENCRYPTION_FAILED`.
  */
 export class EncryptedStore implements ObjectStore {
+  readonly keysTellNothing = true
   readonly #store: ObjectStore
   readonly #storeKey: StoreKey
   readonly #isClear: (key: string) => boolean

@@ -1,0 +1,105 @@
+import type { Clock } from '../base/clock.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { isClearKey, slotKey } from '../format/keys.ts'
+import type { StoreFile } from '../format/store-file.ts'
+import { type Ulid, UlidGenerator } from '../model/ulid.ts'
+import { EncryptedStore } from '../store/encryption/encrypted-store.ts'
+import { type Environment, type Secret, secretFromEnvironment, secretOf } from '../store/encryption/secret.ts'
+import { SecretKey } from '../store/encryption/store-key.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
+import { addSlot, keyNeeded, readSlots, requireOpen, type SlotOwner } from './key-slots.ts'
+import { claimStore, type NewStore, requireStoreFile } from './store-file.ts'
+
+/** A store that is open. */
+export interface OpenStore {
+  /** Objects as they were before encryption. */
+  readonly store: ObjectStore
+  /** Objects as they are stored. */
+  readonly stored: ObjectStore
+  /** For people, without secrets. */
+  readonly name: string
+  readonly file: StoreFile
+  /** Null where nothing is encrypted. */
+  readonly storeKey: SecretKey | null
+}
+
+/**
+ * The secret for a store: of its options, else of the environment; null where neither has one. Errors:
+ * `OPTION_INVALID`.
+ */
+export async function secretFor(spec: string | StoreSpec, environment: Environment): Promise<Secret | null> {
+  if (typeof spec === 'object' && spec.encryption !== undefined) return secretOf(spec.encryption)
+  return secretFromEnvironment(environment)
+}
+
+/** Where a store is, and what opens it. */
+export interface StorePlace {
+  /** Objects as they are stored. */
+  readonly stored: ObjectStore
+  /** For people, without secrets. */
+  readonly name: string
+  readonly secret: Secret | null
+}
+
+/** The place that a spec names; `over` wraps what is asked of it. Nothing is read yet. */
+export async function placeOf(
+  spec: string | StoreSpec,
+  environment: Environment,
+  over: (store: ObjectStore) => ObjectStore = (store) => store,
+): Promise<StorePlace> {
+  const stored = over(openStore(spec))
+  return { stored, name: describeStore(spec), secret: await secretFor(spec, environment) }
+}
+
+/** Opens a store for reading. Errors: `STORE_NOT_FOUND`, `ENCRYPTION_KEY_*`, `STORE_NOT_ENCRYPTED`. */
+export async function openForReading(place: StorePlace): Promise<OpenStore> {
+  return unlock(place, await requireStoreFile(place.stored, place.name))
+}
+
+/**
+ * Opens a store for capturing `database`; makes it where the place is empty, encrypted if a secret is given. Errors:
+ * also `STORE_FOREIGN`.
+ */
+export async function openForCapture(place: StorePlace, database: string, clock: Clock): Promise<OpenStore> {
+  const file = await claimStore(place.stored, place.name, database, () => makeStoreFile(place, database, clock))
+  return unlock(place, file)
+}
+
+/** What a new store is. Its key slot is stored first, so that no store ever exists that no key opens. */
+async function makeStoreFile({ stored, secret }: StorePlace, database: string, clock: Clock): Promise<NewStore> {
+  const ulids = new UlidGenerator(() => clock.now())
+  const createdAt = new Date(clock.now()).toISOString()
+  const plain: StoreFile = { format: 1, id: ulids.next(), database, createdAt, storeKey: null }
+  if (secret === null) return { file: plain, undo: async () => {} }
+  const owner = { id: plain.id, storeKey: ulids.next() }
+  const slot = await addSlot(stored, owner, SecretKey.random(), secret, clock)
+  return { file: { ...plain, storeKey: owner.storeKey }, undo: () => stored.delete([slotKey(slot.id)]) }
+}
+
+async function unlock({ stored, name, secret }: StorePlace, file: StoreFile): Promise<OpenStore> {
+  const owner = ownerOf(file)
+  if (owner === null) {
+    if (secret !== null) throw notEncrypted(name)
+    return { store: stored, stored, name, file, storeKey: null }
+  }
+  if (secret === null) throw keyNeeded(name, await readSlots(stored, owner))
+  const { storeKey } = await requireOpen(stored, owner, secret)
+  return { store: new EncryptedStore(stored, storeKey, isClearKey), stored, name, file, storeKey: storeKey.key }
+}
+
+/** What the key slots of a store belong to; null where nothing is encrypted. */
+export function ownerOf({ id, storeKey }: { id: Ulid; storeKey: Ulid | null }): SlotOwner | null {
+  return storeKey === null ? null : { id, storeKey }
+}
+
+/** The error of a secret that a store has no use for. */
+export function notEncrypted(name: string): TidemarkError {
+  return new TidemarkError(
+    'STORE_NOT_ENCRYPTED',
+    `A key was given, and the store at ${name} is not encrypted. Nothing was read or written.`,
+    {
+      hint: 'Capture into a new place, which is then encrypted; or leave the key out (TIDEMARK_PASSPHRASE, TIDEMARK_KEY).',
+    },
+  )
+}
