@@ -8,6 +8,7 @@ import { Sealer } from '../capture/sealer.ts'
 import { askStream, type Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { Item } from '../model/event.ts'
+import type { StreamEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { enterStreams, isOrphan, openLeftovers } from './streams.ts'
@@ -42,14 +43,17 @@ export async function completeOthers(
   const { streams } = await seams.timeline.refresh()
   const directories = new Set<string>()
   const unheard = new Set<string>()
-  for (const stream of streams) {
-    if (stream.state !== 'open' || stream.id === own) continue
-    if (wanted === 'acknowledged' && through !== null && stream.sealedThrough >= through) continue
+  const ask = async (stream: StreamEntry): Promise<void> => {
     const here = stream.host === hostname()
-    if (here && (await askStream(stream.id, through, wanted))) continue
+    if (here && (await askStream(stream.id, through, wanted))) return
     unheard.add(stream.id)
     if (here && isOrphan(stream) && stream.journal.kind === 'disk') directories.add(dirname(stream.journal.path))
   }
+  const open = streams.filter(({ id, state, sealedThrough }) => {
+    const isThere = wanted === 'acknowledged' && through !== null && sealedThrough >= through
+    return state === 'open' && id !== own && !isThere
+  })
+  await Promise.all(open.map(ask))
   const undecided: Item[] = []
   for (const directory of directories) {
     for (const { stream, items } of await sealLeftovers(seams, directory, through)) {

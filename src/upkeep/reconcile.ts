@@ -61,8 +61,8 @@ const BATCH_BYTES = 16 * 1024 * 1024
 /** Items that are locked together while they are recorded. */
 const RECORD_BATCH = 50
 /** An item that is written all the time is looked at so often, with growing pauses. */
-const ROUNDS = 7
-const PAUSE_MS = 10
+const ROUNDS = 6
+const PAUSE_MS = 5
 
 const WRITTEN = 'they are written all the time'
 const FULL = 'the journal is full, so that nothing can be recorded'
@@ -75,12 +75,12 @@ const CRASHED = 'a process crashed while it wrote them; the next start of the ca
  * captured write can have left behind what was read.
  */
 export async function reconcile(seams: ReconcileSeams, run: ReconcileRun): Promise<Reconciliation> {
-  const { plan } = await seams.know()
+  const first = await seams.know()
   const { source, sources } = seams
   const selection = run.resources === undefined ? {} : { resources: run.resources }
-  const known = replay(sources, plan, selection)
+  const known = replay(sources, first.plan, selection)
   const live = liveStates(source, (item) => source.read(item), run.resources)
-  const judge = new Judge(seams, run)
+  const judge = new Judge(seams, run, first)
   for await (const { differences, unchanged } of compareStates(known, live)) {
     run.signal?.throwIfAborted()
     judge.counts.same += unchanged
@@ -114,12 +114,15 @@ class Judge {
   readonly because: Set<string> = new Set<string>()
   readonly #seams: ReconcileSeams
   readonly #run: ReconcileRun
+  /** As of the last look. */
+  #known: Knowledge
   #batch: Item[] = []
   #bytes = 0
 
-  constructor(seams: ReconcileSeams, run: ReconcileRun) {
+  constructor(seams: ReconcileSeams, run: ReconcileRun, known: Knowledge) {
     this.#seams = seams
     this.#run = run
+    this.#known = known
   }
 
   async add({ kind, resource, id, before, after }: Difference): Promise<void> {
@@ -178,11 +181,12 @@ class Judge {
 
   async #judge(items: readonly Item[], read: (item: Item) => Promise<Image | null>): Promise<Judgement> {
     const { know, mark } = this.#seams
-    const earlier = await know()
+    const earlier = this.#known
     const was = await this.#versions(earlier.plan, items)
     const live = await readItems(items, read)
     const at = mark()
     const later = await know()
+    this.#known = later
     const is = samePlan(earlier.plan, later.plan) ? was : await this.#versions(later.plan, items)
     const [findings, open, because]: [Finding[], Item[], Set<string>] = [[], [], new Set()]
     for (const [i, { kind, resource, id }] of items.entries()) {

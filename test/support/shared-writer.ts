@@ -6,9 +6,10 @@ import { randomFrom } from './workload.ts'
 /*
  * One of several processes that write to one database at the same time. Says `ready` when it is attached and has
  * written once; writes on a line `go`, for a while, then disconnects.
- * usage: shared-writer.ts <connection string> <store> <journal directory> <seed> <milliseconds>
+ * usage: shared-writer.ts <connection string> <store> <journal directory> <seed> <milliseconds> [records] [pause ms]
  */
-const [connectionString = '', store = '', journal = '', seed = '1', duration = '1000'] = process.argv.slice(2)
+const [connectionString = '', store = '', journal = '', seed = '1', duration = '1000', records = '15', pause = '0'] =
+  process.argv.slice(2)
 process.prependListener('uncaughtException', (error) => {
   console.error(error)
   process.exit(9)
@@ -30,7 +31,7 @@ let written = 0
 await Promise.all(
   Array.from({ length: 6 }, async () => {
     while (performance.now() < end) {
-      const id = `shared-${Math.floor(random() * 15)}`
+      const id = `shared-${Math.floor(random() * Number(records))}`
       const values = { n: ++n, by: seed }
       try {
         if (random() < 0.15) await notes.deleteMany([id])
@@ -41,6 +42,7 @@ await Promise.all(
         // The other process was faster: a record exists, or does not any more, or is half written on the disk.
         if (!(error instanceof Error)) throw error
       }
+      if (pause !== '0') await new Promise((resolve) => setTimeout(resolve, Number(pause)))
     }
   }),
 )
