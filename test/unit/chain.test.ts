@@ -1,0 +1,64 @@
+import { expect, test } from 'vitest'
+import { createLogger } from '../../src/base/log.ts'
+import { Chain } from '../../src/capture/chain.ts'
+import type { Item } from '../../src/model/event.ts'
+import { recordImage } from '../support/model-database.ts'
+
+const item = (id: string): Item => ({ kind: 'record', resource: 'r', id })
+const at = (n: number): string => `01KAAAAAAAAAAAAAAAAAAA${String(n).padStart(4, '0')}`
+
+function chain(aloneSince: () => Promise<boolean>, bytes?: number): Chain {
+  return new Chain({ aloneSince, mark: () => at(9999), log: createLogger('silent') }, bytes)
+}
+
+test('a state that is not the last known one breaks the chain, unless another stream may explain it', async () => {
+  const asked: string[] = []
+  let alone = true
+  const one = new Chain({
+    aloneSince: async (ulid) => {
+      asked.push(ulid)
+      return alone
+    },
+    mark: () => at(9999),
+    log: createLogger('silent'),
+  })
+  const [a, b] = [recordImage({ n: 1 }), recordImage({ n: 2 })]
+  expect(one.breaks([item('a')], [a])).toEqual([]) // nothing is known of it yet
+  one.note(item('a'), a, at(1))
+  expect(one.breaks([item('a')], [recordImage({ n: 1 })])).toEqual([])
+  expect(asked).toEqual([])
+  const breaks = one.breaks([item('b'), item('a')], [a, b])
+  expect(breaks).toEqual([{ ...item('a'), before: a, after: b, interval: { after: at(1), before: at(9999) } }])
+  expect(await one.confirmed(breaks)).toEqual(breaks)
+  alone = false
+  expect(await one.confirmed(breaks)).toEqual([])
+  expect(asked).toEqual([at(1), at(1)])
+  one.note(item('a'), null, at(2))
+  expect(one.breaks([item('a')], [null])).toEqual([])
+  expect(one.breaks([item('a')], [a])).toMatchObject([{ before: null, after: a }])
+  one.forget([item('a')])
+  expect(one.breaks([item('a')], [a])).toEqual([])
+})
+
+test('where the store cannot be asked there is no alarm', async () => {
+  const one = chain(() => Promise.reject(new Error('no connection')))
+  one.note(item('a'), recordImage({ n: 1 }), at(1))
+  expect(await one.confirmed(one.breaks([item('a')], [null]))).toEqual([])
+})
+
+test('what is remembered is bounded in bytes, the last written stays', () => {
+  const one = chain(async () => true, 10_000)
+  const big = recordImage({ text: 'x'.repeat(900) })
+  for (let i = 0; i < 100; i++) {
+    one.note(item(String(i)), big, at(i))
+    one.note(item('hot'), big, at(i))
+  }
+  const known = Array.from({ length: 100 }, (_, i) => one.breaks([item(String(i))], [null]).length)
+  const count = known.reduce((sum, n) => sum + n, 0)
+  expect(count).toBeGreaterThan(4)
+  expect(count).toBeLessThan(10)
+  expect(known.slice(-count)).toEqual(Array(count).fill(1))
+  expect(one.breaks([item('hot')], [null])).toHaveLength(1)
+  one.note(item('hot'), recordImage({ text: 'x'.repeat(20_000) }), at(200)) // larger than the bound
+  expect(one.breaks([item('hot')], [null])).toEqual([])
+})
