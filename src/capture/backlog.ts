@@ -7,8 +7,8 @@ interface FrameRun {
   bytes: number
   /** Of the frames up to the last one, and of those without events before them. */
   held: number
-  /** Time of the first event, milliseconds since the epoch. */
-  readonly since: number
+  /** Since when its first event has waited, milliseconds since the epoch. */
+  since: number
 }
 
 /** What a durable frame adds. */
@@ -87,6 +87,17 @@ export class Backlog {
   /** Number of events, bytes (a little more where a run is partly sealed), and the time of the oldest. */
   get size(): { events: number; bytes: number; since: number | null } {
     return { events: this.#events, bytes: this.#bytes, since: this.#runs[0]?.since ?? null }
+  }
+
+  /**
+   * Milliseconds that the oldest event has waited. Where its time is ahead of the clock, which was set back, it counts
+   * from when it is first asked for: lag must not stand at 0 until the clock has come up to it.
+   */
+  waitedMs(now: number): number {
+    const [oldest] = this.#runs
+    if (oldest === undefined) return 0
+    oldest.since = Math.min(oldest.since, now)
+    return now - oldest.since
   }
 
   #join(): void {

@@ -212,8 +212,8 @@ export class Journal {
   }
 
   pending(): Pending {
-    const { events, bytes, since } = this.#backlog.size
-    const ageMs = since === null ? 0 : Math.max(0, this.#options.clock.now() - since)
+    const { events, bytes } = this.#backlog.size
+    const ageMs = this.#backlog.waitedMs(this.#options.clock.now())
     return { events, bytes, ageMs, heldBytes: this.heldBytes }
   }
 
@@ -253,6 +253,14 @@ export class Journal {
     // Recovery believes the newest frame about what may be missing: it says so before anything goes.
     await this.#commitNow()
     await this.#options.log.trim(keepFrom)
+  }
+
+  /**
+   * How far the stamps are ahead of the clock, milliseconds: a clock that was set back, or is behind those of others.
+   * Until it has come up to them, events are stamped later than they happened.
+   */
+  get clockAheadMs(): number {
+    return this.#ulids.aheadMs
   }
 
   /** Makes every later stamp greater than `ulid`. For this opening: after the next one it has to be said again. */
@@ -339,7 +347,7 @@ export class Journal {
     this.#durable = { frame: number, sequence, ulid }
     for (const intent of builder.intentIds) this.#open.set(intent, number)
     for (const intent of builder.outcomes) this.#open.delete(intent)
-    const since = first === null ? 0 : ulidTime(first)
+    const since = first === null ? 0 : Math.min(ulidTime(first), this.#options.clock.now())
     this.#backlog.add(number, sequence, { events: builder.eventCount, bytes: builder.eventBytes, length, since })
   }
 

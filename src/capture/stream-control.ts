@@ -26,6 +26,8 @@ export interface StreamReport {
   readonly failures: number
   /** How old it lets an event become before it brings it there, milliseconds. */
   readonly sealMs: number
+  /** How far its stamps are ahead of its clock. */
+  readonly clockAheadMs: number
   /** Of its process, in the last 24 hours. */
   readonly requests: Requests
 }

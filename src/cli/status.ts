@@ -7,6 +7,9 @@ import { bytesText, countText, durationText, pairs, plural, printable, table, ti
 import { type Paint, painter, writeLines } from './terminal.ts'
 import { gapLines, verdictLines } from './verdict-text.ts'
 
+/** Stamps that are less ahead of the clock come from bursts, and from clocks of two hosts. */
+const NOTEWORTHY_MS = 1_000
+
 /** The options of `tidemark status`. */
 export interface StatusOptions extends CommonOptions {
   readonly at?: string
@@ -133,11 +136,17 @@ function streamLines(streams: readonly StreamStatus[], paint: Paint): string[] {
     lastEvent === null ? 'none' : `${lastEvent.time}, ${durationText(lastEvent.ageMs)} ago`,
   ])
   const header = ['stream', 'state', 'host', 'pid', 'stored', 'waiting', 'complete up to', 'last known event']
+  const ahead = streams.filter(({ clockAheadMs }) => clockAheadMs >= NOTEWORTHY_MS)
   const troubled = streams.filter(({ condition }) => condition.why !== null)
   return [
     ...table(header, rows, '  '),
+    ...ahead.map(({ id, clockAheadMs }) => `  ${paint('yellow', id)}: ${aheadText(clockAheadMs)}`),
     ...troubled.map(({ id, condition }) => `  ${paint('yellow', id)}: ${printable(condition.why ?? '')}`),
   ]
+}
+
+function aheadText(ms: number): string {
+  return `its stamps are ${durationText(ms)} ahead of the clock, which was set back; give events, not times, as moments`
 }
 
 function nextLines({ reachable, gaps, streams }: Status, store: string): string[] {

@@ -18,6 +18,7 @@ import type { SecretKey } from '../store/encryption/store-key.ts'
 import type { Requests } from '../store/meter.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
+import { ClockWatch } from './clock-watch.ts'
 import { type Ack, enterStreams, isOrphan, type OwnedStream, openStreams } from './streams.ts'
 
 /** What a session is opened over. */
@@ -51,6 +52,7 @@ export class Session {
   /** The way in which this process captures; the reconciliation reads and records by it. */
   readonly recorder: Recorder
   readonly findings: Findings
+  readonly #clockWatch: ClockWatch
   #detach: () => void = () => {}
   #stopServing: () => Promise<void> = async () => {}
   #settled: Promise<void> = Promise.resolve()
@@ -74,6 +76,8 @@ export class Session {
       reached: () => this.#sealer.noticed(true),
       resumed: () => this.#beginBaseline(),
     })
+    this.#clockWatch = new ClockWatch(() => own.journal.clockAheadMs, log)
+    this.#clockWatch.look()
     this.findings = new Findings(clock, log)
     const mark = (): Ulid => own.journal.mark()
     const aloneSince = (ulid: Ulid): Promise<boolean> => this.#aloneSince(ulid)
@@ -83,7 +87,10 @@ export class Session {
       chain: new Chain({ aloneSince, mark, log }),
       findings: this.findings,
       clock,
-      noticed: () => this.#sealer.noticed(),
+      noticed: () => {
+        this.#clockWatch.look()
+        this.#sealer.noticed()
+      },
       read: (item) => seams.source.read(item),
       volatile: seams.source.volatile,
       shared: () => seams.timeline.timeline.streams.some(({ id, state }) => state === 'open' && id !== own.entry.id),
@@ -119,7 +126,8 @@ export class Session {
 
   /** How the stream is doing, without asking the store. */
   report(): StreamReport {
-    return { pending: this.pending, ...this.#sealer.progress, requests: this.#seams.requests() }
+    const { clockAheadMs } = this.#stream.journal
+    return { pending: this.pending, ...this.#sealer.progress, clockAheadMs, requests: this.#seams.requests() }
   }
 
   /**

@@ -20,6 +20,11 @@ export interface StreamStatus extends StreamEntry {
   readonly lastEvent: { readonly time: string; readonly ageMs: number } | null
   /** How old an event that is not in the store can be at most, milliseconds, where the condition cannot tell. */
   readonly lagAtMostMs: number
+  /**
+   * How far its stamps are ahead of the clock, milliseconds; 0 as a rule. Where the clock was set back, events are stamped
+   * later than they happened until it has come up to this: of a live stream by its own clock, else by the reader's.
+   */
+  readonly clockAheadMs: number
 }
 
 /** What a store holds and how far it reaches. Times are RFC 3339, UTC. */
@@ -135,6 +140,7 @@ function streamsOf({ timeline, conditions, nowMs }: StatusParts): readonly Strea
       sealedThroughTime: timeOf(stream.sealedThrough),
       condition,
       lastEvent: time === null ? null : { time, ageMs: Math.max(0, Math.floor(nowMs) - Date.parse(time)) },
+      clockAheadMs: condition.report?.clockAheadMs ?? Math.max(0, ulidTime(stream.sealedThrough) - Math.floor(nowMs)),
       lagAtMostMs: stream.state === 'closed' ? 0 : Math.max(0, Math.floor(nowMs) - ulidTime(stream.sealedThrough)),
     }
   })

@@ -180,7 +180,7 @@ export async function openStream(
 }
 
 /** The greatest stamp in the timeline. */
-function endOf({ segments, snapshots, streams }: Timeline): Ulid {
+export function endOf({ segments, snapshots, streams }: Timeline): Ulid {
   const stamps = [
     ...segments.map(({ lastUlid }) => lastUlid),
     ...snapshots.map(({ consistentFrom }) => consistentFrom),

@@ -40,7 +40,7 @@ import { type RestoreResult, restoreInto } from './restore.ts'
 import { jobsOf, type ScheduleOptions } from './schedule.ts'
 import { Session } from './session.ts'
 import { type Status, statusOf } from './status.ts'
-import { journalDirectory } from './streams.ts'
+import { endOf, journalDirectory } from './streams.ts'
 import { openDirectoryTarget } from './targets.ts'
 import {
   checkTidemarkOptions,
@@ -326,7 +326,13 @@ export class Tidemark {
     selection: Selection,
     { inPlace = false, dryRun = false, overwrite = false, onProgress = (): void => {} }: RestoreOptions,
   ): Promise<RestoreResult> {
-    const startedAt = new UlidGenerator(() => this.#archive.seams.clock.now()).next()
+    const { clock, timeline } = this.#archive.seams
+    const ulids = new UlidGenerator(() => clock.now())
+    // Epochs are in order, whatever the clock did since the last one.
+    for (const ulid of [endOf(timeline.timeline), ...timeline.timeline.epochs.map((epoch) => epoch.startedAt)]) {
+      ulids.advanceTo(ulid)
+    }
+    const startedAt = ulids.next()
     const run = { selection, overwrite, dryRun, inPlace, onProgress }
     const result = await restoreInto(this.#archive, reached, target, run)
     if (inPlace && !dryRun) await this.#beginEpoch(reached.bound.ulid, startedAt)

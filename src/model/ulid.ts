@@ -120,6 +120,11 @@ export class UlidGenerator {
     return this.#encode()
   }
 
+  /** How far the last ULID's time is ahead of the clock, whole milliseconds; 0 where the clock has come up to it. */
+  get aheadMs(): number {
+    return Math.max(0, this.#ms - Math.floor(Math.max(0, this.#now())))
+  }
+
   /** Makes every later ULID greater than `ulid`: after a restart, or when a moment has been reported reachable. */
   advanceTo(ulid: Ulid): void {
     const ms = ulidTime(ulid)

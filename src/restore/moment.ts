@@ -83,7 +83,12 @@ export function resolveMoment(moment: Moment, reach: Reach, limit: Limit | null 
 function unreachable(label: string, reach: Reach, why: string, limit: Limit | null = null): TidemarkError {
   const { earliest, latest, openStream } = reach
   const times = reachTimes(reach)
-  const range = times === null ? 'Nothing is reachable' : `Reachable: ${times.earliest} to ${times.latest}`
+  const whole = earliest !== null && latest !== null && lastUlidAt(ulidTime(earliest)) <= latest
+  const range =
+    times === null
+      ? 'Nothing is reachable'
+      : // A time is a whole millisecond; where the history is shorter than one, no time can be given.
+        `Reachable: ${whole ? `${times.earliest} to ${times.latest}` : 'latest'}`
   return new TidemarkError(
     'MOMENT_UNREACHABLE',
     `The moment ${label} cannot be reached: ${why}. Nothing was changed.`,

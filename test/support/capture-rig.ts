@@ -30,6 +30,8 @@ export interface RigOptions {
   readonly seal?: { readonly events?: number; readonly bytes?: number; readonly ageMs?: number }
   readonly limitBytes?: number
   readonly whenFull?: 'refuse' | 'shed'
+  /** Bytes that replay may use. */
+  readonly memory?: number
 }
 
 /** The engine over any store, which `Tidemark.open` takes by its URL only. */
@@ -55,7 +57,7 @@ const FILE: StoreFile = {
 /** Opens and starts a capture. */
 export async function openRig(options: RigOptions): Promise<Rig> {
   const { store, database, directory, clock, ack = 'journal', seal = {} } = options
-  const { limitBytes = 1e9, whenFull = 'refuse' } = options
+  const { limitBytes = 1e9, whenFull = 'refuse', memory = 1e7 } = options
   const logged: string[] = []
   const log = memoryLogger(logged)
   await claimStore(store, 'test', database.identity, async () => ({ file: FILE, undo: async () => {} }))
@@ -81,7 +83,7 @@ export async function openRig(options: RigOptions): Promise<Rig> {
     await session.complete(through)
     return ALL_TOLD
   }
-  const archive = new Archive({ ...openedAs(store), timeline, clock, memory: 1e7, complete, own: session })
+  const archive = new Archive({ ...openedAs(store), timeline, clock, memory, complete, own: session })
   return { session, archive, timeline, logged }
 }
 
