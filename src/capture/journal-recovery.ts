@@ -109,6 +109,7 @@ function checkEvents(frame: Frame, known: Sealed): number {
   let since = 0
   let count = 0
   while (cursor.next()) {
+    cursor.checkTexts()
     if (cursor.sequence !== frame.firstSequence + count)
       throw gap(frame, `an event in it has number ${cursor.sequence}`)
     if (count === 0) since = ulidTime(ulidOf(cursor))

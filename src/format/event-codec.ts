@@ -1,7 +1,8 @@
+import { isUtf8 } from 'node:buffer'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { type Change, KINDS, OPERATIONS } from '../model/event.ts'
-import type { Ulid } from '../model/ulid.ts'
+import { isUlid, type Ulid } from '../model/ulid.ts'
 
 /*
  * One event as bytes, the same in a journal frame and in what the sealer reads. Little endian.
@@ -46,6 +47,13 @@ export const FIELD: Readonly<Record<FieldName, number>> = {
 }
 
 const FIELD_COUNT = 9
+
+const ITEM = (1 << FIELD.resource) | (1 << FIELD.id)
+const BEFORE = 1 << FIELD.beforeJson
+const AFTER = 1 << FIELD.afterJson
+/** Which of the images an operation has, in the order of OPERATIONS. */
+const IMAGES: readonly number[] = [AFTER, BEFORE | AFTER, BEFORE]
+const TEXTS: readonly number[] = [FIELD.resource, FIELD.id, FIELD.actor, FIELD.transaction, FIELD.metadata]
 
 /** Bytes that `encodeEvent` will write for this change. */
 export function encodedEventBytes(change: Change): number {
@@ -149,19 +157,44 @@ export class EventCursor {
     const end = offset + 4 + this.#view.getUint32(offset, true)
     if (end > this.#end || end < offset + EVENT_HEADER_BYTES) throw corrupt(offset)
     let at = offset + EVENT_HEADER_BYTES
+    let filled = 0
     for (let field = 0; field < FIELD_COUNT; field++) {
       this.#starts[field] = at
       const length = this.#view.getUint32(offset + LENGTHS_AT + field * 4, true)
       if (length > LIMITS.imageBytes) throw corrupt(offset)
+      if (length > 0) filled |= 1 << field
       at += length
     }
     this.#starts[FIELD_COUNT] = at
-    if (at !== end || this.kindIndexAt(offset) >= KINDS.length || this.operationIndexAt(offset) >= OPERATIONS.length) {
+    if (at !== end || this.kindIndexAt(offset) >= KINDS.length || !this.#fieldsFit(offset, filled))
       throw corrupt(offset)
-    }
     this.offset = offset
     this.#next = end
     return true
+  }
+
+  /** That the fields which are there are those of the operation, and that no other one has bytes. */
+  #fieldsFit(offset: number, filled: number): boolean {
+    const present = this.#view.getUint16(offset + 6, true)
+    const raws = ((present & (1 << FIELD.beforeRaw)) >> 1) | ((present & (1 << FIELD.afterRaw)) >> 1)
+    return (
+      present >> FIELD_COUNT === 0 &&
+      (filled & ~present) === 0 &&
+      (present & ITEM) === ITEM &&
+      (present & (BEFORE | AFTER)) === IMAGES[this.operationIndexAt(offset)] &&
+      (raws & ~present) === 0 &&
+      this.#view.getUint32(offset + 12, true) < 2 ** 21
+    )
+  }
+
+  /**
+   * Looks at what `next` leaves alone, in the current event: its ULID, and that its texts are UTF-8. For bytes that
+   * another process wrote. Errors: `JOURNAL_CORRUPT`.
+   */
+  checkTexts(): void {
+    const ulid = Buffer.from(this.ulidBytes).toString('latin1')
+    if (isUlid(ulid) && TEXTS.every((field) => isUtf8(this.field(field) ?? new Uint8Array(0)))) return
+    throw corrupt(this.offset)
   }
 
   private kindIndexAt(offset: number): number {

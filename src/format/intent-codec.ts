@@ -1,3 +1,4 @@
+import { text } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { type Context, type Image, type Item, KINDS } from '../model/event.ts'
@@ -97,7 +98,8 @@ function decodeIntent(section: Buffer, offset: number, end: number): Intent {
   const present = section.readUInt16LE(offset + 6)
   const kind = KINDS[section.readUInt8(offset + 4)]
   const intent = Number(section.readBigUInt64LE(offset + 8))
-  if (kind === undefined || !Number.isSafeInteger(intent)) throw corruptIntent(offset)
+  if (kind === undefined || !Number.isSafeInteger(intent) || intent < 1) throw corruptIntent(offset)
+  if (section.readUInt8(offset + 5) !== 0) throw corruptIntent(offset)
   if ((present & REQUIRED_FIELDS) !== REQUIRED_FIELDS || present >= 1 << FIELD_COUNT) throw corruptIntent(offset)
   let at = offset + HEADER_BYTES
   const fields: (Buffer | null)[] = []
@@ -108,8 +110,10 @@ function decodeIntent(section: Buffer, offset: number, end: number): Intent {
     fields.push(isPresent ? section.subarray(at, at + length) : null)
     at += length
   }
+  const textOf = (field: Buffer | null | undefined): string | null => (field ? decodeText(field, offset) : null)
   if (at !== end) throw corruptIntent(offset)
   const [resource, id, actor, transaction, metadata, json, raw] = fields.map((field) => field ?? null)
+  if (raw && !json) throw corruptIntent(offset)
   return {
     intent,
     item: { kind, resource: textOf(resource) ?? '', id: textOf(id) ?? '' },
@@ -118,8 +122,12 @@ function decodeIntent(section: Buffer, offset: number, end: number): Intent {
   }
 }
 
-function textOf(field: Buffer | null | undefined): string | null {
-  return field ? field.toString('utf8') : null
+function decodeText(field: Buffer, offset: number): string {
+  try {
+    return text(field)
+  } catch {
+    throw corruptIntent(offset) // it is not UTF-8
+  }
 }
 
 function corruptIntent(offset: number): TidemarkError {

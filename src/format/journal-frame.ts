@@ -280,6 +280,7 @@ export function decodeFrame(bytes: Uint8Array): Frame {
   const abortsAt = intentsAt + frame.readUInt32LE(AT.intentBytes)
   const lastUlid = frame.toString('latin1', AT.lastUlid, AT.lastUlid + 26)
   if (!isUlid(lastUlid)) throw corruptFrame('it ends in no ULID')
+  for (const at of [AT.number, AT.firstSequence, AT.sealedThrough, AT.keepFrom]) checkU64(frame, at)
   return {
     number: readU64(frame, AT.number),
     firstSequence: readU64(frame, AT.firstSequence),
@@ -297,8 +298,14 @@ export function decodeFrame(bytes: Uint8Array): Frame {
 
 function readU64List(frame: Buffer, from: number, to: number): number[] {
   const list: number[] = []
-  for (let at = from; at < to; at += 8) list.push(readU64(frame, at))
+  for (let at = from; at < to; at += 8) list.push(checkU64(frame, at))
   return list
+}
+
+function checkU64(frame: Buffer, at: number): number {
+  const value = readU64(frame, at)
+  if (!Number.isSafeInteger(value)) throw corruptFrame('it holds a number out of range')
+  return value
 }
 
 /** The error for a frame that is damaged; `why` completes the sentence. */
