@@ -1,6 +1,9 @@
 /** Bounds that a file, a key or a value must keep; a decoder refuses what exceeds them before it allocates. */
 export const LIMITS: Readonly<
-  Record<'imageBytes' | 'frameBytes' | 'chunkBytes' | 'footerBytes' | 'memberBytes' | 'keyBytes', number>
+  Record<
+    'imageBytes' | 'frameBytes' | 'chunkBytes' | 'rowGroupRows' | 'footerBytes' | 'memberBytes' | 'keyBytes',
+    number
+  >
 > = {
   /** Largest single image (JSON or raw), bytes. */
   imageBytes: 268_435_456,
@@ -8,6 +11,8 @@ export const LIMITS: Readonly<
   frameBytes: 1_073_741_824,
   /** Largest column chunk of a segment, bytes, decompressed. */
   chunkBytes: 1_073_741_824,
+  /** Most rows of a row group of a segment: a run of a billion equal values takes six bytes. */
+  rowGroupRows: 1_048_576,
   /** Largest Parquet footer, bytes. */
   footerBytes: 67_108_864,
   /** Largest uncompressed gzip member of a snapshot, bytes. */

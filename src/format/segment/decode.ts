@@ -1,4 +1,6 @@
+import { isAscii, isUtf8 } from 'node:buffer'
 import { concat, text } from '../../base/bytes.ts'
+import { isUlid } from '../../model/ulid.ts'
 import { expect } from './corrupt.ts'
 import { decodeBooleans, decodeByteArrays, decodeDelta, decodeHybrid } from './encodings.ts'
 import type { ColumnChunk } from './footer.ts'
@@ -19,9 +21,26 @@ export function decodeBytes(bytes: Uint8Array, chunk: ColumnChunk, column: Colum
   const pages = readPages(bytes, chunk)
   const nulls = column.nullable ? new Uint8Array(chunk.values) : null
   const covered = cover(pages, nulls)
-  return column.encoding === 'dictionary'
-    ? dictionaryBytes(pages, covered, chunk.values, nulls)
-    : plainBytes(covered, chunk.values, nulls)
+  const values =
+    column.encoding === 'dictionary'
+      ? dictionaryBytes(pages, covered, chunk.values, nulls)
+      : plainBytes(covered, chunk.values, nulls)
+  if (column.type === 'text') checkTexts(values)
+  if (column.name === 'ulid') checkUlids(values)
+  return values
+}
+
+/** Bytes that are no UTF-8 would become another text, and two ids one. */
+function checkTexts(values: ByteValues): void {
+  if (isAscii(values.data)) return
+  for (let i = 0; i < values.starts.length; i++) {
+    const bytes = values.bytes(i)
+    expect(bytes === null || isUtf8(bytes), 'a text is not UTF-8')
+  }
+}
+
+function checkUlids(values: ByteValues): void {
+  for (let i = 0; i < values.starts.length; i++) expect(isUlid(values.text(i) ?? ''), 'a ULID is none')
 }
 
 function plainBytes(covered: readonly Covered[], rows: number, nulls: Uint8Array | null): ByteValues {

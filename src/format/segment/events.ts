@@ -18,6 +18,7 @@ export function* eventsOf(rowGroup: RowGroup, from = 0, to: number = rowGroup.ro
   const sequence = rowGroup.numbers('sequence')
   for (let row = from; row < to; row++) {
     const context = { actor: coded(actor, row), transaction: transaction.text(row), metadata: metadata.text(row) }
+    if ((sequence[row] ?? 0) < 1) throw rowGroup.corrupt('it has an event without a sequence')
     const item = {
       kind: kindOf(rowGroup, coded(kind, row)),
       resource: coded(resource, row) ?? '',

@@ -128,6 +128,7 @@ function rowGroup(reader: ThriftReader, dataEnd: number): RowGroupMetadata {
     else return false
     return true
   })
+  expect(rows <= LIMITS.rowGroupRows, 'a row group is larger than the limit')
   const fits = rows > 0 && chunks.length === COLUMNS.length && chunks.every((chunk) => chunk.values === rows)
   expect(fits, 'the columns of a row group differ in length')
   return { rows, chunks }

@@ -88,6 +88,7 @@ function pageHeader(reader: ThriftReader): PageHeader {
 
 /** zlib's least buffer. */
 const LEAST_BUFFER = 64
+const STEP_BYTES = 4 * 1024 * 1024
 
 function decompress(body: Uint8Array, size: number, compressed: boolean): Uint8Array {
   if (!compressed) {
@@ -97,7 +98,8 @@ function decompress(body: Uint8Array, size: number, compressed: boolean): Uint8A
   const room = Math.max(size, LEAST_BUFFER)
   let out: Uint8Array
   try {
-    out = zstdDecompressSync(body, { chunkSize: room, maxOutputLength: room })
+    // Memory follows what comes out, not what the head of the page promises.
+    out = zstdDecompressSync(body, { chunkSize: Math.min(room, STEP_BYTES), maxOutputLength: room })
   } catch (error) {
     throw new Malformed('a page cannot be decompressed', { cause: error })
   }
