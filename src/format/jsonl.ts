@@ -13,11 +13,15 @@ import { rawFromJson, rawToJson } from './raw-json.ts'
  * ours has an attribute of that name.
  */
 const MARK = Buffer.from('"_tidemark":{"id":')
+const RAW = Buffer.from(',"raw":')
+const JSON_LENGTH = Buffer.from(',"json":')
 const NEWLINE = 0x0a
+const OPEN = 0x7b
 const CLOSE = 0x7d
 const COMMA = 0x2c
 const BACKSLASH = 0x5c
 const QUOTE = 0x22
+const SPACE = 0x20
 
 /** The bytes of a line, newline included. An image that was read from a line of this id is that line as it stands. */
 export function encodeLine(id: string, image: Image): Uint8Array {
@@ -62,7 +66,14 @@ export function decodeLine(whole: Uint8Array, file: string): Line {
   const idEnd = endOfString(line, idStart)
   const id = decodeId(line, idStart, idEnd, file)
   // ,"raw":<value>,"json":<digits>}}
-  const raw = bytes.subarray(idEnd + ',"raw":'.length, at - ',"json"'.length)
+  const [rawAt, rawEnd] = [idEnd + RAW.length, at + 1 - JSON_LENGTH.length]
+  const framed =
+    rawEnd > rawAt &&
+    bytes.indexOf(RAW, idEnd) === idEnd &&
+    bytes.indexOf(JSON_LENGTH, rawEnd) === rawEnd &&
+    line[0] === OPEN
+  if (!framed) throw corruptLine(file, 'a line does not end as a snapshot line does')
+  const raw = bytes.subarray(rawAt, rawEnd)
   return { id, image: () => new LineImage(id, ended ? whole : null, bytes.subarray(0, length), raw, file) }
 }
 
@@ -93,8 +104,7 @@ class LineImage implements Image {
 
   get raw(): Uint8Array | null {
     if (this.#raw === undefined) {
-      const rawText = this.#rawText.toString('utf8')
-      this.#raw = rawText === 'null' ? null : rawFromJson(parse(rawText, this.#file))
+      this.#raw = rawOf(this.#rawText, this.#file)
     }
     return this.#raw
   }
@@ -102,17 +112,24 @@ class LineImage implements Image {
 
 function decodeId(line: Uint8Array, start: number, end: number, file: string): Uint8Array {
   const quoted = line.subarray(start, end)
-  if (!quoted.includes(BACKSLASH)) return quoted.subarray(1, -1)
-  const id = parse(text(quoted), file)
-  if (typeof id !== 'string') throw corruptLine(file, 'a record id is no string')
-  return utf8(id)
+  if (quoted[0] !== QUOTE || quoted.at(-1) !== QUOTE || quoted.length < 2)
+    throw corruptLine(file, 'a record id is none')
+  const plain = quoted.subarray(1, -1)
+  // Most ids are plain: only where something else stands in one is it parsed.
+  if (plain.every((byte) => byte >= SPACE && byte < 0x80 && byte !== BACKSLASH)) return plain
+  try {
+    return utf8(String(JSON.parse(text(quoted))))
+  } catch (error) {
+    throw corruptLine(file, 'a record id is none', error)
+  }
 }
 
-function parse(json: string, file: string): unknown {
+/** Somebody may have made the text: it is no JSON, or too deep to be made a value of. */
+function rawOf(rawText: Buffer, file: string): Uint8Array | null {
   try {
-    return JSON.parse(json)
+    return rawFromJson(JSON.parse(text(rawText)))
   } catch (error) {
-    throw corruptLine(file, 'a line is no JSON', error)
+    throw corruptLine(file, 'the raw part of a line is no JSON', error)
   }
 }
 

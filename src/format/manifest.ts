@@ -1,3 +1,4 @@
+import { text } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { isUlid, type Ulid, ulidTime } from '../model/ulid.ts'
 
@@ -93,10 +94,10 @@ function documentedResource({ name, schema, records }: ManifestResource): Record
 }
 
 /** Reads `s3db.json` of a snapshot. Errors: `SNAPSHOT_CORRUPT`, with `key` as its name. */
-export function decodeManifest(text: string, key: string): Manifest {
+export function decodeManifest(bytes: Uint8Array, key: string): Manifest {
   let root: unknown
   try {
-    root = JSON.parse(text)
+    root = JSON.parse(text(bytes))
   } catch (error) {
     throw corruptManifest(key, 'it is no JSON', error)
   }
@@ -126,6 +127,11 @@ function decodeSchema(value: unknown, key: string): SchemaDefinition | null {
   if (value === null) return null
   const { json, raw } = asObject(value)
   if (typeof json !== 'string') throw corruptManifest(key, 'a schema is no text')
+  try {
+    JSON.parse(json)
+  } catch (error) {
+    throw corruptManifest(key, 'a schema is no JSON', error)
+  }
   return { json, raw: raw ?? null }
 }
 
@@ -134,7 +140,7 @@ function decodeFile(value: unknown, key: string): SnapshotFile | null {
   const { file, records, bytes, uncompressedBytes, sha256, members } = asObject(value)
   const named = typeof file === 'string' && /^[A-Za-z0-9_%-][A-Za-z0-9_.%-]*\.jsonl\.gz$/.test(file)
   if (!named) throw corruptManifest(key, `it names a file that no snapshot has (${String(file)})`)
-  if (!isCount(records) || !isCount(bytes) || !isCount(uncompressedBytes) || typeof sha256 !== 'string') {
+  if (!isCount(records) || !isCount(bytes) || !isCount(uncompressedBytes) || !isHash(sha256)) {
     throw corruptManifest(key, `its entry of ${file} is incomplete`)
   }
   if (!Array.isArray(members) || !members.every(isMember)) throw corruptManifest(key, `its members of ${file} are none`)
@@ -152,6 +158,10 @@ function decodeFile(value: unknown, key: string): SnapshotFile | null {
 function isMember(value: unknown): value is Member {
   if (!Array.isArray(value) || value.length !== 4) return false
   return isCount(value[0]) && isCount(value[1]) && isCount(value[2]) && typeof value[3] === 'string'
+}
+
+function isHash(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value)
 }
 
 function isCount(value: unknown): value is number {

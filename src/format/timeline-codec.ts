@@ -3,6 +3,7 @@ import { TidemarkError } from '../base/errors.ts'
 import { applyChange, EMPTY_TIMELINE, type Timeline, type TimelineChange } from '../model/timeline.ts'
 import { timelineKey } from './keys.ts'
 import { sealJson, unsealJson } from './sealed-json.ts'
+import { areChanges, isTimeline } from './timeline-shape.ts'
 
 /*
  * A generation's file is either a checkpoint (the whole timeline) or the changes since the last checkpoint, so that a
@@ -86,24 +87,13 @@ function parseFile(bytes: Uint8Array, generation: number): GenerationFile {
   if (value.format !== 1) fail(generation, 'it is not of format 1')
   const { checkpoint, timeline, changes } = value
   if (value.generation !== generation) fail(generation, 'it is of another generation')
-  if (typeof checkpoint !== 'number' || checkpoint < 1 || checkpoint > generation)
+  if (typeof checkpoint !== 'number' || !Number.isSafeInteger(checkpoint) || checkpoint < 1 || checkpoint > generation)
     fail(generation, 'its checkpoint is none')
-  if (timeline !== undefined && !isTimeline(timeline)) fail(generation, 'its timeline is incomplete')
-  if (changes !== undefined && !Array.isArray(changes)) fail(generation, 'its changes are no list')
+  if (timeline !== undefined && !isTimeline(timeline)) fail(generation, 'its timeline is incomplete or malformed')
+  if (changes !== undefined && !areChanges(changes)) fail(generation, 'its changes are malformed')
+  if (timeline !== undefined && timeline.generation !== generation)
+    fail(generation, 'its timeline is of another generation')
   return { checkpoint, timeline: timeline ?? null, changes: changes ?? [] }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
-}
-
-function isTimeline(value: unknown): value is Timeline {
-  return (
-    isRecord(value) &&
-    typeof value.generation === 'number' &&
-    [value.epochs, value.streams, value.segments, value.snapshots].every(Array.isArray) &&
-    [value.losses, value.acknowledgements, value.erasures].every(Array.isArray)
-  )
 }
 
 function fail(generation: number, what: string, cause?: unknown): never {

@@ -49,7 +49,7 @@ export class SnapshotReader {
     const key = `${prefix}${MANIFEST_FILE}`
     const bytes = await store.get(key)
     if (expectedSha256 !== null && sha256(bytes) !== expectedSha256) throw damaged(key, 'its hash is wrong')
-    return new SnapshotReader(store, prefix, decodeManifest(text(bytes), key))
+    return new SnapshotReader(store, prefix, decodeManifest(bytes, key))
   }
 
   /** Everything in the selection, in the order of `compareItems`, a gzip member at a time. */

@@ -1,0 +1,144 @@
+import type { Timeline, TimelineChange } from '../model/timeline.ts'
+import { isUlid } from '../model/ulid.ts'
+import { type Check, isText, listOf, matching, oneOf, orNull, shaped, wholeFrom } from './shape.ts'
+
+/*
+ * What the entries of a timeline must be, as in schemas/timeline.schema.json: a checksum says that a file is what was
+ * written, not that a Tidemark wrote it.
+ */
+const count = wholeFrom(0)
+const positive = wholeFrom(1)
+const hash = matching(/^[0-9a-f]{64}$/)
+const someText = matching(/./s)
+const ulid: Check = (value) => typeof value === 'string' && isUlid(value)
+
+const segment = shaped({
+  key: matching(/^segment\/[^/]+\/[0-9]{2}\/[0-9]{16}-[0-9]{16}-[0-9a-f]{8}\.parquet$/),
+  level: wholeFrom(0, 99),
+  stream: ulid,
+  firstSequence: positive,
+  lastSequence: positive,
+  firstUlid: ulid,
+  lastUlid: ulid,
+  events: count,
+  bytes: positive,
+  sha256: hash,
+  footer: shaped({ bytes: positive, crc32: wholeFrom(0, 2 ** 32 - 1) }),
+  chain: shaped({ previous: hash, value: hash }),
+})
+
+const gap = shaped({
+  stream: ulid,
+  firstSequence: positive,
+  lastSequence: orNull(positive),
+  afterUlid: ulid,
+  beforeUlid: ulid,
+})
+
+const snapshot = shaped(
+  {
+    ulid,
+    consistentFrom: ulid,
+    prefix: matching(/^snapshot\/[0-7][0-9A-HJKMNP-TV-Z]{25}(-[0-9a-f]{8})?\/$/),
+    records: count,
+    bytes: positive,
+    manifestSha256: hash,
+  },
+  { except: listOf(gap, 1) },
+)
+
+const onDisk = shaped({ kind: oneOf('disk'), path: someText })
+const elsewhere: Check = (value) =>
+  shaped({ kind: oneOf('store', 'memory') })(value) && !shaped({ path: () => true })(value)
+
+const shed = shaped({ firstSequence: positive, lastSequence: positive, after: ulid, before: orNull(ulid) })
+
+const stream = shaped(
+  {
+    id: ulid,
+    state: oneOf('open', 'closed'),
+    host: isText,
+    pid: positive,
+    journal: (value) => onDisk(value) || elsewhere(value),
+    openedAt: ulid,
+    sealedThrough: ulid,
+    lastSequence: count,
+    lastUlid: ulid,
+    chain: hash,
+    owner: matching(/^[0-9a-f]{16}$/),
+  },
+  { shed: listOf(shed, 1) },
+)
+
+const epoch = shaped({ epoch: positive, startedAt: ulid, restored: orNull(ulid) })
+
+const loss = shaped({
+  stream: ulid,
+  firstSequence: positive,
+  after: ulid,
+  through: ulid,
+  cause: oneOf('crash', 'ended'),
+  reason: isText,
+  by: orNull(isText),
+})
+
+const acknowledgement = shaped({
+  stream: ulid,
+  firstSequence: positive,
+  lastSequence: orNull(positive),
+  reason: someText,
+  by: someText,
+  at: ulid,
+})
+
+const erasure = shaped({
+  ulid,
+  resource: isText,
+  mode: oneOf('rewritten', 'keys'),
+  reason: someText,
+  by: orNull(isText),
+  events: count,
+  snapshots: count,
+})
+
+const erase = shaped({
+  entry: erasure,
+  segments: listOf(shaped({ key: isText, by: segment })),
+  snapshots: listOf(shaped({ prefix: isText, by: snapshot })),
+})
+
+const timeline = shaped({
+  generation: positive,
+  epochs: listOf(epoch),
+  streams: listOf(stream),
+  segments: listOf(segment),
+  snapshots: listOf(snapshot),
+  losses: listOf(loss),
+  acknowledgements: listOf(acknowledgement),
+  erasures: listOf(erasure),
+})
+
+const changes = listOf(
+  shaped(
+    {},
+    {
+      addSegments: listOf(segment),
+      addSnapshots: listOf(snapshot),
+      putStreams: listOf(stream),
+      addEpoch: epoch,
+      addLosses: listOf(loss),
+      addAcknowledgements: listOf(acknowledgement),
+      erase,
+    },
+  ),
+)
+
+/** Whether a value can be worked with as a timeline. */
+export function isTimeline(value: unknown): value is Timeline {
+  return timeline(value)
+}
+
+/** Whether a value can be worked with as the changes of a generation's file. */
+export function areChanges(value: unknown): value is readonly TimelineChange[] {
+  return changes(value)
+}
