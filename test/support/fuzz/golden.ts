@@ -1,0 +1,183 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
+import { encodeFileHeader } from '../../../src/format/journal-file.ts'
+import { encodeSegment } from '../../../src/format/segment/encode.ts'
+import { encodeStoreFile } from '../../../src/format/store-file.ts'
+import { EMPTY_HEAD, encodeNextGeneration } from '../../../src/format/timeline-codec.ts'
+import type { Loss } from '../../../src/model/gap.ts'
+import { compareItems } from '../../../src/model/order.ts'
+import type { StreamEntry, TimelineChange } from '../../../src/model/timeline.ts'
+import { firstUlidAt } from '../../../src/model/ulid.ts'
+import { SnapshotWriter } from '../../../src/restore/snapshot-writer.ts'
+import { sealWhole } from '../../../src/store/encryption/container.ts'
+import { MemoryStore } from '../../../src/store/memory.ts'
+import { image } from '../arbitrary.ts'
+import { buildFrame, frameParts, STREAM } from '../journal-frames.ts'
+import { events, frames } from '../segments.ts'
+import { OBJECT_KEY, STORE_KEY } from './container.ts'
+
+/*
+ * Valid files of every kind, made once and kept under test/golden: what was written must stay readable. Run this file
+ * to make those that are missing; one that is there is never made again.
+ */
+const DIRECTORY = fileURLToPath(new URL('../../golden/', import.meta.url))
+
+/** A golden file. */
+export function golden(name: string): Uint8Array {
+  return new Uint8Array(readFileSync(join(DIRECTORY, name)))
+}
+
+/** The golden files whose names begin so, by name without that beginning. */
+export function goldenFiles(prefix: string): Map<string, Uint8Array> {
+  const names = readdirSync(DIRECTORY).filter((name) => name.startsWith(prefix))
+  return new Map(names.sort().map((name) => [name.slice(prefix.length).replace(/\.bin$/, ''), golden(name)]))
+}
+
+function sample<T>(arbitrary: fc.Arbitrary<T>, seed: number): T {
+  const [value] = fc.sample(arbitrary, { numRuns: 1, seed })
+  if (value === undefined) throw new Error('no sample')
+  return value
+}
+
+function fail(): never {
+  throw new Error('no image')
+}
+
+function keep(name: string, make: () => Uint8Array): void {
+  const file = join(DIRECTORY, `${name}.bin`)
+  if (!existsSync(file)) writeFileSync(file, make())
+}
+
+function makeJournal(): void {
+  const parts = sample(fc.array(frameParts, { minLength: 3, maxLength: 3 }), 11)
+  let sequence = 1
+  const made = parts.map((part, i) => {
+    const frame = buildFrame(i + 1, sequence, part)
+    sequence += part.changes.length
+    return frame
+  })
+  for (const [i, frame] of made.entries()) keep(`frame-${i + 1}`, () => frame)
+  keep('journal-file', () =>
+    Buffer.concat([
+      encodeFileHeader({ file: 1, firstFrame: 1, stream: STREAM }),
+      ...['frame-1', 'frame-2', 'frame-3'].map((name) => golden(`${name}.bin`)),
+      Buffer.alloc(512),
+    ]),
+  )
+}
+
+function makeSegments(): void {
+  keep('segment-mixed', () => {
+    const list = sample(events(STREAM, 9, 9), 12)
+    return encodeSegment(frames(list), { stream: STREAM, level: 0, rowGroupRows: 5 }).bytes
+  })
+  keep('segment-one', () => {
+    const list = sample(events(STREAM, 1, 1), 13)
+    return encodeSegment(frames(list), { stream: STREAM, level: 0 }).bytes
+  })
+}
+
+async function makeSnapshot(): Promise<void> {
+  const store = new MemoryStore()
+  const writer = new SnapshotWriter({ store, prefix: '', ulid: firstUlidAt(1_760_000_000_000), database: 'golden' })
+  const images = sample(fc.array(image, { minLength: 14, maxLength: 14 }), 14)
+  const ids = ['', 'a', 'a/b', '"quoted"', '\\', '\u{1f600}', '__proto__']
+  const items = ['users', 'a/b é'].flatMap((resource) => [
+    { kind: 'schema', resource, id: '' } as const,
+    { kind: 'object', resource, id: 'seq=1' } as const,
+    ...ids.map((id) => ({ kind: 'record', resource, id }) as const),
+  ])
+  const states = items.map((item, i) => ({ ...item, image: images[i % images.length] ?? fail() }))
+  await writer.add(states.sort(compareItems))
+  await writer.finish()
+  for await (const { key } of store.list('')) {
+    const bytes = await store.get(key)
+    keep(`snapshot-${key}`, () => bytes)
+  }
+}
+
+function makeTimeline(): void {
+  const ulid = (n: number): string => firstUlidAt(1_760_000_000_000 + n)
+  const hash = (digit: string): string => digit.repeat(64)
+  const stream: StreamEntry = {
+    id: STREAM,
+    state: 'open',
+    host: 'h',
+    pid: 7,
+    journal: { kind: 'disk', path: '/j' },
+    ...{ openedAt: ulid(0), sealedThrough: ulid(9), lastSequence: 9, lastUlid: ulid(9) },
+    ...{ chain: hash('a'), owner: '0123456789abcdef' },
+  }
+  const segment = {
+    ...{ key: `segment/${STREAM}/00/${'0'.repeat(15)}1-${'0'.repeat(15)}9-0123abcd.parquet`, level: 0, stream: STREAM },
+    ...{ firstSequence: 1, lastSequence: 9, firstUlid: ulid(1), lastUlid: ulid(9), events: 9, bytes: 4000 },
+    ...{ sha256: hash('b'), footer: { bytes: 900, crc32: 12345 }, chain: { previous: hash('c'), value: hash('a') } },
+  }
+  const gap = { stream: STREAM, firstSequence: 3, lastSequence: 4, afterUlid: ulid(2), beforeUlid: ulid(5) }
+  const snapshot = {
+    ...{ ulid: ulid(3), consistentFrom: ulid(4), prefix: `snapshot/${ulid(3)}/`, records: 2, bytes: 700 },
+    ...{ manifestSha256: hash('d'), except: [gap] },
+  }
+  const loss: Loss = {
+    ...{ stream: STREAM, firstSequence: 10, after: ulid(9), through: ulid(12), reason: 'r', by: null },
+    cause: 'crash',
+  }
+  const changes: TimelineChange[] = [
+    { addEpoch: { epoch: 1, startedAt: ulid(0), restored: null }, putStreams: [stream] },
+    { addSegments: [segment], addSnapshots: [snapshot], putStreams: [{ ...stream, journal: { kind: 'store' } }] },
+    {
+      addLosses: [loss],
+      addAcknowledgements: [
+        { stream: STREAM, firstSequence: 3, lastSequence: null, reason: 'known', by: 'ann', at: ulid(20) },
+      ],
+      addEpoch: { epoch: 2, startedAt: ulid(30), restored: ulid(4) },
+      putStreams: [{ ...stream, shed: [{ firstSequence: 10, lastSequence: 12, after: ulid(9), before: null }] }],
+      erase: {
+        entry: {
+          ulid: ulid(40),
+          resource: 'users',
+          mode: 'rewritten',
+          reason: 'asked',
+          by: 'ann',
+          events: 2,
+          snapshots: 1,
+        },
+        segments: [{ key: segment.key, by: { ...segment, key: segment.key.replace('0123', '4567'), events: 7 } }],
+        snapshots: [{ prefix: snapshot.prefix, by: { ...snapshot, prefix: snapshot.prefix } }],
+      },
+    },
+  ]
+  let head = EMPTY_HEAD
+  for (const [i, change] of changes.entries()) {
+    const { bytes, next } = encodeNextGeneration(head, change)
+    keep(`timeline-${i + 1}`, () => bytes)
+    head = next
+  }
+  // The same history as one checkpoint.
+  keep('timeline-whole', () => encodeNextGeneration({ ...head, checkpoint: 0 }, {}).bytes)
+}
+
+function makeRest(): void {
+  keep('store-file', () =>
+    encodeStoreFile({ format: 1, id: STREAM, database: 's3://b/p', createdAt: '2026-11-21T00:00:00.000Z' }),
+  )
+  for (const length of [5, 65_600]) {
+    keep(`container-${length}`, () => sealWhole(STORE_KEY, OBJECT_KEY, containerPlain(length)))
+  }
+}
+
+/** What the container of this many bytes holds. */
+export function containerPlain(length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => i % 251)
+}
+
+if (import.meta.main) {
+  mkdirSync(DIRECTORY, { recursive: true })
+  makeJournal()
+  makeSegments()
+  await makeSnapshot()
+  makeTimeline()
+  makeRest()
+}
