@@ -1,8 +1,10 @@
-import type { Kind } from '../model/event.ts'
+import { KINDS, type Kind } from '../model/event.ts'
 import type { Gap } from '../model/gap.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { parseDrillKey } from './keys.ts'
 import { sealJson, unsealJson } from './sealed-json.ts'
+import { dateTime, hash, isText, isUlidText, listOf, oneOf, orNull, shaped, wholeFrom } from './shape.ts'
+import { gap } from './timeline-shape.ts'
 
 /** An item that a drill restored otherwise than the events say. */
 export interface DrillDifference {
@@ -62,13 +64,32 @@ export function decodeProof(key: string, bytes: Uint8Array): DrillProof | null {
   return value !== null && isProof(value) && value.ulid === parseDrillKey(key) ? value : null
 }
 
+const count = wholeFrom(0)
+
+const proof = shaped({
+  format: oneOf(1),
+  ulid: isUlidText,
+  startedAt: dateTime,
+  moment: isUlidText,
+  seed: orNull(count),
+  passed: oneOf(true, false),
+  plan: shaped({ snapshot: isUlidText, reckonedFrom: isUlidText, segments: count, bytes: count, rows: count }),
+  restoreMs: count,
+  compareMs: count,
+  resources: listOf(shaped({ resource: isText, items: count, hash })),
+  except: listOf(gap),
+  differences: listOf(
+    shaped({
+      kind: oneOf(...KINDS),
+      resource: isText,
+      id: isText,
+      what: oneOf('missing', 'different', 'not there', 'twice there'),
+    }),
+  ),
+  differing: count,
+  failure: orNull(shaped({ code: isText, message: isText })),
+})
+
 function isProof(value: object): value is DrillProof {
-  const { format, passed, moment, startedAt, resources, differences, except } = value as Partial<DrillProof>
-  return (
-    format === 1 &&
-    typeof passed === 'boolean' &&
-    typeof moment === 'string' &&
-    typeof startedAt === 'string' &&
-    [resources, differences, except].every(Array.isArray)
-  )
+  return proof(value)
 }

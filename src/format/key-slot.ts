@@ -1,5 +1,6 @@
 import { isUlid, type Ulid } from '../model/ulid.ts'
 import { sealJson, unsealJson } from './sealed-json.ts'
+import { dateTime } from './shape.ts'
 
 /** How a secret becomes the key of a slot: `raw`, it is the key; `scrypt`, it is a passphrase. */
 export type SlotKdf =
@@ -18,6 +19,7 @@ export interface KeySlot {
   readonly wrapped: Uint8Array
 }
 
+const WRAPPED_BYTES = 60
 const SALT_BYTES = [16, 64] as const
 const LEAST_N = 2 ** 17
 /** N x r x p: some seconds of work. */
@@ -46,7 +48,9 @@ export function decodeKeySlot(bytes: Uint8Array): KeySlot | null {
     return null
   const derivation = decodeKdf(kdf)
   if (!isUlid(id) || !isUlid(storeKey) || derivation === null || typeof wrapped !== 'string') return null
-  return { id, storeKey, createdAt, kdf: derivation, wrapped: Buffer.from(wrapped, 'base64') }
+  const key = Buffer.from(wrapped, 'base64')
+  if (key.length !== WRAPPED_BYTES || !dateTime(createdAt)) return null
+  return { id, storeKey, createdAt, kdf: derivation, wrapped: key }
 }
 
 function decodeKdf(value: unknown): SlotKdf | null {

@@ -1,3 +1,5 @@
+import { isUlid } from '../model/ulid.ts'
+
 /** Whether a value that somebody else has written is what it must be. */
 export type Check = (value: unknown) => boolean
 
@@ -37,6 +39,17 @@ export function orNull(check: Check): Check {
 /** A whole number from `least` on that is exact. */
 export function wholeFrom(least: number, most: number = Number.MAX_SAFE_INTEGER): Check {
   return (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most
+}
+
+/** A time of RFC 3339, in UTC. */
+export const dateTime: Check = matching(/^\d{4}-(0\d|1[0-2])-([0-2]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?Z$/)
+
+/** A SHA-256 in hexadecimal. */
+export const hash: Check = matching(/^[0-9a-f]{64}$/)
+
+/** A ULID. */
+export function isUlidText(value: unknown): boolean {
+  return typeof value === 'string' && isUlid(value)
 }
 
 /** Any text. */

@@ -1,5 +1,6 @@
 import { isUlid, type Ulid } from '../model/ulid.ts'
 import { sealJson, unsealJson } from './sealed-json.ts'
+import { dateTime } from './shape.ts'
 
 /** `tidemark.json`: what this store is. */
 export interface StoreFile {
@@ -13,8 +14,6 @@ export interface StoreFile {
   readonly storeKey: Ulid | null
 }
 
-const DATE_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
-
 /** The bytes of `tidemark.json`. */
 export function encodeStoreFile(file: StoreFile): Uint8Array {
   const { storeKey, ...members } = file
@@ -25,7 +24,7 @@ export function encodeStoreFile(file: StoreFile): Uint8Array {
 export function decodeStoreFile(bytes: Uint8Array): StoreFile | null {
   const { format, id, database, createdAt, encryption } = unsealJson(bytes) ?? {}
   if (format !== 1 || typeof id !== 'string' || !isUlid(id)) return null
-  if (typeof database !== 'string' || typeof createdAt !== 'string' || !DATE_TIME.test(createdAt)) return null
+  if (typeof database !== 'string' || typeof createdAt !== 'string' || !dateTime(createdAt)) return null
   const storeKey = encryption === undefined ? null : storeKeyOf(encryption)
   return storeKey === undefined ? null : { format, id, database, createdAt, storeKey }
 }

@@ -1,6 +1,5 @@
 import type { Timeline, TimelineChange } from '../model/timeline.ts'
-import { isUlid } from '../model/ulid.ts'
-import { type Check, isText, listOf, matching, oneOf, orNull, shaped, wholeFrom } from './shape.ts'
+import { type Check, hash, isText, isUlidText, listOf, matching, oneOf, orNull, shaped, wholeFrom } from './shape.ts'
 
 /*
  * What the entries of a timeline must be, as in schemas/timeline.schema.json: a checksum says that a file is what was
@@ -8,9 +7,8 @@ import { type Check, isText, listOf, matching, oneOf, orNull, shaped, wholeFrom 
  */
 const count = wholeFrom(0)
 const positive = wholeFrom(1)
-const hash = matching(/^[0-9a-f]{64}$/)
 const someText = matching(/./s)
-const ulid: Check = (value) => typeof value === 'string' && isUlid(value)
+const ulid = isUlidText
 
 const segment = shaped({
   key: matching(/^segment\/[^/]+\/[0-9]{2}\/[0-9]{16}-[0-9]{16}-[0-9a-f]{8}\.parquet$/),
@@ -27,7 +25,8 @@ const segment = shaped({
   chain: shaped({ previous: hash, value: hash }),
 })
 
-const gap = shaped({
+/** Whether a value is a gap. */
+export const gap: Check = shaped({
   stream: ulid,
   firstSequence: positive,
   lastSequence: orNull(positive),

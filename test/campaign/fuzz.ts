@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { messageOf } from '../../src/base/errors.ts'
 import { type Case, type Decoder, judge, type Outcome } from '../support/fuzz/case.ts'
-import { storeFileDecoder, timelineDecoder } from '../support/fuzz/catalogue.ts'
+import { sealedDecoder, sealedKinds, timelineDecoder } from '../support/fuzz/catalogue.ts'
 import { containerDecoder } from '../support/fuzz/container.ts'
 import { containerPlain, golden, goldenFiles } from '../support/fuzz/golden.ts'
 import { eventDecoder, frameDecoder, intentDecoder, journalFileDecoder } from '../support/fuzz/journal.ts'
@@ -21,6 +21,11 @@ export async function decoders(): Promise<Decoder[]> {
   // A frame as another stream would have it: its checksum is not that of this one.
   const foreign = Buffer.from(buildFrame(2, 4, nothing))
   foreign.writeUInt32LE((foreign.readUInt32LE(4) ^ 0x5a5a5a5a) >>> 0, 4)
+  const sealed = sealedKinds({
+    store: [...goldenFiles('store-file').values()],
+    slots: [...goldenFiles('key-slot').values()],
+    proofs: [golden('drill-proof.bin')],
+  })
   return [
     eventDecoder(frames),
     intentDecoder(frames),
@@ -32,7 +37,7 @@ export async function decoders(): Promise<Decoder[]> {
     manifestDecoder(snapshots),
     await snapshotDecoder(snapshots),
     await timelineDecoder(['1', '2', '3'].map((n) => golden(`timeline-${n}.bin`))),
-    await storeFileDecoder([golden('store-file.bin')]),
+    ...(await Promise.all(sealed.map(sealedDecoder))),
     containerDecoder(
       [5, 65_600].map((length) => ({ sealed: golden(`container-${length}.bin`), plain: containerPlain(length) })),
     ),

@@ -4,9 +4,14 @@ import formats from 'ajv-formats'
 import { sha256 } from '../../../src/base/bytes.ts'
 import { TidemarkError } from '../../../src/base/errors.ts'
 import { readStoreFile } from '../../../src/engine/store-file.ts'
+import { type DrillProof, decodeProof, encodeProof } from '../../../src/format/drill-file.ts'
+import { decodeKeySlot, encodeKeySlot, type KeySlot } from '../../../src/format/key-slot.ts'
+import { drillKey } from '../../../src/format/keys.ts'
 import { sealJson, unsealJson } from '../../../src/format/sealed-json.ts'
+import { encodeStoreFile, type StoreFile } from '../../../src/format/store-file.ts'
 import { decodeHead } from '../../../src/format/timeline-codec.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
+import { STREAM } from '../journal-frames.ts'
 import { type Case, type Decoder, same } from './case.ts'
 import { choose, mutateBytes, mutateJson, pick, type Random } from './mutate.ts'
 
@@ -87,19 +92,21 @@ export async function timelineDecoder(generations: readonly Uint8Array[]): Promi
   }
 }
 
-/** `tidemark.json`. */
-export async function storeFileDecoder(samples: readonly Uint8Array[]): Promise<Decoder> {
-  const validate = validator('store')
-  const read = async (bytes: Uint8Array): Promise<object> => {
-    const store = new MemoryStore()
-    await store.put('tidemark.json', bytes)
-    const file = await readStoreFile(store)
-    if (file === null) throw new Error('a store file was not seen')
-    return file
-  }
+/** A small file with a checksum of its own. */
+export interface SealedKind {
+  readonly name: string
+  readonly samples: readonly Uint8Array[]
+  /** Reads it as the program does. */
+  read(bytes: Uint8Array): Promise<object>
+  /** Throws where what was read of a file with a right checksum is none. */
+  check(found: object): void
+}
+
+/** `tidemark.json`, key slots, proofs of drills: a damaged one gives nothing, one that somebody has made a valid one. */
+export async function sealedDecoder({ name, samples, read, check }: SealedKind): Promise<Decoder> {
   const originals = await Promise.all(samples.map(async (bytes) => JSON.stringify(await read(bytes))))
   return {
-    name: 'store-file',
+    name,
     make: (random) => {
       const isRepaired = random() < 0.75
       const which = pick(random, samples.length)
@@ -108,11 +115,57 @@ export async function storeFileDecoder(samples: readonly Uint8Array[]): Promise<
       const decode: Case['decode'] = async () => {
         const found = await read(bytes)
         return () => {
-          if (isRepaired) return expectValid(validate, { sha256: '0'.repeat(64), ...found })
-          same(JSON.stringify(found), originals[which] ?? '', 'a damaged store file gave')
+          if (isRepaired) return check(found)
+          if (!originals.includes(JSON.stringify(found))) same(JSON.stringify(found), originals[which] ?? '', name)
         }
       }
       return { kind, input: bytes, decode }
     },
   }
+}
+
+function refused(what: string): never {
+  throw new TidemarkError('OBJECT_CORRUPT', `${what} was refused`, { hint: 'it is damaged' })
+}
+
+/** Decoders that give null for what is damaged, which their callers make an error of. */
+export function sealedKinds(files: {
+  readonly store: readonly Uint8Array[]
+  readonly slots: readonly Uint8Array[]
+  readonly proofs: readonly Uint8Array[]
+}): SealedKind[] {
+  const storeSchema = validator('store')
+  const drillSchema = validator('drill')
+  const readStore = async (bytes: Uint8Array): Promise<object> => {
+    const store = new MemoryStore()
+    await store.put('tidemark.json', bytes)
+    return (await readStoreFile(store)) ?? refused('a store file')
+  }
+  const sealed = (bytes: Uint8Array): object => ({ sha256: '0'.repeat(64), ...unsealJson(bytes) })
+  return [
+    {
+      name: 'store-file',
+      samples: files.store,
+      read: readStore,
+      check: (found) => expectValid(storeSchema, sealed(encodeStoreFile(found as StoreFile))),
+    },
+    {
+      name: 'key-slot',
+      samples: files.slots,
+      read: async (bytes) => decodeKeySlot(bytes) ?? refused('a key slot'),
+      check: (found) => {
+        const { kdf, wrapped } = found as KeySlot
+        const memory = kdf.name === 'raw' ? 0 : 128 * kdf.N * kdf.r
+        if (memory > 2 ** 29 || wrapped.length !== 60) throw new Error('a slot was accepted that none can be')
+        const again = decodeKeySlot(encodeKeySlot(found as KeySlot))
+        same(JSON.stringify(again), JSON.stringify(found), 'a slot, written again')
+      },
+    },
+    {
+      name: 'drill-proof',
+      samples: files.proofs,
+      read: async (bytes) => decodeProof(drillKey(STREAM), bytes) ?? refused('a proof'),
+      check: (found) => expectValid(drillSchema, sealed(encodeProof(found as DrillProof))),
+    },
+  ]
 }

@@ -2,9 +2,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
+import { type DrillProof, encodeProof } from '../../../src/format/drill-file.ts'
 import { encodeFileHeader } from '../../../src/format/journal-file.ts'
+import { encodeKeySlot } from '../../../src/format/key-slot.ts'
 import { encodeSegment } from '../../../src/format/segment/encode.ts'
-import { encodeStoreFile } from '../../../src/format/store-file.ts'
+import { encodeStoreFile, type StoreFile } from '../../../src/format/store-file.ts'
 import { EMPTY_HEAD, encodeNextGeneration } from '../../../src/format/timeline-codec.ts'
 import type { Loss } from '../../../src/model/gap.ts'
 import { compareItems } from '../../../src/model/order.ts'
@@ -159,10 +161,33 @@ function makeTimeline(): void {
   keep('timeline-whole', () => encodeNextGeneration({ ...head, checkpoint: 0 }, {}).bytes)
 }
 
+const PROOF: DrillProof = {
+  format: 1,
+  ulid: STREAM,
+  startedAt: '2026-11-21T00:00:00.000Z',
+  moment: STREAM,
+  seed: 7,
+  passed: false,
+  plan: { snapshot: STREAM, reckonedFrom: STREAM, segments: 2, bytes: 4000, rows: 9 },
+  restoreMs: 12,
+  compareMs: 3,
+  resources: [{ resource: 'users', items: 3, hash: 'a'.repeat(64) }],
+  except: [{ stream: STREAM, firstSequence: 3, lastSequence: null, afterUlid: STREAM, beforeUlid: STREAM }],
+  differences: [{ kind: 'record', resource: 'users', id: 'u1', what: 'missing' }],
+  differing: 1,
+  failure: { code: 'SEGMENT_CORRUPT', message: 'damaged' },
+}
+
 function makeRest(): void {
-  keep('store-file', () =>
-    encodeStoreFile({ format: 1, id: STREAM, database: 's3://b/p', createdAt: '2026-11-21T00:00:00.000Z' }),
-  )
+  const createdAt = '2026-11-21T00:00:00.000Z'
+  const storeFile: StoreFile = { format: 1, id: STREAM, database: 's3://b/p', createdAt, storeKey: null }
+  keep('store-file', () => encodeStoreFile(storeFile))
+  keep('store-file-encrypted', () => encodeStoreFile({ ...storeFile, storeKey: STREAM }))
+  const salt = Buffer.alloc(16, 5)
+  const slot = { id: STREAM, storeKey: STREAM, createdAt: storeFile.createdAt, wrapped: Buffer.alloc(60, 3) }
+  keep('key-slot-raw', () => encodeKeySlot({ ...slot, kdf: { name: 'raw' } }))
+  keep('key-slot-scrypt', () => encodeKeySlot({ ...slot, kdf: { name: 'scrypt', N: 2 ** 17, r: 8, p: 1, salt } }))
+  keep('drill-proof', () => encodeProof(PROOF))
   for (const length of [5, 65_600]) {
     keep(`container-${length}`, () => sealWhole(STORE_KEY, OBJECT_KEY, containerPlain(length)))
   }
