@@ -175,7 +175,7 @@ describe('keys of a store', () => {
     const slot = {
       id: '01KAJ0QZX3N5V7E8T9RYBWDCFG',
       storeKey: '01KAJ0QZX3N5V7E8T9RYBWDCFH',
-      createdAt: '',
+      createdAt: '2026-11-21T00:00:00.000Z',
       wrapped: new Uint8Array(60),
     }
     const of = (N: number, r: number, p: number, salt = 16): boolean =>

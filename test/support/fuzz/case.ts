@@ -23,7 +23,7 @@ export type Outcome = 'decoded' | 'refused'
 
 /** A case may take so long, which is some hundred times what it takes on an idle machine, and so much memory. */
 const MOST_MS = 5_000
-export const MOST_BYTES: number = 64 * 1024 * 1024
+const MOST_BYTES = 64 * 1024 * 1024
 
 /** Runs a case. Throws where the decoder hangs, is greedy, gives a wrong value or another error than `corrupt`. */
 export async function judge({ decode }: Case): Promise<Outcome> {
