@@ -238,6 +238,29 @@ describe('restore', () => {
     expect(await stateOf(join(directory, 'app'))).toEqual(markAt(2).state)
     expect((await run('verify')).code).toBe(0)
   })
+
+  test('a deleted record is erased for good; the head that was noted before still holds', async () => {
+    const head = (await run('head')).out.trim()
+    expect(jsonLines((await run('head', '--json')).out)).toMatchObject([
+      { head, generation: Number.parseInt(head, 10) },
+    ])
+    const erase = ['erase', 'users/u1', '--reason', 'request 4711']
+    expect((await run(...erase)).code).toBe(5)
+    expect(jsonLines((await run(...erase, '--dry-run', '--json')).out)).toMatchObject([{ entry: null }])
+    expect((await run('log', 'users/u1')).code).toBe(0)
+    expect((await run('erase', 'orders/o:3', '--reason', 'r', '--yes')).err).toContain('RECORD_EXISTS')
+    const { code, out } = await run(...erase, '--name', 'ann', '--yes', '--json')
+    expect([code, jsonLines(out)]).toMatchObject([
+      0,
+      [{ entry: { resource: 'users', reason: 'request 4711', by: 'ann' } }],
+    ])
+    expect((await run('log', 'users/u1')).code).toBe(3)
+    expect((await run('show', 'users/u1', '--at', iso(markAt(1).at))).code).toBe(3)
+    expect((await run('verify', '--head', head)).code).toBe(0)
+    const forged = `${head.slice(0, -1)}${head.endsWith('0') ? '1' : '0'}`
+    expect((await run('verify', '--head', forged)).code).toBe(4)
+    expect((await run('verify', '--head', 'nonsense')).code).toBe(2)
+  })
 })
 
 function startApplication(home: string): Promise<Application> {
