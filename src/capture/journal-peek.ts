@@ -1,6 +1,7 @@
 import { isUlid, type Ulid } from '../model/ulid.ts'
-import type { ObjectStore } from '../store/object-store.ts'
+import type { ObjectStore, StoreSecrets } from '../store/object-store.ts'
 import type { Disk } from './disk.ts'
+import { encryptedLog, journalKey } from './encrypted-log.ts'
 import { openFileLog } from './file-log.ts'
 import type { FrameLog } from './frame-log.ts'
 import { recoverState, type Sealed } from './journal-recovery.ts'
@@ -23,8 +24,15 @@ export interface JournalPeek {
  * Reads a journal on a disk as recovery would, without taking or changing anything: what recovery would cut or remove
  * stays. Errors: `JOURNAL_*`, also where the directory is gone.
  */
-export async function peekFiles(disk: Disk, directory: string, stream: string, known: Sealed): Promise<JournalPeek> {
-  return peek(await openFileLog({ disk: readOnly(disk), directory, stream }), known)
+export async function peekFiles(
+  disk: Disk,
+  directory: string,
+  stream: string,
+  known: Sealed,
+  secrets: StoreSecrets | undefined,
+): Promise<JournalPeek> {
+  const log = await openFileLog({ disk: readOnly(disk), directory, stream })
+  return peek(secrets === undefined ? log : encryptedLog(log, journalKey(secrets, stream), stream, true), known)
 }
 
 /** The same for a journal in the store. */

@@ -79,7 +79,14 @@ async function sealLeftovers(
   const sealed: Leftover[] = []
   const { store, timeline, clock, log } = seams
   const encoder = new SegmentEncoder()
-  const leftovers = await openLeftovers({ store, timeline: timeline.timeline, clock, ack: 'journal', directory })
+  const leftovers = await openLeftovers({
+    store,
+    timeline: timeline.timeline,
+    clock,
+    ack: 'journal',
+    directory,
+    encrypt: true,
+  })
   try {
     await timeline.commit((now) => (leftovers.length === 0 ? null : { putStreams: enterStreams(now, leftovers) }))
     for (const { journal, entry, recovered } of leftovers) {

@@ -97,7 +97,7 @@ async function leftBehind(
   try {
     peek =
       journal.kind === 'disk'
-        ? await peekFiles(new NodeDisk(), journal.path, id, sealed)
+        ? await peekFiles(new NodeDisk(), journal.path, id, sealed, store.secrets)
         : await peekStore(store, id, sealed)
   } catch (error) {
     return unknown(`its journal cannot be read: ${messageOf(error)}`)

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import type { WhenFull } from '../capture/journal-bound.ts'
-import { checkChoice, checkOptions, checkPositive, checkText } from './options.ts'
+import { checkChoice, checkFlag, checkOptions, checkPositive, checkText } from './options.ts'
 
 /** Where the local journals are, and how much may wait in one. */
 export interface JournalOptions {
@@ -13,10 +13,12 @@ export interface JournalOptions {
    * done and not recorded, which leaves a gap in the history up to the baseline that is then taken by itself.
    */
   readonly whenFull?: WhenFull
+  /** Encrypt what is written to the journals, by the key of the store, which must be encrypted. Default: false. */
+  readonly encrypt?: boolean
 }
 
-const NAMES = ['directory', 'limitBytes', 'whenFull']
-const DEFAULTS = { directory: '.tidemark', limitBytes: 1024 * 1024 * 1024, whenFull: 'refuse' } as const
+const NAMES = ['directory', 'limitBytes', 'whenFull', 'encrypt']
+const DEFAULTS = { directory: '.tidemark', limitBytes: 1024 * 1024 * 1024, whenFull: 'refuse', encrypt: false } as const
 
 /** Refuses what is no journal option. Errors: `OPTION_INVALID`. */
 export function checkJournal(journal: string | JournalOptions | undefined): void {
@@ -28,6 +30,7 @@ export function checkJournal(journal: string | JournalOptions | undefined): void
   checkText('Tidemark.journal', 'directory', journal.directory)
   checkPositive('Tidemark.journal', 'limitBytes', journal.limitBytes)
   checkChoice('Tidemark.journal', 'whenFull', journal.whenFull, ['refuse', 'shed'])
+  checkFlag('Tidemark.journal', 'encrypt', journal.encrypt)
 }
 
 /** The options with their defaults; the directory is absolute. */

@@ -103,3 +103,12 @@ export function notEncrypted(name: string): TidemarkError {
     },
   )
 }
+
+/** The error of a journal that is to be encrypted by the key of a store that has none. */
+export function cannotEncrypt(name: string): TidemarkError {
+  return new TidemarkError(
+    'STORE_NOT_ENCRYPTED',
+    `The journal is to be encrypted, and the store at ${name} is not. Nothing was started.`,
+    { hint: 'Capture into a new place with a passphrase or a key; or leave journal.encrypt out.' },
+  )
+}

@@ -24,6 +24,12 @@ export function checkPositive(what: string, name: string, value: unknown): void 
   throw invalidOption(what, `${name} is ${String(value)}`, ['a whole number above 0'])
 }
 
+/** Refuses a value that is neither true nor false; absent is fine. */
+export function checkFlag(what: string, name: string, value: unknown): void {
+  if (value === undefined || typeof value === 'boolean') return
+  throw invalidOption(what, `${name} is ${String(value)}`, ['true', 'false'])
+}
+
 /** Refuses a value that is no text, or an empty one; absent is fine. */
 export function checkText(what: string, name: string, value: unknown): void {
   if (value === undefined || (typeof value === 'string' && value !== '')) return

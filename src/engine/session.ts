@@ -14,7 +14,6 @@ import type { Loss } from '../model/gap.ts'
 import type { SnapshotEntry, StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { needsBaseline } from '../restore/gaps.ts'
-import type { SecretKey } from '../store/encryption/store-key.ts'
 import type { Requests } from '../store/meter.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
@@ -24,8 +23,6 @@ import { type Ack, enterStreams, isOrphan, type OwnedStream, openStreams } from 
 /** What a session is opened over. */
 export interface SessionSeams {
   readonly store: ObjectStore
-  /** Null where nothing is encrypted. */
-  readonly storeKey: SecretKey | null
   readonly timeline: TimelineLog
   readonly source: Source
   readonly clock: Clock
@@ -33,6 +30,8 @@ export interface SessionSeams {
   readonly ack: Ack
   /** Of the journals of this store. */
   readonly directory: string
+  /** See `JournalOptions`. */
+  readonly encrypt: boolean
   readonly seal: SealOptions
   /** Bytes of the journal that may wait for the store, and what becomes of writes then. */
   readonly limitBytes: number

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { encryptedLog, journalKey } from '../capture/encrypted-log.ts'
 import { openFileLog } from '../capture/file-log.ts'
 import type { FrameLog } from '../capture/frame-log.ts'
 import { Journal, type RecoveredJournal } from '../capture/journal.ts'
@@ -27,6 +28,8 @@ export interface StreamSeams {
   readonly ack: Ack
   /** Directory of the journals of this store on this host; used for `journal` only. */
   readonly directory: string
+  /** Encrypt what is written to journals on disk; the store must be encrypted. */
+  readonly encrypt: boolean
 }
 
 /** A stream that this process owns, with its journal open. */
@@ -97,7 +100,7 @@ function isEnded({ losses }: Timeline, id: string): boolean {
 
 /** Opens a stream whose journal is in the store, whoever wrote it: that process is fenced by its next frame. */
 export async function takeOverStoreStream(
-  seams: Omit<StreamSeams, 'ack' | 'directory'>,
+  seams: Omit<StreamSeams, 'ack' | 'directory' | 'encrypt'>,
   id: string,
 ): Promise<OwnedStream> {
   return openStream(seams, id, { kind: 'store' }, await openStoreLog(seams.store, id))
@@ -128,7 +131,10 @@ interface Dir {
 
 async function openDir(seams: StreamSeams, dir: Dir): Promise<OwnedStream> {
   try {
-    const log = await openFileLog({ disk: new NodeDisk(), directory: dir.path, stream: dir.stream })
+    const files = await openFileLog({ disk: new NodeDisk(), directory: dir.path, stream: dir.stream })
+    const { secrets } = seams.store
+    const log =
+      secrets === undefined ? files : encryptedLog(files, journalKey(secrets, dir.stream), dir.stream, seams.encrypt)
     const owned = await openStream(seams, dir.stream, { kind: 'disk', path: dir.path }, log)
     return {
       ...owned,

@@ -32,7 +32,7 @@ import { type EraseOptions, type EraseResult, eraseRecord } from './erasure.ts'
 import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
 import { journalOptions } from './journal-options.ts'
 import { encryptionOf } from './keys.ts'
-import { openForCapture, openForReading, placeOf } from './opening.ts'
+import { cannotEncrypt, openForCapture, openForReading, placeOf } from './opening.ts'
 import { checkOptions, checkText } from './options.ts'
 import { reachableAt } from './reachable.ts'
 import { type ReconcileOptions, reconcileWith } from './reconcile.ts'
@@ -93,15 +93,15 @@ export class Tidemark {
       source === undefined
         ? await openForReading(place)
         : await openForCapture(place, options.database ?? source.identity, clock)
-    const { store, storeKey, file } = opened
+    const { store, file } = opened
     const timeline = await TimelineLog.open(store)
-    const { directory, limitBytes, whenFull } = journalOptions(options.journal)
+    const { directory, limitBytes, whenFull, encrypt } = journalOptions(options.journal)
+    if (encrypt && store.secrets === undefined) throw cannotEncrypt(opened.name)
     const session =
       source === undefined
         ? null
         : await Session.open({
             store,
-            storeKey,
             timeline,
             source,
             clock,
@@ -109,6 +109,7 @@ export class Tidemark {
             directory: journalDirectory(directory, file.id),
             limitBytes,
             whenFull,
+            encrypt,
             ack: options.ack ?? 'journal',
             seal: options.seal ?? {},
             requests: () => meter.requests,

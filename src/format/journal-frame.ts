@@ -30,13 +30,21 @@ import { decodeIntents, encodedIntentBytes, encodeIntent, type Intent } from './
  *           the intents (intent-codec);
  *           u64 for each aborted intent, its id
  */
-const FRAME_HEADER_BYTES = 96
+/** Bytes in front of the body. */
+export const FRAME_HEADER_BYTES = 96
 /** Random bytes that tell the frames of one opening of the journal from those of another. */
 export const WRITER_BYTES = 6
 
-const MAGIC = Buffer.from('TMF1', 'latin1')
-const CRC_FROM = 8
-const AT = {
+/** How a frame begins. */
+export const PLAIN_MAGIC: Buffer = Buffer.from('TMF1', 'latin1')
+/** How a frame begins whose body is encrypted, see encrypted-frame. */
+export const ENCRYPTED_MAGIC: Buffer = Buffer.from('TMFE', 'latin1')
+/** What encryption adds to a body. */
+export const FRAME_TAG_BYTES = 16
+/** Where the bytes begin that the checksum covers. */
+export const FRAME_CRC_FROM = 8
+/** Where the fields of the header are. */
+export const FRAME_AT = {
   crc: 4,
   number: 8,
   body: 16,
@@ -185,20 +193,20 @@ export class FrameBuilder {
       writeU64(frame, at, intent)
       at += 8
     }
-    MAGIC.copy(frame)
-    writeU64(frame, AT.number, standing.number)
-    frame.writeUInt32LE(length - FRAME_HEADER_BYTES, AT.body)
-    frame.writeUInt32LE(this.#settles.length, AT.events)
-    frame.writeUInt32LE(eventBytes, AT.eventBytes)
-    frame.writeUInt32LE(this.#intentIds.length, AT.intents)
-    frame.writeUInt32LE(this.#intentsEnd, AT.intentBytes)
-    frame.writeUInt32LE(this.#aborted.length, AT.aborts)
-    writeU64(frame, AT.firstSequence, standing.firstSequence)
-    writeU64(frame, AT.sealedThrough, standing.sealedThrough)
-    writeU64(frame, AT.keepFrom, standing.keepFrom)
-    frame.write(standing.lastUlid, AT.lastUlid, 26, 'latin1')
-    frame.set(standing.writer, AT.writer)
-    frame.writeUInt32LE(crc32(frame.subarray(CRC_FROM, length), seed), AT.crc)
+    PLAIN_MAGIC.copy(frame)
+    writeU64(frame, FRAME_AT.number, standing.number)
+    frame.writeUInt32LE(length - FRAME_HEADER_BYTES, FRAME_AT.body)
+    frame.writeUInt32LE(this.#settles.length, FRAME_AT.events)
+    frame.writeUInt32LE(eventBytes, FRAME_AT.eventBytes)
+    frame.writeUInt32LE(this.#intentIds.length, FRAME_AT.intents)
+    frame.writeUInt32LE(this.#intentsEnd, FRAME_AT.intentBytes)
+    frame.writeUInt32LE(this.#aborted.length, FRAME_AT.aborts)
+    writeU64(frame, FRAME_AT.firstSequence, standing.firstSequence)
+    writeU64(frame, FRAME_AT.sealedThrough, standing.sealedThrough)
+    writeU64(frame, FRAME_AT.keepFrom, standing.keepFrom)
+    frame.write(standing.lastUlid, FRAME_AT.lastUlid, 26, 'latin1')
+    frame.set(standing.writer, FRAME_AT.writer)
+    frame.writeUInt32LE(crc32(frame.subarray(FRAME_CRC_FROM, length), seed), FRAME_AT.crc)
     return frame.subarray(0, length)
   }
 
@@ -235,33 +243,41 @@ function grown(buffer: Buffer, used: number, more: number): Buffer {
 export function frameLengthAt(bytes: Uint8Array, offset: number): number | null {
   const header = asBuffer(bytes)
   if (header.length - offset < FRAME_HEADER_BYTES) return null
-  if (header.compare(MAGIC, 0, 4, offset, offset + 4) !== 0) return null
-  const body = header.readUInt32LE(offset + AT.body)
-  const listed = (header.readUInt32LE(offset + AT.events) + header.readUInt32LE(offset + AT.aborts)) * 8
-  const sections = header.readUInt32LE(offset + AT.eventBytes) + header.readUInt32LE(offset + AT.intentBytes) + listed
-  return body === sections && body <= LIMITS.frameBytes ? FRAME_HEADER_BYTES + body : null
+  const encrypted = header.compare(ENCRYPTED_MAGIC, 0, 4, offset, offset + 4) === 0
+  if (!encrypted && header.compare(PLAIN_MAGIC, 0, 4, offset, offset + 4) !== 0) return null
+  const body = header.readUInt32LE(offset + FRAME_AT.body)
+  const listed = (header.readUInt32LE(offset + FRAME_AT.events) + header.readUInt32LE(offset + FRAME_AT.aborts)) * 8
+  const sections =
+    header.readUInt32LE(offset + FRAME_AT.eventBytes) + header.readUInt32LE(offset + FRAME_AT.intentBytes) + listed
+  return body === sections + (encrypted ? FRAME_TAG_BYTES : 0) && body <= LIMITS.frameBytes
+    ? FRAME_HEADER_BYTES + body
+    : null
 }
 
 /** Whether `frame` is exactly one whole frame of the stream with this seed. */
 export function isWholeFrame(frame: Uint8Array, seed: number): boolean {
   if (frameLengthAt(frame, 0) !== frame.length) return false
-  return crc32(frame.subarray(CRC_FROM), seed) === asBuffer(frame).readUInt32LE(AT.crc)
+  return crc32(frame.subarray(FRAME_CRC_FROM), seed) === asBuffer(frame).readUInt32LE(FRAME_AT.crc)
 }
 
 /** Number of a frame that `isWholeFrame`. */
 export function frameNumber(frame: Uint8Array): number {
-  return readU64(asBuffer(frame), AT.number)
+  return readU64(asBuffer(frame), FRAME_AT.number)
 }
 
 /** The frames below this number are not needed once this frame, which `isWholeFrame`, is durable. */
 export function frameKeepFrom(frame: Uint8Array): number {
-  return readU64(asBuffer(frame), AT.keepFrom)
+  return readU64(asBuffer(frame), FRAME_AT.keepFrom)
 }
 
 /** Offset of the first whole frame of the stream at or after `from`, or null: what stands behind damage. */
 export function findFrame(bytes: Uint8Array, from: number, seed: number): number | null {
   const buffer = asBuffer(bytes)
-  for (let at = buffer.indexOf(MAGIC, from); at >= 0; at = buffer.indexOf(MAGIC, at + 1)) {
+  const next = (start: number): number => {
+    const found = [PLAIN_MAGIC, ENCRYPTED_MAGIC].map((magic) => buffer.indexOf(magic, start)).filter((at) => at >= 0)
+    return found.length === 0 ? -1 : Math.min(...found)
+  }
+  for (let at = next(from); at >= 0; at = next(at + 1)) {
     const length = frameLengthAt(buffer, at)
     if (length !== null && at + length <= buffer.length && isWholeFrame(buffer.subarray(at, at + length), seed)) {
       return at
@@ -270,28 +286,33 @@ export function findFrame(bytes: Uint8Array, from: number, seed: number): number
   return null
 }
 
-/** Reads a frame that `isWholeFrame`. Errors: `JOURNAL_CORRUPT` where its contents contradict each other. */
+/**
+ * Reads a frame that `isWholeFrame`. Errors: `JOURNAL_CORRUPT` where its contents contradict each other;
+ * `ENCRYPTION_KEY_NEEDED` where it is encrypted.
+ */
 export function decodeFrame(bytes: Uint8Array): Frame {
   const frame = asBuffer(bytes)
+  if (frame.compare(ENCRYPTED_MAGIC, 0, 4, 0, 4) === 0) throw encryptedFrame()
   if (frameLengthAt(frame, 0) !== frame.length) throw corruptFrame('its header does not fit its length')
-  const eventCount = frame.readUInt32LE(AT.events)
-  const settlesAt = FRAME_HEADER_BYTES + frame.readUInt32LE(AT.eventBytes)
+  const eventCount = frame.readUInt32LE(FRAME_AT.events)
+  const settlesAt = FRAME_HEADER_BYTES + frame.readUInt32LE(FRAME_AT.eventBytes)
   const intentsAt = settlesAt + eventCount * 8
-  const abortsAt = intentsAt + frame.readUInt32LE(AT.intentBytes)
-  const lastUlid = frame.toString('latin1', AT.lastUlid, AT.lastUlid + 26)
+  const abortsAt = intentsAt + frame.readUInt32LE(FRAME_AT.intentBytes)
+  const lastUlid = frame.toString('latin1', FRAME_AT.lastUlid, FRAME_AT.lastUlid + 26)
   if (!isUlid(lastUlid)) throw corruptFrame('it ends in no ULID')
-  for (const at of [AT.number, AT.firstSequence, AT.sealedThrough, AT.keepFrom]) checkU64(frame, at)
+  for (const at of [FRAME_AT.number, FRAME_AT.firstSequence, FRAME_AT.sealedThrough, FRAME_AT.keepFrom])
+    checkU64(frame, at)
   return {
-    number: readU64(frame, AT.number),
-    firstSequence: readU64(frame, AT.firstSequence),
-    sealedThrough: readU64(frame, AT.sealedThrough),
-    keepFrom: readU64(frame, AT.keepFrom),
+    number: readU64(frame, FRAME_AT.number),
+    firstSequence: readU64(frame, FRAME_AT.firstSequence),
+    sealedThrough: readU64(frame, FRAME_AT.sealedThrough),
+    keepFrom: readU64(frame, FRAME_AT.keepFrom),
     lastUlid,
-    writer: frame.subarray(AT.writer, AT.writer + WRITER_BYTES),
+    writer: frame.subarray(FRAME_AT.writer, FRAME_AT.writer + WRITER_BYTES),
     eventCount,
     events: frame.subarray(FRAME_HEADER_BYTES, settlesAt),
     settles: () => readU64List(frame, settlesAt, intentsAt),
-    intents: () => decodeIntents(frame.subarray(intentsAt, abortsAt), frame.readUInt32LE(AT.intents)),
+    intents: () => decodeIntents(frame.subarray(intentsAt, abortsAt), frame.readUInt32LE(FRAME_AT.intents)),
     aborted: () => readU64List(frame, abortsAt, frame.length),
   }
 }
@@ -306,6 +327,14 @@ function checkU64(frame: Buffer, at: number): number {
   const value = readU64(frame, at)
   if (!Number.isSafeInteger(value)) throw corruptFrame('it holds a number out of range')
   return value
+}
+
+function encryptedFrame(): TidemarkError {
+  return new TidemarkError(
+    'ENCRYPTION_KEY_NEEDED',
+    'The journal is encrypted, and the store that it was opened for is not: its events cannot be read.',
+    { hint: 'Open it with the store that it belongs to, with a key of that store. Leave the journal as it is.' },
+  )
 }
 
 /** The error for a frame that is damaged; `why` completes the sentence. */

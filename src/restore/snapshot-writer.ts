@@ -111,7 +111,7 @@ export class SnapshotWriter {
     await this.#closeFile()
     this.#files++
     const readable = kind === 'record' ? recordsFile(resource) : objectsFile(resource)
-    const name = this.#options.store.keysTellNothing === true ? numberedFile(this.#files) : readable
+    const name = this.#options.store.secrets !== undefined ? numberedFile(this.#files) : readable
     const members = new MemberFile()
     const stored = this.#options.store.put(`${this.#options.prefix}${name}`, members.body())
     stored.catch((error: unknown) => members.fail(error)) // thrown by the next add, or by closeFile

@@ -1,3 +1,5 @@
+import type { SecretKey } from './encryption/store-key.ts'
+
 /** An object in a listing. */
 export interface ObjectInfo {
   readonly key: string
@@ -25,13 +27,22 @@ export interface ListOptions {
   readonly startAfter?: string
 }
 
+/** What an encrypted store gives to those who keep something of its contents elsewhere. */
+export interface StoreSecrets {
+  /** The key for one purpose, the same for the whole life of the store. */
+  derive(purpose: string): SecretKey
+}
+
 /**
  * Where bytes live. A key is one to 1,024 UTF-8 bytes of segments joined by `/`, none of them empty, `.` or `..`, no NUL;
  * any other key is refused with `KEY_INVALID`. Every implementation and every wrapper passes `test/contract`.
  */
 export interface ObjectStore {
-  /** Objects are encrypted and keys are not: a key that a caller makes must say nothing of what is in the object. */
-  readonly keysTellNothing?: boolean
+  /**
+   * There where objects are encrypted. Keys are not: one that a caller makes must then say nothing of what is in the
+   * object. A wrapper above an encrypted store passes it on.
+   */
+  readonly secrets?: StoreSecrets
   /**
    * Stores the whole object or nothing; when it resolves, the object is durable and every later read sees it.
    * Errors: `OBJECT_EXISTS`, `STORE_FULL`, `STORE_DENIED`, `STORE_UNAVAILABLE`.

@@ -2,10 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { encryptedLog } from '../../src/capture/encrypted-log.ts'
 import { openFileLog } from '../../src/capture/file-log.ts'
+import type { FrameLog } from '../../src/capture/frame-log.ts'
 import { MemoryLog } from '../../src/capture/memory-log.ts'
 import { NodeDisk } from '../../src/capture/node-disk.ts'
 import { openStoreLog, storeLogKey } from '../../src/capture/store-log.ts'
+import { decodeFrame } from '../../src/format/journal-frame.ts'
+import { SecretKey } from '../../src/store/encryption/store-key.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { STREAM, simpleFrame } from '../support/journal-frames.ts'
 import { SimulatedDisk } from '../support/simulated-disk.ts'
@@ -28,6 +32,18 @@ frameLogContract('files', true, async () => {
   directories.push(directory)
   const disk = new NodeDisk()
   return { open: () => openFileLog({ disk, directory, stream: STREAM, maxFileBytes: 4096 }) }
+})
+
+const secret = SecretKey.random()
+const encrypted = (log: FrameLog): FrameLog => encryptedLog(log, secret, STREAM, true)
+
+frameLogContract('encryption over memory', false, async () => ({ open: async () => encrypted(new MemoryLog()) }))
+
+frameLogContract('encryption over files', true, async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'tidemark-log-'))
+  directories.push(directory)
+  const disk = new NodeDisk()
+  return { open: async () => encrypted(await openFileLog({ disk, directory, stream: STREAM, maxFileBytes: 4096 })) }
 })
 
 frameLogContract('files on the simulated disk', true, async () => {
@@ -61,4 +77,42 @@ test('store: a missing or a damaged frame is corrupt, never skipped', async () =
     for await (const _ of again.read(1));
   })()
   await expect(reading).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT' })
+})
+
+test('encryption: no frame holds what is in it, and none opens by another key, in another place or after a change', async () => {
+  const inner = new MemoryLog()
+  const log = encrypted(inner)
+  for (const number of [1, 2]) await log.append(simpleFrame(number, 500))
+  const frames: Uint8Array[] = []
+  for await (const frame of inner.read(1)) frames.push(Uint8Array.from(frame))
+  for (const frame of frames) {
+    expect(Buffer.from(frame).includes('record ')).toBe(false)
+    expect(Buffer.from(frame).includes('vvvv')).toBe(false)
+    expect(() => decodeFrame(frame)).toThrow(expect.objectContaining({ code: 'ENCRYPTION_KEY_NEEDED' }))
+  }
+  const read = async (stored: Uint8Array, key: SecretKey): Promise<unknown> => {
+    const place = new MemoryLog()
+    await place.append(stored)
+    for await (const frame of encryptedLog(place, key, STREAM, true).read(0)) return decodeFrame(frame).number
+    return null
+  }
+  const [first = new Uint8Array()] = frames
+  expect(await read(first, secret)).toBe(1)
+  await expect(read(first, SecretKey.random())).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT' })
+  // Every bit of what is authenticated, and of the body; the checksum in front of it is not looked at here.
+  for (let at = 8; at < first.length; at += 7) {
+    const changed = first.map((byte, index) => (index === at ? byte ^ (1 << (at % 8)) : byte))
+    await expect(read(changed, secret), String(at)).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT' })
+  }
+})
+
+test('encryption: frames from before it was switched on are read, and those after it was switched off are plain', async () => {
+  const inner = new MemoryLog()
+  await inner.append(simpleFrame(1))
+  await encryptedLog(inner, secret, STREAM, true).append(simpleFrame(2))
+  const off = encryptedLog(inner, secret, STREAM, false)
+  await off.append(simpleFrame(3))
+  const frames: string[] = []
+  for await (const frame of off.read(1)) frames.push(Buffer.from(frame).toString('hex'))
+  expect(frames).toEqual([1, 2, 3].map((number) => Buffer.from(simpleFrame(number)).toString('hex')))
 })

@@ -66,7 +66,7 @@ export async function openRig(options: RigOptions): Promise<Rig> {
   const seams = {
     requests: () => requests,
     store,
-    storeKey: null,
+    encrypt: false,
     timeline,
     source: database,
     clock,

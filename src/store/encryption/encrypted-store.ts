@@ -1,7 +1,15 @@
 import { concat, EMPTY, equalBytes } from '../../base/bytes.ts'
 import { hasCode, TidemarkError } from '../../base/errors.ts'
 import { checkRange, objectNotFound, objectTooShort } from '../keys.ts'
-import type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from '../object-store.ts'
+import type {
+  Body,
+  ByteRange,
+  ListOptions,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  StoreSecrets,
+} from '../object-store.ts'
 import {
   CHUNK_BYTES,
   chunkSpan,
@@ -34,7 +42,7 @@ interface KnownFile {
  * beginning is read back and opened with the store key, else the put fails with `ENCRYPTION_FAILED`.
  */
 export class EncryptedStore implements ObjectStore {
-  readonly keysTellNothing = true
+  readonly secrets: StoreSecrets
   readonly #store: ObjectStore
   readonly #storeKey: StoreKey
   readonly #isClear: (key: string) => boolean
@@ -43,6 +51,7 @@ export class EncryptedStore implements ObjectStore {
   constructor(store: ObjectStore, storeKey: StoreKey, isClear: (key: string) => boolean) {
     this.#store = store
     this.#storeKey = storeKey
+    this.secrets = { derive: (purpose) => storeKey.key.derive(purpose) }
     this.#isClear = isClear
   }
 
