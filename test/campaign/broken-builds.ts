@@ -3,6 +3,8 @@ import type { Broken } from '../support/simulated-process.ts'
 import { Tally } from './campaign.ts'
 import { simulateCampaign } from './simulate.ts'
 
+const TURNS = 4
+
 /** Builds that a power cut takes data from, and within how many seeds the campaign must have seen it. */
 export const BROKEN_BUILDS: readonly (readonly [string, Broken, number])[] = [
   ['the journal is not synced', { disk: { syncDoesNothing: true } }, 10],
@@ -25,17 +27,24 @@ export async function caughtAt(broken: Broken, seeds: number): Promise<{ seed: n
   return null
 }
 
-/** Says of a segment that it is durable when it has only begun to be written. */
+/** Says of a segment that it is durable when it is only about to be written. Whoever reads waits for it: only a cut shows. */
 function withoutWaiting(store: ObjectStore): ObjectStore {
+  let written: Promise<void> = Promise.resolve()
   return {
     put: async (key: string, body: Body, options?: PutOptions) => {
-      const put = store.put(key, body, options)
-      if (!key.startsWith('segment/')) return put
-      put.catch(() => undefined) // nobody waits for it
+      if (!key.startsWith('segment/')) return store.put(key, body, options)
+      const late = async (): Promise<void> => {
+        for (let turn = 0; turn < TURNS; turn++) await new Promise((resolve) => setImmediate(resolve))
+        await store.put(key, body, options)
+      }
+      written = late().catch(() => undefined) // nobody who commits waits for it
     },
-    get: (key, range) => store.get(key, range),
+    get: (key, range) => (key.startsWith('segment/') ? written : Promise.resolve()).then(() => store.get(key, range)),
     head: (key) => store.head(key),
-    list: (prefix, options) => store.list(prefix, options),
+    list: async function* (prefix, options) {
+      if (prefix === '') await written
+      yield* store.list(prefix, options)
+    },
     delete: (keys) => store.delete(keys),
   }
 }
