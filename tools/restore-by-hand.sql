@@ -30,22 +30,30 @@ SET VARIABLE until = CASE
   WHEN regexp_full_match(getvariable('moment'), '[0-7][0-9A-HJKMNP-TV-Z]{25}') THEN getvariable('moment')
   ELSE last_ulid(epoch_ms(CAST(getvariable('moment') AS TIMESTAMPTZ))) END;
 
--- Every snapshot that was ever committed: a file of timeline/ is a checkpoint, or the changes since one.
+-- Every snapshot that was ever committed, where it is now: a file of timeline/ is a checkpoint, or the changes since one,
+-- and an erasure writes a snapshot again in another place.
 CREATE OR REPLACE TEMP TABLE snapshots AS
-  SELECT DISTINCT entry ->> '$.ulid' AS ulid, entry ->> '$.consistentFrom' AS consistent_from,
-    entry ->> '$.prefix' AS prefix, CAST(entry ->> '$.records' AS BIGINT) AS records
+  SELECT entry ->> '$.ulid' AS ulid, last(entry ->> '$.consistentFrom' ORDER BY generation, position) AS consistent_from,
+    last(entry ->> '$.prefix' ORDER BY generation, position) AS prefix,
+    last(CAST(entry ->> '$.records' AS BIGINT) ORDER BY generation, position) AS records
   FROM (
-    SELECT unnest((json -> '$.timeline.snapshots[*]') || (json -> '$.changes[*].addSnapshots[*]')) AS entry
-    FROM read_json_objects(getvariable('store') || '/timeline/*.json', maximum_object_size = 268435456)
-  );
+    SELECT filename AS generation, unnest(entries) AS entry, generate_subscripts(entries, 1) AS position
+    FROM (
+      SELECT filename, json_extract(json, '$.timeline.snapshots[*]') || flatten(list_transform(json_extract(json, '$.changes[*]'),
+        lambda change : json_extract(change, '$.addSnapshots[*]') || json_extract(change, '$.erase.snapshots[*].by'))) AS entries
+      FROM read_json_objects(getvariable('store') || '/timeline/*.json', maximum_object_size = 268435456, filename = true)
+    )
+  )
+  GROUP BY ALL;
 
 SET VARIABLE snapshot = coalesce(getvariable('snapshot'),
   (SELECT max(ulid) FROM snapshots WHERE consistent_from <= getvariable('until')));
+SET VARIABLE prefix = (SELECT prefix FROM snapshots WHERE ulid = getvariable('snapshot'));
 
 -- The manifest says which file holds which resource, and has the schemas.
 CREATE OR REPLACE TEMP TABLE manifest AS
   SELECT CAST(content AS JSON) -> '$.tidemark' AS m
-  FROM read_text(getvariable('store') || '/snapshot/' || getvariable('snapshot') || '/s3db.json');
+  FROM read_text(getvariable('store') || '/' || getvariable('prefix') || 's3db.json');
 
 CREATE OR REPLACE TEMP TABLE resources AS
   SELECT unnest(m -> '$.resources[*]') AS r FROM manifest
@@ -60,7 +68,7 @@ CREATE OR REPLACE TEMP TABLE files AS
 CREATE OR REPLACE TEMP TABLE lines AS
   SELECT parse_filename(filename) AS file, encode(line) AS line,
     CAST(regexp_extract(line, ',"json":(\d+)}}$', 1) AS BIGINT) AS bytes
-  FROM read_csv(getvariable('store') || '/snapshot/' || getvariable('snapshot') || '/*.jsonl.gz',
+  FROM read_csv(getvariable('store') || '/' || getvariable('prefix') || '*.jsonl.gz',
     columns = {'line': 'VARCHAR'}, auto_detect = false, header = false, delim = E'\x01', quote = '', escape = '',
     comment = '', new_line = '\n', null_padding = false, compression = 'gzip', filename = true,
     max_line_size = 67108864, parallel = false);
