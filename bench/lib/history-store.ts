@@ -51,7 +51,7 @@ export async function writeHistory(
     lastSequence: last?.lastSequence ?? 0,
     lastUlid: last?.lastUlid ?? MIN_ULID,
     chain: last?.chain.value ?? chainStart(start),
-    owner: DATABASE,
+    owner: '0'.repeat(16),
   }
   const addEpoch = { epoch: 1, startedAt: start, restored: null }
   return log.commit(() => ({ addSnapshots: [snapshot], addSegments, putStreams: [stream], addEpoch }))

@@ -3,9 +3,12 @@ import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import type { StreamEntry } from '../../src/model/timeline.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 
-function stream(id: string, lastSequence: number): StreamEntry {
+/** The stream of a writer, by its number. */
+const idOf = (writer: number): string => String(writer).padStart(26, '0')
+
+function stream(writer: number, lastSequence: number): StreamEntry {
   return {
-    id,
+    id: idOf(writer),
     state: 'open',
     host: 'h',
     pid: 1,
@@ -26,9 +29,9 @@ test('racing writers lose no commit, and every generation reads as it was writte
     logs.flatMap((log, writer) =>
       Array.from({ length: 60 }, (_, i) =>
         log.commit((timeline) => {
-          const known = timeline.streams.find(({ id }) => id === `w${writer}`)
+          const known = timeline.streams.find(({ id }) => id === idOf(writer))
           expect(known?.lastSequence ?? 0).toBe(i)
-          return { putStreams: [stream(`w${writer}`, i + 1)] }
+          return { putStreams: [stream(writer, i + 1)] }
         }),
       ),
     ),
@@ -36,9 +39,9 @@ test('racing writers lose no commit, and every generation reads as it was writte
   const { timeline } = await TimelineLog.open(store)
   expect(timeline.generation).toBe(180)
   expect(timeline.streams.map(({ id, lastSequence }) => `${id} ${lastSequence}`).sort()).toEqual([
-    'w0 60',
-    'w1 60',
-    'w2 60',
+    `${idOf(0)} 60`,
+    `${idOf(1)} 60`,
+    `${idOf(2)} 60`,
   ])
   for (const log of logs) expect(await log.refresh()).toEqual(timeline)
 })
@@ -46,7 +49,7 @@ test('racing writers lose no commit, and every generation reads as it was writte
 test('a reader finds the latest of thousands of generations, and a damaged one stops it by name', async () => {
   const store = new MemoryStore()
   const log = await TimelineLog.open(store)
-  for (let i = 1; i <= 2500; i++) await log.commit(() => ({ putStreams: [stream('s', i)] }))
+  for (let i = 1; i <= 2500; i++) await log.commit(() => ({ putStreams: [stream(0, i)] }))
   expect((await TimelineLog.open(store)).timeline).toEqual(log.timeline)
   await store.put('timeline/000000002500.json', new Uint8Array(Buffer.from('{"format":1')))
   await expect(TimelineLog.open(store)).rejects.toMatchObject({
