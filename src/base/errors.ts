@@ -45,6 +45,7 @@ export type ErrorCode =
   | 'HISTORY_GAP'
   | 'RECORD_EXISTS'
   | 'ERASURE_RACED'
+  | 'DRILL_FAILED'
 
 /**
  * Every error that Tidemark raises on purpose: its category, and the HTTP status that is nearest in meaning.
@@ -93,6 +94,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   HISTORY_GAP: ['corrupt', 422],
   RECORD_EXISTS: ['conflict', 409],
   ERASURE_RACED: ['conflict', 409],
+  DRILL_FAILED: ['corrupt', 422],
 }
 
 /** Where the error came from, and anything a program may want to read besides the message. */

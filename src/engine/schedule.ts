@@ -1,7 +1,9 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Source } from '../capture/source.ts'
+import { drillKey } from '../format/keys.ts'
 import type { Job } from '../upkeep/schedule.ts'
 import type { Archive } from './archive.ts'
+import { runDrills } from './drill.ts'
 import { checkOptions, checkPositive } from './options.ts'
 import { reconcileWith } from './reconcile.ts'
 import type { Session } from './session.ts'
@@ -10,6 +12,8 @@ import type { Session } from './session.ts'
 export interface ScheduleOptions {
   /** Compare the database with its history, and record what is found. Default: never. */
   readonly reconcileMs?: number
+  /** Restore a random moment into scratch space and prove it; a drill that fails is logged as an error. Default: never. */
+  readonly drillMs?: number
 }
 
 /** What the jobs work with. */
@@ -21,9 +25,9 @@ export interface JobSeams {
 
 /** The jobs of a schedule. Errors: `OPTION_INVALID`, also for one that this process cannot do. */
 export function jobsOf(options: ScheduleOptions, { archive, session, source }: JobSeams): readonly Job[] {
-  checkOptions('schedule', options, ['reconcileMs'])
-  checkPositive('schedule', 'reconcileMs', options.reconcileMs)
-  const { reconcileMs } = options
+  checkOptions('schedule', options, ['reconcileMs', 'drillMs'])
+  for (const [name, ms] of Object.entries(options)) checkPositive('schedule', name, ms)
+  const { reconcileMs, drillMs } = options
   const jobs: Job[] = []
   if (reconcileMs !== undefined) {
     if (session === null) throw nothingCaptured()
@@ -32,7 +36,22 @@ export function jobsOf(options: ScheduleOptions, { archive, session, source }: J
     }
     jobs.push({ name: 'reconcile', everyMs: reconcileMs, run })
   }
+  if (drillMs !== undefined) {
+    jobs.push({ name: 'drill', everyMs: drillMs, run: (signal) => drillOrThrow(archive, signal) })
+  }
   return jobs
+}
+
+async function drillOrThrow(archive: Archive, signal: AbortSignal): Promise<void> {
+  const [proof] = await runDrills(archive, { onProgress: () => signal.throwIfAborted() })
+  if (proof === undefined || proof.passed) return
+  const { failure, differing, differences, ulid } = proof
+  const [first] = differences
+  const what = failure?.message ?? `${differing} items differ, the first is ${first?.resource}/${first?.id}`
+  throw new TidemarkError('DRILL_FAILED', `What was restored is not what the events say: ${what}.`, {
+    hint: `Run tidemark verify. The proof is ${drillKey(ulid)} in the store.`,
+    details: { key: drillKey(ulid) },
+  })
 }
 
 function nothingCaptured(): TidemarkError {
