@@ -1,5 +1,5 @@
 import { chmod, rm } from 'node:fs/promises'
-import { createConnection, createServer, type Server } from 'node:net'
+import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { messageOf, TidemarkError } from '../base/errors.ts'
@@ -47,18 +47,29 @@ export interface StreamDoor {
 export async function serveStream(stream: string, door: StreamDoor): Promise<() => Promise<void>> {
   const path = socketPath(stream)
   await rm(path, { force: true })
+  const idle = new Set<Socket>()
   const server = createServer((socket) => {
     socket.unref()
     socket.setEncoding('utf8')
     socket.on('error', () => socket.destroy())
+    idle.add(socket)
+    socket.on('close', () => idle.delete(socket))
     socket.once('data', (line: string) => {
-      void answer(line, door).then((reply) => socket.end(`${JSON.stringify(reply)}\n`))
+      idle.delete(socket)
+      // Whoever asks has the answer when it is written: a slow reader holds nobody up.
+      void answer(line, door).then((reply) => socket.end(`${JSON.stringify(reply)}\n`, () => socket.destroy()))
     })
   })
   await listen(server, path)
   server.unref()
   await chmod(path, 0o600)
-  return () => new Promise((resolve) => server.close(() => resolve()))
+  return () =>
+    new Promise((resolve) => {
+      // Nothing else may keep the process alive until those who were asked have answered.
+      server.ref()
+      server.close(() => resolve())
+      for (const socket of idle) socket.destroy()
+    })
 }
 
 /**

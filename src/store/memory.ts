@@ -11,7 +11,8 @@ export class MemoryStore implements ObjectStore {
   async put(key: string, body: Body, options?: PutOptions): Promise<void> {
     checkKey(key)
     checkBody(body, options)
-    const bytes = body instanceof Uint8Array ? body.slice() : await collect(body)
+    // Not `slice`, which of a Buffer is a view of the same bytes.
+    const bytes = body instanceof Uint8Array ? Uint8Array.from(body) : await collect(body)
     const exists = this.#objects.has(key)
     if (exists && options?.ifAbsent === true) throw objectExists(key)
     this.#objects.set(key, bytes)
@@ -53,6 +54,6 @@ export class MemoryStore implements ObjectStore {
 
 async function collect(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
-  for await (const chunk of body) chunks.push(chunk.slice())
+  for await (const chunk of body) chunks.push(Uint8Array.from(chunk))
   return concat(chunks)
 }

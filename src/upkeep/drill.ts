@@ -69,19 +69,22 @@ export async function drillOnce(sources: ReplaySources, clock: Clock, run: Drill
 
 /**
  * Another snapshot than the plan's from which the same state comes, the nearest before it: two ways to one state. The
- * plan's own where there is none that the same gaps touch.
+ * plan's own where there is none.
  */
-function otherSnapshot(timeline: Timeline, { snapshot, moment, except }: Plan): SnapshotEntry {
-  const same = (other: SnapshotEntry): boolean => {
-    const gaps = exceptionsOf(timeline, other, moment)
-    return (
-      gaps.length === except.length && gaps.every((gap) => except.some((known) => known.afterUlid === gap.afterUlid))
-    )
-  }
+function otherSnapshot(timeline: Timeline, { snapshot, moment }: Plan): SnapshotEntry {
   const others = timeline.snapshots.filter(
-    (other) => other.ulid !== snapshot.ulid && other.consistentFrom <= moment && same(other),
+    (other) => other.ulid !== snapshot.ulid && other.consistentFrom <= moment && agree(timeline, other, snapshot),
   )
   return others.findLast(({ ulid }) => ulid < snapshot.ulid) ?? others[0] ?? snapshot
+}
+
+/**
+ * Whether the same states come from both: nothing is missing from the earlier one until the later one is consistent, and
+ * nothing was when that was made. A baseline that was taken inside a gap has seen writes that no event tells of.
+ */
+function agree(timeline: Timeline, one: SnapshotEntry, other: SnapshotEntry): boolean {
+  const [earlier, later] = one.ulid < other.ulid ? [one, other] : [other, one]
+  return later.except === undefined && exceptionsOf(timeline, earlier, later.consistentFrom).length === 0
 }
 
 /** The last drill of a store; its proof is null where the file is damaged. Null where there was none. */

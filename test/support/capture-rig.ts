@@ -88,7 +88,7 @@ export async function openRig(options: RigOptions): Promise<Rig> {
 }
 
 /** A store that is not encrypted. */
-function openedAs(store: ObjectStore): OpenStore {
+export function openedAs(store: ObjectStore): OpenStore {
   return { store, stored: store, name: 'test', file: FILE, storeKey: null }
 }
 

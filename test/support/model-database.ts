@@ -7,11 +7,13 @@ const RANK: readonly Kind[] = ['schema', 'object', 'record']
 export class ModelDatabase implements Source {
   readonly identity: string
   readonly volatile = false
-  readonly items_: Map<string, { item: Item; image: Image }> = new Map()
+  readonly items_: Map<string, { item: Item; image: Image }>
   #sink: Sink | null = null
 
-  constructor(identity = 'model://test') {
+  /** Several processes see one database: `items` is what they share. */
+  constructor(identity = 'model://test', items: Map<string, { item: Item; image: Image }> = new Map()) {
     this.identity = identity
+    this.items_ = items
   }
 
   attach(sink: Sink): () => void {

@@ -1,0 +1,190 @@
+import { cpSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { sha256 } from '../../src/base/bytes.ts'
+import type { Clock } from '../../src/base/clock.ts'
+import { TimelineLog } from '../../src/capture/timeline-log.ts'
+import type { Ack } from '../../src/engine/streams.ts'
+import { timelineKey } from '../../src/format/keys.ts'
+import { sealJson } from '../../src/format/sealed-json.ts'
+import type { StreamEntry, Timeline } from '../../src/model/timeline.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+import { show } from './arbitrary.ts'
+import { openRig, type Rig } from './capture-rig.ts'
+import { keyOf, ModelDatabase, recordImage } from './model-database.ts'
+
+/** A write, as the database knows it: the truth. */
+export interface Written {
+  readonly at: number
+  readonly key: string
+  /** Null: deleted. */
+  readonly image: string | null
+  readonly stream: string
+  readonly sequence: number
+  lost: boolean
+}
+
+/** A process that writes. */
+export interface Writer {
+  readonly rig: Rig
+  readonly ack: Ack
+  readonly stream: string
+  readonly database: ModelDatabase
+}
+
+/** How a process dies: its host goes on, or is gone with its disk; or the disk alone is. */
+export type Death = 'killed' | 'killed, disk lost' | 'host lost'
+
+/** No process has this number: Linux gives none above 4,194,304. */
+const DEAD = 4_194_999
+const RECORDS = 10
+
+/** A database, its writers and its store, at a time that stands still between two steps. */
+export class World {
+  readonly store: MemoryStore = new MemoryStore()
+  readonly database: ModelDatabase = new ModelDatabase()
+  readonly written: Written[] = []
+  readonly writers: Writer[] = []
+  readonly clock: Clock
+  readonly #directory: string
+  readonly #gone: Rig[] = []
+  readonly #initial = new Map<string, string>()
+  readonly #sequences = new Map<string, number>()
+  #now: number
+  #values = 0
+
+  constructor(directory: string, startMs: number) {
+    this.#directory = directory
+    this.#now = startMs
+    const idle = (_ms: number, signal: AbortSignal): Promise<void> =>
+      new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+    this.clock = { now: () => this.#now, sleep: async () => {}, idle }
+  }
+
+  get now(): number {
+    return this.#now
+  }
+
+  pass(ms: number): void {
+    this.#now += ms
+  }
+
+  async fill(): Promise<void> {
+    for (let i = 0; i < RECORDS; i++) await this.database.write(itemOf(i), recordImage({ initial: i }))
+    for (const { item, image } of this.database.items_.values()) this.#initial.set(keyOf(item), show(image))
+  }
+
+  async start(ack: Ack): Promise<Writer> {
+    const database = new ModelDatabase(this.database.identity, this.database.items_)
+    const { store, clock } = this
+    const rig = await openRig({ store, database, directory: this.#directory, clock, ack, seal: { ageMs: 1e9 } })
+    await rig.session.complete(null)
+    const writer = { rig, ack, stream: rig.session.stream, database }
+    this.writers.push(writer)
+    return writer
+  }
+
+  async write({ database, stream }: Writer, share: number, deletes: boolean): Promise<void> {
+    const item = itemOf(Math.floor(share * RECORDS))
+    const key = keyOf(item)
+    const image = deletes && this.database.items_.has(key) ? null : recordImage({ value: ++this.#values })
+    await database.write(item, image)
+    const sequence = (this.#sequences.get(stream) ?? 0) + 1
+    this.#sequences.set(stream, sequence)
+    const shown = image === null ? null : show(image)
+    this.written.push({ at: this.#now, key, image: shown, stream, sequence, lost: false })
+  }
+
+  async stop(writer: Writer): Promise<void> {
+    this.#forget(writer)
+    await writer.rig.session.close()
+  }
+
+  /** The process ends where it stands; what only it had is lost. Returns whether its journal can still be read. */
+  async kill(writer: Writer, death: Death): Promise<boolean> {
+    this.#forget(writer)
+    this.#gone.push(writer.rig)
+    const { stream, ack } = writer
+    rmSync(join(tmpdir(), `tidemark-${userInfo().uid}-${stream}.sock`), { force: true })
+    const path = join(this.#directory, stream)
+    const readable = ack === 'store' || (ack === 'journal' && death === 'killed')
+    if (ack === 'journal') this.#leave(path, readable)
+    const log = await TimelineLog.open(this.store)
+    const timeline = await log.commit(({ streams }) => {
+      const entry = streams.find(({ id }) => id === stream)
+      if (entry === undefined) throw new Error(`stream ${stream} is not there`)
+      return { putStreams: [{ ...entry, ...(death === 'host lost' ? { host: 'elsewhere' } : { pid: DEAD }) }] }
+    })
+    const entry = timeline.streams.find(({ id }) => id === stream)
+    if (!readable) this.lose(({ stream: id, sequence }) => id === stream && sequence > (entry?.lastSequence ?? 0))
+    return readable
+  }
+
+  lose(which: (write: Written) => boolean): void {
+    for (const write of this.written) if (which(write)) write.lost = true
+  }
+
+  /** Makes the timeline another one, as if it had been made anew from a store in which something is missing. */
+  async forge(change: (timeline: Timeline) => Timeline): Promise<void> {
+    const { timeline } = await TimelineLog.open(this.store)
+    const generation = timeline.generation + 1
+    const previous = sha256(await this.store.get(timelineKey(timeline.generation)))
+    const next = { ...change(timeline), generation }
+    const file = { format: 1, generation, previous, checkpoint: generation, timeline: next }
+    await this.store.put(timelineKey(generation), sealJson(file))
+  }
+
+  /** What the database was at a millisecond. */
+  stateAt(at: number): Map<string, string> {
+    const state = new Map(this.#initial)
+    for (const write of this.written) {
+      if (write.at > at) break
+      if (write.image === null) state.delete(write.key)
+      else state.set(write.key, write.image)
+    }
+    return state
+  }
+
+  /** The items whose last write until then was lost. */
+  touchedAt(at: number): Set<string> {
+    const touched = new Set<string>()
+    for (const write of this.written) {
+      if (write.at > at) break
+      if (write.lost) touched.add(write.key)
+      else touched.delete(write.key)
+    }
+    return touched
+  }
+
+  async close(): Promise<void> {
+    for (const { rig } of this.writers) await rig.session.close()
+    // What a dead process would still say goes unheard: another owns its stream, or its disk is gone.
+    for (const { session } of this.#gone) await session.close().catch(() => undefined)
+  }
+
+  #forget(writer: Writer): void {
+    this.writers.splice(this.writers.indexOf(writer), 1)
+  }
+
+  /** What a dead process leaves on its disk: the same files, which nobody holds. */
+  #leave(path: string, kept: boolean): void {
+    const copy = `${path}.copy`
+    if (kept) cpSync(path, copy, { recursive: true })
+    rmSync(path, { recursive: true })
+    if (!kept) return
+    cpSync(copy, path, { recursive: true })
+    rmSync(copy, { recursive: true })
+    for (const name of readdirSync(path)) if (!name.endsWith('.journal')) rmSync(join(path, name))
+  }
+}
+
+/** The entry of a stream, as the timeline has it. */
+export function entryOf({ streams }: Timeline, stream: string): StreamEntry {
+  const entry = streams.find(({ id }) => id === stream)
+  if (entry === undefined) throw new Error(`stream ${stream} is not there`)
+  return entry
+}
+
+function itemOf(record: number): { kind: 'record'; resource: string; id: string } {
+  return { kind: 'record', resource: record % 2 === 0 ? 'even' : 'odd', id: String(record) }
+}
