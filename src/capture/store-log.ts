@@ -19,6 +19,12 @@ export function storeLogKey(stream: string, frame: number): string {
   return `${storeLogPrefix(stream)}${String(frame).padStart(16, '0')}.frame`
 }
 
+/** What the key of a frame in the store says, or null where it is none. */
+export function parseStoreLogKey(key: string): { readonly stream: string; readonly frame: number } | null {
+  const [, stream, digits] = /^journal\/([^/]+)\/(\d{16})\.frame$/.exec(key) ?? []
+  return stream === undefined || digits === undefined ? null : { stream, frame: Number(digits) }
+}
+
 /**
  * Opens the journal of a stream in the object store: one object per frame, for `ack: 'store'`. Two processes that
  * write one stream collide at the first frame, since frames are only ever put where there is none.

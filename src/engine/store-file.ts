@@ -26,6 +26,7 @@ export async function requireStoreFile(store: ObjectStore, name: string): Promis
   if (file !== null) return file
   throw new TidemarkError('STORE_NOT_FOUND', `There is no Tidemark store at ${name}.`, {
     hint: 'Check --store (or TIDEMARK_STORE); a store is made when a database is captured for the first time.',
+    details: { key: STORE_FILE },
   })
 }
 

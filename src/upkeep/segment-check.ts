@@ -11,6 +11,9 @@ import type { SegmentEntry } from '../model/timeline.ts'
  */
 export async function* checkedEvents(reader: SegmentReader, entry: SegmentEntry): AsyncGenerator<Event> {
   const chain = reader.chain()
+  // Before room is made for them: the numbers are those of the timeline, which somebody else may have written.
+  if (reader.info.events + chain.erased.length !== entry.lastSequence - entry.firstSequence + 1)
+    throw wrongContent(entry.key, 'events are missing')
   const rows = new ChainRows(entry.firstSequence, entry.lastSequence)
   for (const { sequence, ulid, digest } of chain.erased) rows.set(sequence, ulid, Buffer.from(digest, 'hex'))
   let events = 0

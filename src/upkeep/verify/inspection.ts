@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto'
+import { messageOf, TidemarkError } from '../../base/errors.ts'
+import type { ObjectStore } from '../../store/object-store.ts'
+import { wrongContent } from '../segment-check.ts'
+
+/** Something that is wrong with the store. */
+export interface Damage {
+  /** The file, or the stream where no single file is to blame. */
+  readonly key: string
+  readonly code: string
+  readonly message: string
+}
+
+/** Reports each file as it is read. */
+export type OnFile = (key: string, bytes: number) => void
+
+/** Files of any size are hashed in parts of this many bytes. */
+const PART_BYTES = 8 * 1024 * 1024
+
+/** A file can have any number in its name, and so say that a trillion before it are missing. */
+const MOST_MISSING = 100
+
+/** Reads the files of a store, and gathers what is wrong with them: the same thing once, however many checks meet it. */
+export class Inspection {
+  readonly #store: ObjectStore
+  readonly #onFile: OnFile
+  readonly #damage = new Map<string, Damage>()
+  readonly #keys = new Set<string>()
+  files = 0
+  bytes = 0
+
+  constructor(store: ObjectStore, onFile: OnFile) {
+    this.#store = store
+    this.#onFile = onFile
+  }
+
+  get damage(): readonly Damage[] {
+    return [...this.#damage.values()]
+  }
+
+  /** Whether something was found to be wrong with a file so far. */
+  isDamaged(key: string): boolean {
+    return this.#keys.has(key)
+  }
+
+  async read(key: string): Promise<Uint8Array> {
+    const bytes = await this.#store.get(key)
+    this.#count(key, bytes.length)
+    return bytes
+  }
+
+  /** Reads a file of `bytes` in parts. Errors: `OBJECT_CORRUPT` where its SHA-256 is another one. */
+  async expectHash(key: string, bytes: number | undefined, expected: string): Promise<void> {
+    if (bytes === undefined) throw missing(key)
+    const hash = createHash('sha256')
+    for (let start = 0; start < bytes; start += PART_BYTES) {
+      hash.update(await this.#store.get(key, { start, end: Math.min(bytes, start + PART_BYTES) }))
+    }
+    this.#count(key, bytes)
+    if (hash.digest('hex') !== expected) throw wrongHash(key)
+  }
+
+  /** Runs a check; what it throws is damage of the file that the error names, or else of `key`. */
+  async guard(key: string, check: () => Promise<void>): Promise<boolean> {
+    try {
+      await check()
+      return true
+    } catch (error) {
+      if (error instanceof TidemarkError && error.retriable) throw error
+      this.found(key, error)
+      return false
+    }
+  }
+
+  found(key: string, error: unknown): void {
+    const known = error instanceof TidemarkError ? error : null
+    const named = known?.details.key
+    const file = typeof named === 'string' ? named : key
+    const message = messageOf(error)
+    this.#keys.add(file)
+    this.#damage.set(JSON.stringify([file, message]), { key: file, code: known?.code ?? 'OBJECT_CORRUPT', message })
+  }
+
+  /** Names the files of a numbered series from `first` up to, not with, `end`: each, or of very many the first. */
+  hole(first: number, end: number, keyOf: (number: number) => string): void {
+    const named = Math.min(end, first + MOST_MISSING)
+    for (let number = first; number < named; number++) this.found(keyOf(number), missing(keyOf(number)))
+    if (named < end) this.found(keyOf(named), missing(keyOf(named), ` and so are the ${end - named - 1} after it`))
+  }
+
+  #count(key: string, bytes: number): void {
+    this.files++
+    this.bytes += bytes
+    this.#onFile(key, bytes)
+  }
+}
+
+/** The error for a file whose hash is not the one in another file. */
+export function wrongHash(key: string): TidemarkError {
+  return wrongContent(key, 'its SHA-256 is not the one that was noted when it was written')
+}
+
+/** The error for a file that should be there. */
+function missing(key: string, more = ''): TidemarkError {
+  return wrongContent(key, `it is missing${more}`)
+}

@@ -1,0 +1,4 @@
+import { campaignMain } from './campaign.ts'
+import { flips } from './flips.ts'
+
+await campaignMain(flips)
