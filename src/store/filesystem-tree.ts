@@ -122,12 +122,13 @@ export function isAbsence(error: unknown): boolean {
 export async function makeDirectory(files: Files, path: string): Promise<void> {
   const above = dirname(path)
   try {
-    await files.makeDirectory(path)
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT' && above !== path) {
+    // Above exists after the first try: where the second one says the same, no directory can be made (as under /proc).
+    await files.makeDirectory(path).catch(async (error: unknown) => {
+      if (errnoOf(error) !== 'ENOENT' || above === path) throw error
       await makeDirectory(files, above)
-      return makeDirectory(files, path)
-    }
+      await files.makeDirectory(path)
+    })
+  } catch (error) {
     if (!['EEXIST', 'EISDIR'].includes(errnoOf(error))) throw error
     return syncOthers(files, above)
   }
