@@ -1,7 +1,7 @@
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 
 const CONNECT_MS = 10_000
-const IDLE_MS = 60_000
+const SILENCE_MS = 30_000
 
 /** Keys of an S3 account. They are never logged and never part of a URL. */
 export interface S3Credentials {
@@ -23,11 +23,16 @@ export interface S3Options {
   readonly credentials?: S3Credentials
   /** The bucket in the path and not in the host name. Default: true with an `endpoint`. */
   readonly forcePathStyle?: boolean
+  /**
+   * A request on whose connection nothing moves for so long, in either direction, has failed: the server hangs.
+   * Milliseconds, default 30,000. Connecting may take 10,000.
+   */
+  readonly silenceMs?: number
 }
 
 /** An S3 client that leaves retries and checksums to us. */
 export function createClient(options: S3Options): S3Client {
-  const { endpoint, credentials } = options
+  const { endpoint, credentials, silenceMs = SILENCE_MS } = options
   const region = options.region ?? (endpoint === undefined ? undefined : 'us-east-1')
   const config: S3ClientConfig = {
     forcePathStyle: options.forcePathStyle ?? endpoint !== undefined,
@@ -37,7 +42,7 @@ export function createClient(options: S3Options): S3Client {
     // the signature covers their SHA-256.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: IDLE_MS },
+    requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: silenceMs },
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(region === undefined ? {} : { region }),
     ...(credentials === undefined ? {} : { credentials: { ...credentials } }), // A copy: the SDK writes into it.

@@ -24,8 +24,16 @@ export interface S3Server {
 /** A server that runs until `stop`, or until this process ends, however it ends. */
 export interface RunningS3Server {
   readonly server: S3Server
+  /** What it does from now on; resolves when it does so. What is stored stays. */
+  become(state: ServerState): Promise<void>
   stop(): Promise<void>
 }
+
+/**
+ * `down`: its port is closed and what was under way is cut off, as after `kill -9`. `frozen`: it takes connections and
+ * requests and answers none (SIGSTOP); what it was sent then takes effect when it is `up` again.
+ */
+export type ServerState = 'up' | 'down' | 'frozen'
 
 export function isInstalled(): boolean {
   return ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph-authtool'].every((program) => existsSync(`/usr/bin/${program}`))
@@ -75,11 +83,20 @@ async function startOnce(): Promise<RunningS3Server> {
     await run('ceph', ['-c', conf, 'osd', 'crush', 'add', 'osd.0', '1', 'root=default'])
     await run('ceph-osd', ['-c', conf, '-i', '0', '--mkfs', '--osd-uuid', osdId])
     daemons.push(daemon('ceph-osd', ['-c', conf, '-i', '0', '-f']))
-    daemons.push(daemon('radosgw', ['-c', conf, '-n', 'client.rgw', '-f']))
+    const gateway = (): ChildProcess => daemon('radosgw', ['-c', conf, '-n', 'client.rgw', '-f'])
+    daemons.push(gateway())
     const server = { endpoint: `http://127.0.0.1:${ports.http}`, accessKeyId: 'TESTKEY', secretAccessKey: randomUUID() }
     await answering(server.endpoint, daemons)
     await makeUser(conf, server)
-    return { server, stop }
+    const become = async (state: ServerState): Promise<void> => {
+      // The objects are in the storage daemon, which goes on; the gateway is the last of the daemons.
+      if (state === 'frozen') return freeze(daemons.at(-1))
+      if (state === 'down') return end(daemons.at(-1))
+      daemons.at(-1)?.kill('SIGCONT')
+      if (hasEnded(daemons.at(-1))) daemons.splice(-1, 1, gateway())
+      await answering(server.endpoint, daemons)
+    }
+    return { server, become, stop }
   } catch (error) {
     await stop()
     throw error
@@ -149,8 +166,17 @@ function daemon(program: string, args: readonly string[]): ChildProcess {
   return spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], { stdio: 'ignore' })
 }
 
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
+function hasEnded(child: ChildProcess | undefined): boolean {
+  return child === undefined || child.exitCode !== null || child.signalCode !== null
+}
+
+function freeze(child: ChildProcess | undefined): void {
+  if (child === undefined || hasEnded(child)) throw new Error('a server that is down cannot be frozen')
+  child.kill('SIGSTOP')
+}
+
+async function end(child: ChildProcess | undefined): Promise<void> {
+  if (child === undefined || hasEnded(child)) return
   const ended = new Promise((resolve) => child.once('exit', resolve))
   child.kill('SIGKILL')
   await ended
@@ -158,7 +184,7 @@ async function end(child: ChildProcess): Promise<void> {
 
 async function answering(endpoint: string, daemons: readonly ChildProcess[]): Promise<void> {
   for (let waited = 0; waited < READY_MS; waited += 100) {
-    if (daemons.some((child) => child.exitCode !== null)) throw new Error('a daemon of the S3 server has ended')
+    if (daemons.some(hasEnded)) throw new Error('a daemon of the S3 server has ended')
     const answer = await fetch(endpoint).catch(() => null)
     await answer?.arrayBuffer()
     if (answer?.ok) return

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import {
   AbortMultipartUploadCommand,
-  CreateBucketCommand,
   ListMultipartUploadsCommand,
   ListPartsCommand,
-  S3Client,
+  type S3Client,
 } from '@aws-sdk/client-s3'
 import { inject } from 'vitest'
 import { S3Store } from '../../src/store/s3.ts'
 import type { S3Options } from '../../src/store/s3-client.ts'
+import { clientOf, makeBucket } from './s3-bucket.ts'
 
 /** A new place in the test server. */
 export interface FreshS3 {
@@ -35,19 +35,8 @@ export function s3ForTests(): S3ForTests | null {
   if (server === null) return null
   const { endpoint, accessKeyId, secretAccessKey } = server
   const credentials = { accessKeyId, secretAccessKey }
-  const client = (): S3Client =>
-    new S3Client({
-      endpoint,
-      credentials: { ...credentials },
-      region: 'us-east-1',
-      forcePathStyle: true,
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
-    })
-  const bucket = async (name: string): Promise<string> => {
-    await client().send(new CreateBucketCommand({ Bucket: name }))
-    return name
-  }
+  const client = (): S3Client => clientOf(server)
+  const bucket = (name: string): Promise<string> => makeBucket(server, name)
   const fresh = async (): Promise<FreshS3> => {
     const prefix = `tests/${randomUUID()}`
     const options = { bucket: await bucket('tidemark-tests'), prefix, endpoint, credentials }
