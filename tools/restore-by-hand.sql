@@ -30,21 +30,34 @@ SET VARIABLE until = CASE
   WHEN regexp_full_match(getvariable('moment'), '[0-7][0-9A-HJKMNP-TV-Z]{25}') THEN getvariable('moment')
   ELSE last_ulid(epoch_ms(CAST(getvariable('moment') AS TIMESTAMPTZ))) END;
 
--- Every snapshot that was ever committed, where it is now: a file of timeline/ is a checkpoint, or the changes since one,
--- and an erasure writes a snapshot again in another place.
+-- What every generation says: a file of timeline/ is a checkpoint, or the changes since one.
+CREATE OR REPLACE TEMP TABLE generations AS
+  SELECT filename AS generation, json
+  FROM read_json_objects(getvariable('store') || '/timeline/*.json', maximum_object_size = 268435456, filename = true);
+
+-- Every snapshot that was ever committed, where it is now: an erasure writes a snapshot again in another place.
 CREATE OR REPLACE TEMP TABLE snapshots AS
   SELECT entry ->> '$.ulid' AS ulid, last(entry ->> '$.consistentFrom' ORDER BY generation, position) AS consistent_from,
     last(entry ->> '$.prefix' ORDER BY generation, position) AS prefix,
     last(CAST(entry ->> '$.records' AS BIGINT) ORDER BY generation, position) AS records
   FROM (
-    SELECT filename AS generation, unnest(entries) AS entry, generate_subscripts(entries, 1) AS position
+    SELECT generation, unnest(entries) AS entry, generate_subscripts(entries, 1) AS position
     FROM (
-      SELECT filename, json_extract(json, '$.timeline.snapshots[*]') || flatten(list_transform(json_extract(json, '$.changes[*]'),
+      SELECT generation, json_extract(json, '$.timeline.snapshots[*]') || flatten(list_transform(json_extract(json, '$.changes[*]'),
         lambda change : json_extract(change, '$.addSnapshots[*]') || json_extract(change, '$.erase.snapshots[*].by'))) AS entries
-      FROM read_json_objects(getvariable('store') || '/timeline/*.json', maximum_object_size = 268435456, filename = true)
+      FROM generations
     )
   )
   GROUP BY ALL;
+
+-- The segments that are part of the history: not one that nobody committed, because its writer was killed or another had
+-- its stream, and not one that an erasure has written again.
+SET VARIABLE segments = (
+  SELECT list(getvariable('store') || '/' || key ORDER BY key) FROM (
+    SELECT unnest(flatten([json ->> '$.timeline.segments[*].key', json ->> '$.changes[*].addSegments[*].key',
+      json ->> '$.changes[*].erase.segments[*].by.key'])) AS key FROM generations
+    EXCEPT SELECT unnest(json ->> '$.changes[*].erase.segments[*].key') FROM generations
+  ));
 
 SET VARIABLE snapshot = coalesce(getvariable('snapshot'),
   (SELECT max(ulid) FROM snapshots WHERE consistent_from <= getvariable('until')));
@@ -65,13 +78,19 @@ CREATE OR REPLACE TEMP TABLE files AS
 
 -- A line is the record with one member more at its end: `,"_tidemark":{"id":…,"raw":…,"json":<bytes of the record>}}`.
 -- Lines are read as text, not as JSON, so that every record keeps its bytes.
+-- DuckDB cannot read no file at all, which is what the snapshot of an empty database has.
+SET VARIABLE read_lines = CASE
+  WHEN (SELECT count(*) FROM glob(getvariable('store') || '/' || getvariable('prefix') || '*.jsonl.gz')) = 0
+  THEN 'SELECT '''' AS line, '''' AS filename LIMIT 0'
+  ELSE $$ FROM read_csv(getvariable('store') || '/' || getvariable('prefix') || '*.jsonl.gz',
+    columns = {'line': 'VARCHAR'}, auto_detect = false, header = false, delim = E'\x01', quote = '', escape = '',
+    comment = '', new_line = '\n', null_padding = false, compression = 'gzip', filename = true,
+    max_line_size = 67108864, parallel = false) $$ END;
+
 CREATE OR REPLACE TEMP TABLE lines AS
   SELECT parse_filename(filename) AS file, encode(line) AS line,
     CAST(regexp_extract(line, ',"json":(\d+)}}$', 1) AS BIGINT) AS bytes
-  FROM read_csv(getvariable('store') || '/' || getvariable('prefix') || '*.jsonl.gz',
-    columns = {'line': 'VARCHAR'}, auto_detect = false, header = false, delim = E'\x01', quote = '', escape = '',
-    comment = '', new_line = '\n', null_padding = false, compression = 'gzip', filename = true,
-    max_line_size = 67108864, parallel = false);
+  FROM query(getvariable('read_lines'));
 
 CREATE OR REPLACE TEMP TABLE snapshot_state AS
   SELECT kind, resource, tail ->> '$._tidemark.id' AS id, decode(line[1:bytes - 1]) || '}' AS json,
@@ -84,11 +103,16 @@ CREATE OR REPLACE TEMP TABLE snapshot_state AS
   SELECT 'schema', r ->> '$.name', '', r ->> '$.schema.json', r -> '$.schema.raw'
   FROM resources WHERE (r ->> '$.schema.json') IS NOT NULL;
 
+SET VARIABLE read_events = CASE
+  WHEN getvariable('segments') IS NULL
+  THEN 'SELECT '''' AS kind, '''' AS resource, '''' AS record_id, '''' AS ulid, '''' AS after, ''''::BLOB AS after_raw LIMIT 0'
+  ELSE 'FROM read_parquet(getvariable(''segments''))' END;
+
 -- Of each item the last event after the snapshot and not after the moment. In a struct, because a deleted item has no
 -- `after` and max_by would skip a bare NULL.
 CREATE OR REPLACE TEMP TABLE last_events AS
   SELECT kind, resource, record_id AS id, max_by({'json': after, 'raw': after_raw}, ulid) AS image
-  FROM read_parquet(getvariable('store') || '/segment/*/*/*.parquet')
+  FROM query(getvariable('read_events'))
   WHERE ulid > getvariable('snapshot') AND ulid <= getvariable('until')
   GROUP BY ALL;
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -110,10 +110,10 @@ function plain(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, plain(member)]))
 }
 
-async function byHand(moment: string, snapshot?: string): Promise<Map<string, State>> {
+async function byHand(moment: string, snapshot?: string, store = `${home}/store`): Promise<Map<string, State>> {
   const instance = await DuckDBInstance.create()
   const connection = await instance.connect()
-  await connection.run(`SET VARIABLE store = '${home}/store'; SET VARIABLE moment = '${moment}'`)
+  await connection.run(`SET VARIABLE store = '${store}'; SET VARIABLE moment = '${moment}'`)
   if (snapshot !== undefined) await connection.run(`SET VARIABLE snapshot = '${snapshot}'`)
   await connection.run(await readFile(SQL, 'utf8'))
   const rows = await (await connection.run('FROM state')).getRowObjects()
@@ -177,3 +177,24 @@ function withoutMark(parsed: Record<string, unknown>, line: string): unknown {
   const { _tidemark, ...record } = parsed
   return own === false || !('_tidemark' in own) ? record : own
 }
+
+test('a database that was empty has a state, and a segment that nobody committed is no part of it', async () => {
+  const store = `${home}/small-store`
+  const small = new S3db({ connectionString: `file://${home}/small`, logLevel: 'silent' })
+  await small.connect()
+  const plugin = new TidemarkPlugin({ store: `file:${store}`, journal: `${home}/small-journal` })
+  await small.usePlugin(plugin)
+  const records = async (): Promise<string[]> => {
+    const state = await byHand(new Date().toISOString(), undefined, store)
+    return [...state.keys()].filter((key) => key.startsWith('["record"'))
+  }
+  await plugin.flush()
+  expect(await records()).toEqual([])
+  const only = await small.createResource({ name: 'only', attributes: { a: 'number' } })
+  await only.insert({ id: 'one', a: 1 })
+  await plugin.flush()
+  expect(await records()).toEqual(['["record","only","one"]'])
+  await cp(`${home}/store/segment`, `${store}/segment`, { recursive: true })
+  expect(await records()).toEqual(['["record","only","one"]'])
+  await small.disconnect()
+})
