@@ -1,0 +1,273 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { S3db } from 's3db.js/lite'
+import { EXIT_CODES } from '../../src/cli/exit-codes.ts'
+import { jsonLines, type Run, tidemark } from '../support/cli.ts'
+import { random } from '../support/random.ts'
+import { type RunningS3Server, startRgw } from '../support/rgw.ts'
+import { makeBucket } from '../support/s3-bucket.ts'
+import { accountFor } from '../support/soak-account.ts'
+import type { SoakWriterParts } from '../support/soak-writer.ts'
+import { Tally } from './campaign.ts'
+
+/** How long, and with which luck. */
+export interface SoakOptions {
+  readonly minutes: number
+  readonly seed: number
+  /** Called with what happens, for people. */
+  readonly onNote?: (note: string) => void
+}
+
+const WRITER = fileURLToPath(new URL('../support/soak-writer.ts', import.meta.url))
+const NAMES = ['anna', 'bert']
+const PASSPHRASE = 'the tide leaves a mark on every pile'
+/** Everything that was begun is over by then, on a slow machine. */
+const PATIENCE_MS = 240_000
+
+/**
+ * Two processes write to one database and into one encrypted store in S3. One of them is killed every few seconds and
+ * started again, the S3 server goes away or freezes now and then, and snapshots, drills and verifications are made
+ * meanwhile by the command line. In the end every acknowledged write must be accounted for. Throws where anything is not
+ * as it should be; the directory with everything is kept then.
+ */
+export async function soak(options: SoakOptions): Promise<{ tally: Tally }> {
+  const directory = mkdtempSync(join(tmpdir(), 'tidemark-soak-'))
+  const server = await startRgw()
+  const run = new Soak(directory, server, options)
+  try {
+    await run.run()
+  } catch (cause) {
+    throw new Error(`${cause instanceof Error ? cause.message : cause}\nwhat it left is in ${directory}`, { cause })
+  } finally {
+    run.abandon()
+    await server.stop()
+  }
+  rmSync(directory, { recursive: true, force: true })
+  return { tally: run.tally }
+}
+
+interface Writer {
+  readonly name: string
+  life: number
+  child: ChildProcess | null
+}
+
+class Soak {
+  readonly tally: Tally = new Tally()
+  readonly #directory: string
+  readonly #server: RunningS3Server
+  readonly #options: SoakOptions
+  readonly #until: number
+  readonly #writers: readonly Writer[] = NAMES.map((name) => ({ name, life: 0, child: null }))
+  readonly #heads: string[] = []
+  readonly #env: Record<string, string>
+  /** When the server was last not up; while it is not, now. */
+  #lastOutage = Number.NEGATIVE_INFINITY
+  #isUp = true
+
+  constructor(directory: string, server: RunningS3Server, options: SoakOptions) {
+    this.#directory = directory
+    this.#server = server
+    this.#options = options
+    this.#until = performance.now() + options.minutes * 60_000
+    const { endpoint, accessKeyId, secretAccessKey } = server.server
+    this.#env = {
+      TIDEMARK_STORE: `s3://soak/store?endpoint=${encodeURIComponent(endpoint)}`,
+      TIDEMARK_PASSPHRASE: PASSPHRASE,
+      AWS_ACCESS_KEY_ID: accessKeyId,
+      AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    }
+  }
+
+  async run(): Promise<void> {
+    await makeBucket(this.#server.server, 'soak')
+    for (const writer of this.#writers) await this.#start(writer)
+    // Each has luck of its own, so that what one does depends as little as possible on how long another takes.
+    const luck = (part: number): (() => number) => random(this.#options.seed * 10 + part)
+    await Promise.all([this.#kill(luck(1)), this.#weather(luck(2)), this.#upkeep(luck(3))])
+    for (const writer of this.#writers) await this.#stop(writer)
+    await this.#account()
+  }
+
+  /** Ends what is left of the processes. */
+  abandon(): void {
+    for (const { child } of this.#writers) child?.kill('SIGKILL')
+  }
+
+  #note(text: string): void {
+    this.#options.onNote?.(`${Math.round((this.#until - performance.now()) / 1000)} s left: ${text}`)
+  }
+
+  #path(name: string): string {
+    return join(this.#directory, name)
+  }
+
+  /** Starts a writer, again and again while the store is away: a process cannot begin without it, and says so. */
+  async #start(writer: Writer): Promise<void> {
+    for (let begun = performance.now(); ; await sleep(1000)) {
+      const since = performance.now()
+      const { child, ready } = this.#spawn(writer)
+      writer.child = child
+      if (await ready) return
+      const log = readFileSync(this.#path(`${writer.name}.err`), 'utf8')
+      const excused = this.#wasAway(since) && /STORE_UNAVAILABLE/.test(log)
+      if (!excused || performance.now() - begun > PATIENCE_MS)
+        throw new Error(`${writer.name} does not start: ${log.slice(-2000)}`)
+      this.tally.add('starts refused without the store')
+    }
+  }
+
+  #spawn(writer: Writer): { child: ChildProcess; ready: Promise<boolean> } {
+    const { name } = writer
+    const parts: SoakWriterParts = {
+      database: `file://${this.#path('db')}`,
+      store: this.#env.TIDEMARK_STORE ?? '',
+      journal: this.#path(`journal-${name}`),
+      acknowledged: this.#path(`${name}.acknowledged`),
+      log: this.#path(`${name}.log`),
+      name,
+      life: ++writer.life,
+    }
+    const err = openSync(this.#path(`${name}.err`), 'w')
+    const child = spawn(process.execPath, [WRITER, JSON.stringify(parts)], {
+      env: { ...process.env, ...this.#env },
+      stdio: ['pipe', 'pipe', err],
+    })
+    closeSync(err)
+    const ready = new Promise<boolean>((resolve) => {
+      child.stdout?.on('data', (part) => String(part).includes('ready') && resolve(true))
+      child.on('exit', () => resolve(false))
+    })
+    return { child, ready }
+  }
+
+  async #kill(next: () => number): Promise<void> {
+    while (performance.now() < this.#until) {
+      await sleep(1000 + next() * 5000)
+      const writer = this.#writers[Math.floor(next() * this.#writers.length)]
+      if (writer?.child == null) continue
+      const { exitCode } = writer.child
+      if (exitCode !== null) throw new Error(`${writer.name} ended by itself with ${exitCode}: ${this.#errors(writer)}`)
+      await killed(writer.child)
+      this.tally.add('kills')
+      await this.#start(writer)
+    }
+  }
+
+  #errors({ name }: Writer): string {
+    return readFileSync(this.#path(`${name}.err`), 'utf8').slice(-2000)
+  }
+
+  async #weather(next: () => number): Promise<void> {
+    for (;;) {
+      await sleep(Math.min(10_000 + next() * 40_000, Math.max(0, this.#until - performance.now())))
+      if (performance.now() >= this.#until) return
+      const state = next() < 0.5 ? 'down' : 'frozen'
+      const ms = 2000 + next() * 20_000
+      this.#note(`the S3 server is ${state} for ${Math.round(ms / 1000)} s`)
+      this.#isUp = false
+      await this.#server.become(state)
+      await sleep(ms)
+      await this.#server.become('up')
+      this.#isUp = true
+      this.#lastOutage = performance.now()
+      this.tally.add(`S3 server ${state}`)
+    }
+  }
+
+  #wasAway(since: number): boolean {
+    return !this.#isUp || this.#lastOutage >= since
+  }
+
+  async #upkeep(next: () => number): Promise<void> {
+    const jobs = ['snapshot', 'drill', 'drill', 'verify', 'head', 'status'] as const
+    while (performance.now() < this.#until) {
+      await sleep(1000 + next() * 6000)
+      const job = jobs[Math.floor(next() * jobs.length)] ?? 'drill'
+      const since = performance.now()
+      const { code, out, err } = await this.#command(job)
+      if (code === EXIT_CODES.ok[0]) {
+        this.tally.add(`${job} done`)
+        if (job === 'head') this.#heads.push(out.trim())
+      } else if (code === EXIT_CODES.unavailable[0] && this.#wasAway(since)) this.tally.add(`${job} put off`)
+      else throw new Error(`tidemark ${job} ended with ${code}: ${out.slice(-1500)} ${err.slice(-1500)}`)
+    }
+  }
+
+  #command(...args: string[]): Promise<Run> {
+    return tidemark(this.#directory, args, this.#env)
+  }
+
+  async #stop({ name, child }: Writer): Promise<void> {
+    const ended = new Promise((resolve) => child?.on('exit', resolve))
+    child?.stdin?.write('stop\n')
+    const code = await Promise.race([ended, sleep(PATIENCE_MS, 'not yet')])
+    if (code !== 0) throw new Error(`${name} ended with ${code}: ${readFileSync(this.#path(`${name}.err`), 'utf8')}`)
+  }
+
+  async #account(): Promise<void> {
+    const status = await this.#expectOk('status', '--fail-on-gap', '--json')
+    const [found] = jsonLines(status.out)
+    const open = JSON.stringify(found?.streams).match(/"state":"open"/g)
+    if (open !== null) throw new Error(`${open.length} streams are open: ${status.out}`)
+    await this.#expectOk('verify')
+    for (const head of this.#heads) await this.#expectOk('verify', '--head', head)
+    await this.#expectOk('decrypt', '--target', this.#path('plain'))
+    const lines = NAMES.flatMap((name) => this.#acknowledged(name))
+    this.tally.add('failed writes', lines.filter((line) => line.startsWith('E ')).length)
+    const live = await this.#live()
+    const account = await accountFor(this.#path('plain'), lines, live)
+    this.tally.add('acknowledged writes', account.acknowledged)
+    this.tally.add('events', account.events)
+    this.tally.add('streams', account.streams)
+    if (account.faults.length > 0) throw new Error(account.faults.join('\n'))
+    await this.#expectFaults(lines, live)
+  }
+
+  /** An account that passes over a lie proves nothing: each of these must be found. */
+  async #expectFaults(lines: readonly string[], live: ReadonlyMap<string, string>): Promise<void> {
+    const [id, token] = [...live][0] ?? []
+    const lies: readonly (readonly [readonly string[], ReadonlyMap<string, string>])[] = [
+      [[...lines, `W notes ${id} ${token}-never`], live],
+      [[...lines, `D notes never-there`], live],
+      [[...lines].reverse(), live],
+      [lines, new Map([...live].slice(1))],
+    ]
+    for (const [told, held] of lies) {
+      const { faults } = await accountFor(this.#path('plain'), told, held)
+      if (faults.length !== 1) throw new Error(`the account passes over a lie: ${JSON.stringify(faults)}`)
+    }
+  }
+
+  #acknowledged(name: string): string[] {
+    const path = this.#path(`${name}.acknowledged`)
+    return existsSync(path) ? readFileSync(path, 'utf8').split('\n') : []
+  }
+
+  async #expectOk(...args: string[]): Promise<Run> {
+    const run = await this.#command(...args)
+    if (run.code !== 0) throw new Error(`tidemark ${args.join(' ')} ended with ${run.code}: ${run.out}${run.err}`)
+    return run
+  }
+
+  /** The token of each record that the database holds. */
+  async #live(): Promise<Map<string, string>> {
+    const db = new S3db({ connectionString: `file://${this.#path('db')}`, logLevel: 'silent' })
+    await db.connect()
+    const notes = await db.getResource('notes')
+    const found = new Map<string, string>()
+    for (const id of await notes.listIds()) found.set(id, String((await notes.get(id)).token))
+    await db.disconnect()
+    return found
+  }
+}
+
+async function killed(child: ChildProcess): Promise<void> {
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  child.kill('SIGKILL')
+  await ended
+}

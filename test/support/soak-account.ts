@@ -1,0 +1,117 @@
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+
+/** What was acknowledged to the writers of a soak, and how the history accounts for it. */
+export interface Account {
+  readonly acknowledged: number
+  readonly events: number
+  readonly streams: number
+  /** What is wrong, one sentence each; empty where every acknowledged write is in the history, once and in order. */
+  readonly faults: readonly string[]
+}
+
+const BY_HAND = fileURLToPath(new URL('../../tools/restore-by-hand.sql', import.meta.url))
+
+/**
+ * Accounts for every acknowledged line (see soak-writer.ts) with the files of a store that is not encrypted, read by
+ * DuckDB: none of the code that wrote them has a part in it. `live` is what the database holds, by id.
+ */
+export async function accountFor(
+  store: string,
+  acknowledged: readonly string[],
+  live: ReadonlyMap<string, string>,
+): Promise<Account> {
+  const instance = await DuckDBInstance.create(':memory:')
+  const duck = await instance.connect()
+  try {
+    await load(duck, store, acknowledged)
+    const faults: string[] = []
+    for (const [what, sql] of RULES) {
+      const rows = (await duck.runAndReadAll(sql)).getRowsJson()
+      if (rows.length > 0) faults.push(`${what}: ${rows.length}, the first is ${JSON.stringify(rows[0])}`)
+    }
+    faults.push(...(await differences(duck, live)))
+    const [counts] = (await duck.runAndReadAll(COUNTS)).getRowsJson()
+    const [acks, events, streams] = (counts ?? []).map(Number)
+    return { acknowledged: acks ?? 0, events: events ?? 0, streams: streams ?? 0, faults }
+  } finally {
+    duck.closeSync()
+    instance.closeSync()
+  }
+}
+
+async function load(duck: DuckDBConnection, store: string, acknowledged: readonly string[]): Promise<void> {
+  await duck.run(`SET VARIABLE store = '${store.replaceAll("'", "''")}'`)
+  await duck.run(await readFile(BY_HAND, 'utf8'))
+  await duck.run(`CREATE TABLE events AS
+    SELECT ulid, stream, sequence, record_id AS id, after, after ->> '$.token' AS token
+    FROM read_parquet(getvariable('segments')) WHERE kind = 'record'`)
+  await duck.run(`CREATE TABLE sequences AS
+    SELECT stream, sequence, ulid FROM read_parquet(getvariable('segments'))`)
+  await duck.run('CREATE TABLE acks (position INTEGER, what VARCHAR, id VARCHAR, token VARCHAR)')
+  const appender = await duck.createAppender('acks')
+  for (const [position, line] of acknowledged.entries()) {
+    const [what = '', , id = '', token] = line.split(' ')
+    if (what !== 'W' && what !== 'D') continue
+    appender.appendInteger(position)
+    appender.appendVarchar(what)
+    appender.appendVarchar(id)
+    if (token === undefined) appender.appendNull()
+    else appender.appendVarchar(token)
+    appender.endRow()
+  }
+  appender.closeSync()
+}
+
+/** Each finds what breaks it. */
+const RULES: readonly (readonly [string, string])[] = [
+  [
+    'writes that were acknowledged and are not in the history',
+    "SELECT id, token FROM acks ANTI JOIN events USING (id, token) WHERE what = 'W' ORDER BY position",
+  ],
+  // Of a record that two processes write at the same time, one may also have found what the other wrote.
+  [
+    'writes that are in the history twice',
+    `SELECT id, token FROM events WHERE token NOT NULL
+     GROUP BY id, token, CASE WHEN id LIKE 'shared-%' THEN stream END HAVING count(*) > 1`,
+  ],
+  [
+    'deletes that were acknowledged and are not in the history',
+    `SELECT id, acked, coalesce(found, 0) FROM (SELECT id, count(*) AS acked FROM acks WHERE what = 'D' GROUP BY id)
+     LEFT JOIN (SELECT id, count(*) AS found FROM events WHERE after IS NULL GROUP BY id) USING (id)
+     WHERE coalesce(found, 0) < acked`,
+  ],
+  [
+    'writes of one lane in another order than they were acknowledged in',
+    `SELECT id, token FROM (
+       SELECT id, token, ulid, lag(ulid) OVER (PARTITION BY id ORDER BY position) AS previous
+       FROM acks JOIN events USING (id, token) WHERE what = 'W' AND id NOT LIKE 'shared-%'
+     ) WHERE previous >= ulid`,
+  ],
+  [
+    'streams whose sequences have holes or repeat',
+    'SELECT stream, count(*), max(sequence) FROM sequences GROUP BY stream HAVING count(*) <> max(sequence) OR count(DISTINCT sequence) <> count(*)',
+  ],
+  [
+    'events whose stamps go back in their stream',
+    `SELECT stream, sequence FROM (
+       SELECT *, lag(ulid) OVER (PARTITION BY stream ORDER BY sequence) AS previous FROM sequences
+     ) WHERE previous >= ulid`,
+  ],
+]
+
+const COUNTS =
+  'SELECT (SELECT count(*) FROM acks), (SELECT count(*) FROM sequences), (SELECT count(DISTINCT stream) FROM sequences)'
+
+/** What the events and the last snapshot give by hand, against what the database holds. */
+async function differences(duck: DuckDBConnection, live: ReadonlyMap<string, string>): Promise<string[]> {
+  const rows = (
+    await duck.runAndReadAll("SELECT id, json ->> '$.token' FROM state WHERE kind = 'record'")
+  ).getRowsJson()
+  const state = new Map(rows.map(([id, token]) => [String(id), String(token)]))
+  const ids = [...new Set([...state.keys(), ...live.keys()])].filter((id) => state.get(id) !== live.get(id))
+  const [id] = ids
+  if (id === undefined) return []
+  return [`records that are not as the history says: ${ids.length}, ${id} is ${live.get(id)}, not ${state.get(id)}`]
+}
