@@ -27,7 +27,7 @@ export async function writeHistory(
   chunks: Iterable<Chunk>,
 ): Promise<Timeline> {
   const createdAt = new Date(ulidTime(start)).toISOString()
-  const file = { format: 1, id: start, database: DATABASE, createdAt, storeKey: null } as const
+  const file = { format: 1, id: start, database: DATABASE, createdAt, storeKey: null, recordKeys: false } as const
   await claimStore(store, DATABASE, DATABASE, async () => ({ file, undo: async () => {} }))
   const log = await TimelineLog.open(store)
   const snapshot = await writeSnapshot(store, start, states)
@@ -73,5 +73,5 @@ export const BEFORE_DATASET: Ulid = firstUlidAt(1_789_999_999_999)
 
 /** What replay reads from, with no footer cached yet. */
 export function coldSources(store: ObjectStore): ReplaySources {
-  return { store, segments: new Segments(store), memory: MEMORY, scratch: () => new MemoryStore() }
+  return { store, segments: new Segments(store), memory: MEMORY, scratch: () => new MemoryStore(), open: null }
 }

@@ -46,6 +46,9 @@ export type ErrorCode =
   | 'RECORD_EXISTS'
   | 'ERASURE_RACED'
   | 'DRILL_FAILED'
+  | 'RECORD_KEYS_NEEDED'
+  | 'RECORD_KEYS_FOREIGN'
+  | 'RECORD_KEYS_LOST'
 
 /**
  * Every error that Tidemark raises on purpose: its category, and the HTTP status that is nearest in meaning.
@@ -95,6 +98,9 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   RECORD_EXISTS: ['conflict', 409],
   ERASURE_RACED: ['conflict', 409],
   DRILL_FAILED: ['corrupt', 422],
+  RECORD_KEYS_NEEDED: ['caller', 400],
+  RECORD_KEYS_FOREIGN: ['conflict', 409],
+  RECORD_KEYS_LOST: ['corrupt', 422],
 }
 
 /** Where the error came from, and anything a program may want to read besides the message. */

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { type ErrorCode, TidemarkError } from '../base/errors.ts'
 import type { EncodedSegment } from '../format/segment/encode.ts'
+import type { RecordKeys } from './record-keys.ts'
 
 /** What the worker is asked: events as `encodeEvent` wrote them. The buffers are given away. */
 export interface EncodeRequest {
@@ -9,18 +10,25 @@ export interface EncodeRequest {
   /** The link of the stream before these events. */
   readonly previous: string
   readonly regions: readonly Uint8Array[]
+  /** The keyring that the images of records are sealed with; null where they are stored as they are. */
+  readonly keyring: { readonly generation: number; readonly bytes: Uint8Array } | null
+}
+
+/** A segment, and the generation of the keyring that its images are sealed with: 0 where they are not. */
+export interface SealedSegment extends EncodedSegment {
+  readonly keyring: number
 }
 
 /** What it answers. */
 export type EncodeReply =
-  | { readonly id: number; readonly segment: EncodedSegment }
+  | { readonly id: number; readonly segment: SealedSegment }
   | {
       readonly id: number
       readonly failure: { readonly code: ErrorCode | null; readonly message: string; readonly hint: string }
     }
 
 interface Waiting {
-  resolve(segment: EncodedSegment): void
+  resolve(segment: SealedSegment): void
   reject(error: unknown): void
 }
 
@@ -36,17 +44,25 @@ export class SegmentEncoder {
   #encoded = 0
   #lastId = 0
   readonly #waiting = new Map<number, Waiting>()
+  readonly #recordKeys: RecordKeys | null
+
+  /** With record keys, the images of records are sealed with the keyring in force. */
+  constructor(recordKeys: RecordKeys | null) {
+    this.#recordKeys = recordKeys
+  }
 
   /** The segment of these events of one stream, of which `previous` is the link before them. The buffers are transferred: they are empty afterwards. */
-  encode(stream: string, previous: string, regions: readonly Uint8Array[]): Promise<EncodedSegment> {
+  async encode(stream: string, previous: string, regions: readonly Uint8Array[]): Promise<SealedSegment> {
+    const current = (await this.#recordKeys?.current()) ?? null
+    const keyring = current === null ? null : { generation: current.generation, bytes: current.encode() }
     const worker = this.#start()
     const owned = regions.map(ownBuffer)
     this.#encoded += owned.reduce((sum, region) => sum + region.length, 0)
     const id = ++this.#lastId
-    return new Promise<EncodedSegment>((resolve, reject) => {
+    return new Promise<SealedSegment>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
       worker.ref()
-      const request: EncodeRequest = { id, stream, previous, regions: owned }
+      const request: EncodeRequest = { id, stream, previous, regions: owned, keyring }
       worker.postMessage(
         request,
         owned.map(({ buffer }) => buffer),

@@ -8,6 +8,7 @@ import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { SegmentEncoder } from './encoder.ts'
 import type { Journal } from './journal.ts'
+import { keyringGeneration } from './record-keys.ts'
 import { sameRanges } from './shed-ranges.ts'
 import type { TimelineLog } from './timeline-log.ts'
 
@@ -46,6 +47,15 @@ const RETRY_MOST_MS = 60_000
 /** How long to wait after so many failures in a row, milliseconds. */
 export function retryMs(failures: number): number {
   return Math.min(RETRY_MOST_MS, RETRY_MS * 2 ** (failures - 1))
+}
+
+/** A segment that was put and is not committed yet. */
+interface Part {
+  readonly segment: SegmentEntry
+  /** Whether it has everything that the journal held. */
+  readonly isLast: boolean
+  /** Generation of the keyring that its images are sealed with, or 0. */
+  readonly keyring: number
 }
 
 /** The next seal: waiting for its time, or under way. */
@@ -158,6 +168,12 @@ export class Sealer {
   }
 
   async #seal(through: Ulid | null, state: StreamEntry['state']): Promise<void> {
+    // A record that was erased while its images were sealed may have been made again since: they need its new key.
+    while (!(await this.#sealOnce(through, state))) this.#seams.log.info('A record was erased: sealing anew.')
+  }
+
+  /** False where a record was erased meanwhile; what was committed before that stands. */
+  async #sealOnce(through: Ulid | null, state: StreamEntry['state']): Promise<boolean> {
     const { journal, timeline } = this.#seams
     if (through !== null) journal.advanceTo(through)
     // Every event stamped so far is before the mark, and every later one behind it.
@@ -168,18 +184,23 @@ export class Sealer {
     let part = await this.#putSegment()
     // After an outage the journal holds more than fits one segment, or memory: part by part, each let go before the next.
     for (; part !== null && !part.isLast; part = await this.#putSegment()) {
-      await this.#commit({ ...this.#stream, sealedThrough: part.segment.lastUlid }, part.segment)
+      if (!(await this.#commit({ ...this.#stream, sealedThrough: part.segment.lastUlid }, part))) return false
     }
     const segment = part?.segment ?? null
     const sameShed = sameRanges(this.#stream.shed, journal.shedRanges)
     const nothingNew = segment === null && state === this.#stream.state && sameShed
-    if (nothingNew && (through === null || through <= this.#stream.sealedThrough)) return
+    if (nothingNew && (through === null || through <= this.#stream.sealedThrough)) return true
     const sealedThrough = segment !== null && segment.lastUlid > mark ? segment.lastUlid : mark
-    await this.#commit({ ...this.#stream, state, sealedThrough }, segment)
+    return this.#commit({ ...this.#stream, state, sealedThrough }, part)
   }
 
-  /** Enters the segment in the timeline, and only then lets the journal go of its events. */
-  async #commit(entry: StreamEntry, segment: SegmentEntry | null): Promise<void> {
+  /**
+   * Enters the segment in the timeline, and only then lets the journal go of its events. False where its images are
+   * sealed with a keyring that is no longer in force: nothing was committed.
+   */
+  async #commit(entry: StreamEntry, part: Part | null): Promise<boolean> {
+    const segment = part?.segment ?? null
+    let inForce = true
     const shed = this.#seams.journal.shedRanges
     const whole = { ...entry, ...(shed.length === 0 ? {} : { shed }) }
     const stream = segment === null ? whole : { ...whole, ...endOf(segment) }
@@ -187,9 +208,12 @@ export class Sealer {
     const timeline = await this.#seams.timeline.commit((now) => {
       const known = requireOwned(now, this.#stream)
       if (known.lastSequence !== this.#stream.lastSequence) throw takenOver(known)
+      inForce = part === null || part.keyring === 0 || part.keyring >= keyringGeneration(now)
+      if (!inForce) return null
       return { putStreams: [stream], ...(segment === null ? {} : { addSegments: [segment] }) }
     })
     await this.#learn(timeline)
+    return inForce
   }
 
   /** Takes over what the timeline says of the stream, and lets the journal go of what is in the store. */
@@ -201,16 +225,16 @@ export class Sealer {
   }
 
   /** Puts what the journal holds, or the first part of it, as a segment; null where it holds nothing. */
-  async #putSegment(): Promise<{ segment: SegmentEntry; isLast: boolean } | null> {
+  async #putSegment(): Promise<Part | null> {
     const { journal, encoder, store } = this.#seams
     if (journal.pending().events === 0) return null
     const most = this.#limits.bytes * LARGEST_SEAL
     const { regions, isLast } = await journal.unsealed(most)
     if (regions.length === 0) return null
-    const { bytes, info } = await encoder.encode(this.#stream.id, this.#stream.chain, regions)
+    const { bytes, info, keyring } = await encoder.encode(this.#stream.id, this.#stream.chain, regions)
     const key = segmentKey({ ...info, nonce: nonce() })
     await store.put(key, bytes, { ifAbsent: true })
-    return { segment: { ...info, key }, isLast }
+    return { segment: { ...info, key }, isLast, keyring }
   }
 }
 

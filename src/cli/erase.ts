@@ -35,17 +35,19 @@ export async function eraseCommand(
   })
 }
 
-function linesOf({ plan, entry }: EraseResult, store = ''): string[] {
+function linesOf({ mode, plan, entry }: EraseResult, store = ''): string[] {
   const { segments, snapshots, bytes } = plan
   const files = `${plural(segments.length, 'segment')} and ${plural(snapshots.length, 'snapshot')}, ${bytesText(bytes)}`
-  if (entry === null) return pairs([['to be written again', files]])
+  if (entry === null) return pairs([[mode === 'keys' ? 'to be made unreadable in' : 'to be written again', files]])
   return [
     ...pairs([
       ['erased', `${plural(entry.events, 'event')}, and the record in ${plural(entry.snapshots, 'snapshot')}`],
-      ['written again', files],
+      [mode === 'keys' ? 'unreadable in' : 'written again', files],
       ['left', `an entry in the ledger: ${entry.ulid}, ${entry.resource}, "${entry.reason}"`],
     ]),
-    `next: tidemark verify${store}, and erase it from every copy of this store`,
+    mode === 'keys'
+      ? `next: tidemark verify${store}; copies of the store are unreadable too, copies of the keyring must go`
+      : `next: tidemark verify${store}, and erase it from every copy of this store`,
   ]
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts'
+import type { RecordKeys } from '../capture/record-keys.ts'
 import type { Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
@@ -22,6 +23,8 @@ const END: Ulid = firstUlidAt(2 ** 48 - 1)
 /** What an archive is opened over. */
 export interface ArchiveSeams extends OpenStore {
   readonly timeline: TimelineLog
+  /** Of the records; null where their images are stored as they are. */
+  readonly recordKeys: RecordKeys | null
   readonly clock: Clock
   /** Bytes that replay may use. */
   readonly memory: number
@@ -46,13 +49,16 @@ export class Archive {
 
   constructor(seams: ArchiveSeams) {
     this.seams = seams
-    const { store, memory } = seams
-    this.sources = { store, segments: new Segments(store), memory, scratch: () => this.#scratchSpace() }
+    const { store, memory, recordKeys } = seams
+    const open = recordKeys === null ? null : recordKeys.open.bind(recordKeys)
+    this.sources = { store, segments: new Segments(store), memory, scratch: () => this.#scratchSpace(), open }
   }
 
   /** The timeline as others left it, and what is reachable of it. */
   async refresh(): Promise<{ timeline: Timeline; reach: Reach }> {
     const timeline = await this.seams.timeline.refresh()
+    // What was erased meanwhile is not to be read any more, although this process may still hold the keys.
+    await this.seams.recordKeys?.current()
     return { timeline, reach: this.reachOf(timeline) }
   }
 

@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts'
 import type { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { SegmentEncoder } from '../capture/encoder.ts'
+import type { RecordKeys } from '../capture/record-keys.ts'
 import { Sealer } from '../capture/sealer.ts'
 import { askStream, type Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
@@ -17,6 +18,7 @@ import { enterStreams, isOrphan, openLeftovers } from './streams.ts'
 export interface CompletionSeams {
   readonly store: ObjectStore
   readonly timeline: TimelineLog
+  readonly recordKeys: RecordKeys | null
   readonly clock: Clock
   readonly log: Logger
 }
@@ -78,7 +80,7 @@ async function sealLeftovers(
 ): Promise<readonly Leftover[]> {
   const sealed: Leftover[] = []
   const { store, timeline, clock, log } = seams
-  const encoder = new SegmentEncoder()
+  const encoder = new SegmentEncoder(seams.recordKeys)
   const leftovers = await openLeftovers({
     store,
     timeline: timeline.timeline,

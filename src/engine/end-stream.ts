@@ -51,7 +51,7 @@ async function bringIn(seams: CompletionSeams, stream: StreamEntry): Promise<voi
     return
   }
   const { store, timeline, clock, log } = seams
-  const encoder = new SegmentEncoder()
+  const encoder = new SegmentEncoder(seams.recordKeys)
   const taken = await takeOverStoreStream({ store, timeline: timeline.timeline, clock }, stream.id)
   try {
     await timeline.commit((now) => ({ putStreams: enterStreams(now, [taken]) }))

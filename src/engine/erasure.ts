@@ -1,9 +1,15 @@
-import { TidemarkError } from '../base/errors.ts'
+import { hasCode, TidemarkError } from '../base/errors.ts'
 import type { Erasure } from '../model/erasure.ts'
 import type { Item } from '../model/event.ts'
+import { lastUlidAt } from '../model/ulid.ts'
 import { findVersion } from '../restore/lookup.ts'
+import { planRestore } from '../restore/plan.ts'
 import { type ErasurePlan, planErasure, rewriteWithout } from '../upkeep/erase.ts'
+import { destroyKey } from '../upkeep/erase-keys.ts'
 import type { Archive } from './archive.ts'
+
+/** An erasure that loses so often to others who write gives up. */
+const MOST_ATTEMPTS = 5
 
 /** Why a record is erased, and whether it is. */
 export interface EraseOptions {
@@ -17,6 +23,8 @@ export interface EraseOptions {
 
 /** What an erasure reads and writes, and the ledger's entry; null for a dry run. */
 export interface EraseResult {
+  /** `keys`: the key of the record is destroyed, and the files of the plan stay as they are. */
+  readonly mode: Erasure['mode']
   readonly plan: Omit<ErasurePlan, 'item'>
   readonly entry: Erasure | null
 }
@@ -27,17 +35,34 @@ export interface EraseResult {
  * events of it that are not in the store.
  */
 export async function eraseRecord(archive: Archive, item: Item, options: EraseOptions): Promise<EraseResult> {
-  const { clock, timeline } = archive.seams
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await eraseOnce(archive, item, options)
+    } catch (error) {
+      // While others write, what was looked at may be out of date when it is to be committed.
+      if (!hasCode(error, 'ERASURE_RACED') || attempt === MOST_ATTEMPTS) throw error
+    }
+  }
+}
+
+async function eraseOnce(archive: Archive, item: Item, options: EraseOptions): Promise<EraseResult> {
+  const { clock, timeline, recordKeys } = archive.seams
   // Everything that was written until now must be in the store: nothing of the record can come after this.
-  const { bound, plan: restore } = await archive.reach(Math.floor(clock.now()))
-  if ((await findVersion(archive.sources, restore, item))?.image != null) throw stillThere(item)
-  const plan = await planErasure(archive.sources, timeline.timeline, item)
+  const { bound, timeline: known } = await archive.locate(Math.floor(clock.now()))
+  // It may have been made again since then: what counts is the end of everything that is known.
+  const end = planRestore(known, lastUlidAt(2 ** 48 - 1))
+  if ((await findVersion(archive.sources, end, item))?.image != null) throw stillThere(item)
+  const plan = await planErasure(archive.sources, known, item)
+  const mode = recordKeys === null ? 'rewritten' : 'keys'
   const { item: _, ...found } = plan
-  if (options.dryRun === true) return { plan: found, entry: null }
+  if (options.dryRun === true) return { mode, plan: found, entry: null }
   const reason = { ulid: bound.ulid, reason: options.reason, by: options.by ?? null }
-  const entry = await rewriteWithout(archive.sources, timeline, plan, reason)
+  const entry =
+    recordKeys === null
+      ? await rewriteWithout(archive.sources, timeline, plan, reason)
+      : await destroyKey(archive.sources, timeline, recordKeys, { item, reason, known })
   if (entry === null) throw neverThere(item)
-  return { plan: found, entry }
+  return { mode, plan: found, entry }
 }
 
 function stillThere({ resource, id }: Item): TidemarkError {

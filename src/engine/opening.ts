@@ -9,6 +9,7 @@ import { SecretKey } from '../store/encryption/store-key.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
 import { addSlot, keyNeeded, readSlots, requireOpen, type SlotOwner } from './key-slots.ts'
+import { type KeyringPlace, keyringPlace } from './record-keys.ts'
 import { claimStore, type NewStore, requireStoreFile } from './store-file.ts'
 
 /** A store that is open. */
@@ -40,6 +41,8 @@ export interface StorePlace {
   /** For people, without secrets. */
   readonly name: string
   readonly secret: Secret | null
+  /** Where the keys of its records are; null where there are none. */
+  readonly keyring: KeyringPlace | null
 }
 
 /** The place that a spec names; `over` wraps what is asked of it. Nothing is read yet. */
@@ -49,7 +52,8 @@ export async function placeOf(
   over: (store: ObjectStore) => ObjectStore = (store) => store,
 ): Promise<StorePlace> {
   const stored = over(openStore(spec))
-  return { stored, name: describeStore(spec), secret: await secretFor(spec, environment) }
+  const keyring = keyringPlace(spec, environment, over)
+  return { stored, name: describeStore(spec), secret: await secretFor(spec, environment), keyring }
 }
 
 /** Opens a store for reading. Errors: `STORE_NOT_FOUND`, `ENCRYPTION_KEY_*`, `STORE_NOT_ENCRYPTED`. */
@@ -67,10 +71,21 @@ export async function openForCapture(place: StorePlace, database: string, clock:
 }
 
 /** What a new store is. Its key slot is stored first, so that no store ever exists that no key opens. */
-async function makeStoreFile({ stored, secret }: StorePlace, database: string, clock: Clock): Promise<NewStore> {
+async function makeStoreFile(
+  { stored, secret, keyring }: StorePlace,
+  database: string,
+  clock: Clock,
+): Promise<NewStore> {
   const ulids = new UlidGenerator(() => clock.now())
   const createdAt = new Date(clock.now()).toISOString()
-  const plain: StoreFile = { format: 1, id: ulids.next(), database, createdAt, storeKey: null }
+  const plain: StoreFile = {
+    format: 1,
+    id: ulids.next(),
+    database,
+    createdAt,
+    storeKey: null,
+    recordKeys: keyring !== null,
+  }
   if (secret === null) return { file: plain, undo: async () => {} }
   const owner = { id: plain.id, storeKey: ulids.next() }
   const slot = await addSlot(stored, owner, SecretKey.random(), secret, clock)

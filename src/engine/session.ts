@@ -5,6 +5,7 @@ import { Chain } from '../capture/chain.ts'
 import { SegmentEncoder } from '../capture/encoder.ts'
 import { Findings } from '../capture/findings.ts'
 import { type Backpressure, JournalBound, type WhenFull } from '../capture/journal-bound.ts'
+import type { RecordKeys } from '../capture/record-keys.ts'
 import { Recorder } from '../capture/recorder.ts'
 import { retryMs, SEAL_DEFAULTS, Sealer, type SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
@@ -24,6 +25,8 @@ import { type Ack, enterStreams, isOrphan, type OwnedStream, openStreams } from 
 export interface SessionSeams {
   readonly store: ObjectStore
   readonly timeline: TimelineLog
+  /** Of the records; null where their images are stored as they are. */
+  readonly recordKeys: RecordKeys | null
   readonly source: Source
   readonly clock: Clock
   readonly log: Logger
@@ -45,7 +48,7 @@ export class Session {
   readonly #seams: SessionSeams
   readonly #stream: OwnedStream
   readonly #leftovers: readonly OwnedStream[]
-  readonly #encoder = new SegmentEncoder()
+  readonly #encoder: SegmentEncoder
   readonly #sealer: Sealer
   readonly #bound: JournalBound
   /** The way in which this process captures; the reconciliation reads and records by it. */
@@ -64,6 +67,7 @@ export class Session {
     this.#seams = seams
     this.#stream = own
     this.#leftovers = leftovers
+    this.#encoder = new SegmentEncoder(seams.recordKeys)
     this.#sealer = this.#sealerOf(own)
     const { clock, log, limitBytes, whenFull } = seams
     this.#bound = new JournalBound({
@@ -221,13 +225,14 @@ export class Session {
   }
 
   #takeBaseline(): Promise<SnapshotEntry> {
-    const { store, timeline, source } = this.#seams
+    const { store, timeline, source, recordKeys } = this.#seams
     const { journal } = this.#stream
     return takeBaseline({
       store,
       timeline,
       source,
       recorder: this.recorder,
+      recordKeys,
       mark: () => journal.mark(),
       seal: (through) => this.#sealer.seal(through),
     })

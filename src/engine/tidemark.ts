@@ -36,6 +36,7 @@ import { cannotEncrypt, openForCapture, openForReading, placeOf } from './openin
 import { checkOptions, checkText } from './options.ts'
 import { reachableAt } from './reachable.ts'
 import { type ReconcileOptions, reconcileWith } from './reconcile.ts'
+import { openRecordKeys } from './record-keys.ts'
 import { type RestoreResult, restoreInto } from './restore.ts'
 import { jobsOf, type ScheduleOptions } from './schedule.ts'
 import { Session } from './session.ts'
@@ -77,7 +78,7 @@ export class Tidemark {
 
   /**
    * Opens a store; with a source it is made where the place is empty. Errors: `OPTION_INVALID`, `STORE_*`,
-   * `ENCRYPTION_*`, `JOURNAL_*`, `TIMELINE_CORRUPT`.
+   * `ENCRYPTION_*`, `RECORD_KEYS_*`, `JOURNAL_*`, `TIMELINE_CORRUPT`.
    */
   static async open(
     options: TidemarkOptions,
@@ -88,13 +89,14 @@ export class Tidemark {
     const log = options.logger ?? createLogger()
     const meter = new RequestMeter(clock)
     const place = await placeOf(options.store, environment, (store) => meter.over(store))
-    const { source } = options
+    const { source, ack = 'journal' } = options
     const opened =
       source === undefined
         ? await openForReading(place)
         : await openForCapture(place, options.database ?? source.identity, clock)
     const { store, file } = opened
     const timeline = await TimelineLog.open(store)
+    const recordKeys = await openRecordKeys({ place, file, timeline, ack, capturing: source !== undefined })
     const { directory, limitBytes, whenFull, encrypt } = journalOptions(options.journal)
     if (encrypt && store.secrets === undefined) throw cannotEncrypt(opened.name)
     const session =
@@ -103,6 +105,7 @@ export class Tidemark {
         : await Session.open({
             store,
             timeline,
+            recordKeys,
             source,
             clock,
             log,
@@ -110,20 +113,24 @@ export class Tidemark {
             limitBytes,
             whenFull,
             encrypt,
-            ack: options.ack ?? 'journal',
+            ack,
             seal: options.seal ?? {},
             requests: () => meter.requests,
           })
     const complete = async (through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<Completion> => {
       await session?.complete(through, wanted)
-      return completeOthers({ store, timeline, clock, log }, session?.stream ?? null, through, wanted)
+      return completeOthers({ store, timeline, recordKeys, clock, log }, session?.stream ?? null, through, wanted)
     }
     const memory = options.memory ?? DEFAULT_MEMORY
-    return new Tidemark(new Archive({ ...opened, timeline, clock, memory, complete, own: session }), session, {
-      meter,
-      log,
-      source: source ?? null,
-    })
+    return new Tidemark(
+      new Archive({ ...opened, timeline, recordKeys, clock, memory, complete, own: session }),
+      session,
+      {
+        meter,
+        log,
+        source: source ?? null,
+      },
+    )
   }
 
   /** `open`, then `start`; resolves when what earlier processes left open is settled too. */
@@ -257,8 +264,7 @@ export class Tidemark {
    * on. Errors: `STREAM_NOT_FOUND`, `STREAM_LIVE`.
    */
   endStream(options: EndStreamOptions): Promise<Loss | null> {
-    const { store, timeline, clock } = this.#archive.seams
-    return endStream({ store, timeline, clock, log: this.#process.log }, options)
+    return endStream({ ...this.#archive.seams, log: this.#process.log }, options)
   }
 
   /** Reads and checks everything in the store. Damage is in the result, not thrown. */

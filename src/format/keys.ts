@@ -11,6 +11,10 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
  *   drill/<ulid>.json
  *   key/<ulid>.json                                   (encrypted stores only)
  *   journal/<stream>/<frame, 16 digits>.frame         (ack: 'store' only)
+ *
+ * and in the place of the record keys, which is another store:
+ *
+ *   keyring/<generation, 12 digits>.json
  */
 
 /** What this store is. */
@@ -53,6 +57,20 @@ export function timelineKey(generation: number): string {
 /** The generation of a timeline key, or null where the key is no timeline key. */
 export function parseTimelineKey(key: string): number | null {
   const match = /^timeline\/(\d{12})\.json$/.exec(key)
+  return match?.[1] === undefined ? null : Number(match[1])
+}
+
+/** Of every generation of the keyring. */
+export const KEYRING_PREFIX = 'keyring/'
+
+/** Key of a generation of the keyring. */
+export function keyringKey(generation: number): string {
+  return `${KEYRING_PREFIX}${String(generation).padStart(GENERATION_DIGITS, '0')}.json`
+}
+
+/** The generation of a key of the keyring, or null where the key is none. */
+export function parseKeyringKey(key: string): number | null {
+  const match = /^keyring\/(\d{12})\.json$/.exec(key)
   return match?.[1] === undefined ? null : Number(match[1])
 }
 

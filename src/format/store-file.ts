@@ -12,21 +12,25 @@ export interface StoreFile {
   readonly createdAt: string
   /** Id of the key under which every file but this one and `key/` is encrypted; null where nothing is. */
   readonly storeKey: Ulid | null
+  /** Whether the images of records are sealed with keys that are kept elsewhere. Absent in the file: false. */
+  readonly recordKeys: boolean
 }
 
 /** The bytes of `tidemark.json`. */
 export function encodeStoreFile(file: StoreFile): Uint8Array {
-  const { storeKey, ...members } = file
+  const { storeKey, recordKeys, ...rest } = file
+  const members = recordKeys ? { ...rest, recordKeys } : rest
   return sealJson(storeKey === null ? members : { ...members, encryption: { storeKey } })
 }
 
 /** Reads the bytes of `tidemark.json`; null where its checksum is wrong or it is not of this format. */
 export function decodeStoreFile(bytes: Uint8Array): StoreFile | null {
-  const { format, id, database, createdAt, encryption } = unsealJson(bytes) ?? {}
+  const { format, id, database, createdAt, encryption, recordKeys = false } = unsealJson(bytes) ?? {}
   if (format !== 1 || typeof id !== 'string' || !isUlid(id)) return null
   if (typeof database !== 'string' || typeof createdAt !== 'string' || !dateTime(createdAt)) return null
+  if (typeof recordKeys !== 'boolean') return null
   const storeKey = encryption === undefined ? null : storeKeyOf(encryption)
-  return storeKey === undefined ? null : { format, id, database, createdAt, storeKey }
+  return storeKey === undefined ? null : { format, id, database, createdAt, storeKey, recordKeys }
 }
 
 /** Undefined where it names no key: a store that is encrypted in a way that is not known here is not to be touched. */

@@ -90,15 +90,18 @@ const acknowledgement = shaped({
   at: ulid,
 })
 
-const erasure = shaped({
-  ulid,
-  resource: isText,
-  mode: oneOf('rewritten', 'keys'),
-  reason: someText,
-  by: orNull(isText),
-  events: count,
-  snapshots: count,
-})
+const erasure = shaped(
+  {
+    ulid,
+    resource: isText,
+    mode: oneOf('rewritten', 'keys'),
+    reason: someText,
+    by: orNull(isText),
+    events: count,
+    snapshots: count,
+  },
+  { keyring: positive },
+)
 
 const erase = shaped({
   entry: erasure,

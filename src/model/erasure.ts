@@ -14,4 +14,6 @@ export interface Erasure {
   readonly events: number
   /** Snapshots that held it. */
   readonly snapshots: number
+  /** With `keys`: the generation of the keyring without its key, in force from here on. */
+  readonly keyring?: number
 }

@@ -1,18 +1,25 @@
 import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
 import type { SegmentReader } from '../format/segment/read.ts'
 import type { RowGroup } from '../format/segment/row-group.ts'
-import type { Event, Item } from '../model/event.ts'
+import { changeBetween, type Event, type Item } from '../model/event.ts'
 import { fold, type Version } from '../model/fold.ts'
 import type { SegmentEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { Plan } from './plan.ts'
-import { openSnapshot, type ReplaySources } from './replay.ts'
+import { openedImage, openSnapshot, type ReplaySources } from './replay.ts'
 
 /**
- * The version of one item at the plan's moment, or null where it never existed until then. Reads the one gzip member
+ * The version of one item at the plan's moment, or null where it never existed until then, or was erased. Reads the one gzip member
  * and the row groups that can hold the item; newest segments first, and none that cannot say anything newer.
  */
 export async function findVersion(sources: ReplaySources, plan: Plan, item: Item): Promise<Version | null> {
+  const stored = await findStored(sources, plan, item)
+  if (stored === null || stored.image === null) return stored
+  const image = openedImage(sources, item, stored.image)
+  return image === null ? null : { ...stored, image }
+}
+
+async function findStored(sources: ReplaySources, plan: Plan, item: Item): Promise<Version | null> {
   const { segments, snapshot, moment } = plan
   let found: Version | null = null
   for (const entry of segments.toSorted((a, b) => (a.lastUlid > b.lastUlid ? -1 : 1))) {
@@ -36,8 +43,30 @@ async function lastVersion(reader: SegmentReader, item: Item, after: Ulid, throu
   return found
 }
 
-/** Every event of one item in these segments, by stamp. */
+/** Every event of one item in these segments that was not erased, by stamp. */
 export async function* findEvents(
+  sources: ReplaySources,
+  segments: readonly SegmentEntry[],
+  item: Item,
+): AsyncGenerator<Event> {
+  for await (const event of findStoredEvents(sources, segments, item)) {
+    const opened = openedEvent(sources, event)
+    if (opened !== null) yield opened
+  }
+}
+
+/** An event with its images as they were captured, or null where one of them was erased: then the event was. */
+function openedEvent(sources: ReplaySources, event: Event): Event | null {
+  if (sources.open === null) return event
+  const { stamp, context } = event
+  const [before, after] = [openedImage(sources, event, event.before), openedImage(sources, event, event.after)]
+  const whole = (before === null) === (event.before === null) && (after === null) === (event.after === null)
+  const change = whole ? changeBetween(event, before, after, context) : null
+  return change === null ? null : { ...change, stamp }
+}
+
+/** The same with the images as the store has them, and with what was erased. */
+export async function* findStoredEvents(
   sources: ReplaySources,
   segments: readonly SegmentEntry[],
   item: Item,

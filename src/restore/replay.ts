@@ -1,3 +1,4 @@
+import type { Image, Item } from '../model/event.ts'
 import type { SegmentEntry, SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -19,14 +20,33 @@ export interface ReplaySources {
   readonly memory: number
   /** Local space for passes; asked for only where one is needed. */
   readonly scratch: () => ObjectStore
+  /** The image of an item as it was captured, or null where it was erased; null where images are stored as they are. */
+  readonly open: ((item: Item, image: Image) => Image | null) | null
 }
 
 /** What a run holds in memory: a row group and the next one, decoded; measured at 2,048 rows of a few hundred bytes. */
 const RUN_BYTES = 4 * 1024 * 1024
 const LEAST_RUNS = 2
 
-/** The state at the plan's moment: every item of the selection that exists then, in the order of `compareItems`. */
+type StoredItem = Item & { readonly image: Image | null }
+type WithImage<T> = Omit<T, 'image'> & { readonly image: Image | null }
+
+/**
+ * The state at the plan's moment: every item of the selection that exists then and was not erased, in the order of
+ * `compareItems`.
+ */
 export async function* replay(
+  sources: ReplaySources,
+  plan: Plan,
+  selection: Selection,
+): AsyncGenerator<readonly ItemState[]> {
+  const stored = replayStored(sources, plan, selection)
+  if (sources.open === null) yield* stored
+  else for await (const batch of stored) yield opened(sources, batch).filter(exists)
+}
+
+/** The same with the images as the store has them: for what goes back there, or is compared with it. */
+export async function* replayStored(
   sources: ReplaySources,
   plan: Plan,
   selection: Selection,
@@ -38,15 +58,15 @@ export async function* replay(
   }
 }
 
-/** What the events in `(after, through]` leave behind: deleted items with a null image, untouched ones not at all. */
-export function replayChanges(
+/** What the events in `(after, through]` leave behind: deleted and erased items with a null image, untouched ones not at all. */
+export async function* replayChanges(
   sources: ReplaySources,
   segments: readonly SegmentEntry[],
   after: Ulid,
   through: Ulid,
   selection: Selection,
 ): AsyncGenerator<readonly MergedItem[]> {
-  return merged(sources, [], segments, after, through, selection)
+  for await (const batch of merged(sources, [], segments, after, through, selection)) yield opened(sources, batch)
 }
 
 /** Opens a snapshot of the timeline. */
@@ -84,6 +104,16 @@ async function* merged(
   yield* mergeRuns([...runs, ...spilled, ...(await openAll(rest))])
 }
 
-function exists(item: MergedItem): item is MergedItem & ItemState {
+/** An image as it was captured; null where there is none, and where it was erased. */
+export function openedImage({ open }: ReplaySources, item: Item, image: Image | null): Image | null {
+  return open === null || image === null ? image : open(item, image)
+}
+
+function opened<T extends StoredItem>(sources: ReplaySources, batch: readonly T[]): readonly WithImage<T>[] {
+  if (sources.open === null) return batch
+  return batch.map((item) => ({ ...item, image: openedImage(sources, item, item.image) }))
+}
+
+function exists<T extends StoredItem>(item: T): item is T & ItemState {
   return item.image !== null
 }

@@ -24,6 +24,12 @@ export interface StoreSpec {
    * named by either with `_FILE`; where none is set, nothing is encrypted.
    */
   readonly encryption?: EncryptionOptions
+  /**
+   * Where the keys of the records are kept: a place that allows deletion. Chosen when the store is made: then every
+   * image of a record is sealed with a key of its own, and erasing the record destroys that. Default:
+   * `TIDEMARK_RECORD_KEYS`.
+   */
+  readonly recordKeys?: string | StoreSpec
 }
 
 type Place =
@@ -32,7 +38,7 @@ type Place =
   | { readonly kind: 's3'; readonly options: S3Options }
 
 const S3_MEMBERS = ['endpoint', 'region', 'credentials', 'pathStyle']
-const MEMBERS = ['url', ...S3_MEMBERS, 'encryption']
+const MEMBERS = ['url', ...S3_MEMBERS, 'encryption', 'recordKeys']
 const CREDENTIAL_MEMBERS = ['accessKeyId', 'secretAccessKey', 'sessionToken']
 /** The AWS SDK writes this into credentials that it was given before. */
 const SDK_MEMBER = '$source'

@@ -1,11 +1,15 @@
+import type { RecordKeys } from '../capture/record-keys.ts'
 import type { Recorder } from '../capture/recorder.ts'
 import type { Source } from '../capture/source.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import { snapshotPrefix } from '../format/keys.ts'
+import type { Keyring } from '../format/record-keys/keyring.ts'
+import { sealImage } from '../format/record-keys/sealed-image.ts'
 import type { Image, Item } from '../model/event.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { SnapshotWriter } from '../restore/snapshot-writer.ts'
+import type { ItemState } from '../restore/target.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { liveStates } from './live.ts'
 import { addUnerased } from './snapshot.ts'
@@ -18,6 +22,8 @@ export interface BaselineSeams {
   readonly recorder: Recorder
   /** A stamp after every event so far and before every later one. */
   readonly mark: () => Ulid
+  /** What images of records are sealed with; null where they are stored as they are. */
+  readonly recordKeys: RecordKeys | null
   /** Brings every event so far into the store, and makes moments up to `through` reachable. */
   readonly seal: (through: Ulid) => Promise<void>
 }
@@ -27,13 +33,14 @@ export interface BaselineSeams {
  * that what is read and the events since the beginning fit together; the snapshot is consistent from its end on.
  */
 export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry> {
-  const { store, timeline, source, recorder, mark, seal } = seams
+  const { store, timeline, source, recorder, recordKeys, mark, seal } = seams
   const ulid = mark()
   const began = timeline.timeline.erasures.length
+  const keyring = (await recordKeys?.current()) ?? null
   const prefix = snapshotPrefix(ulid)
   const writer = new SnapshotWriter({ store, prefix, ulid, database: source.identity })
   const read = (item: Item): Promise<Image | null> => recorder.betweenWrites(item, () => source.read(item))
-  for await (const states of liveStates(source, read)) await writer.add(states)
+  for await (const states of liveStates(source, read)) await writer.add(sealedStates(keyring, states))
   const written = await writer.finish()
   const consistentFrom = mark()
   // The events between the two stamps must be in the store before the snapshot is.
@@ -41,4 +48,11 @@ export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry>
   const entry: SnapshotEntry = { ulid, consistentFrom, prefix, ...written }
   await timeline.commit((now) => addUnerased(now, began, entry))
   return entry
+}
+
+function sealedStates(keyring: Keyring | null, states: readonly ItemState[]): readonly ItemState[] {
+  if (keyring === null) return states
+  return states.map((state) =>
+    state.kind === 'record' ? { ...state, image: sealImage(keyring, state, state.image) } : state,
+  )
 }

@@ -4,7 +4,7 @@ import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
 import type { Event, Image, Item } from '../model/event.ts'
 import type { SegmentEntry, SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
-import { openSnapshot, type ReplaySources } from '../restore/replay.ts'
+import { openedImage, openSnapshot, type ReplaySources } from '../restore/replay.ts'
 import type { SnapshotReader } from '../restore/snapshot-reader.ts'
 import { checkedEvents } from './segment-check.ts'
 
@@ -85,7 +85,9 @@ async function lastWriters(
   const last = new Map<string, Last>()
   for await (const { item, image } of linesOf(await openSnapshot(sources, snapshot))) {
     const name = nameOf(item)
-    if (isMine(name)) last.set(name.toString('latin1'), { ulid: snapshot.ulid, image: hashOf(image), seen: false })
+    if (!isMine(name)) continue
+    const opened = openedImage(sources, item, image)
+    last.set(name.toString('latin1'), { ulid: snapshot.ulid, image: hashOf(opened), seen: false })
   }
   for (const segment of segments) {
     for await (const event of checked ? checkedEventsOf(parts, segment) : plainEventsOf(parts, segment)) {
@@ -95,7 +97,8 @@ async function lastWriters(
       if (!isMine(name)) continue
       const key = name.toString('latin1')
       const known = last.get(key)
-      if (known === undefined || known.ulid < ulid) last.set(key, { ulid, image: hashOf(event.after), seen: false })
+      if (known !== undefined && known.ulid >= ulid) continue
+      last.set(key, { ulid, image: hashOf(openedImage(sources, event, event.after)), seen: false })
     }
   }
   return last

@@ -4,7 +4,7 @@ import type { TimelineLog } from '../capture/timeline-log.ts'
 import { snapshotPrefix } from '../format/keys.ts'
 import type { SnapshotEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Plan } from '../restore/plan.ts'
-import { type ReplaySources, replay } from '../restore/replay.ts'
+import { type ReplaySources, replayStored } from '../restore/replay.ts'
 import { SnapshotWriter } from '../restore/snapshot-writer.ts'
 
 /**
@@ -33,7 +33,7 @@ export async function takeSnapshot(
   const began = timeline.timeline.erasures.length
   const prefix = snapshotPrefix(ulid, nonce())
   const writer = new SnapshotWriter({ store: sources.store, prefix, ulid, database })
-  for await (const batch of replay(sources, plan, {})) await writer.add(batch)
+  for await (const batch of replayStored(sources, plan, {})) await writer.add(batch)
   const except = plan.except.map(({ acknowledged: _, ...gap }) => gap)
   const written = await writer.finish()
   const entry: SnapshotEntry = {

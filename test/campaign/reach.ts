@@ -66,7 +66,7 @@ class Scenario {
     this.#forget = forget
     this.#world = world
     this.#oracle = new Oracle(world)
-    this.#seams = { store: world.store, timeline, clock: world.clock, log }
+    this.#seams = { store: world.store, timeline, recordKeys: null, clock: world.clock, log }
     this.#archive = this.#reader(timeline)
   }
 
@@ -107,7 +107,7 @@ class Scenario {
         return { ...found, timeline: forget(found.timeline) }
       }
     }
-    return new Reader({ ...openedAs(store), timeline, clock, memory: 1e7, complete, own: null })
+    return new Reader({ ...openedAs(store), timeline, recordKeys: null, clock, memory: 1e7, complete, own: null })
   }
 
   #timeline(): Promise<Timeline> {

@@ -170,7 +170,13 @@ test('an erasure that is broken off at any call to the store is ended by the nex
 async function broken(store: FaultyStore): Promise<boolean> {
   try {
     const timeline = await TimelineLog.open(store)
-    const sources = { store, segments: new Segments(store), memory: 1 << 27, scratch: () => new MemoryStore() }
+    const sources = {
+      store,
+      segments: new Segments(store),
+      memory: 1 << 27,
+      scratch: () => new MemoryStore(),
+      open: null,
+    }
     const plan = await planErasure(sources, timeline.timeline, item(VICTIM))
     const ulid = timeline.timeline.streams.reduce(
       (end, { sealedThrough }) => (sealedThrough > end ? sealedThrough : end),

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import type { Clock } from '../../src/base/clock.ts'
 import type { Logger } from '../../src/base/log.ts'
+import { RecordKeys } from '../../src/capture/record-keys.ts'
 import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { Archive } from '../../src/engine/archive.ts'
 import type { Completion } from '../../src/engine/completion.ts'
@@ -32,6 +33,8 @@ export interface RigOptions {
   readonly whenFull?: 'refuse' | 'shed'
   /** Bytes that replay may use. */
   readonly memory?: number
+  /** Of the keyring, with which images are sealed; absent: they are stored as they are. */
+  readonly keys?: ObjectStore
 }
 
 /** The engine over any store, which `Tidemark.open` takes by its URL only. */
@@ -44,7 +47,7 @@ export interface Rig {
 }
 
 /** Nobody else holds anything. */
-const ALL_TOLD: Completion = { undecided: [], unheard: [] }
+export const ALL_TOLD: Completion = { undecided: [], unheard: [] }
 
 const FILE: StoreFile = {
   format: 1,
@@ -52,22 +55,26 @@ const FILE: StoreFile = {
   database: 'model://test',
   createdAt: '2026-01-01T00:00:00.000Z',
   storeKey: null,
+  recordKeys: false,
 }
 
 /** Opens and starts a capture. */
 export async function openRig(options: RigOptions): Promise<Rig> {
   const { store, database, directory, clock, ack = 'journal', seal = {} } = options
-  const { limitBytes = 1e9, whenFull = 'refuse', memory = 1e7 } = options
+  const { limitBytes = 1e9, whenFull = 'refuse', memory = 1e7, keys } = options
   const logged: string[] = []
   const log = memoryLogger(logged)
-  await claimStore(store, 'test', database.identity, async () => ({ file: FILE, undo: async () => {} }))
+  await claimStore(store, 'test', database.identity, async () => ({ file: fileWith(keys), undo: async () => {} }))
   const timeline = await TimelineLog.open(store)
+  const recordKeys = recordKeysOf(timeline, keys)
+  await recordKeys?.create()
   const { requests } = new RequestMeter(clock)
   const seams = {
     requests: () => requests,
     store,
     encrypt: false,
     timeline,
+    recordKeys,
     source: database,
     clock,
     log,
@@ -83,25 +90,51 @@ export async function openRig(options: RigOptions): Promise<Rig> {
     await session.complete(through)
     return ALL_TOLD
   }
-  const archive = new Archive({ ...openedAs(store), timeline, clock, memory, complete, own: session })
+  const archive = new Archive({
+    ...openedAs(store, keys),
+    timeline,
+    recordKeys,
+    clock,
+    memory,
+    complete,
+    own: session,
+  })
   return { session, archive, timeline, logged }
 }
 
 /** A store that is not encrypted. */
-export function openedAs(store: ObjectStore): OpenStore {
-  return { store, stored: store, name: 'test', file: FILE, storeKey: null }
+export function openedAs(store: ObjectStore, keys?: ObjectStore): OpenStore {
+  return { store, stored: store, name: 'test', file: fileWith(keys), storeKey: null }
 }
 
-/** Reads a store in which nobody writes. */
+function fileWith(keys: ObjectStore | undefined): StoreFile {
+  return { ...FILE, recordKeys: keys !== undefined }
+}
+
+/** The record keys of the store of a rig. */
+function recordKeysOf(timeline: TimelineLog, keys: ObjectStore | undefined): RecordKeys | null {
+  return keys === undefined ? null : new RecordKeys({ keys, name: 'the keys', store: FILE.id, timeline })
+}
+
+/** Reads a store in which nobody writes, or `complete` brings in what others do. */
 export async function openReader(
   store: ObjectStore,
   clock: Clock,
+  keys?: ObjectStore,
+  complete: (through: string | null) => Promise<Completion> = async () => ALL_TOLD,
 ): Promise<{ archive: Archive; timeline: TimelineLog }> {
   const timeline = await TimelineLog.open(store)
-  const complete = async (): Promise<Completion> => ALL_TOLD
   return {
     timeline,
-    archive: new Archive({ ...openedAs(store), timeline, clock, memory: 1e7, complete, own: null }),
+    archive: new Archive({
+      ...openedAs(store, keys),
+      timeline,
+      recordKeys: recordKeysOf(timeline, keys),
+      clock,
+      memory: 1e7,
+      complete,
+      own: null,
+    }),
   }
 }
 

@@ -64,7 +64,13 @@ export class SimulatedProcess {
     this.timeline = timeline
     this.#world = world
     this.#stream = own
-    this.sources = { store, segments: new Segments(store), memory: 1 << 26, scratch: () => new MemoryStore() }
+    this.sources = {
+      store,
+      segments: new Segments(store),
+      memory: 1 << 26,
+      scratch: () => new MemoryStore(),
+      open: null,
+    }
     const { clock, database } = world
     const bound = new JournalBound({
       journal: own.journal,
@@ -80,7 +86,9 @@ export class SimulatedProcess {
         store,
         timeline,
         journal: own.journal,
-        encoder: { encode: async (stream, previous, regions) => encoded(stream, previous, regions) },
+        encoder: {
+          encode: async (stream, previous, regions) => ({ ...(await encoded(stream, previous, regions)), keyring: 0 }),
+        },
         clock,
         log: createLogger('silent'),
         fenced: () => {},
@@ -109,7 +117,14 @@ export class SimulatedProcess {
     const plain = new FilesystemStore('/store', clock, files)
     const store = broken.store?.(plain) ?? plain
     const createdAt = '2026-11-21T00:00:00.000Z'
-    const file = { format: 1 as const, id: STORE, database: database.identity, createdAt, storeKey: null }
+    const file = {
+      format: 1 as const,
+      id: STORE,
+      database: database.identity,
+      createdAt,
+      storeKey: null,
+      recordKeys: false,
+    }
     await claimStore(store, 'the store', database.identity, async () => ({ file, undo: async () => {} }))
     const timeline = await TimelineLog.open(store)
     await makeDirectory(files, '/journal')
@@ -193,6 +208,7 @@ export class SimulatedProcess {
       timeline: this.timeline,
       source,
       recorder: this.#recorder,
+      recordKeys: null,
       mark: () => this.#stream.journal.mark(),
       seal: () => this.sealer.seal(),
     })

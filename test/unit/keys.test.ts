@@ -50,7 +50,7 @@ async function opens(byte: number): Promise<boolean> {
 }
 
 const keysWith = (stored: ObjectStore, byte: number | null): Promise<Keys> =>
-  Keys.open({ stored, name: 'test', secret: byte === null ? null : secretOf(byte) })
+  Keys.open({ stored, name: 'test', secret: byte === null ? null : secretOf(byte), keyring: null })
 
 describe('keys of a store', () => {
   test('several open it at once, and the last one stays', async () => {

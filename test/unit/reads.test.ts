@@ -76,7 +76,13 @@ async function build(): Promise<{ store: MemoryStore; timeline: Timeline; last: 
 }
 
 function sourcesOver(store: CountingStore): ReplaySources {
-  return { store, segments: new Segments(store), memory: 128 * 1024 * 1024, scratch: () => new MemoryStore() }
+  return {
+    store,
+    segments: new Segments(store),
+    memory: 128 * 1024 * 1024,
+    scratch: () => new MemoryStore(),
+    open: null,
+  }
 }
 
 test('a whole restore reads each byte of its plan at most once, and none besides', async () => {

@@ -6,7 +6,7 @@ import type { SnapshotEntry, Timeline } from '../../model/timeline.ts'
 import { compareStates } from '../../restore/difference.ts'
 import { exceptionsOf } from '../../restore/gaps.ts'
 import { planRestore } from '../../restore/plan.ts'
-import { openSnapshot, type ReplaySources, replay } from '../../restore/replay.ts'
+import { openSnapshot, type ReplaySources, replayStored } from '../../restore/replay.ts'
 import type { SnapshotReader } from '../../restore/snapshot-reader.ts'
 import type { ItemState } from '../../restore/target.ts'
 import { wrongContent } from '../segment-check.ts'
@@ -81,7 +81,7 @@ async function verifyAgainst(
   if (touching.some((gap) => entry.except?.some((known) => isSameGap(known, gap)) !== true)) return
   const plan = planRestore({ ...timeline, snapshots: [previous] }, entry.ulid)
   if (plan.segments.some(({ key }) => inspection.isDamaged(key))) return
-  for await (const { differences } of compareStates(statesOf(snapshot), replay(sources, plan, {}))) {
+  for await (const { differences } of compareStates(statesOf(snapshot), replayStored(sources, plan, {}))) {
     const [first] = differences
     if (first === undefined) continue
     throw wrongContent(

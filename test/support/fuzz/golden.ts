@@ -180,7 +180,14 @@ const PROOF: DrillProof = {
 
 function makeRest(): void {
   const createdAt = '2026-11-21T00:00:00.000Z'
-  const storeFile: StoreFile = { format: 1, id: STREAM, database: 's3://b/p', createdAt, storeKey: null }
+  const storeFile: StoreFile = {
+    format: 1,
+    id: STREAM,
+    database: 's3://b/p',
+    createdAt,
+    storeKey: null,
+    recordKeys: false,
+  }
   keep('store-file', () => encodeStoreFile(storeFile))
   keep('store-file-encrypted', () => encodeStoreFile({ ...storeFile, storeKey: STREAM }))
   const salt = Buffer.alloc(16, 5)
