@@ -39,8 +39,8 @@ export type ErasureReason = Pick<Erasure, 'ulid' | 'reason' | 'by'>
 /**
  * Writes every file of the plan again without the record, reads it back, commits all of them at once with an entry in
  * the ledger, and only then deletes what held the record. An attempt that is broken off has erased nothing, or has left
- * files that no timeline names: the next one takes them away. Null where nothing held the record. Errors:
- * `ERASURE_RACED` where another process moved the same files meanwhile: nothing was erased.
+ * files that no timeline names: the next one takes them away, with an entry of its own. Null where nothing held the
+ * record and nothing was left. Errors: `ERASURE_RACED` where another erasure was committed meanwhile: nothing was erased.
  */
 export async function rewriteWithout(
   sources: ReplaySources,
@@ -48,6 +48,7 @@ export async function rewriteWithout(
   plan: ErasurePlan,
   { ulid, reason, by }: ErasureReason,
 ): Promise<Erasure | null> {
+  const began = timeline.timeline.erasures.length
   const segments: ErasureChange['segments'][number][] = []
   let events = 0
   for (const entry of plan.segments) {
@@ -61,10 +62,18 @@ export async function rewriteWithout(
     snapshots.push({ prefix: entry.prefix, by: await rewriteSnapshot(sources, entry, plan.item) })
   const { resource } = plan.item
   const entry: Erasure = { ulid, resource, mode: 'rewritten', reason, by, events, snapshots: snapshots.length }
-  const found = events > 0 || snapshots.length > 0
-  if (found) await timeline.commit((now) => ({ erase: requireUnmoved(now, { entry, segments, snapshots }) }))
-  const swept = await sweep(sources, await timeline.refresh(), ulid)
-  return found || swept > 0 ? entry : null
+  const change: ErasureChange = { entry, segments, snapshots }
+  // Listed before the commit: who puts files later is refused by theirs, or has read the timeline that this one makes.
+  const stored: string[] = []
+  for await (const { key } of sources.store.list('')) stored.push(key)
+  const dead: string[] = []
+  await timeline.commit((now) => {
+    if (now.erasures.length !== began) throw raced()
+    dead.splice(0, dead.length, ...deadAmong(stored, now, change))
+    return dead.length === 0 ? null : { erase: requireUnmoved(now, change) }
+  })
+  await sources.store.delete(dead)
+  return dead.length === 0 ? null : entry
 }
 
 async function rewriteSegment(
@@ -107,37 +116,35 @@ function requireUnmoved({ segments, snapshots }: Timeline, change: ErasureChange
   const keys = new Set([...segments.map(({ key }) => key), ...snapshots.map(({ prefix }) => prefix)])
   const replaced = [...change.segments.map(({ key }) => key), ...change.snapshots.map(({ prefix }) => prefix)]
   if (replaced.every((key) => keys.has(key))) return change
-  throw new TidemarkError('ERASURE_RACED', 'Another process replaced the same files meanwhile. Nothing was erased.', {
-    hint: 'Run the command again.',
-  })
+  throw raced()
 }
 
 /**
- * Deletes what no timeline names and what nobody can be about to commit: segments of sequences that are in the store,
- * and snapshots (a snapshot that was begun before an erasure is refused by its commit). Returns how many files.
+ * What the timeline will not name once the change is made, and nobody can be about to commit: segments of sequences that
+ * are in the store, and snapshots up to the erasure. Whoever began to write such files before it is refused by its commit.
  */
-async function sweep(
-  { store }: ReplaySources,
-  { segments, snapshots, streams }: Timeline,
-  through: string,
-): Promise<number> {
-  const keys = new Set(segments.map(({ key }) => key))
-  const prefixes = new Set(snapshots.map(({ prefix }) => prefix))
-  const sealed = new Map(streams.map(({ id, lastSequence }) => [id, lastSequence]))
-  const dead: string[] = []
-  for await (const { key } of store.list('')) {
+function deadAmong(stored: readonly string[], now: Timeline, { entry, segments, snapshots }: ErasureChange): string[] {
+  const replaced = new Set([...segments.map(({ key }) => key), ...snapshots.map(({ prefix }) => prefix)])
+  const named = [...now.segments.map(({ key }) => key), ...now.snapshots.map(({ prefix }) => prefix)]
+  const alive = new Set([
+    ...named.filter((name) => !replaced.has(name)),
+    ...segments.map(({ by }) => by.key),
+    ...snapshots.map(({ by }) => by.prefix),
+  ])
+  const sealed = new Map(now.streams.map(({ id, lastSequence }) => [id, lastSequence]))
+  const last = `snapshot/${entry.ulid}`
+  return stored.filter((key) => {
     const segment = parseSegmentKey(key)
+    if (segment !== null) return !alive.has(key) && segment.lastSequence <= (sealed.get(segment.stream) ?? 0)
     const prefix = prefixOfSnapshotKey(key)
-    if (segment !== null && !keys.has(key) && segment.lastSequence <= (sealed.get(segment.stream) ?? 0)) dead.push(key)
-    if (
-      prefix !== null &&
-      !prefixes.has(prefix) &&
-      prefix.slice(0, `snapshot/${through}`.length) <= `snapshot/${through}`
-    )
-      dead.push(key)
-  }
-  await store.delete(dead)
-  return dead.length
+    return prefix !== null && !alive.has(prefix) && prefix.slice(0, last.length) <= last
+  })
+}
+
+function raced(): TidemarkError {
+  return new TidemarkError('ERASURE_RACED', 'Another erasure was committed meanwhile. Nothing was erased.', {
+    hint: 'Run the command again.',
+  })
 }
 
 function notWhole(key: string): TidemarkError {

@@ -138,3 +138,37 @@ export class FaultyStore implements ObjectStore {
 function unavailable(verb: Verb, key: string): TidemarkError {
   return new TidemarkError('STORE_UNAVAILABLE', `${verb} ${key}: broken off by the test.`, { hint: 'Try again.' })
 }
+
+/** Puts of keys with a prefix wait for what `gate` returns. */
+export class GatedStore implements ObjectStore {
+  readonly #store: ObjectStore
+  readonly #prefix: string
+  readonly #gate: () => Promise<void>
+
+  constructor(store: ObjectStore, prefix: string, gate: () => Promise<void>) {
+    this.#store = store
+    this.#prefix = prefix
+    this.#gate = gate
+  }
+
+  async put(key: string, body: Body, options?: PutOptions): Promise<void> {
+    if (key.startsWith(this.#prefix)) await this.#gate()
+    return this.#store.put(key, body, options)
+  }
+
+  get(key: string, range?: ByteRange): Promise<Uint8Array> {
+    return this.#store.get(key, range)
+  }
+
+  head(key: string): Promise<ObjectInfo | null> {
+    return this.#store.head(key)
+  }
+
+  list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
+    return this.#store.list(prefix, options)
+  }
+
+  delete(keys: readonly string[]): Promise<void> {
+    return this.#store.delete(keys)
+  }
+}
