@@ -46,6 +46,7 @@ export type ErrorCode =
   | 'RECORD_EXISTS'
   | 'ERASURE_RACED'
   | 'DRILL_FAILED'
+  | 'ERASURE_INCOMPLETE'
   | 'RECORD_KEYS_NEEDED'
   | 'RECORD_KEYS_FOREIGN'
   | 'RECORD_KEYS_LOST'
@@ -98,6 +99,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   RECORD_EXISTS: ['conflict', 409],
   ERASURE_RACED: ['conflict', 409],
   DRILL_FAILED: ['corrupt', 422],
+  ERASURE_INCOMPLETE: ['conflict', 409],
   RECORD_KEYS_NEEDED: ['caller', 400],
   RECORD_KEYS_FOREIGN: ['conflict', 409],
   RECORD_KEYS_LOST: ['corrupt', 422],

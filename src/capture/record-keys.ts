@@ -120,8 +120,8 @@ export class RecordKeys {
 
   /**
    * Destroys every keyring that no timeline will name any more: all but the one in force, which is read first, and those
-   * that were made from it, which an erasure may be about to commit. Errors: `RECORD_KEYS_LOST` where one that was
-   * deleted is still there. Returns how many there were.
+   * that were made from it, which an erasure may be about to commit. Returns how many there were. Errors:
+   * `RECORD_KEYS_LOST`; `ERASURE_INCOMPLETE` where one that was deleted is still there.
    */
   async destroyOld(): Promise<number> {
     const { keys, timeline } = this.#seams
@@ -135,8 +135,15 @@ export class RecordKeys {
     }
     await keys.delete(old.map(keyringKey))
     const left = (await this.generations()).find((other) => old.includes(other))
-    if (left !== undefined) throw this.#lost(left, 'was deleted and is still there, with keys that must be gone')
-    return old.length
+    if (left === undefined) return old.length
+    throw new TidemarkError(
+      'ERASURE_INCOMPLETE',
+      `The keyring ${keyringKey(left)} at ${this.#seams.name} was deleted and is still there: what was erased can be read with it.`,
+      {
+        hint: 'See what keeps deleted files there, and run the erasure again.',
+        details: { key: keyringKey(left) },
+      },
+    )
   }
 
   async #nextAfter(generation: number): Promise<Keyring> {

@@ -1,5 +1,5 @@
 import { TidemarkError } from '../base/errors.ts'
-import type { EraseResult } from '../engine/erasure.ts'
+import type { EraseOptions, EraseResult } from '../engine/erasure.ts'
 import { parseRecordName } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
 import { confirmed } from './confirm.ts'
@@ -11,11 +11,13 @@ export interface EraseCommandOptions extends CommonOptions {
   readonly reason: string
   readonly name?: string
   readonly resource?: string
+  /** As it was typed: the engine checks it. */
+  readonly mode?: EraseOptions['mode']
   readonly dryRun?: boolean
   readonly yes?: boolean
 }
 
-/** `tidemark erase <resource>/<id> --reason <text>`: takes a deleted record out of the whole history, for good. */
+/** `tidemark erase <resource>/<id> --reason <text>`: makes a deleted record unreadable in the whole history, for good. */
 export async function eraseCommand(
   argument: string,
   options: EraseCommandOptions,
@@ -23,14 +25,15 @@ export async function eraseCommand(
 ): Promise<void> {
   const { resource, id } = parseRecordName(argument, options.resource)
   const { terminal } = around
-  const ledger = { reason: options.reason, ...(options.name === undefined ? {} : { by: options.name }) }
+  const { reason, name, mode } = options
+  const given = { reason, ...(name === undefined ? {} : { by: name }), ...(mode === undefined ? {} : { mode }) }
   await withStore(options, around, async (tidemark) => {
-    const planned = await tidemark.erase(resource, id, { ...ledger, dryRun: true })
+    const planned = await tidemark.erase(resource, id, { ...given, dryRun: true })
     if (options.dryRun !== true && options.yes !== true) {
       await writeLines(terminal.err, linesOf(planned))
       if (!(await confirmed('Erase it from the history, without a way back?', terminal))) throw confirmationNeeded()
     }
-    const result = options.dryRun === true ? planned : await tidemark.erase(resource, id, ledger)
+    const result = options.dryRun === true ? planned : await tidemark.erase(resource, id, given)
     await writeLines(terminal.out, options.json ? [JSON.stringify(result)] : linesOf(result, storeArgument(options)))
   })
 }

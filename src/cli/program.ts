@@ -173,12 +173,16 @@ function addReconcile(program: Command): Command {
 }
 
 function addErase(program: Command, around: Surroundings): void {
-  add(program, 'erase', 'take a deleted record out of the whole history, for good')
+  add(program, 'erase', 'make a deleted record unreadable in the whole history, for good')
     .argument('<resource/id>', 'the record, split at the first slash')
     .requiredOption('--reason <text>', 'for the ledger, which keeps it for ever: no personal data')
     .option('--name <who>', 'who asks, for the ledger')
     .option('--resource <name>', RESOURCE_OF)
-    .option('--dry-run', 'print which files would be written again; change nothing')
+    .option(
+      '--mode <mode>',
+      'keys: destroy the key of the record (default where the store has record keys); rewritten: write every file again',
+    )
+    .option('--dry-run', 'print which files hold the record; change nothing')
     .option('--yes', 'do it without asking')
     .option('--memory <MiB>', MEMORY)
     .action((name: string, _, command: Command) =>

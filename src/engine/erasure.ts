@@ -17,6 +17,11 @@ export interface EraseOptions {
   readonly reason: string
   /** Who asks, for the ledger. */
   readonly by?: string
+  /**
+   * `keys` destroys the key of the record, `rewritten` takes it out of every file. Default: `keys` where the store was
+   * made with record keys, else `rewritten`.
+   */
+  readonly mode?: Erasure['mode']
   /** Plan only. Default: false. */
   readonly dryRun?: boolean
 }
@@ -32,37 +37,50 @@ export interface EraseResult {
 /**
  * Erases a record from the history: everything of it up to now, for good. Errors: `RECORD_EXISTS` while the database
  * still has it, `RECORD_NOT_FOUND` where the history never did, `MOMENT_UNREACHABLE` while another process may hold
- * events of it that are not in the store.
+ * events of it that are not in the store; `RECORD_KEYS_NEEDED` where the store has none and `mode` asks for them;
+ * `ERASURE_RACED`, `ERASURE_INCOMPLETE`.
  */
 export async function eraseRecord(archive: Archive, item: Item, options: EraseOptions): Promise<EraseResult> {
+  const { timeline } = archive.seams
   for (let attempt = 1; ; attempt++) {
+    const began = timeline.timeline.erasures.length
     try {
       return await eraseOnce(archive, item, options)
     } catch (error) {
-      // While others write, what was looked at may be out of date when it is to be committed.
-      if (!hasCode(error, 'ERASURE_RACED') || attempt === MOST_ATTEMPTS) throw error
+      // While others erase, what was looked at may be out of date when it is to be committed, or no longer be there.
+      const isGone = hasCode(error, 'OBJECT_NOT_FOUND') && (await timeline.refresh()).erasures.length > began
+      if (!(isGone || hasCode(error, 'ERASURE_RACED')) || attempt === MOST_ATTEMPTS) throw error
     }
   }
 }
 
 async function eraseOnce(archive: Archive, item: Item, options: EraseOptions): Promise<EraseResult> {
-  const { clock, timeline, recordKeys } = archive.seams
+  const { clock, timeline, recordKeys, name } = archive.seams
+  const { mode = recordKeys === null ? 'rewritten' : 'keys' } = options
+  const keys = mode === 'keys' ? (recordKeys ?? noKeys(name)) : null
   // Everything that was written until now must be in the store: nothing of the record can come after this.
   const { bound, timeline: known } = await archive.locate(Math.floor(clock.now()))
   // It may have been made again since then: what counts is the end of everything that is known.
   const end = planRestore(known, lastUlidAt(2 ** 48 - 1))
   if ((await findVersion(archive.sources, end, item))?.image != null) throw stillThere(item)
   const plan = await planErasure(archive.sources, known, item)
-  const mode = recordKeys === null ? 'rewritten' : 'keys'
   const { item: _, ...found } = plan
   if (options.dryRun === true) return { mode, plan: found, entry: null }
   const reason = { ulid: bound.ulid, reason: options.reason, by: options.by ?? null }
   const entry =
-    recordKeys === null
+    keys === null
       ? await rewriteWithout(archive.sources, timeline, plan, reason)
-      : await destroyKey(archive.sources, timeline, recordKeys, { item, reason, known })
+      : await destroyKey({ sources: archive.sources, timeline, recordKeys: keys }, plan, reason, known)
   if (entry === null) throw neverThere(item)
   return { mode, plan: found, entry }
+}
+
+function noKeys(name: string): never {
+  throw new TidemarkError(
+    'RECORD_KEYS_NEEDED',
+    `The store at ${name} was made without record keys: there is none to destroy. Nothing was erased.`,
+    { hint: 'Leave the mode out, or say rewritten: the record is then taken out of every file.' },
+  )
 }
 
 function stillThere({ resource, id }: Item): TidemarkError {

@@ -33,7 +33,7 @@ import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
 import { journalOptions } from './journal-options.ts'
 import { encryptionOf } from './keys.ts'
 import { cannotEncrypt, openForCapture, openForReading, placeOf } from './opening.ts'
-import { checkOptions, checkText } from './options.ts'
+import { checkChoice, checkOptions, checkText } from './options.ts'
 import { reachableAt } from './reachable.ts'
 import { type ReconcileOptions, reconcileWith } from './reconcile.ts'
 import { openRecordKeys } from './record-keys.ts'
@@ -194,7 +194,8 @@ export class Tidemark {
    * `RECORD_EXISTS`, `RECORD_NOT_FOUND`, `MOMENT_UNREACHABLE`, `ERASURE_RACED`.
    */
   async erase(resource: string, id: string, options: EraseOptions): Promise<EraseResult> {
-    checkOptions('erase', options, ['reason', 'by', 'dryRun'])
+    checkOptions('erase', options, ['reason', 'by', 'mode', 'dryRun'])
+    checkChoice('erase', 'mode', options.mode, ['keys', 'rewritten'])
     checkText('erase', 'reason', options.reason ?? '')
     checkText('erase', 'by', options.by)
     return eraseRecord(this.#archive, { kind: 'record', resource, id }, options)

@@ -1,12 +1,20 @@
 import { TidemarkError } from '../base/errors.ts'
 import { keyringGeneration, type RecordKeys } from '../capture/record-keys.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
+import type { Keyring } from '../format/record-keys/keyring.ts'
 import type { Erasure } from '../model/erasure.ts'
 import type { Image, Item } from '../model/event.ts'
 import type { Timeline } from '../model/timeline.ts'
 import { findStoredEvents } from '../restore/lookup.ts'
 import { openedImage, openSnapshot, type ReplaySources } from '../restore/replay.ts'
 import { type ErasurePlan, type ErasureReason, planErasure } from './erase.ts'
+
+/** What the key of a record is destroyed with. */
+export interface KeyErasure {
+  readonly sources: ReplaySources
+  readonly timeline: TimelineLog
+  readonly recordKeys: RecordKeys
+}
 
 /** What of a record can still be read, and one image of it as it is stored. */
 interface Readable {
@@ -20,33 +28,69 @@ interface Readable {
  * written again or deleted. A keyring without the key is put, the ledger of the timeline names it, which is the commit,
  * and only then the keyrings that have the key are deleted. An attempt that was broken off has erased nothing, or lacks
  * the deletion: the next one does it. Null where nothing of the record can be read, and nothing was left to delete.
- * Errors: `ERASURE_RACED` where something was sealed since `known`, which may be the record made again; `RECORD_KEYS_LOST`.
+ * `plan` is of the timeline `known`. Errors: `ERASURE_RACED` where the record may have been made again since, or another
+ * was erased; `ERASURE_INCOMPLETE`, `RECORD_KEYS_LOST`.
  */
 export async function destroyKey(
-  sources: ReplaySources,
-  timeline: TimelineLog,
-  recordKeys: RecordKeys,
-  { item, reason, known }: { readonly item: Item; readonly reason: ErasureReason; readonly known: Timeline },
+  parts: KeyErasure,
+  plan: ErasurePlan,
+  reason: ErasureReason,
+  known: Timeline,
 ): Promise<Erasure | null> {
+  const { sources, recordKeys } = parts
+  const { item } = plan
   const keyring = await recordKeys.current()
-  const plan = await planErasure(sources, known, item)
-  const { events, snapshots, sample } = await readable(sources, plan)
-  if (sample === null) {
-    const destroyed = await recordKeys.destroyOld()
-    const last = timeline.timeline.erasures.findLast((erasure) => erasure.keyring === keyring.generation)
-    return destroyed > 0 ? (last ?? null) : null
+  const { sample, ...found } = await readable(sources, plan)
+  if (sample === null) return finishLast(parts, keyring, item)
+  const { generation } = await recordKeys.propose(keyring, item, keyring.keyOf(item).incarnation)
+  const entry: Erasure = { ...reason, resource: item.resource, mode: 'keys', ...found, keyring: generation }
+  let looked = known
+  for (;;) {
+    const moved = await commitUnmoved(parts.timeline, { entry, keyring, looked })
+    if (moved === null) break
+    // A record that was made again meanwhile is sealed with the same key, which must not go then.
+    const { segments, snapshots } = await planErasure(sources, newIn(moved, looked), item)
+    if (segments.length + snapshots.length > 0) throw raced()
+    looked = moved
   }
-  const { incarnation } = keyring.keyOf(item)
-  const next = await recordKeys.propose(keyring, item, incarnation)
-  const { resource } = item
-  const entry: Erasure = { ...reason, resource, mode: 'keys', events, snapshots, keyring: next.generation }
-  await timeline.commit((now) => {
-    if (keyringGeneration(now) > keyring.generation || !sameFiles(now, known)) throw raced()
-    return { erase: { entry, segments: [], snapshots: [] } }
-  })
   await recordKeys.destroyOld()
-  await prove(sources, recordKeys, { item, sample, incarnation })
-  return entry
+  if (openedImage(sources, item, sample) === null) return entry
+  throw new Error('the key of a record that was erased is still in force')
+}
+
+/** The last step of an erasure of this record that was broken off before it; null where there was none. */
+async function finishLast({ timeline, recordKeys }: KeyErasure, keyring: Keyring, item: Item): Promise<Erasure | null> {
+  if ((await recordKeys.destroyOld()) === 0 || keyring.keyOf(item).incarnation === 0) return null
+  return timeline.timeline.erasures.findLast((erasure) => erasure.keyring === keyring.generation) ?? null
+}
+
+/** Enters the erasure; where files came or went since `looked`, it commits nothing and returns the timeline that has them. */
+async function commitUnmoved(
+  timeline: TimelineLog,
+  { entry, keyring, looked }: { readonly entry: Erasure; readonly keyring: Keyring; readonly looked: Timeline },
+): Promise<Timeline | null> {
+  const moved: Timeline[] = []
+  await timeline.commit((now) => {
+    if (keyringGeneration(now) > keyring.generation) throw raced()
+    const same = JSON.stringify(filesOf(now)) === JSON.stringify(filesOf(looked))
+    moved.splice(0, 1, ...(same ? [] : [now]))
+    return same ? { erase: { entry, segments: [], snapshots: [] } } : null
+  })
+  return moved[0] ?? null
+}
+
+/** A timeline of nothing but the files that it did not have before. */
+function newIn(now: Timeline, before: Timeline): Timeline {
+  const known = new Set(filesOf(before))
+  return {
+    ...now,
+    segments: now.segments.filter(({ key }) => !known.has(key)),
+    snapshots: now.snapshots.filter(({ prefix }) => !known.has(prefix)),
+  }
+}
+
+function filesOf({ segments, snapshots }: Timeline): readonly string[] {
+  return [...segments.map(({ key }) => key), ...snapshots.map(({ prefix }) => prefix)]
 }
 
 /** Counts the events and snapshots with an image that the keys of the record still open. */
@@ -68,37 +112,10 @@ async function readable(sources: ReplaySources, { item, segments, snapshots }: E
   return { events, snapshots: held, sample }
 }
 
-/** Tries to read the record with everything that is left. */
-async function prove(
-  sources: ReplaySources,
-  recordKeys: RecordKeys,
-  { item, sample, incarnation }: { readonly item: Item; readonly sample: Image; readonly incarnation: number },
-): Promise<void> {
-  const opened = openedImage(sources, item, sample) !== null
-  for (const generation of await recordKeys.generations()) {
-    const keyring = await recordKeys.read(generation)
-    if (!opened && (keyring === null || keyring.keyOfLife(item, incarnation) === null)) continue
-    throw new TidemarkError(
-      'RECORD_KEYS_LOST',
-      `The key of a record that was erased can still be made from generation ${generation} of the keyring.`,
-      {
-        hint: 'Run the erasure again; where it says so again, look at what keeps deleted files in the place of the keyring.',
-      },
-    )
-  }
-}
-
-/** Whether nothing came or went: what was looked at is all that there is. */
-function sameFiles(now: Timeline, known: Timeline): boolean {
-  const names = ({ segments, snapshots }: Timeline): string =>
-    JSON.stringify([segments.map(({ key }) => key), snapshots.map(({ prefix }) => prefix)])
-  return names(now) === names(known)
-}
-
 function raced(): TidemarkError {
   return new TidemarkError(
     'ERASURE_RACED',
-    'Events came in while the record was looked for, or another was erased. Nothing was erased.',
-    { hint: 'Run the command again.' },
+    'The record was made again while it was looked for, or another was erased. Nothing was erased.',
+    { hint: 'Run the command again; a record that exists must be deleted first.' },
   )
 }

@@ -11,7 +11,7 @@ export interface Victim {
   readonly sealed: readonly Uint8Array[]
 }
 
-const STEPS = 48
+const STEPS = 32
 
 /**
  * An enemy with everything that is left in the place of the keyring, who knows whose record it was: tries every key of
@@ -67,7 +67,7 @@ export function pathOf(secret: Uint8Array, { resource, id, incarnation }: Omit<V
   lengths.writeUInt32LE(Buffer.byteLength(resource), 4)
   lengths.writeUInt32LE(Buffer.byteLength(id), 8)
   const name = sha(lengths, Buffer.from(resource), Buffer.from(id))
-  const bits = [...sha(secret, name).subarray(0, 12)].map((byte) => byte.toString(2).padStart(8, '0')).join('')
+  const bits = [...sha(secret, name).subarray(0, 8)].map((byte) => byte.toString(2).padStart(8, '0')).join('')
   return Array.from({ length: STEPS }, (_, step) => Number.parseInt(bits.slice(2 * step, 2 * step + 2), 2))
 }
 

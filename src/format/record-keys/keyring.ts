@@ -18,7 +18,7 @@ export interface RecordKey {
   readonly nonce: Uint8Array
 }
 
-/** Record keys that are kept: a record is often written several times in a row. */
+/** Record keys that are kept: the events of one record often come one after the other. */
 const MOST_KEPT = 4096
 /** Nobody erases one record so often; a search that gets here has a broken tree. */
 const MOST_INCARNATIONS = 1_000_000
@@ -37,6 +37,7 @@ export class Keyring {
   readonly #secret: Uint8Array
   readonly #tree: KeyTree
   readonly #kept = new Map<string, RecordKey>()
+  #bytes: Uint8Array | null = null
 
   private constructor(store: Ulid, generation: number, base: number, secret: Uint8Array, tree: KeyTree) {
     this.store = store
@@ -63,8 +64,13 @@ export class Keyring {
     return new Keyring(store, generation, base, secretBytes, tree)
   }
 
-  /** The bytes of its file. */
+  /** The bytes of its file; made once. */
   encode(): Uint8Array {
+    this.#bytes ??= this.#encoded()
+    return this.#bytes
+  }
+
+  #encoded(): Uint8Array {
     const { shape, keys } = this.#tree.stored
     const { store, generation, base } = this
     return sealJson({
@@ -80,24 +86,24 @@ export class Keyring {
 
   /** The keys of a record as it is written now: those of its first life that was not erased. */
   keyOf(name: KeyedRecord): RecordKey {
-    const place = `${name.resource.length}:${name.resource}${name.id}`
-    const kept = this.#kept.get(place)
-    if (kept !== undefined) return kept
-    let key: RecordKey | null = null
-    for (let incarnation = 0; key === null; incarnation++) {
-      if (incarnation > MOST_INCARNATIONS) throw new RangeError('the key tree has no key for a record')
-      key = this.keyOfLife(name, incarnation)
+    for (let incarnation = 0; incarnation < MOST_INCARNATIONS; incarnation++) {
+      const key = this.keyOfLife(name, incarnation)
+      if (key !== null) return key
     }
-    if (this.#kept.size >= MOST_KEPT) this.#kept.clear()
-    this.#kept.set(place, key)
-    return key
+    throw new RangeError('the key tree has no key for a record')
   }
 
   /** The keys of one life of a record, or null where it was erased. */
   keyOfLife(name: KeyedRecord, incarnation: number): RecordKey | null {
+    const place = `${incarnation}:${name.resource.length}:${name.resource}${name.id}`
+    const kept = this.#kept.get(place)
+    if (kept !== undefined) return kept
     const leaf = this.#tree.leaf(this.#path(name, incarnation))
     if (leaf === null) return null
-    return { incarnation, encryption: labelled(leaf, ENCRYPTION), nonce: labelled(leaf, NONCE) }
+    const key = { incarnation, encryption: labelled(leaf, ENCRYPTION), nonce: labelled(leaf, NONCE) }
+    if (this.#kept.size >= MOST_KEPT) this.#kept.clear()
+    this.#kept.set(place, key)
+    return key
   }
 
   /** The keyring without the keys of one life of a record, as `generation`. */
