@@ -75,8 +75,8 @@ export class Sealer {
   #sealing: Promise<void> = Promise.resolve()
   #due: Due | null = null
   #failures = 0
-  /** Whether a commit was tried of which it is not known what became of it. */
-  #unsure = false
+  /** Commits of which it is not known what became of them: their requests may even arrive later. */
+  #attempts: StreamEntry[] = []
   #closed = false
 
   constructor(seams: SealerSeams, stream: StreamEntry, options: SealOptions) {
@@ -111,17 +111,20 @@ export class Sealer {
    * least so far.
    */
   seal(through: Ulid | null = null): Promise<void> {
-    const result = this.#sealing.then(() => this.#seal(through, 'open'))
-    this.#sealing = result.catch(() => undefined) // the caller has the error; later seals try again
-    return result
+    return this.#inTurn(() => this.#seal(through, 'open'))
   }
 
   /** Seals the rest and marks the stream as closed. */
   async close(): Promise<void> {
     this.#closed = true
     this.#due?.waiting.abort()
-    await this.#sealing
-    await this.#seal(null, 'closed')
+    await this.#inTurn(() => this.#seal(null, 'closed'))
+  }
+
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    const result = this.#sealing.then(step)
+    this.#sealing = result.catch(() => undefined) // the caller has the error; later seals try again
+    return result
   }
 
   #sealSoon(ms: number): void {
@@ -168,11 +171,10 @@ export class Sealer {
   }
 
   async #seal(through: Ulid | null, state: StreamEntry['state']): Promise<void> {
-    // A record that was erased while its images were sealed may have been made again since: they need its new key.
-    while (!(await this.#sealOnce(through, state))) this.#seams.log.info('A record was erased: sealing anew.')
+    while (!(await this.#sealOnce(through, state)));
   }
 
-  /** False where a record was erased meanwhile; what was committed before that stands. */
+  /** False where it is to be done anew, see `#commit`; what was committed before that stands. */
   async #sealOnce(through: Ulid | null, state: StreamEntry['state']): Promise<boolean> {
     const { journal, timeline } = this.#seams
     if (through !== null) journal.advanceTo(through)
@@ -180,7 +182,9 @@ export class Sealer {
     const mark = journal.mark()
     await journal.flush()
     // A commit whose answer was lost may have been made all the same.
-    if (this.#unsure) await this.#learn(await timeline.refresh())
+    if (this.#attempts.length > 0) await this.#learn(await timeline.refresh())
+    // It holds every event there will ever be, which readers rely on: it is never opened again.
+    if (this.#stream.state === 'closed') return true
     let part = await this.#putSegment()
     // After an outage the journal holds more than fits one segment, or memory: part by part, each let go before the next.
     for (; part !== null && !part.isLast; part = await this.#putSegment()) {
@@ -195,33 +199,45 @@ export class Sealer {
   }
 
   /**
-   * Enters the segment in the timeline, and only then lets the journal go of its events. False where its images are
-   * sealed with a keyring that is no longer in force: nothing was committed.
+   * Enters the segment in the timeline, and only then lets the journal go of its events. False where nothing was
+   * committed: an earlier commit of this process arrived only now, and this one was for events that are in the store
+   * already; or a record was erased while its images were sealed, and may have been made again since: they need its
+   * new key.
    */
   async #commit(entry: StreamEntry, part: Part | null): Promise<boolean> {
     const segment = part?.segment ?? null
-    let inForce = true
     const shed = this.#seams.journal.shedRanges
     const whole = { ...entry, ...(shed.length === 0 ? {} : { shed }) }
     const stream = segment === null ? whole : { ...whole, ...endOf(segment) }
-    this.#unsure = true
+    const before = this.#stream
+    this.#attempts.push(stream)
+    let isMade = false
     const timeline = await this.#seams.timeline.commit((now) => {
-      const known = requireOwned(now, this.#stream)
-      if (known.lastSequence !== this.#stream.lastSequence) throw takenOver(known)
-      inForce = part === null || part.keyring === 0 || part.keyring >= keyringGeneration(now)
-      if (!inForce) return null
+      const inForce = part === null || part.keyring === 0 || part.keyring >= keyringGeneration(now)
+      if (!inForce) this.#seams.log.info('A record was erased: sealing anew.')
+      isMade = inForce && this.#requireOwn(now).lastSequence === before.lastSequence
+      if (!isMade) return null
       return { putStreams: [stream], ...(segment === null ? {} : { addSegments: [segment] }) }
     })
     await this.#learn(timeline)
-    return inForce
+    // A request that comes late finds its generation taken now.
+    if (isMade) this.#attempts = []
+    return isMade
   }
 
   /** Takes over what the timeline says of the stream, and lets the journal go of what is in the store. */
   async #learn(timeline: Timeline): Promise<void> {
-    this.#stream = requireOwned(timeline, this.#stream)
+    this.#stream = this.#requireOwn(timeline)
     await this.#seams.journal.sealed(this.#stream.lastSequence)
-    this.#unsure = false
     this.#seams.drained()
+  }
+
+  /** The stream as the timeline has it, where it ends as this process has left it. Errors: `STREAM_FENCED`. */
+  #requireOwn(timeline: Timeline): StreamEntry {
+    const known = requireOwned(timeline, this.#stream)
+    // The owner may have been copied with the memory of its process: what it has not written itself is not its own.
+    if ([this.#stream, ...this.#attempts].some((own) => own.chain === known.chain)) return known
+    throw takenOver(known)
   }
 
   /** Puts what the journal holds, or the first part of it, as a segment; null where it holds nothing. */

@@ -196,6 +196,8 @@ export class Session {
   }
 
   #beginBaseline(): void {
+    // Closing ends what was not recorded too; the next opening finds that a baseline is due.
+    if (this.#stopping.signal.aborted) return
     const { log, clock } = this.#seams
     const baseline = this.#settled.then(() => this.#takeBaseline())
     this.#baseline = baseline

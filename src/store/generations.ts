@@ -1,3 +1,4 @@
+import { equalBytes } from '../base/bytes.ts'
 import { hasCode } from '../base/errors.ts'
 import type { ObjectStore } from './object-store.ts'
 
@@ -47,7 +48,10 @@ async function firstPage(
   return { count, last }
 }
 
-/** Claims `generation` for these bytes: the commit point. False where another writer was first. */
+/**
+ * Claims `generation` for these bytes: the commit point. False where another writer was first. Nobody else writes the
+ * same bytes: what is there and equal is our own put, whose answer was lost on the way.
+ */
 export async function claimGeneration(
   store: ObjectStore,
   names: GenerationNames,
@@ -58,7 +62,7 @@ export async function claimGeneration(
     await store.put(names.name(generation), bytes, { ifAbsent: true })
     return true
   } catch (error) {
-    if (hasCode(error, 'OBJECT_EXISTS')) return false
-    throw error
+    if (!hasCode(error, 'OBJECT_EXISTS')) throw error
+    return equalBytes(await store.get(names.name(generation)), bytes)
   }
 }

@@ -121,6 +121,28 @@ describe.each(acks)('a journal that is full, ack %s', (ack) => {
   })
 })
 
+test('a stream that is closed while writes are not recorded stays closed, and the next start makes the baseline', async () => {
+  const objects = new MemoryStore()
+  const store = new FaultyStore(objects)
+  const { rig, database } = await open(store, 'shed')
+  await write(database, 'first', 0)
+  store.script = gone
+  for (let n = 0; rig.session.pending.state === 'recording'; n++) await write(database, `n${n}`, n)
+  store.script = well
+  await rig.session.close()
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  const { timeline } = (await openReader(objects, clock)).timeline
+  expect(timeline.streams.map(({ state }) => state)).toEqual(['closed'])
+  expect(timeline.snapshots).toHaveLength(1)
+  await rig.session.complete(rig.session.mark()).catch(() => {})
+  expect((await openReader(objects, clock)).timeline.timeline.generation).toBe(timeline.generation)
+
+  const second = await open(new FaultyStore(objects), 'shed', { database })
+  expect(second.rig.timeline.timeline.snapshots).toHaveLength(2)
+  expect(await stateAt(second.rig.archive, 'latest')).toEqual(liveState(database))
+  await second.rig.session.close()
+})
+
 test('a crash while writes are not recorded leaves a visible gap, and the next start makes a baseline', async () => {
   const objects = new MemoryStore()
   const store = new FaultyStore(objects)
