@@ -96,8 +96,21 @@ export async function askReport(stream: string): Promise<StreamReport | null> {
   return (JSON.parse(reply) as { report: StreamReport }).report
 }
 
-/** One question, one answer; null where no process listens. */
-function ask(stream: string, question: object, ms: number): Promise<string | null> {
+/**
+ * One question, one answer, as a line; null where no process listens. An answer that is cut off is what a process that
+ * dies gives: it is asked for once more, and then there is nobody, or who has come in its place.
+ */
+async function ask(stream: string, question: object, ms: number): Promise<string | null> {
+  const isWhole = (reply: string | null): boolean => reply?.endsWith('\n') !== false
+  const reply = await askOnce(stream, question, ms)
+  if (isWhole(reply)) return reply
+  const again = await askOnce(stream, question, ms)
+  if (isWhole(again)) return again
+  throw refused(stream, 'its answer was cut off')
+}
+
+/** What was answered, without its line end where it was cut off. */
+function askOnce(stream: string, question: object, ms: number): Promise<string | null> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(socketPath(stream))
     let reply = ''
@@ -109,6 +122,7 @@ function ask(stream: string, question: object, ms: number): Promise<string | nul
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(null)
+      else if (error.code === 'ECONNRESET' || error.code === 'EPIPE') resolve('')
       else reject(error instanceof TidemarkError ? error : refused(stream, error.message))
     })
     socket.on('end', () => resolve(reply))
@@ -128,12 +142,8 @@ async function answer(line: string, door: StreamDoor): Promise<{ error: string |
 }
 
 function failureIn(reply: string): string | null {
-  try {
-    const { error } = JSON.parse(reply) as { error?: unknown }
-    return typeof error === 'string' ? error : null
-  } catch (error) {
-    return `its answer was cut off (${messageOf(error)})`
-  }
+  const { error } = JSON.parse(reply) as { error?: unknown }
+  return typeof error === 'string' ? error : null
 }
 
 function refused(stream: string, why: string): TidemarkError {
