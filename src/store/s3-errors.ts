@@ -45,7 +45,7 @@ export function s3Error(error: unknown, bucket: string, key: string | null): Tid
   if (TRANSIENT.includes(code) || status >= 500 || status === 429) return unavailable(error, where, raise)
   if (status === 401 || status === 403 || code === 'CredentialsProviderError') {
     const hint =
-      'Check the credentials, the clock of this machine, and that they allow s3:Get, Put, Delete and ListBucket.'
+      'Check the credentials, the clock of this machine, and the policy: schemas/s3-policy of the package has what it takes.'
     return raise('STORE_DENIED', `Access to ${where} was denied (${code}): ${messageOf(error)}`, hint)
   }
   if (status === 404 && key !== null) return objectNotFound(key, error)

@@ -19,7 +19,12 @@ export interface S3Server {
   readonly endpoint: string
   readonly accessKeyId: string
   readonly secretAccessKey: string
+  /** Of a user that owns nothing and may do what policies allow it. */
+  readonly limited: { readonly accessKeyId: string; readonly secretAccessKey: string }
 }
+
+/** The name of the limited user in a policy. */
+export const LIMITED_USER = 'arn:aws:iam:::user/limited'
 
 /** A server that runs until `stop`, or until this process ends, however it ends. */
 export interface RunningS3Server {
@@ -85,9 +90,12 @@ async function startOnce(): Promise<RunningS3Server> {
     daemons.push(daemon('ceph-osd', ['-c', conf, '-i', '0', '-f']))
     const gateway = (): ChildProcess => daemon('radosgw', ['-c', conf, '-n', 'client.rgw', '-f'])
     daemons.push(gateway())
-    const server = { endpoint: `http://127.0.0.1:${ports.http}`, accessKeyId: 'TESTKEY', secretAccessKey: randomUUID() }
+    const endpoint = `http://127.0.0.1:${ports.http}`
+    const limited = { accessKeyId: 'LIMITEDKEY', secretAccessKey: randomUUID() }
+    const server = { endpoint, accessKeyId: 'TESTKEY', secretAccessKey: randomUUID(), limited }
     await answering(server.endpoint, daemons)
-    await makeUser(conf, server)
+    await makeUser(conf, 'test', server)
+    await makeUser(conf, 'limited', limited)
     const become = async (state: ServerState): Promise<void> => {
       // The objects are in the storage daemon, which goes on; the gateway is the last of the daemons.
       if (state === 'frozen') return freeze(daemons.at(-1))
@@ -193,19 +201,11 @@ async function answering(endpoint: string, daemons: readonly ChildProcess[]): Pr
   throw new Error(`the S3 server did not answer within ${READY_MS / 1000} seconds`)
 }
 
-async function makeUser(conf: string, server: S3Server): Promise<void> {
-  const keys = ['--access-key', server.accessKeyId, '--secret-key', server.secretAccessKey]
-  await run('radosgw-admin', [
-    '-c',
-    conf,
-    '-n',
-    'client.rgw',
-    'user',
-    'create',
-    '--uid=test',
-    '--display-name=test',
-    ...keys,
-  ])
+async function makeUser(conf: string, uid: string, keys: S3Server['limited']): Promise<void> {
+  const as = ['-c', conf, '-n', 'client.rgw']
+  const user = [`--uid=${uid}`, '--display-name', uid]
+  const secrets = ['--access-key', keys.accessKeyId, '--secret-key', keys.secretAccessKey]
+  await run('radosgw-admin', [...as, 'user', 'create', ...user, ...secrets])
 }
 
 /** Three ports that were free: all are held before the first is let go, so that they differ. */

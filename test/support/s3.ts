@@ -21,6 +21,8 @@ export interface FreshS3 {
 export interface S3ForTests {
   readonly endpoint: string
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string }
+  /** Of a user that owns nothing and may do what policies allow it. */
+  readonly limited: { readonly accessKeyId: string; readonly secretAccessKey: string }
   /** A client of the SDK itself, for looking behind the store's back. */
   client(): S3Client
   /** A bucket's name, made where it does not exist. */
@@ -33,7 +35,7 @@ export interface S3ForTests {
 export function s3ForTests(): S3ForTests | null {
   const server = inject('s3Server')
   if (server === null) return null
-  const { endpoint, accessKeyId, secretAccessKey } = server
+  const { endpoint, accessKeyId, secretAccessKey, limited } = server
   const credentials = { accessKeyId, secretAccessKey }
   const client = (): S3Client => clientOf(server)
   const bucket = (name: string): Promise<string> => makeBucket(server, name)
@@ -42,7 +44,7 @@ export function s3ForTests(): S3ForTests | null {
     const options = { bucket: await bucket('tidemark-tests'), prefix, endpoint, credentials }
     return { options, dispose: () => clear(client(), options) }
   }
-  return { endpoint, credentials, client, bucket, fresh }
+  return { endpoint, credentials, limited, client, bucket, fresh }
 }
 
 async function clear(client: S3Client, options: S3Options & { prefix: string }): Promise<void> {
