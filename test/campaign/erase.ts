@@ -59,6 +59,7 @@ export async function scenario(
     }
   } finally {
     await world.rig.session.close()
+    world.rig.archive.close()
   }
   if (world.store instanceof WormStore && world.store.refused > 0)
     throw new Error('something was to be deleted or overwritten in the store')
@@ -181,7 +182,9 @@ async function tryToErase(world: ErasureWorld, item: Item, mode: 'keys' | 'rewri
     try {
       const keys = world.keys === null ? undefined : new FaultyStore(world.keys, script)
       const { archive } = await openReader(new FaultyStore(world.store, script), systemClock, keys, complete)
-      await eraseRecord(archive, item, { reason: 'asked to', ...(mode === undefined ? {} : { mode }) })
+      await eraseRecord(archive, item, { reason: 'asked to', ...(mode === undefined ? {} : { mode }) }).finally(() =>
+        archive.close(),
+      )
       return true
     } catch (error) {
       // Done before, but for the answer, where nothing of it is left.

@@ -27,6 +27,7 @@ export async function checkErasures(world: ErasureWorld): Promise<void> {
   await checkStates(world, archive)
   for (const victim of world.victims) world.tally.add('keys tried', await attack(world.keyObjects, victim))
   await checkNothingPlain(world)
+  archive.close()
   if (world.keys === null) return
   const files: string[] = []
   for await (const { key } of world.keys.list('')) files.push(key)
