@@ -10,7 +10,7 @@ export class ModelDatabase implements Source {
   readonly items_: Map<string, { item: Item; image: Image }>
   #sink: Sink | null = null
 
-  /** Several processes see one database: `items` is what they share. */
+  /** With `items` of another: a second process of the same database. */
   constructor(identity = 'model://test', items: Map<string, { item: Item; image: Image }> = new Map()) {
     this.identity = identity
     this.items_ = items
@@ -34,8 +34,13 @@ export class ModelDatabase implements Source {
     )
   }
 
-  async read(item: Item): Promise<Image | null> {
+  /** Every access goes through this; a process that has died never comes back from it. */
+  protected async access(): Promise<void> {
     await turn()
+  }
+
+  async read(item: Item): Promise<Image | null> {
+    await this.access()
     return this.items_.get(keyOf(item))?.image ?? null
   }
 
@@ -48,7 +53,7 @@ export class ModelDatabase implements Source {
   /** Sets or deletes (null) an item, as an application would. */
   async write(item: Item, image: Image | null, context: Partial<Context> = {}): Promise<void> {
     const perform = async (): Promise<void> => {
-      await turn()
+      await this.access()
       this.put(item, image)
     }
     if (this.#sink === null) return perform()

@@ -1,0 +1,145 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Clock } from '../../src/base/clock.ts'
+import { TidemarkError } from '../../src/base/errors.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+import type { ObjectStore } from '../../src/store/object-store.ts'
+import { withRetry } from '../../src/store/retry.ts'
+import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
+import { openReader, stateAt } from '../support/capture-rig.ts'
+import { checkHistory } from '../support/fault-oracle.ts'
+import { FastClock, Process, Witness } from '../support/fault-world.ts'
+import { random } from '../support/random.ts'
+import { StormStore } from '../support/storm-store.ts'
+import type { Campaign, Tally } from './campaign.ts'
+
+/** Journals are not what fails here: in memory they do not wait for what else the machine's disk does. */
+const DISK = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+const TEN_MINUTES = 600_000
+const LANES = 4
+/** Of a lane in one weather, and the longest pause between two of them: they last for several seals. */
+const WRITES = 14
+const PAUSE_MS = 3000
+
+/** What stands between the engine and the weather; a broken one must be found out. */
+export type Wrap = (storm: ObjectStore, clock: Clock, next: () => number) => ObjectStore
+
+/** As in production, or bare: then every fault reaches the engine itself. */
+const sound: Wrap = (storm, clock, next) =>
+  next() < 0.5 ? storm : withRetry(storm, { clock, random: next, attempts: 3 + Math.floor(next() * 3) })
+
+export const faults: Campaign = { name: 'faults', seeds: 300, run: (seed, tally) => faultScenario(seed, tally) }
+
+/**
+ * Two processes write one database and one store in bad weather; then the weather is fair, and everything that they
+ * were told must be in the history exactly once, with its bytes. The seed makes the weather and the work; who comes
+ * first is for the machine to say, as the journals are real files.
+ */
+export async function faultScenario(seed: number, tally: Tally, wrap: Wrap = sound): Promise<void> {
+  const next = random(seed)
+  const home = mkdtempSync(join(DISK, 'faults-'))
+  const objects = new MemoryStore()
+  const recent: string[] = []
+  const witness = new Witness()
+  const sky = (): StormStore => new StormStore(objects, random(next() * 2 ** 32), tally, recent)
+  const mode = seed % 3
+  const limits = { limitBytes: mode === 0 ? 1e9 : 20_000, whenFull: mode === 2 ? 'shed' : 'refuse' } as const
+  const shared = { home, witness, tally, next, sky, ...limits }
+  const processes = ['a', 'b'].map(
+    (name) =>
+      new Process({
+        ...shared,
+        name,
+        ack: next() < 0.8 ? 'journal' : 'memory',
+        wrap: (storm, clock) => wrap(storm, clock, next),
+      }),
+  )
+  try {
+    for (const { storm } of processes) storm.rate = next() < 0.3 ? 20 : 0
+    for (const process of processes) await process.start()
+    const phases = 2 + Math.floor(next() * 3)
+    for (let phase = 0; phase < phases; phase++) {
+      await weatherAndWork(processes, next, tally)
+      await checkpoint(witness)
+    }
+    for (const { storm } of processes) Object.assign(storm, { rate: 0, isGone: false })
+    for (const process of processes) await process.settle()
+    for (const process of processes) await process.close()
+    for (const process of processes) await process.settle()
+    await checkHistory(objects, witness, tally, limits.whenFull === 'shed')
+    await readInStorm(sky(), witness, tally)
+  } finally {
+    for (const process of processes) process.abandon()
+    rmSync(home, { recursive: true, force: true, maxRetries: 3 })
+  }
+}
+
+async function weatherAndWork(processes: readonly Process[], next: () => number, tally: Tally): Promise<void> {
+  const clock = new FastClock()
+  const begun = clock.now()
+  const isGone = next() < 0.35
+  for (const process of processes) Object.assign(process.storm, { rate: next() < 0.25 ? 0 : 5 + next() * 45, isGone })
+  const work = processes.flatMap((process) =>
+    Array.from({ length: LANES }, async (_, lane) => {
+      for (let i = 0; i < WRITES; i++) {
+        await process.write(lane)
+        await clock.sleep(next() * PAUSE_MS)
+      }
+    }),
+  )
+  const [first] = processes
+  if (first !== undefined && next() < 0.35) {
+    await clock.sleep(next() * 30_000)
+    if (first.canCrash && next() < 0.6) await first.crash()
+  }
+  await Promise.all(work)
+  if (next() < 0.3) await snapshotInStorm(processes, tally)
+  if (!isGone) return
+  tally.add('gone for ten minutes')
+  await clock.sleep(Math.max(0, begun + TEN_MINUTES - clock.now()))
+  for (const { storm } of processes) storm.isGone = false
+  if (first !== undefined && next() < 0.3) await first.reopen()
+}
+
+/** A snapshot from history, which may fail and must not be wrong: the oracle reads through it later. */
+async function snapshotInStorm([process]: readonly Process[], tally: Tally): Promise<void> {
+  if (process === undefined) return
+  const { archive, timeline } = process.rig
+  try {
+    const { plan } = await archive.reach('latest')
+    await takeSnapshot(archive.sources, timeline, plan, 'model://test')
+    tally.add('snapshots')
+  } catch (error) {
+    if (!(error instanceof TidemarkError)) throw error
+    tally.add('snapshots that failed')
+  }
+}
+
+/** Nobody writes: the state now is what a restore of this moment must give. */
+async function checkpoint(witness: Witness): Promise<void> {
+  const clock = new FastClock()
+  await clock.sleep(3000)
+  witness.checkpoints.push({ at: Math.ceil(clock.now()), state: witness.state() })
+  await clock.sleep(3000)
+}
+
+/** A truncated or changed answer is an error, never data. */
+async function readInStorm(storm: StormStore, witness: Witness, tally: Tally): Promise<void> {
+  storm.rate = 8
+  const clock = new FastClock()
+  const live = JSON.stringify([...witness.state()].sort())
+  for (let i = 0; i < 4; i++) {
+    try {
+      const store = i % 2 === 0 ? storm : withRetry(storm, { clock })
+      const { archive } = await openReader(store, clock)
+      const state = await stateAt(archive, witness.end()).finally(() => archive.close())
+      const read = JSON.stringify([...state].sort())
+      if (read !== live) throw new Error('a read in bad weather gave another state')
+      tally.add('reads in storm that were right')
+    } catch (error) {
+      if (!(error instanceof TidemarkError)) throw error
+      tally.add('reads in storm that were refused')
+    }
+  }
+}
