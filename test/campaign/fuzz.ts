@@ -2,11 +2,13 @@ import { writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { messageOf } from '../../src/base/errors.ts'
+import { Keyring } from '../../src/format/record-keys/keyring.ts'
 import { type Case, type Decoder, judge, type Outcome } from '../support/fuzz/case.ts'
 import { sealedDecoder, sealedKinds, timelineDecoder } from '../support/fuzz/catalogue.ts'
 import { containerDecoder } from '../support/fuzz/container.ts'
 import { containerPlain, golden, goldenFiles } from '../support/fuzz/golden.ts'
 import { eventDecoder, frameDecoder, intentDecoder, journalFileDecoder } from '../support/fuzz/journal.ts'
+import { keyringKind, sealedImageDecoder } from '../support/fuzz/record-keys.ts'
 import { pagesDecoder, segmentDecoder } from '../support/fuzz/segment.ts'
 import { lineDecoder, manifestDecoder, snapshotDecoder } from '../support/fuzz/snapshot.ts'
 import { buildFrame } from '../support/journal-frames.ts'
@@ -26,6 +28,9 @@ export async function decoders(): Promise<Decoder[]> {
     slots: [...goldenFiles('key-slot').values()],
     proofs: [golden('drill-proof.bin')],
   })
+  const keyrings = [...goldenFiles('keyring-').values()]
+  const keyring = Keyring.decode(golden('keyring-2.bin'))
+  if (keyring === null) throw new Error('the golden keyring is none any more')
   return [
     eventDecoder(frames),
     intentDecoder(frames),
@@ -37,7 +42,8 @@ export async function decoders(): Promise<Decoder[]> {
     manifestDecoder(snapshots),
     await snapshotDecoder(snapshots),
     await timelineDecoder(['1', '2', '3'].map((n) => golden(`timeline-${n}.bin`))),
-    ...(await Promise.all(sealed.map(sealedDecoder))),
+    ...(await Promise.all([...sealed, keyringKind(keyrings)].map(sealedDecoder))),
+    sealedImageDecoder(keyring, [...goldenFiles('sealed-image-').values()]),
     containerDecoder(
       [5, 65_600].map((length) => ({ sealed: golden(`container-${length}.bin`), plain: containerPlain(length) })),
     ),

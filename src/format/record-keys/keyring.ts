@@ -1,4 +1,4 @@
-import { hash, randomBytes } from 'node:crypto'
+import { createSecretKey, hash, type KeyObject, randomBytes } from 'node:crypto'
 import { utf8 } from '../../base/bytes.ts'
 import type { Item } from '../../model/event.ts'
 import { isUlid, type Ulid } from '../../model/ulid.ts'
@@ -12,8 +12,8 @@ export type KeyedRecord = Pick<Item, 'resource' | 'id'>
 export interface RecordKey {
   /** How often the record was erased before. */
   readonly incarnation: number
-  /** Of AES-256-GCM. */
-  readonly encryption: Uint8Array
+  /** Of AES-256-GCM; ciphers take a third of the time with a key object. */
+  readonly encryption: KeyObject
   /** Of the synthetic nonce. */
   readonly nonce: Uint8Array
 }
@@ -100,7 +100,7 @@ export class Keyring {
     if (kept !== undefined) return kept
     const leaf = this.#tree.leaf(this.#path(name, incarnation))
     if (leaf === null) return null
-    const key = { incarnation, encryption: labelled(leaf, ENCRYPTION), nonce: labelled(leaf, NONCE) }
+    const key = { incarnation, encryption: createSecretKey(labelled(leaf, ENCRYPTION)), nonce: labelled(leaf, NONCE) }
     if (this.#kept.size >= MOST_KEPT) this.#kept.clear()
     this.#kept.set(place, key)
     return key

@@ -5,6 +5,8 @@ import fc from 'fast-check'
 import { type DrillProof, encodeProof } from '../../../src/format/drill-file.ts'
 import { encodeFileHeader } from '../../../src/format/journal-file.ts'
 import { encodeKeySlot } from '../../../src/format/key-slot.ts'
+import { Keyring } from '../../../src/format/record-keys/keyring.ts'
+import { sealImage } from '../../../src/format/record-keys/sealed-image.ts'
 import { encodeSegment } from '../../../src/format/segment/encode.ts'
 import { encodeStoreFile, type StoreFile } from '../../../src/format/store-file.ts'
 import { EMPTY_HEAD, encodeNextGeneration } from '../../../src/format/timeline-codec.ts'
@@ -19,6 +21,7 @@ import { image } from '../arbitrary.ts'
 import { buildFrame, frameParts, STREAM } from '../journal-frames.ts'
 import { events, frames } from '../segments.ts'
 import { OBJECT_KEY, STORE_KEY } from './container.ts'
+import { KEYED, keyedImages } from './record-keys.ts'
 
 /*
  * Valid files of every kind, made once and kept under test/golden: what was written must stay readable. Run this file
@@ -44,7 +47,7 @@ function sample<T>(arbitrary: fc.Arbitrary<T>, seed: number): T {
 }
 
 function fail(): never {
-  throw new Error('no image')
+  throw new Error('nothing was made')
 }
 
 function keep(name: string, make: () => Uint8Array): void {
@@ -189,6 +192,7 @@ function makeRest(): void {
     recordKeys: false,
   }
   keep('store-file', () => encodeStoreFile(storeFile))
+  keep('store-file-record-keys', () => encodeStoreFile({ ...storeFile, recordKeys: true }))
   keep('store-file-encrypted', () => encodeStoreFile({ ...storeFile, storeKey: STREAM }))
   const salt = Buffer.alloc(16, 5)
   const slot = { id: STREAM, storeKey: STREAM, createdAt: storeFile.createdAt, wrapped: Buffer.alloc(60, 3) }
@@ -197,6 +201,15 @@ function makeRest(): void {
   keep('drill-proof', () => encodeProof(PROOF))
   for (const length of [5, 65_600]) {
     keep(`container-${length}`, () => sealWhole(STORE_KEY, OBJECT_KEY, containerPlain(length)))
+  }
+}
+
+function makeRecordKeys(): void {
+  keep('keyring-1', () => Keyring.create(STREAM).encode())
+  const keyring = Keyring.decode(golden('keyring-1.bin')) ?? fail()
+  keep('keyring-2', () => keyring.without({ resource: 'users', id: 'erased' }, 0, 2).encode())
+  for (const [i, one] of keyedImages().entries()) {
+    keep(`sealed-image-${i + 1}`, () => sealImage(keyring, KEYED, one).raw ?? fail())
   }
 }
 
@@ -212,4 +225,5 @@ if (import.meta.main) {
   await makeSnapshot()
   makeTimeline()
   makeRest()
+  makeRecordKeys()
 }
