@@ -1,12 +1,16 @@
 import { equalBytes } from '../base/bytes.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import { corruptFrame, frameKeepFrom, frameNumber, isWholeFrame, streamSeed } from '../format/journal-frame.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { type Retry, retrying } from '../store/retry.ts'
 import type { FrameLog } from './frame-log.ts'
 
 /** Frames that are fetched at the same time. */
 const READ_AHEAD = 8
 const DELETE_BATCH = 500
+/** A frame waits so for a store that is away, some twenty minutes, and the writes with it. After that the journal has failed. */
+const PATIENCE = { attempts: 120, baseMs: 500, capMs: 20_000 }
 const NUMBER = /\/(\d{16})\.frame$/
 
 /** Key prefix of the journal of a stream in the store. */
@@ -30,7 +34,8 @@ export function parseStoreLogKey(key: string): { readonly stream: string; readon
  * write one stream collide at the first frame, since frames are only ever put where there is none.
  * Errors: `JOURNAL_CORRUPT` where a frame that is still needed is missing, and the store's.
  */
-export async function openStoreLog(store: ObjectStore, stream: string): Promise<FrameLog> {
+export async function openStoreLog(store: ObjectStore, stream: string, clock: Clock = systemClock): Promise<FrameLog> {
+  const retry = retrying({ ...PATIENCE, clock })
   const numbers: number[] = []
   for await (const { key } of store.list(storeLogPrefix(stream))) {
     const digits = NUMBER.exec(key)?.[1]
@@ -38,7 +43,7 @@ export async function openStoreLog(store: ObjectStore, stream: string): Promise<
   }
   numbers.sort((a, b) => a - b)
   const last = numbers.at(-1)
-  if (last === undefined) return new StoreLog(store, stream, null)
+  if (last === undefined) return new StoreLog(store, stream, retry, null)
   const keepFrom = Math.max(1, frameKeepFrom(await readFrame(store, stream, last)))
   const needed = numbers.filter((number) => number >= keepFrom)
   const missing = needed.findIndex((number, index) => number !== keepFrom + index)
@@ -47,7 +52,7 @@ export async function openStoreLog(store: ObjectStore, stream: string): Promise<
   }
   // What an interrupted trim has left behind.
   await store.delete(numbers.filter((number) => number < keepFrom).map((number) => storeLogKey(stream, number)))
-  return new StoreLog(store, stream, { first: keepFrom, last })
+  return new StoreLog(store, stream, retry, { first: keepFrom, last })
 }
 
 async function readFrame(store: ObjectStore, stream: string, number: number): Promise<Uint8Array> {
@@ -63,17 +68,23 @@ async function readFrame(store: ObjectStore, stream: string, number: number): Pr
 class StoreLog implements FrameLog {
   readonly #store: ObjectStore
   readonly #stream: string
+  readonly #retry: Retry
   range: { readonly first: number; readonly last: number } | null
 
-  constructor(store: ObjectStore, stream: string, range: { first: number; last: number } | null) {
+  constructor(store: ObjectStore, stream: string, retry: Retry, range: { first: number; last: number } | null) {
     this.#store = store
     this.#stream = stream
+    this.#retry = retry
     this.range = range
   }
 
   async append(frame: Uint8Array): Promise<void> {
     const number = frameNumber(frame)
-    const key = storeLogKey(this.#stream, number)
+    await this.#retry(() => this.#put(storeLogKey(this.#stream, number), frame))
+    this.range = { first: this.range?.first ?? number, last: number }
+  }
+
+  async #put(key: string, frame: Uint8Array): Promise<void> {
     try {
       await this.#store.put(key, frame, { ifAbsent: true })
     } catch (error) {
@@ -81,7 +92,6 @@ class StoreLog implements FrameLog {
       // A put whose answer was lost and that was tried again meets itself.
       if (!equalBytes(await this.#store.get(key), frame)) throw this.#fenced(key, error)
     }
-    this.range = { first: this.range?.first ?? number, last: number }
   }
 
   async *read(from: number): AsyncIterable<Uint8Array> {

@@ -59,14 +59,14 @@ export async function openStreams(seams: StreamSeams): Promise<readonly [OwnedSt
   if (seams.ack === 'store') {
     for (const { id, journal } of orphans) {
       if (journal.kind === 'store')
-        opened.push(await openStream(seams, id, { kind: 'store' }, await openStoreLog(seams.store, id)))
+        opened.push(await openStream(seams, id, { kind: 'store' }, await openStoreLog(seams.store, id, seams.clock)))
     }
   }
   const [first, ...rest] = opened
   if (first !== undefined) return [first, ...rest]
   const id = new UlidGenerator(() => seams.clock.now()).next()
   const place = { kind: seams.ack }
-  const log = seams.ack === 'store' ? await openStoreLog(seams.store, id) : new MemoryLog()
+  const log = seams.ack === 'store' ? await openStoreLog(seams.store, id, seams.clock) : new MemoryLog()
   return [await openStream(seams, id, place, log)]
 }
 
@@ -103,7 +103,7 @@ export async function takeOverStoreStream(
   seams: Omit<StreamSeams, 'ack' | 'directory' | 'encrypt'>,
   id: string,
 ): Promise<OwnedStream> {
-  return openStream(seams, id, { kind: 'store' }, await openStoreLog(seams.store, id))
+  return openStream(seams, id, { kind: 'store' }, await openStoreLog(seams.store, id, seams.clock))
 }
 
 /** A mark of an opening of a stream, see `StreamEntry.owner`. */

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
 import { encryptedLog } from '../../src/capture/encrypted-log.ts'
 import { openFileLog } from '../../src/capture/file-log.ts'
 import type { FrameLog } from '../../src/capture/frame-log.ts'
@@ -13,6 +14,7 @@ import { SecretKey } from '../../src/store/encryption/store-key.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { STREAM, simpleFrame } from '../support/journal-frames.ts'
 import { SimulatedDisk } from '../support/simulated-disk.ts'
+import { FaultyStore } from '../support/stores.ts'
 import { frameLogContract } from './frame-log.ts'
 
 const directories: string[] = []
@@ -115,4 +117,24 @@ test('encryption: frames from before it was switched on are read, and those afte
   const frames: string[] = []
   for await (const frame of off.read(1)) frames.push(Buffer.from(frame).toString('hex'))
   expect(frames).toEqual([1, 2, 3].map((number) => Buffer.from(simpleFrame(number)).toString('hex')))
+})
+
+test('a frame waits for a store that is away for ten minutes, and is there once; one that never comes back is told', async () => {
+  const objects = new MemoryStore()
+  const store = new FaultyStore(objects)
+  let slept = 0
+  const sleep = async (ms: number): Promise<void> => {
+    slept += ms
+  }
+  const log = await openStoreLog(store, STREAM, { ...systemClock, sleep })
+  await log.append(simpleFrame(1))
+  // The first put arrives, and its answer does not.
+  store.script = () => (slept === 0 ? 'after' : slept < 600_000 ? 'before' : null)
+  await log.append(simpleFrame(2))
+  expect(slept).toBeGreaterThanOrEqual(600_000)
+  await log.append(simpleFrame(3))
+  expect(log.range).toEqual({ first: 1, last: 3 })
+  expect(await objects.get(storeLogKey(STREAM, 2))).toEqual(simpleFrame(2))
+  store.script = () => 'before'
+  await expect(log.append(simpleFrame(4))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
 })

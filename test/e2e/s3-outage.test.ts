@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import type { StoreSpec } from '../../src/index.ts'
 import { Tidemark } from '../../src/index.ts'
 import { type ServerState, startRgw } from '../support/rgw.ts'
 import { s3ForTests } from '../support/s3.ts'
@@ -51,47 +52,63 @@ function startWriter(args: readonly string[], env: NodeJS.ProcessEnv): Writer {
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
+/** Until the writer has said so many lines. */
+async function until(writer: Writer, count: number): Promise<void> {
+  for (let waited = 0; writer.lines.length < count; waited += 50) {
+    if (waited > 60_000) throw new Error(`the writer stopped after ${writer.lines.length} lines`)
+    await pause(50)
+  }
+}
+
+/** Everything that the writer was told is done is in the history: once, and in its order. */
+async function check(store: StoreSpec, lines: readonly string[]): Promise<void> {
+  const reader = await Tidemark.open({ store })
+  const told = Map.groupBy(lines, (line) => line.split(' ')[1] ?? '')
+  for (const [id, own] of told) {
+    const history: string[] = []
+    for await (const { after } of reader.history('notes', id)) {
+      history.push(after === null ? `D ${id}` : `W ${id} ${JSON.parse(Buffer.from(after.json).toString()).n}`)
+    }
+    expect(history, id).toEqual(own)
+  }
+  const alive = [...told.values()].filter((own) => own.at(-1)?.startsWith('W')).length
+  expect(await reader.at('latest').count('notes')).toBe(alive)
+  expect((await reader.verify()).damage).toEqual([])
+  const { gaps, streams } = await reader.status()
+  expect([gaps, streams.map(({ state }) => state)]).toEqual([[], ['closed']])
+  await reader.close()
+}
+
 // A server of its own: the other tests go on with theirs. It is there where theirs is.
 test.skipIf(s3ForTests() === null)(
   'writes go on while the S3 server is stopped and frozen, and all of them are in the store then, once, in order',
   async () => {
     const { server, become, stop } = await startRgw()
     const { accessKeyId, secretAccessKey, endpoint } = server
-    const url = `s3://${await makeBucket(server, 'outage')}/store`
+    const bucket = await makeBucket(server, 'outage')
     const env = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey }
-    const writer = startWriter([url, endpoint, join(directory, 'journal'), '1'], env)
-    while (writer.lines.length < 20) await pause(50)
+    const start = (ack: 'journal' | 'store'): Writer =>
+      startWriter([`s3://${bucket}/${ack}`, endpoint, join(directory, ack), ack], env)
+    const [journalled, stored] = [start('journal'), start('store')]
+    for (const writer of [journalled, stored]) await until(writer, 20)
     for (const [state, ms] of OUTAGES) {
       await become(state)
-      const before = writer.lines.length
+      const before = journalled.lines.length
       await pause(ms)
       // Nobody waits for the store: two of four lanes at 20 ms are the least of it.
-      expect(writer.lines.length - before, `${state} for ${ms} ms`).toBeGreaterThan(ms / 40)
+      expect(journalled.lines.length - before, `${state} for ${ms} ms`).toBeGreaterThan(ms / 40)
+      // Where the store is what acknowledges, writes wait for it, and go on then.
+      const waiting = stored.lines.length
       await become('up')
-      await pause(1000)
+      await until(stored, waiting + 20)
     }
-    const { code, errors } = await writer.finish()
-    expect(code, errors).toBe(0)
-    expect(writer.lines.pop(), errors).toBe('done')
-
     const credentials = { accessKeyId, secretAccessKey }
-    const reader = await Tidemark.open({ store: { url, endpoint, region: 'us-east-1', credentials } })
-    const told = Map.groupBy(writer.lines, (line) => line.split(' ')[1] ?? '')
-    let events = 0
-    for (const [id, lines] of told) {
-      const history: string[] = []
-      for await (const { after } of reader.history('notes', id)) {
-        history.push(after === null ? `D ${id}` : `W ${id} ${JSON.parse(Buffer.from(after.json).toString()).n}`)
-      }
-      expect(history, id).toEqual(lines)
-      events += history.length
+    for (const [ack, writer] of Object.entries({ journal: journalled, store: stored })) {
+      const { code, errors } = await writer.finish()
+      expect(code, errors).toBe(0)
+      expect(writer.lines.pop(), errors).toBe('done')
+      await check({ url: `s3://${bucket}/${ack}`, endpoint, region: 'us-east-1', credentials }, writer.lines)
     }
-    expect(events).toBe(writer.lines.length)
-    const alive = [...told.values()].filter((lines) => lines.at(-1)?.startsWith('W')).length
-    expect(await reader.at('latest').count('notes')).toBe(alive)
-    expect((await reader.verify()).damage).toEqual([])
-    expect((await reader.status()).gaps).toEqual([])
-    await reader.close()
     await stop()
   },
 )

@@ -10,10 +10,10 @@ import { randomFrom } from './workload.ts'
  *   W <id> <n>    a write of the record with the number n was acknowledged; n of a record only grow
  *   D <id>        a delete was acknowledged
  *   done          after a line on stdin: everything is in the store, and the database is closed
- * usage: outage-writer.ts <url of the store> <endpoint> <journal directory> <seed>
+ * usage: outage-writer.ts <url of the store> <endpoint> <journal directory> <journal | store: what acknowledges>
  */
 const LANES = 4
-const [url = '', endpoint = '', journal = '', seed = '1'] = process.argv.slice(2)
+const [url = '', endpoint = '', journal = '', ack = ''] = process.argv.slice(2)
 process.prependListener('uncaughtException', (error) => {
   console.error(error)
   process.exit(9)
@@ -21,7 +21,12 @@ process.prependListener('uncaughtException', (error) => {
 const store: StoreSpec = { url, endpoint, region: 'us-east-1' }
 const db = new S3db({ connectionString: `memory://outage-${process.pid}`, logLevel: 'silent' })
 await db.connect()
-const tidemark = new TidemarkPlugin({ store, journal, seal: { ageMs: 200 } })
+const tidemark = new TidemarkPlugin({
+  store,
+  journal,
+  ack: ack === 'store' ? 'store' : 'journal',
+  seal: { ageMs: 200 },
+})
 await db.usePlugin(tidemark)
 const attributes = { id: 'string|optional', n: 'number', text: 'string' }
 const notes = await db.createResource({ name: 'notes', attributes, behavior: 'body-only' })
@@ -29,7 +34,7 @@ let isOver = false
 
 /** The records of a lane are its own. */
 async function write(lane: number): Promise<void> {
-  const random = randomFrom(Number(seed) * 100 + lane)
+  const random = randomFrom(100 + lane)
   const held = new Set<string>()
   for (let n = 1; !isOver; n++) {
     const id = `r${lane}-${Math.floor(random() * 5)}`
