@@ -26,7 +26,9 @@ const ADAPTERS = ['s3db', 'cli']
 /** Above every floor; nothing imports them. */
 const TOP = ['index.ts', 'bin.ts']
 
-const DISK_FILES = ['node-disk', 'stream-dir', 'stream-lock', 'stream-control'].map((name) => `capture/${name}.ts`)
+const DISK_FILES = ['node-disk', 'stream-dir', 'stream-lock', 'stream-control', 'stream-socket'].map(
+  (name) => `capture/${name}.ts`,
+)
 const MOST_LINES = 400
 const MOST_FIELDS = 8
 

@@ -1,11 +1,10 @@
 import { chmod, rm } from 'node:fs/promises'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
-import { tmpdir, userInfo } from 'node:os'
-import { join } from 'node:path'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import { isUlid, type Ulid } from '../model/ulid.ts'
 import type { Requests } from '../store/meter.ts'
 import type { Backpressure } from './journal-bound.ts'
+import { checkSocketDirectory, makeSocketDirectory, socketPath } from './stream-socket.ts'
 
 /** A request to bring events into the store that takes longer than this is given up by the one who asked, milliseconds. */
 const ANSWER_MS = 60_000
@@ -46,6 +45,7 @@ export interface StreamDoor {
  */
 export async function serveStream(stream: string, door: StreamDoor): Promise<() => Promise<void>> {
   const path = socketPath(stream)
+  await makeSocketDirectory()
   await rm(path, { force: true })
   const idle = new Set<Socket>()
   const server = createServer((socket) => {
@@ -101,6 +101,7 @@ export async function askReport(stream: string): Promise<StreamReport | null> {
  * dies gives: it is asked for once more, and then there is nobody, or who has come in its place.
  */
 async function ask(stream: string, question: object, ms: number): Promise<string | null> {
+  await checkSocketDirectory()
   const isWhole = (reply: string | null): boolean => reply?.endsWith('\n') !== false
   const reply = await askOnce(stream, question, ms)
   if (isWhole(reply)) return reply
@@ -165,9 +166,4 @@ function listen(server: Server, path: string): Promise<void> {
       resolve()
     })
   })
-}
-
-/** Short, since the path of a local socket may have about a hundred bytes only. */
-function socketPath(stream: string): string {
-  return join(tmpdir(), `tidemark-${userInfo().uid}-${stream}.sock`)
 }

@@ -1,8 +1,8 @@
 import { cpSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { sha256 } from '../../src/base/bytes.ts'
 import type { Clock } from '../../src/base/clock.ts'
+import { socketPath } from '../../src/capture/stream-socket.ts'
 import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import type { Ack } from '../../src/engine/streams.ts'
 import { timelineKey } from '../../src/format/keys.ts'
@@ -105,7 +105,7 @@ export class World {
     this.#forget(writer)
     this.#gone.push(writer.rig)
     const { stream, ack } = writer
-    rmSync(join(tmpdir(), `tidemark-${userInfo().uid}-${stream}.sock`), { force: true })
+    rmSync(socketPath(stream), { force: true })
     const path = join(this.#directory, stream)
     const readable = ack === 'store' || (ack === 'journal' && death === 'killed')
     if (ack === 'journal') this.#leave(path, readable)

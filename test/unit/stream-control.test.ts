@@ -1,10 +1,12 @@
+import { chmodSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
-import { tmpdir, userInfo } from 'node:os'
-import { join } from 'node:path'
+import { dirname } from 'node:path'
 import { expect, test } from 'vitest'
 import { askReport, askStream } from '../../src/capture/stream-control.ts'
+import { makeSocketDirectory, socketPath } from '../../src/capture/stream-socket.ts'
 import { UlidGenerator } from '../../src/model/ulid.ts'
 
+await makeSocketDirectory()
 const stream = new UlidGenerator(() => Date.now()).next()
 
 /** A process that answers with `text` and dies, or lives on and does so again. */
@@ -17,7 +19,7 @@ function listening(text: string, dies: boolean): Promise<Server> {
       else socket.end(text)
     })
   })
-  const path = join(tmpdir(), `tidemark-${userInfo().uid}-${stream}.sock`)
+  const path = socketPath(stream)
   return new Promise((resolve) => server.listen(path, () => resolve(server)))
 }
 
@@ -44,4 +46,17 @@ test('what another process answers is passed on', async () => {
   const bad = await listening('{"error":"no space"}\n', true)
   await expect(askStream(stream, null, 'acknowledged')).rejects.toThrow('no space')
   bad.close()
+})
+
+test('nobody is asked where another user could answer', async () => {
+  const directory = dirname(socketPath(stream))
+  chmodSync(directory, 0o777)
+  try {
+    const denied = { code: 'JOURNAL_DENIED', message: expect.stringContaining(directory) }
+    await expect(askReport(stream)).rejects.toMatchObject(denied)
+    await expect(askStream(stream, null, 'acknowledged')).rejects.toMatchObject(denied)
+    await expect(makeSocketDirectory()).rejects.toMatchObject(denied)
+  } finally {
+    chmodSync(directory, 0o700)
+  }
 })
