@@ -50,6 +50,14 @@ test('the hybrid of runs and packed integers decodes to what was encoded, at eve
   )
 })
 
+test('a run whose value is wider than it says is refused: at 31 bits it would be a negative code', () => {
+  const negative = Uint8Array.of(2, 0xff, 0xff, 0xff, 0xff)
+  expect(() => decodeHybrid(negative, 0, negative.length, 31, 1)).toThrow(Malformed)
+  const wide = Uint8Array.of(2, 2)
+  expect(() => decodeHybrid(wide, 0, wide.length, 1, 1)).toThrow(Malformed)
+  expect([...decodeHybrid(wide, 0, wide.length, 2, 1)]).toEqual([2])
+})
+
 test('delta-packed integers decode to what was encoded, negative and 53 bits wide', () => {
   const zigzag = (value: bigint): bigint => (value >= 0n ? value * 2n : -value * 2n - 1n)
   const encode = (values: readonly number[]): Uint8Array => {

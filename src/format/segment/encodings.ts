@@ -26,6 +26,7 @@ export function decodeHybrid(bytes: Uint8Array, start: number, end: number, widt
       expect(valueBytes <= end - at, 'a run of integers ends too early')
       let value = 0
       for (let i = 0; i < valueBytes; i++) value |= (bytes[at + i] ?? 0) << (8 * i)
+      expect(value >= 0 && value < 2 ** width, 'a run of integers has one that is wider than it says')
       const stop = Math.min(count, filled + head / 2)
       expect(stop > filled, 'a run of integers is empty')
       out.fill(value, filled, stop)
