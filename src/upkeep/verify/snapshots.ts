@@ -26,7 +26,7 @@ export async function verifySnapshots(
   listing: Listing,
 ): Promise<ReadonlySet<string>> {
   const named = new Set<string>()
-  let previous: SnapshotEntry | null = null
+  let before: SnapshotEntry[] = []
   for (const entry of timeline.snapshots) {
     const key = `${entry.prefix}${MANIFEST_FILE}`
     named.add(key)
@@ -36,10 +36,12 @@ export async function verifySnapshots(
       if (snapshot === null) return
       for await (const batch of snapshot.lines({})) for (const line of batch.lines) decodeWhole(line.image())
       whole = true
-      if (previous !== null) await verifyAgainst(inspection, sources, timeline, previous, entry, snapshot)
+      // A baseline that another process was still making then is no beginning for it.
+      const previous = before.findLast(({ consistentFrom }) => consistentFrom <= entry.ulid)
+      if (previous !== undefined) await verifyAgainst(inspection, sources, timeline, previous, entry, snapshot)
     })
     // Only what is whole itself can say anything about the next one.
-    previous = whole ? entry : null
+    before = whole ? [...before, entry] : []
   }
   return named
 }
