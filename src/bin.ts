@@ -55,6 +55,8 @@ function endWithReader(error: NodeJS.ErrnoException): void {
   throw error
 }
 
+// The arguments may hold the connection string of a database, with its credentials, and everybody on the host sees them.
+process.title = 'tidemark'
 process.stdout.on('error', endWithReader)
 process.stderr.on('error', endWithReader)
 process.prependListener('SIGINT', () => {

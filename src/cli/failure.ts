@@ -16,10 +16,17 @@ export async function reportFailure(thrown: unknown, terminal: Terminal, json: b
 }
 
 function usageError({ message }: CommanderError): TidemarkError {
-  const what = message.replace(/^error: /, '').replaceAll('\n', ' ')
+  const what = withoutValues(message)
+    .replace(/^error: /, '')
+    .replaceAll('\n', ' ')
   return new TidemarkError('OPTION_INVALID', `${what.charAt(0).toUpperCase()}${what.slice(1)}. Nothing was done.`, {
     hint: 'See tidemark --help, or tidemark <command> --help.',
   })
+}
+
+/** What was typed where nothing belongs may be a secret in the wrong place. */
+function withoutValues(message: string): string {
+  return message.replace(/(unknown option '[^'=]*)=.*'/s, "$1'").replace(/( but got \d+): .*$/s, '$1')
 }
 
 function linesOf(error: unknown, terminal: Terminal): string[] {
