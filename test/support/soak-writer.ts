@@ -44,7 +44,7 @@ const tidemark = new TidemarkPlugin({
   store: parts.store,
   journal: parts.journal,
   database: 'soak',
-  seal: { events: 150, ageMs: 500 },
+  seal: { events: 500, ageMs: 2000 },
   logger: pino({ level: 'info' }, pino.destination({ dest: parts.log, sync: true })),
 })
 await db.usePlugin(tidemark)
