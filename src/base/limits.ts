@@ -1,7 +1,16 @@
 /** Bounds that a file, a key or a value must keep; a decoder refuses what exceeds them before it allocates. */
 export const LIMITS: Readonly<
   Record<
-    'imageBytes' | 'frameBytes' | 'chunkBytes' | 'rowGroupRows' | 'footerBytes' | 'memberBytes' | 'keyBytes',
+    | 'imageBytes'
+    | 'frameBytes'
+    | 'chunkBytes'
+    | 'rowGroupRows'
+    | 'footerBytes'
+    | 'memberBytes'
+    | 'jsonBytes'
+    | 'jsonDepth'
+    | 'objectBytes'
+    | 'keyBytes',
     number
   >
 > = {
@@ -17,6 +26,12 @@ export const LIMITS: Readonly<
   footerBytes: 67_108_864,
   /** Largest uncompressed gzip member of a snapshot, bytes. */
   memberBytes: 536_870_912,
+  /** Largest JSON file of a store, bytes. */
+  jsonBytes: 268_435_456,
+  /** Most brackets that are open at once in one. */
+  jsonDepth: 1000,
+  /** Largest object that is read as a whole, bytes: more is none of ours, and would not fit into memory. */
+  objectBytes: 2_147_483_648,
   /** Longest object key, UTF-8 bytes (S3's bound). */
   keyBytes: 1024,
 }

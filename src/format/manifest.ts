@@ -1,6 +1,8 @@
-import { text } from '../base/bytes.ts'
+import { utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
 import { isUlid, type Ulid, ulidTime } from '../model/ulid.ts'
+import { parseJson } from './bounded-json.ts'
 
 /**
  * One gzip member of a snapshot file. Members are independent: a reader fetches and inflates just the one that may
@@ -97,9 +99,9 @@ function documentedResource({ name, schema, records }: ManifestResource): Record
 export function decodeManifest(bytes: Uint8Array, key: string): Manifest {
   let root: unknown
   try {
-    root = JSON.parse(text(bytes))
+    root = parseJson(bytes)
   } catch (error) {
-    throw corruptManifest(key, 'it is no JSON', error)
+    throw corruptManifest(key, error instanceof RangeError ? error.message : 'it is no JSON', error)
   }
   const tidemark = asObject(asObject(root).tidemark)
   if (tidemark.format !== 1) throw corruptManifest(key, 'it has no `tidemark` part of format 1')
@@ -128,7 +130,7 @@ function decodeSchema(value: unknown, key: string): SchemaDefinition | null {
   const { json, raw } = asObject(value)
   if (typeof json !== 'string') throw corruptManifest(key, 'a schema is no text')
   try {
-    JSON.parse(json)
+    parseJson(utf8(json))
   } catch (error) {
     throw corruptManifest(key, 'a schema is no JSON', error)
   }
@@ -157,7 +159,9 @@ function decodeFile(value: unknown, key: string): SnapshotFile | null {
 
 function isMember(value: unknown): value is Member {
   if (!Array.isArray(value) || value.length !== 4) return false
-  return isCount(value[0]) && isCount(value[1]) && isCount(value[2]) && typeof value[3] === 'string'
+  if (!isCount(value[0]) || !isCount(value[1]) || !isCount(value[2]) || typeof value[3] !== 'string') return false
+  // Compressed: what does not compress grows by less than a hundredth.
+  return value[1] <= LIMITS.memberBytes * 1.01
 }
 
 function isHash(value: unknown): value is string {

@@ -1,4 +1,5 @@
-import { sha256, text, utf8 } from '../base/bytes.ts'
+import { sha256, utf8 } from '../base/bytes.ts'
+import { parseJson } from './bounded-json.ts'
 
 /*
  * JSON files that carry their own checksum. The text begins with
@@ -34,9 +35,9 @@ export function unsealJson(bytes: Uint8Array): Readonly<Record<string, unknown>>
 /** The value of JSON text, or undefined: who can make a checksum fit can put anything behind it. */
 function parse(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(text(bytes))
+    return parseJson(bytes)
   } catch (error) {
-    if (error instanceof SyntaxError || error instanceof TypeError) return undefined
+    if (error instanceof SyntaxError || error instanceof TypeError || error instanceof RangeError) return undefined
     throw error
   }
 }

@@ -2,10 +2,20 @@ import { randomUUID } from 'node:crypto'
 import { dirname, join, resolve } from 'node:path'
 import { utf8 } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { LIMITS } from '../base/limits.ts'
 import type { Files } from './files.ts'
 import { errnoOf, fileError, linkRefused } from './filesystem-errors.ts'
 import { isAbsence, listTree, lookAt, makeDirectory, refuseLinks, TEMP_DIR } from './filesystem-tree.ts'
-import { checkBody, checkKey, checkRange, invalidKey, objectExists, objectNotFound, objectTooShort } from './keys.ts'
+import {
+  checkBody,
+  checkKey,
+  checkRange,
+  invalidKey,
+  objectExists,
+  objectNotFound,
+  objectTooLarge,
+  objectTooShort,
+} from './keys.ts'
 import { nodeFiles } from './node-files.ts'
 import type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
 
@@ -54,6 +64,7 @@ export class FilesystemStore implements ObjectStore {
     const path = this.#path(key)
     if (range !== undefined) checkRange(range)
     await refuseLinks(this.#files, this.#root, key)
+    if (range === undefined) await this.#refuseLarge(key, path)
     const found = await this.#read(key, path, range ?? null)
     if (found === null) throw objectNotFound(key)
     const { bytes, size } = found
@@ -105,6 +116,11 @@ export class FilesystemStore implements ObjectStore {
       throw invalidKey(key, `has a segment of more than ${SEGMENT_BYTES} bytes, longer than a file name can be`)
     }
     return join(this.#root, key)
+  }
+
+  async #refuseLarge(key: string, path: string): Promise<void> {
+    const info = await lookAt(this.#files, path)
+    if (info?.kind === 'file' && info.bytes > LIMITS.objectBytes) throw objectTooLarge(key, info.bytes)
   }
 
   async #read(key: string, path: string, range: ByteRange | null): ReturnType<Files['read']> {

@@ -83,3 +83,12 @@ export function objectTooShort(key: string, range: ByteRange, bytes: number | nu
     { hint: 'Run: tidemark verify. Put the file back from a copy; do not delete it.', details: { key, bytes } },
   )
 }
+
+/** The error of an object that is asked for as a whole, and is larger than any that Tidemark has ever written. */
+export function objectTooLarge(key: string, bytes: number): TidemarkError {
+  return new TidemarkError(
+    'OBJECT_CORRUPT',
+    `The object '${key}' has ${bytes} bytes, and none of its kind is as large: it is not what Tidemark wrote.`,
+    { hint: 'Run: tidemark verify. Put the file back from a copy; do not delete it.', details: { key, bytes } },
+  )
+}

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import {
   DeleteObjectCommand,
   DeleteObjectsCommand,
@@ -21,6 +22,7 @@ import {
   keyProblem,
   objectExists,
   objectNotFound,
+  objectTooLarge,
   objectTooShort,
 } from './keys.ts'
 import type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
@@ -129,6 +131,10 @@ export class S3Store implements ObjectStore {
   async #read(command: GetObjectCommand, key: string): Promise<Uint8Array> {
     try {
       const answer: GetObjectCommandOutput = await this.#client.send(command)
+      if ((answer.ContentLength ?? 0) > LIMITS.objectBytes) {
+        if (answer.Body instanceof Readable) answer.Body.destroy()
+        throw objectTooLarge(key, answer.ContentLength ?? 0)
+      }
       return (await answer.Body?.transformToByteArray()) ?? EMPTY
     } catch (error) {
       return this.#raise(error, key)
