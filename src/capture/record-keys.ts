@@ -136,13 +136,25 @@ export class RecordKeys {
     await keys.delete(old.map(keyringKey))
     const left = (await this.generations()).find((other) => old.includes(other))
     if (left === undefined) return old.length
-    throw new TidemarkError(
+    throw this.#incomplete(left, 'was deleted and is still there', 'See what keeps deleted files there, and run')
+  }
+
+  /**
+   * What is wrong with the place of the keyring, although everything can be read: a keyring from before an erasure that
+   * was broken off in its last step, or that somebody put back; null where there is none.
+   */
+  async unfinished(): Promise<TidemarkError | null> {
+    const { generation } = await this.current()
+    const older = (await this.generations()).find((other) => other < generation)
+    return older === undefined ? null : this.#incomplete(older, 'is from before an erasure', 'Run')
+  }
+
+  #incomplete(generation: number, what: string, todo: string): TidemarkError {
+    const key = keyringKey(generation)
+    return new TidemarkError(
       'ERASURE_INCOMPLETE',
-      `The keyring ${keyringKey(left)} at ${this.#seams.name} was deleted and is still there: what was erased can be read with it.`,
-      {
-        hint: 'See what keeps deleted files there, and run the erasure again.',
-        details: { key: keyringKey(left) },
-      },
+      `The keyring ${key} at ${this.#seams.name} ${what}: what was erased can be read with it.`,
+      { hint: `${todo} the erasure again.`, details: { key } },
     )
   }
 

@@ -268,13 +268,17 @@ export class Tidemark {
     return endStream({ ...this.#archive.seams, log: this.#process.log }, options)
   }
 
-  /** Reads and checks everything in the store. Damage is in the result, not thrown. */
+  /** Reads and checks everything in the store, and whether every erased key is gone. Damage is in the result, not thrown. */
   async verify(options: VerifyOptions = {}): Promise<Verification> {
     checkOptions('verify', options, ['onFile', 'head'])
     const { onFile = () => {}, head } = options
     const noted = head === undefined ? null : parseHead(head)
     const { timeline } = await this.#archive.refresh()
-    return verifyStore(this.#archive.sources, timeline, onFile, noted)
+    const verification = await verifyStore(this.#archive.sources, timeline, onFile, noted)
+    const unfinished = await this.#archive.seams.recordKeys?.unfinished()
+    if (unfinished == null) return verification
+    const { code, message, details } = unfinished
+    return { ...verification, damage: [...verification.damage, { key: String(details.key), code, message }] }
   }
 
   /**

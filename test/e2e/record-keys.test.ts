@@ -112,6 +112,13 @@ describe('a real database with record keys', () => {
     await copy.disconnect()
     expect((await run('erase', 'users/u1', '--reason', 'again', '--yes')).code).toBe(3)
 
+    // The keyring of before, beside the one in force, is told, and the erasure that is run again takes it away.
+    cpSync(join(place, 'old-keys'), join(place, 'keys'), { recursive: true })
+    const told = await run('verify')
+    expect([told.code, told.out]).toMatchObject([4, expect.stringContaining('keyring/000000000001.json')])
+    expect((await run('erase', 'users/u1', '--reason', 'again', '--yes')).code).toBe(0)
+    expect((await run('verify')).code).toBe(0)
+
     // The keyring of before, put back by mistake, brings nothing back.
     rmSync(join(place, 'keys'), { recursive: true })
     cpSync(join(place, 'old-keys'), join(place, 'keys'), { recursive: true })
