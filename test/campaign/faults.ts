@@ -93,8 +93,10 @@ async function weatherAndWork(processes: readonly Process[], next: () => number,
     await clock.sleep(next() * 30_000)
     if (first.canCrash && next() < 0.6) await first.crash()
   }
-  await Promise.all(work)
-  if (next() < 0.3) await snapshotInStorm(processes, tally)
+  // The second process neither crashes nor ends before the last weather: it makes snapshots while both write.
+  const snapshots = next() < 0.5 ? snapshotInStorm(processes[1], tally) : null
+  await Promise.all([...work, snapshots])
+  if (next() < 0.3) await snapshotInStorm(first, tally)
   if (!isGone) return
   tally.add('gone for ten minutes')
   await clock.sleep(Math.max(0, begun + TEN_MINUTES - clock.now()))
@@ -103,7 +105,7 @@ async function weatherAndWork(processes: readonly Process[], next: () => number,
 }
 
 /** A snapshot from history, which may fail and must not be wrong: the oracle reads through it later. */
-async function snapshotInStorm([process]: readonly Process[], tally: Tally): Promise<void> {
+async function snapshotInStorm(process: Process | undefined, tally: Tally): Promise<void> {
   if (process === undefined) return
   const { archive, timeline } = process.rig
   try {
