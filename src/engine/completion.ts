@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
@@ -8,6 +8,7 @@ import type { RecordKeys } from '../capture/record-keys.ts'
 import { Sealer } from '../capture/sealer.ts'
 import { askStream, type Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
+import type { StoreFile } from '../format/store-file.ts'
 import type { Item } from '../model/event.ts'
 import type { StreamEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
@@ -21,6 +22,8 @@ export interface CompletionSeams {
   readonly recordKeys: RecordKeys | null
   readonly clock: Clock
   readonly log: Logger
+  /** Of the store. */
+  readonly file: Pick<StoreFile, 'id'>
 }
 
 /** What a completion could not bring into the store. */
@@ -49,7 +52,8 @@ export async function completeOthers(
     const here = stream.host === hostname()
     if (here && (await askStream(stream.id, through, wanted))) return
     unheard.add(stream.id)
-    if (here && isOrphan(stream) && stream.journal.kind === 'disk') directories.add(dirname(stream.journal.path))
+    const directory = journalsOf(stream, seams.file.id)
+    if (here && isOrphan(stream) && directory !== null) directories.add(directory)
   }
   const open = streams.filter(({ id, state, sealedThrough }) => {
     const isThere = wanted === 'acknowledged' && through !== null && sealedThrough >= through
@@ -65,6 +69,16 @@ export async function completeOthers(
   }
   if (directories.size > 0) await seams.timeline.refresh()
   return { undecided, unheard: [...unheard] }
+}
+
+/**
+ * The journal directory that holds a stream of this store, as `journalDirectory` names it; null where it is none. The
+ * path is what the store says: a forged one must not lead to the journals of another store, which would be emptied.
+ */
+function journalsOf({ id, journal }: StreamEntry, storeId: string): string | null {
+  if (journal.kind !== 'disk' || basename(journal.path) !== id) return null
+  const directory = dirname(journal.path)
+  return basename(directory) === storeId ? directory : null
 }
 
 /** A stream that was sealed for a dead process, and what it may have written besides. */

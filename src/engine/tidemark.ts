@@ -119,7 +119,7 @@ export class Tidemark {
           })
     const complete = async (through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<Completion> => {
       await session?.complete(through, wanted)
-      return completeOthers({ store, timeline, recordKeys, clock, log }, session?.stream ?? null, through, wanted)
+      return completeOthers({ store, timeline, recordKeys, clock, log, file }, session?.stream ?? null, through, wanted)
     }
     const memory = options.memory ?? DEFAULT_MEMORY
     return new Tidemark(

@@ -66,7 +66,7 @@ class Scenario {
     this.#forget = forget
     this.#world = world
     this.#oracle = new Oracle(world)
-    this.#seams = { store: world.store, timeline, recordKeys: null, clock: world.clock, log }
+    this.#seams = { store: world.store, timeline, recordKeys: null, clock: world.clock, log, file: { id: 'journals' } }
     this.#archive = this.#reader(timeline)
   }
 

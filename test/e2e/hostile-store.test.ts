@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   existsSync,
   mkdtempSync,
@@ -19,7 +20,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { sha256 } from '../../src/base/bytes.ts'
 import { sealJson, unsealJson } from '../../src/format/sealed-json.ts'
 import { Tidemark } from '../../src/index.ts'
-import { ROOT } from '../support/cli.ts'
+import { fingerprint, ROOT, talkTo, tidemark } from '../support/cli.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'hostile-'))
@@ -34,11 +35,11 @@ const NAMES = ['..', '../../escaped', '/etc/tidemark-escaped', 'a/../../b', 'nul
 
 beforeAll(async () => {
   const database = new ModelDatabase()
-  const tidemark = await Tidemark.capture({ store: `file:${home}/good`, source: database, journal: `${home}/journal` })
+  const capture = await Tidemark.capture({ store: `file:${home}/good`, source: database, journal: `${home}/journal` })
   for (const [n, name] of NAMES.entries()) {
     await database.write({ kind: 'record', resource: name, id: name }, recordImage({ n }))
   }
-  await tidemark.close()
+  await capture.close()
   const reader = await Tidemark.open({ store: `file:${home}/good` })
   // The last commit, so that nothing after it has its hash.
   await reader.snapshot()
@@ -178,6 +179,29 @@ test('a snapshot that inflates to 4 GiB is an error when it has filled what a me
   })
   expect({ verify, restore }).toEqual({ verify: 'damage found', restore: 'SNAPSHOT_CORRUPT' })
   expect(rssMiB).toBeLessThan(MOST_INFLATED_MIB)
+})
+
+test('a store that says that the journals of another one are its own does not get what is in them', async () => {
+  const victim = join(home, 'victim')
+  const child = spawn(process.execPath, [join(ROOT, 'test/support/cli-application.ts'), victim], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const application = await talkTo(child)
+  await application.send({ put: { id: 'u1', name: 'private', n: 1 } })
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  const hostile = join(home, 'hostile')
+  await cp(join(victim, 'store'), hostile, { recursive: true })
+  const path = join(hostile, 'tidemark.json')
+  const members = unsealJson(readFileSync(path))
+  writeFileSync(path, sealJson({ ...members, id: '01ARZ3NDEKTSV4RRFFQ69G5FAV' }))
+  const before = await fingerprint(victim)
+  await tidemark(home, ['restore', '--to', 'latest', '--target', './taken', '--store', hostile])
+  expect(await fingerprint(victim)).toEqual(before)
+  // The true one gets them.
+  const target = ['--target', `${home}/brought`, '--store', join(victim, 'store')]
+  expect(await tidemark(home, ['restore', '--to', 'latest', ...target])).toMatchObject({ code: 0 })
+  expect(await fingerprint(victim)).not.toEqual(before)
 })
 
 function nest(path: string): void {
