@@ -70,7 +70,7 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
     [
       'reachable',
       earliest === null
-        ? paint('yellow', 'nothing yet: there is no snapshot')
+        ? paint('yellow', `nothing yet: ${nothingText(status)}`)
         : paint('green', `${earliest} to ${latest}`),
     ],
     ...(limit === undefined ? [] : [['limited by', limitText(limit)] as const]),
@@ -88,6 +88,12 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
   lines.push('', paint('bold', 'streams'), ...streamLines(streams, paint))
   lines.push('', paint('bold', 'next'), ...nextLines(status, store))
   return lines
+}
+
+function nothingText({ snapshots, reachable }: Status): string {
+  return snapshots.length === 0
+    ? 'there is no snapshot'
+    : `stream ${reachable.limitedBy} may hold events from before the first snapshot was complete`
 }
 
 function drillText({ drill }: Status, paint: Paint): string {
@@ -152,11 +158,12 @@ function aheadText(ms: number): string {
 function nextLines({ reachable, gaps, streams }: Status, store: string): string[] {
   const { latest } = reachable
   const verify = `  tidemark verify${store}`
-  if (latest === null) return ['  start the application with the plugin, and look again', verify]
   const gone = streams.filter(({ condition }) => condition.state === 'died' && condition.pending === null)
+  const ends = gone.map(({ id }) => `  tidemark stream end ${id} --reason <why> --name <who>${store}`)
+  if (latest === null) return ['  start the application with the plugin, and look again', ...ends, verify]
   return [
     ...(gaps.length === 0 ? [] : [verify]),
-    ...gone.map(({ id }) => `  tidemark stream end ${id} --reason <why> --name <who>${store}`),
+    ...ends,
     `  tidemark log <resource>/<id>${store}`,
     `  tidemark show <resource>/<id> --at ${latest}${store}`,
     `  tidemark restore --to ${latest} --target file:./recovered --dry-run${store}`,

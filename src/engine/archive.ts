@@ -82,7 +82,7 @@ export class Archive {
     const future = wanted !== null && wanted.ulid > lastUlidAt(this.seams.clock.now())
     if (!future) await this.seams.complete(wanted?.ulid ?? null)
     const { timeline, reach } = await this.refresh()
-    const beyond = wanted !== null && reach.latest !== null && wanted.ulid > reach.latest
+    const beyond = reach.latest === null || (wanted !== null && wanted.ulid > reach.latest)
     const limit = beyond && reach.openStream !== null ? await this.#limitOf(reach.openStream) : null
     const bound = resolveMoment(moment, reach, limit)
     if (bound.event !== null && !(await hasEvent(this.sources, timeline.segments, bound.event))) {
@@ -113,7 +113,7 @@ export class Archive {
   async know(): Promise<Knowledge> {
     const { undecided, unheard } = await this.seams.complete(null, 'begun')
     const { timeline, reach } = await this.refresh()
-    if (reach.latest === null) resolveMoment('latest', reach)
+    if (reach.earliest === null) resolveMoment('latest', reach)
     return { plan: planRestore(timeline, END), undecided, unheard }
   }
 

@@ -66,11 +66,11 @@ export interface Limit {
 export function resolveMoment(moment: Moment, reach: Reach, limit: Limit | null = null): Bound {
   const bound = parseMoment(moment)
   if (bound === null) {
-    if (reach.latest === null) throw unreachable('latest', reach, 'there is no snapshot in the store yet')
+    if (reach.latest === null) throw unreachable('latest', reach, whyNothing(reach), limit)
     return { ulid: reach.latest, event: null, label: 'latest' }
   }
   if (reach.earliest === null || reach.latest === null) {
-    throw unreachable(bound.label, reach, 'there is no snapshot in the store yet')
+    throw unreachable(bound.label, reach, whyNothing(reach), limit)
   }
   if (bound.ulid < reach.earliest) throw unreachable(bound.label, reach, 'the history begins later')
   if (bound.ulid <= reach.latest) return bound
@@ -78,6 +78,11 @@ export function resolveMoment(moment: Moment, reach: Reach, limit: Limit | null 
   if (openStream === null) throw unreachable(bound.label, reach, 'it lies in the future')
   const why = `stream ${openStream.id} of host ${openStream.host} was never closed, and what it wrote after ${time(reach.latest)} is not in the store${limit === null ? '' : ` (${limit.why})`}`
   throw unreachable(bound.label, reach, why, limit)
+}
+
+function whyNothing({ openStream }: Reach): string {
+  if (openStream === null) return 'there is no snapshot in the store yet'
+  return `stream ${openStream.id} of host ${openStream.host} may hold events from before the first snapshot was complete`
 }
 
 function unreachable(label: string, reach: Reach, why: string, limit: Limit | null = null): TidemarkError {

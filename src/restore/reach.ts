@@ -5,6 +5,7 @@ import { lastUlidAt, lastWholeMs, type Ulid, ulidTime } from '../model/ulid.ts'
 export interface Reach {
   /** Null while there is no snapshot. */
   readonly earliest: Ulid | null
+  /** Null, too, while an open stream may hold events from before `earliest`: then nothing can be restored yet. */
   readonly latest: Ulid | null
   /** The open stream that sets `latest`: it may hold events that are not in the store yet. Null: `latest` is now. */
   readonly openStream: StreamEntry | null
@@ -23,8 +24,8 @@ export function reachOf(timeline: Timeline, nowMs: number): Reach {
     if (openStream === null || stream.sealedThrough < openStream.sealedThrough) openStream = stream
   }
   const bound = openStream?.sealedThrough ?? maxUlid(endOf(timeline), lastUlidAt(nowMs))
-  const latest = maxUlid(bound, earliest)
-  return { earliest, latest, openStream }
+  // A baseline has seen writes of other processes in part: it is a state only together with their events until its end.
+  return { earliest, latest: bound < earliest ? null : bound, openStream }
 }
 
 /**

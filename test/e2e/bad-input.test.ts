@@ -87,6 +87,10 @@ describe('moments', () => {
     const notes = await db.createResource({ name: 'notes', attributes: { id: 'string|optional', n: 'number' } })
     await notes.insert({ id: 'a', n: 1 })
     await tidemark.flush()
+    // What is reachable of a single millisecond has no times that could be named.
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    await notes.insert({ id: 'b', n: 1 })
+    await tidemark.flush()
   })
   afterAll(() => db.disconnect())
 
