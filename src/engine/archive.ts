@@ -40,6 +40,13 @@ export interface Reached {
   readonly plan: Plan
 }
 
+/** A moment that lies in what is reachable, and the timeline that says so. */
+export interface Located {
+  readonly bound: Bound
+  readonly timeline: Timeline
+  readonly reach: Reach
+}
+
 /** The history in a store, for reading. */
 export class Archive {
   readonly seams: ArchiveSeams
@@ -56,15 +63,12 @@ export class Archive {
 
   /** The timeline as others left it, and what is reachable of it. */
   async refresh(): Promise<{ timeline: Timeline; reach: Reach }> {
+    // Before the timeline is read: a stream that is entered while it is has events from now on.
+    const nowMs = this.seams.clock.now()
     const timeline = await this.seams.timeline.refresh()
     // What was erased meanwhile is not to be read any more, although this process may still hold the keys.
     await this.seams.recordKeys?.current()
-    return { timeline, reach: this.reachOf(timeline) }
-  }
-
-  /** What is reachable of a timeline now. */
-  reachOf(timeline: Timeline): Reach {
-    return reachOf(timeline, this.seams.clock.now())
+    return { timeline, reach: reachOf(timeline, nowMs) }
   }
 
   /**
@@ -77,7 +81,7 @@ export class Archive {
   }
 
   /** Resolves a moment, whatever gaps there are before it. Errors: `MOMENT_INVALID`, `MOMENT_UNREACHABLE`. */
-  async locate(moment: Moment): Promise<{ readonly bound: Bound; readonly timeline: Timeline }> {
+  async locate(moment: Moment): Promise<Located> {
     const wanted = parseMoment(moment)
     const future = wanted !== null && wanted.ulid > lastUlidAt(this.seams.clock.now())
     if (!future) await this.seams.complete(wanted?.ulid ?? null)
@@ -88,7 +92,7 @@ export class Archive {
     if (bound.event !== null && !(await hasEvent(this.sources, timeline.segments, bound.event))) {
       throw noSuchEvent(bound.event, timeline)
     }
-    return { bound, timeline }
+    return { bound, timeline, reach }
   }
 
   /** Finds out how a stream is doing, without changing anything. */

@@ -14,8 +14,7 @@ import type { Archive } from './archive.ts'
  */
 export async function reachableAt(archive: Archive, moment: Moment): Promise<Verdict> {
   try {
-    const { bound, timeline } = await archive.locate(moment)
-    const reach = archive.reachOf(timeline)
+    const { bound, timeline, reach } = await archive.locate(moment)
     return verdictAt(timeline, reach, bound.label, bound.ulid)
   } catch (error) {
     if (!isRefusal(error)) throw error
