@@ -59,6 +59,7 @@ async function eraseOnce(archive: Archive, item: Item, options: EraseOptions): P
   const { mode = recordKeys === null ? 'rewritten' : 'keys' } = options
   const keys = mode === 'keys' ? (recordKeys ?? noKeys(name)) : null
   // Everything that was written until now must be in the store: nothing of the record can come after this.
+  await requireTold(archive, item)
   const { bound, timeline: known } = await archive.locate(Math.floor(clock.now()))
   // It may have been made again since then: what counts is the end of everything that is known.
   const end = planRestore(known, lastUlidAt(2 ** 48 - 1))
@@ -73,6 +74,20 @@ async function eraseOnce(archive: Archive, item: Item, options: EraseOptions): P
       : await destroyKey({ sources: archive.sources, timeline, recordKeys: keys }, plan, reason, known)
   if (entry === null) throw neverThere(item)
   return { mode, plan: found, entry }
+}
+
+/** Whatever the clocks say, each stream is asked: an event or an unsettled write that is sealed later would bring the record back. */
+async function requireTold(archive: Archive, { kind, resource, id }: Item): Promise<void> {
+  const { undecided, unheard } = await archive.seams.complete(null, 'begun')
+  const isOpen = undecided.some((other) => other.kind === kind && other.resource === resource && other.id === id)
+  if (!isOpen && unheard.length === 0) return
+  const why = isOpen
+    ? `a process was killed while it wrote ${resource}/${id}, and whether it did is not known`
+    : `stream ${unheard[0]} may hold events of it that are not in the store`
+  throw new TidemarkError('MOMENT_UNREACHABLE', `The record cannot be erased now: ${why}. Nothing was erased.`, {
+    hint: 'Start the application of that process again, which settles what it left; then erase.',
+    details: { stream: unheard[0] ?? null },
+  })
 }
 
 function noKeys(name: string): never {

@@ -8,11 +8,11 @@ import { sealImage } from '../format/record-keys/sealed-image.ts'
 import type { Image, Item } from '../model/event.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
-import { SnapshotWriter } from '../restore/snapshot-writer.ts'
+import type { SnapshotWriter, WrittenSnapshot } from '../restore/snapshot-writer.ts'
 import type { ItemState } from '../restore/target.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { liveStates } from './live.ts'
-import { addUnerased } from './snapshot.ts'
+import { addUnerased, writeSnapshot } from './snapshot.ts'
 
 /** What a baseline reads and where it goes. */
 export interface BaselineSeams {
@@ -38,16 +38,19 @@ export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry>
   const began = timeline.timeline.erasures.length
   const keyring = (await recordKeys?.current()) ?? null
   const prefix = snapshotPrefix(ulid)
-  const writer = new SnapshotWriter({ store, prefix, ulid, database: source.identity })
   const read = (item: Item): Promise<Image | null> => recorder.betweenWrites(item, () => source.read(item))
-  for await (const states of liveStates(source, read)) await writer.add(sealedStates(keyring, states))
-  const written = await writer.finish()
-  const consistentFrom = mark()
-  // The events between the two stamps must be in the store before the snapshot is.
-  await seal(consistentFrom)
-  const entry: SnapshotEntry = { ulid, consistentFrom, prefix, ...written }
-  await timeline.commit((now) => addUnerased(now, began, entry))
-  return entry
+  const write = async (writer: SnapshotWriter): Promise<WrittenSnapshot> => {
+    for await (const states of liveStates(source, read)) await writer.add(sealedStates(keyring, states))
+    return writer.finish()
+  }
+  return writeSnapshot({ store, prefix, ulid, database: source.identity }, write, async (written) => {
+    const consistentFrom = mark()
+    // The events between the two stamps must be in the store before the snapshot is.
+    await seal(consistentFrom)
+    const entry: SnapshotEntry = { ulid, consistentFrom, prefix, ...written }
+    await timeline.commit((now) => addUnerased(now, began, entry))
+    return entry
+  })
 }
 
 function sealedStates(keyring: Keyring | null, states: readonly ItemState[]): readonly ItemState[] {

@@ -6,9 +6,10 @@ import type { Erasure } from '../model/erasure.ts'
 import type { Item } from '../model/event.ts'
 import type { ErasureChange, SegmentEntry, SnapshotEntry, Timeline } from '../model/timeline.ts'
 import { openSnapshot, type ReplaySources } from '../restore/replay.ts'
-import { SnapshotWriter } from '../restore/snapshot-writer.ts'
+import type { SnapshotWriter, WrittenSnapshot } from '../restore/snapshot-writer.ts'
 import type { ItemState } from '../restore/target.ts'
 import { withoutItem } from './rewrite-segment.ts'
+import { writeSnapshot } from './snapshot.ts'
 
 /** Where a record stands in the history: what an erasure by rewriting writes again. */
 export interface ErasurePlan {
@@ -94,16 +95,22 @@ async function rewriteSnapshot(sources: ReplaySources, entry: SnapshotEntry, ite
   const { store } = sources
   const old = await openSnapshot(sources, entry)
   const prefix = snapshotPrefix(entry.ulid, nonce())
-  const writer = new SnapshotWriter({ store, prefix, ulid: entry.ulid, database: old.manifest.database })
-  for await (const { kind, resource, lines } of old.lines({})) {
-    const states = lines.map(
-      (line): ItemState => ({ kind, resource, id: Buffer.from(line.id).toString('utf8'), image: line.image() }),
-    )
-    await writer.add(states.filter((state) => !isOf(state, item)))
+  const write = async (writer: SnapshotWriter): Promise<WrittenSnapshot> => {
+    for await (const { kind, resource, lines } of old.lines({})) {
+      const states = lines.map(
+        (line): ItemState => ({ kind, resource, id: Buffer.from(line.id).toString('utf8'), image: line.image() }),
+      )
+      await writer.add(states.filter((state) => !isOf(state, item)))
+    }
+    return writer.finish()
   }
-  const by = { ...entry, prefix, ...(await writer.finish()) }
-  const copy = await openSnapshot(sources, by)
-  if ((await copy.find(item)) !== null) throw notWhole(prefix)
+  const { database } = old.manifest
+  const by = await writeSnapshot({ store, prefix, ulid: entry.ulid, database }, write, async (written) => ({
+    ...entry,
+    prefix,
+    ...written,
+  }))
+  if ((await (await openSnapshot(sources, by)).find(item)) !== null) throw notWhole(prefix)
   return by
 }
 

@@ -18,6 +18,7 @@ import { checkedEvents, wrongContent } from './segment-check.ts'
 import { verifyFrames } from './verify/frames.ts'
 import { verifyGenerations } from './verify/generations.ts'
 import { type Damage, Inspection, type OnFile, wrongHash } from './verify/inspection.ts'
+import { verifyRemains } from './verify/remains.ts'
 import { verifySmallFiles } from './verify/small-files.ts'
 import { verifySnapshots } from './verify/snapshots.ts'
 
@@ -62,8 +63,9 @@ export async function verifyStore(
   await verifyFrames(inspection, listing.keys(), store)
   for (const gap of gapsOf(timeline)) if (!isAcknowledged(gap)) inspection.found(`stream ${gap.stream}`, gapError(gap))
   const named = await verifySnapshots(inspection, sources, timeline, listing)
+  const unnamed = unreferencedOf(listing.keys(), timeline, named, inspection)
+  const unreferenced = verifyRemains(inspection, timeline, unnamed)
   const { files, bytes, damage } = inspection
-  const unreferenced = unreferencedOf(listing.keys(), timeline, named, inspection)
   return { files, bytes, events, snapshots: timeline.snapshots.length, damage, unreferenced }
 }
 

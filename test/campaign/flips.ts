@@ -55,6 +55,9 @@ async function makeSample(home: string, encryption: Sample['encryption']): Promi
   }
   await database.write({ kind: 'record', resource: 'users', id: 'u3' }, null)
   await tidemark.erase('users', 'u3', { reason: 'asked for' })
+  await database.write({ kind: 'record', resource: 'users', id: 'after' }, recordImage({ i: WRITES }))
+  await tidemark.flush()
+  await tidemark.snapshot()
   await tidemark.drill({ count: 2 })
   for (let i = 0; i < 4; i++)
     await database.write({ kind: 'record', resource: 'users', id: `late${i}` }, recordImage({ i }))
@@ -80,12 +83,12 @@ function specOf(directory: string, encryption: Sample['encryption']): StoreSpec 
   return { url: `file:${directory}`, ...(encryption === null ? {} : { encryption }) }
 }
 
-/** Files as attempts leave them behind that died before their commit, and one that somebody else put there. */
+/** Files as attempts leave them behind that died before their commit, after the erasure, and one that somebody else put there. */
 async function leaveOver(directory: string): Promise<void> {
   const files = await filesOf(directory)
-  const segment = files.find((file) => kindOf(file) === 'segment') ?? ''
+  const segment = files.findLast((file) => kindOf(file) === 'segment') ?? ''
   await cp(join(directory, segment), join(directory, segment.replace(/[0-9a-f]{8}\.parquet$/, '00000000.parquet')))
-  const manifest = files.find((file) => kindOf(file) === 'manifest') ?? ''
+  const manifest = files.findLast((file) => kindOf(file) === 'manifest') ?? ''
   const snapshot = manifest.replace('/s3db.json', '')
   await cp(join(directory, snapshot), join(directory, `${snapshot}-00000000`), { recursive: true })
   await writeFile(join(directory, 'unknown.txt'), 'something else')

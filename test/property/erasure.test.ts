@@ -2,9 +2,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
 import { hasCode } from '../../src/base/errors.ts'
 import { TimelineLog } from '../../src/capture/timeline-log.ts'
+import { eraseRecord } from '../../src/engine/erasure.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { openSegment } from '../../src/format/segment/read.ts'
 import { formatHead } from '../../src/model/head.ts'
@@ -14,6 +16,8 @@ import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { planErasure, rewriteWithout } from '../../src/upkeep/erase.ts'
+import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
+import { openReader } from '../support/capture-rig.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 import { allEvents, showEvent } from '../support/segments.ts'
 import { random } from '../support/simulated-disk.ts'
@@ -225,6 +229,72 @@ test("two erasures at the same time do not take each other's files away", async 
   expect((await tidemark.verify()).damage).toEqual([])
   expect(await tidemark.at('latest').get('people', 'c')).toMatchObject({ id: 'c' })
   await tidemark.close()
+})
+
+test('a snapshot that was under way during an erasure leaves nothing behind, or is told where it cannot be deleted', async () => {
+  const { database } = await build(5)
+  const tidemark = await capture(database)
+  await tidemark.flush()
+  const files = new FilesystemStore(`${directory}/store`)
+  for (const mayDelete of [true, false]) {
+    const id = `late-${mayDelete}`
+    await database.write(item(id), imageOf(id, 1))
+    let moment = ''
+    for await (const { stamp } of tidemark.history('people', id)) moment = stamp.ulid
+    const { promise: erased, resolve } = Promise.withResolvers<void>()
+    let begun = false
+    const gate = new GatedStore(files, 'snapshot/', () => {
+      begun = true
+      return erased
+    })
+    const refuse = async (): Promise<never> => Promise.reject(new Error('no right to delete'))
+    const store: ObjectStore = mayDelete
+      ? gate
+      : {
+          put: (key, body, options) => gate.put(key, body, options),
+          get: (key, range) => gate.get(key, range),
+          head: (key) => gate.head(key),
+          list: (prefix, options) => gate.list(prefix, options),
+          delete: refuse,
+        }
+    const { archive, timeline } = await openReader(store, systemClock)
+    const { plan } = await archive.reach(moment)
+    const snapshot = takeSnapshot(archive.sources, timeline, plan, 'model://test')
+    snapshot.catch(() => undefined)
+    await vi.waitFor(() => expect(begun).toBe(true))
+    await database.write(item(id), null)
+    await tidemark.erase('people', id, { reason: 'r' })
+    resolve()
+    await expect(snapshot).rejects.toMatchObject({ code: 'ERASURE_RACED' })
+    const { damage, unreferenced } = await tidemark.verify()
+    expect(unreferenced).toEqual([])
+    expect([...new Set(damage.map(({ code }) => code))]).toEqual(mayDelete ? [] : ['ERASURE_INCOMPLETE'])
+    archive.close()
+  }
+  await tidemark.erase('people', 'late-false', { reason: 'again' })
+  expect((await tidemark.verify()).damage).toEqual([])
+  await tidemark.close()
+})
+
+test('what a killed process may have written, and what nobody can ask for, is waited for', async () => {
+  await build(6)
+  const files = new FilesystemStore(`${directory}/store`)
+  const before = await contents()
+  for (const told of [
+    { undecided: [item(VICTIM)], unheard: [] },
+    { undecided: [], unheard: ['01KAJ0QZX3N5V7E8T9RYBWDCFG'] },
+  ]) {
+    const { archive } = await openReader(files, systemClock, undefined, async () => told)
+    const erasing = eraseRecord(archive, item(VICTIM), { reason: 'r' })
+    await expect(erasing).rejects.toMatchObject({ code: 'MOMENT_UNREACHABLE' })
+    archive.close()
+  }
+  expect(await contents()).toEqual(before)
+  const told = { undecided: [item('a')], unheard: [] }
+  const { archive } = await openReader(files, systemClock, undefined, async () => told)
+  const { entry } = await eraseRecord(archive, item(VICTIM), { reason: 'r' })
+  expect(entry?.events).toBeGreaterThan(0)
+  archive.close()
 })
 
 test('a record that still exists is not erased, and one that never was is not found', async () => {

@@ -1,0 +1,47 @@
+import { TidemarkError } from '../../base/errors.ts'
+import { parseSegmentKey, prefixOfSnapshotKey } from '../../format/keys.ts'
+import type { Timeline } from '../../model/timeline.ts'
+import type { Ulid } from '../../model/ulid.ts'
+import type { Inspection } from './inspection.ts'
+
+/**
+ * Of the files that nothing names, those from before a record was erased by rewriting, which may hold it: an attempt to
+ * write them was broken off, or the erasure was before it had deleted them. They are damage; the others are returned.
+ */
+export function verifyRemains(inspection: Inspection, timeline: Timeline, unreferenced: readonly string[]): string[] {
+  const erased = lastErasure(timeline)
+  if (erased === null) return [...unreferenced]
+  return unreferenced.filter((key) => {
+    if (!isFromBefore(key, erased, timeline)) return true
+    inspection.found(key, remains(key))
+    return false
+  })
+}
+
+function lastErasure({ erasures }: Timeline): Ulid | null {
+  return erasures.reduce<Ulid | null>(
+    (last, { mode, ulid }) => (mode === 'rewritten' && (last === null || ulid > last) ? ulid : last),
+    null,
+  )
+}
+
+function isFromBefore(key: string, erased: Ulid, { segments, streams }: Timeline): boolean {
+  const prefix = prefixOfSnapshotKey(key)
+  const last = `snapshot/${erased}`
+  if (prefix !== null) return prefix.slice(0, last.length) <= last
+  const segment = parseSegmentKey(key)
+  if (segment === null) return false
+  const { stream, firstSequence, lastSequence } = segment
+  if (lastSequence > (streams.find(({ id }) => id === stream)?.lastSequence ?? 0)) return false
+  // What stands at its place in the history tells of when its events are.
+  const known = segments.find((one) => one.stream === stream && one.lastSequence >= firstSequence)
+  return known === undefined || known.firstUlid <= erased
+}
+
+function remains(key: string): TidemarkError {
+  return new TidemarkError(
+    'ERASURE_INCOMPLETE',
+    `${key} is from before an erasure, no part of the history, and may hold the record that was erased.`,
+    { hint: 'Run the erasure again: it deletes such files.', details: { key } },
+  )
+}
