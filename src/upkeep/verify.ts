@@ -29,7 +29,7 @@ export interface Verification {
   readonly events: number
   readonly snapshots: number
   readonly damage: readonly Damage[]
-  /** Files that nothing names: left by an attempt that failed, harmless. */
+  /** Files that nothing names: left by an attempt that failed; harmless, as those from before an erasure are damage. */
   readonly unreferenced: readonly string[]
 }
 
