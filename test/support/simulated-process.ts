@@ -210,7 +210,7 @@ export class SimulatedProcess {
       recorder: this.#recorder,
       recordKeys: null,
       mark: () => this.#stream.journal.mark(),
-      seal: () => this.sealer.seal(),
+      seal: (through) => this.sealer.seal(through),
     })
   }
 
