@@ -39,16 +39,29 @@ export async function listStreams(directory: string): Promise<readonly StreamLis
 }
 
 /**
- * Takes over every stream whose owner is dead or has let go, oldest first; streams of live processes are left alone.
- * Of several processes that start at the same time each stream goes to one.
+ * Takes over every stream that is `wanted` and whose owner is dead or has let go, oldest first; streams of live processes
+ * are left alone. Of several processes that start at the same time each stream goes to one.
  */
-export async function takeStreams(directory: string): Promise<readonly StreamDir[]> {
+export async function takeStreams(
+  directory: string,
+  wanted: (stream: Ulid) => boolean = () => true,
+): Promise<readonly StreamDir[]> {
   const taken: StreamDir[] = []
-  for (const { stream, path, isLive } of await listStreams(directory)) {
-    const lock = isLive ? null : await takeLock(path)
-    if (lock !== null) taken.push(streamDir(directory, stream, lock))
-  }
+  for await (const dir of takeEach(directory, wanted)) taken.push(dir)
   return taken
+}
+
+/** The same for the oldest of them alone; null where there is none. */
+export async function takeStream(directory: string, wanted: (stream: Ulid) => boolean): Promise<StreamDir | null> {
+  for await (const dir of takeEach(directory, wanted)) return dir
+  return null
+}
+
+async function* takeEach(directory: string, wanted: (stream: Ulid) => boolean): AsyncGenerator<StreamDir> {
+  for (const { stream, path, isLive } of await listStreams(directory)) {
+    const lock = isLive || !wanted(stream) ? null : await takeLock(path)
+    if (lock !== null) yield streamDir(directory, stream, lock)
+  }
 }
 
 /**

@@ -11,7 +11,7 @@ import { MemoryLog } from '../capture/memory-log.ts'
 import { NodeDisk } from '../capture/node-disk.ts'
 import { takenOver } from '../capture/sealer.ts'
 import { openStoreLog } from '../capture/store-log.ts'
-import { createStream, takeStreams } from '../capture/stream-dir.ts'
+import { createStream, takeStream, takeStreams } from '../capture/stream-dir.ts'
 import { chainStart } from '../format/segment/chain.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { MIN_ULID, type Ulid, UlidGenerator } from '../model/ulid.ts'
@@ -70,14 +70,11 @@ export async function openStreams(seams: StreamSeams): Promise<readonly [OwnedSt
   return [await openStream(seams, id, place, log)]
 }
 
-/** Opens what crashed processes of this host left in a journal directory; creates nothing. */
+/** Opens what crashed processes of this host left in a journal directory; creates nothing. Closed streams hold nothing. */
 export async function openLeftovers(seams: StreamSeams): Promise<readonly OwnedStream[]> {
+  const closed = closedIn(seams.timeline)
   const opened: OwnedStream[] = []
-  for (const dir of await takeStreams(seams.directory)) {
-    // What was declared lost stays so: moments behind it were told to be reachable without it.
-    if (isEnded(seams.timeline, dir.stream)) await dir.release()
-    else opened.push(await openDir(seams, dir))
-  }
+  for (const dir of await takeStreams(seams.directory, (id) => !closed.has(id))) opened.push(await openDir(seams, dir))
   return opened
 }
 
@@ -86,12 +83,21 @@ export async function openLeftovers(seams: StreamSeams): Promise<readonly OwnedS
  * wrote one of them since its entry was read.
  */
 export function enterStreams(now: Timeline, opened: readonly OwnedStream[]): readonly StreamEntry[] {
-  return opened.map(({ entry, known }) => {
+  return opened.map(({ entry, known, journal, recovered }) => {
     const present = now.streams.find(({ id }) => id === entry.id)
     const same = present?.owner === known?.owner && present?.lastSequence === known?.lastSequence
     if (present !== undefined && !same) throw takenOver(present)
-    return entry
+    const isNew = present === undefined ? known === null : present.state === 'closed'
+    if (!isNew || recovered.unsealedEvents > 0 || recovered.openIntents.length > 0) return entry
+    // While the stream was closed, or not there, moments up to the present were told to be reachable, and stay so:
+    // nothing is in its journal, and its owner stamps only behind this mark.
+    journal.advanceTo(endOf(now))
+    return { ...entry, sealedThrough: journal.mark() }
   })
+}
+
+function closedIn({ streams }: Timeline): ReadonlySet<string> {
+  return new Set(streams.filter(({ state }) => state === 'closed').map(({ id }) => id))
 }
 
 function isEnded({ losses }: Timeline, id: string): boolean {
@@ -119,6 +125,10 @@ export function isOrphan({ state, host, pid }: StreamEntry): boolean {
 async function openOnDisk(seams: StreamSeams): Promise<readonly [OwnedStream, ...OwnedStream[]]> {
   const [first, ...rest] = await openLeftovers(seams)
   if (first !== undefined) return [first, ...rest]
+  // What was declared lost stays so: moments behind it were told to be reachable without it.
+  const closed = closedIn(seams.timeline)
+  const free = await takeStream(seams.directory, (id) => closed.has(id) && !isEnded(seams.timeline, id))
+  if (free !== null) return [await openDir(seams, free)]
   const id = new UlidGenerator(() => seams.clock.now()).next()
   return [await openDir(seams, await createStream(seams.directory, id))]
 }

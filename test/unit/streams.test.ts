@@ -1,0 +1,95 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { TimelineLog } from '../../src/capture/timeline-log.ts'
+import { firstUlidAt, MIN_ULID } from '../../src/model/ulid.ts'
+import { reachOf } from '../../src/restore/reach.ts'
+import { random } from '../support/random.ts'
+import { entryOf, World } from '../support/reach-world.ts'
+
+const START_MS = Date.UTC(2026, 10, 21)
+const DAY = 86_400_000
+let directory = ''
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'streams-'))
+})
+afterEach(() => rmSync(directory, { recursive: true, force: true }))
+
+/** The last moment that somebody is told who can ask nobody, as on another host. */
+async function latest({ store, now }: World): Promise<string> {
+  return reachOf((await TimelineLog.open(store)).timeline, now).latest ?? MIN_ULID
+}
+
+test('what was reachable while a stream was closed stays so when it is opened again and nothing happens', async () => {
+  const world = new World(directory, START_MS)
+  await world.fill()
+  const first = await world.start('journal')
+  await world.write(first, 0.5, false)
+  await world.stop(first)
+  world.pass(DAY)
+  const told = await latest(world)
+  expect(told > firstUlidAt(world.now)).toBe(true)
+  world.pass(DAY)
+  const again = await world.start('journal')
+  expect(again.stream).toBe(first.stream)
+  expect((await latest(world)) >= firstUlidAt(world.now)).toBe(true)
+  expect(await latest(world)).toBe(entryOf((await TimelineLog.open(world.store)).timeline, again.stream).sealedThrough)
+  await world.close()
+})
+
+test('the last reachable moment never goes back, whoever opens, closes, writes, is idle or is killed', async () => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const dice = random(seed)
+    const world = new World(join(directory, String(seed)), START_MS)
+    await world.fill()
+    await world.start('journal')
+    let told = await latest(world)
+    for (let step = 0; step < 20; step++) {
+      world.pass(Math.floor(dice() * 3) * DAY)
+      const seen = [told, await latest(world)]
+      // To open a stream takes its time.
+      world.pass(1)
+      const writer = world.writers[Math.floor(dice() * world.writers.length)]
+      const kind = dice()
+      let what = 'idle'
+      if (writer === undefined || (kind < 0.25 && world.writers.length < 3)) {
+        what = 'start'
+        await world.start(dice() < 0.7 ? 'journal' : 'store')
+      } else if (kind < 0.5) {
+        what = 'stop'
+        await world.stop(writer)
+      } else if (kind < 0.65) {
+        what = 'kill'
+        await world.kill(writer, 'killed')
+      } else if (kind < 0.9) {
+        what = 'write'
+        await world.write(writer, dice(), false)
+        if (dice() < 0.5) await writer.rig.session.complete(null)
+      }
+      told = await latest(world)
+      for (const before of seen) expect(told >= before, `seed ${seed}, step ${step}, ${what}`).toBe(true)
+    }
+    await world.close()
+  }
+})
+
+test('a start opens one stream, and leaves alone those that are closed', async () => {
+  const world = new World(directory, START_MS)
+  await world.fill()
+  for (let i = 0; i < 4; i++) await world.start('journal')
+  for (const writer of [...world.writers]) await world.stop(writer)
+  expect(readdirSync(directory)).toHaveLength(4)
+  const log = await TimelineLog.open(world.store)
+  const closed = log.timeline
+  const one = await world.start('journal')
+  const opened = await log.refresh()
+  expect(opened.generation).toBe(closed.generation + 1)
+  expect(opened.streams.filter(({ state }) => state === 'open').map(({ id }) => id)).toEqual([one.stream])
+  for (const before of closed.streams) if (before.id !== one.stream) expect(entryOf(opened, before.id)).toEqual(before)
+  // The next process has one of the others to go on with.
+  const two = await world.start('journal')
+  expect(closed.streams.map(({ id }) => id)).toContain(two.stream)
+  expect(readdirSync(directory)).toHaveLength(4)
+  await world.close()
+})
