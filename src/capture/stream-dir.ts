@@ -33,7 +33,7 @@ export async function listStreams(directory: string): Promise<readonly StreamLis
   for (const stream of await streamNames(directory)) {
     const path = join(directory, stream)
     const owner = (await readLock(path))?.owner ?? null
-    listings.push({ stream, path, owner, isLive: owner !== null && (await isAlive(owner)) })
+    listings.push({ stream, path, owner, isLive: owner !== null && isAlive(owner) })
   }
   return listings
 }

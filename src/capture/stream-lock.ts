@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { link, mkdir, open, readdir, readFile, rm, unlink } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
@@ -13,14 +14,18 @@ import { journalError } from './node-disk.ts'
  */
 const LOCK_NAME = /^lock\.(\d{8})$/
 
-/** Who holds a stream: enough to tell a dead process from a live one, and from a later one with the same pid. */
-export interface LockOwner {
+/** A process: enough to tell a dead one from a live one, and from a later one with the same pid. */
+export interface ProcessMark {
   readonly pid: number
   /** Start of the process in clock ticks since boot, from /proc; null where there is none. */
   readonly started: string | null
   readonly host: string
   /** Id of the boot of the machine; null where it is not known. */
   readonly boot: string | null
+}
+
+/** Who holds a stream. */
+export interface LockOwner extends ProcessMark {
   /** The owner has let go of the stream. */
   readonly released: boolean
 }
@@ -49,12 +54,12 @@ export async function readLock(directory: string): Promise<{ number: number; own
 
 /** Takes the lock of a directory, which is made where it does not exist; null where a live process has it. */
 export async function takeLock(directory: string): Promise<StreamLock | null> {
-  const self = await thisOwner()
+  const self: LockOwner = { ...thisProcess(), released: false }
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 })
     for (;;) {
       const found = await readLock(directory)
-      if (found?.owner != null && (await isAlive(found.owner))) return null
+      if (found?.owner != null && isAlive(found.owner)) return null
       const number = (found?.number ?? 0) + 1
       if (await makeLock(directory, number, self)) return heldLock(directory, number, self)
     }
@@ -137,13 +142,13 @@ function parseOwner(json: string): LockOwner | null {
   }
 }
 
-async function thisOwner(): Promise<LockOwner> {
+/** This process. */
+export function thisProcess(): ProcessMark {
   return {
     pid: process.pid,
-    started: (await processState(process.pid))?.started ?? null,
+    started: processState(process.pid)?.started ?? null,
     host: hostname(),
-    boot: await bootId(),
-    released: false,
+    boot: bootId(),
   }
 }
 
@@ -151,15 +156,19 @@ async function thisOwner(): Promise<LockOwner> {
  * Whether the owner of a lock may still write. In doubt it may: a stream is left alone rather than written twice. Of
  * another host nothing can be known.
  */
-export async function isAlive(owner: LockOwner): Promise<boolean> {
-  if (owner.released) return false
-  if (owner.host !== hostname()) return true
-  const boot = await bootId()
-  if (owner.boot !== null && boot !== null && owner.boot !== boot) return false
-  const state = await processState(owner.pid)
-  if (state !== null) return !state.isDead && (owner.started === null || owner.started === state.started)
+export function isAlive(owner: LockOwner): boolean {
+  return !owner.released && mayRun(owner)
+}
+
+/** Whether a process runs, as far as can be told from here; in doubt it does. */
+export function mayRun({ pid, started, host, boot: itsBoot }: ProcessMark): boolean {
+  if (host !== hostname()) return true
+  const boot = bootId()
+  if (itsBoot !== null && boot !== null && itsBoot !== boot) return false
+  const state = processState(pid)
+  if (state !== null) return !state.isDead && (started === null || started === state.started)
   try {
-    process.kill(owner.pid, 0)
+    process.kill(pid, 0)
     // With /proc, a process that is not listed there has just ended; without, it answers.
     return boot === null
   } catch (error) {
@@ -169,8 +178,8 @@ export async function isAlive(owner: LockOwner): Promise<boolean> {
 }
 
 /** State of a process from /proc; null where there is no such process, or no /proc. */
-async function processState(pid: number): Promise<{ started: string; isDead: boolean } | null> {
-  const stat = await readIfThere(`/proc/${pid}/stat`)
+function processState(pid: number): { started: string; isDead: boolean } | null {
+  const stat = readIfThere(`/proc/${pid}/stat`)
   // The second field is the name in brackets and may hold anything; state is the third field, the start the 22nd.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
   const started = fields?.[19]
@@ -178,13 +187,14 @@ async function processState(pid: number): Promise<{ started: string; isDead: boo
   return { started, isDead: fields?.[0] === 'Z' || fields?.[0] === 'X' }
 }
 
-async function bootId(): Promise<string | null> {
-  return (await readIfThere('/proc/sys/kernel/random/boot_id'))?.trim() ?? null
+function bootId(): string | null {
+  return readIfThere('/proc/sys/kernel/random/boot_id')?.trim() ?? null
 }
 
-async function readIfThere(path: string): Promise<string | null> {
+/** A file of /proc, which is never waited for. */
+function readIfThere(path: string): string | null {
   try {
-    return await readFile(path, 'utf8')
+    return readFileSync(path, 'utf8')
   } catch (error) {
     // No such process (ESRCH while it ends), or no /proc.
     if (isCode(error, 'ENOENT', 'ESRCH')) return null

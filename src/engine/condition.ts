@@ -115,13 +115,14 @@ async function leftBehind(
 }
 
 /** Whether a process of this host that does not answer may write the stream all the same. In doubt it may. */
-async function mayBeAlive({ journal, pid }: StreamEntry): Promise<boolean> {
-  if (journal.kind !== 'disk') return isRunning(pid)
+async function mayBeAlive(stream: StreamEntry): Promise<boolean> {
+  const { journal } = stream
+  if (journal.kind !== 'disk') return isRunning(stream)
   try {
     const lock = await readLock(journal.path)
-    return lock?.owner == null ? false : await isAlive(lock.owner)
+    return lock?.owner == null ? false : isAlive(lock.owner)
   } catch {
-    // The directory is gone, or may not be read: the number of the process is all that is left.
-    return isRunning(pid)
+    // The directory is gone, or may not be read: what the timeline says of the process is all that is left.
+    return isRunning(stream)
   }
 }

@@ -12,6 +12,7 @@ import { NodeDisk } from '../capture/node-disk.ts'
 import { takenOver } from '../capture/sealer.ts'
 import { openStoreLog } from '../capture/store-log.ts'
 import { createStream, takeStream, takeStreams } from '../capture/stream-dir.ts'
+import { mayRun, thisProcess } from '../capture/stream-lock.ts'
 import { chainStart } from '../format/segment/chain.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { MIN_ULID, type Ulid, UlidGenerator } from '../model/ulid.ts'
@@ -118,8 +119,13 @@ export function newOwner(): string {
 }
 
 /** Whether a stream of this host was left open by a process that is gone. */
-export function isOrphan({ state, host, pid }: StreamEntry): boolean {
-  return state === 'open' && host === hostname() && pid !== process.pid && !isRunning(pid)
+export function isOrphan(stream: StreamEntry): boolean {
+  return stream.state === 'open' && stream.host === hostname() && !isRunning(stream)
+}
+
+/** Whether the process that opened a stream runs, as far as can be told from here; in doubt it does. */
+export function isRunning({ host, pid, started, boot }: StreamEntry): boolean {
+  return mayRun({ host, pid, started: started ?? null, boot: boot ?? null })
 }
 
 async function openOnDisk(seams: StreamSeams): Promise<readonly [OwnedStream, ...OwnedStream[]]> {
@@ -178,11 +184,14 @@ export async function openStream(
   // Whoever wrote the stream before is gone: what it did not record is over.
   await journal.endShed()
   const openedAt = known?.openedAt ?? journal.mark()
+  const { host, pid, started, boot } = thisProcess()
   const entry: StreamEntry = {
     id,
     state: 'open',
-    host: hostname(),
-    pid: process.pid,
+    host,
+    pid,
+    ...(started === null ? {} : { started }),
+    ...(boot === null ? {} : { boot }),
     journal: place,
     openedAt,
     sealedThrough: known?.sealedThrough ?? openedAt,
@@ -203,14 +212,4 @@ export function endOf({ segments, snapshots, streams }: Timeline): Ulid {
     ...streams.map(({ sealedThrough }) => sealedThrough),
   ]
   return stamps.reduce((end, ulid) => (ulid > end ? ulid : end), MIN_ULID)
-}
-
-/** Whether a process of this host with that number runs. */
-export function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
-  }
 }

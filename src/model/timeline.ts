@@ -69,6 +69,10 @@ export interface StreamEntry {
   readonly state: 'open' | 'closed'
   readonly host: string
   readonly pid: number
+  /** When the process started, in clock ticks since the boot: tells it from a later one with its number; absent: not known. */
+  readonly started?: string
+  /** Id of the boot of its machine; absent: not known. */
+  readonly boot?: string
   /** Where its journal is: a directory on `host`, in the store, or in memory, where a crash loses it. */
   readonly journal: JournalPlace
   readonly openedAt: Ulid

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -92,4 +92,39 @@ test('a start opens one stream, and leaves alone those that are closed', async (
   expect(closed.streams.map(({ id }) => id)).toContain(two.stream)
   expect(readdirSync(directory)).toHaveLength(4)
   await world.close()
+})
+
+test.runIf(existsSync('/proc/self/stat'))('a process is not taken for the dead one that had its number', async () => {
+  for (const [ack, before] of [
+    ['store', { started: '1' }],
+    ['memory', { started: '1' }],
+    ['memory', { boot: 'before' }],
+  ] as const) {
+    const world = new World(join(directory, `${ack} ${Object.keys(before)}`), START_MS)
+    await world.fill()
+    const first = await world.start(ack)
+    world.pass(1)
+    await world.write(first, 0.5, false)
+    const log = await TimelineLog.open(world.store)
+    const known = entryOf(log.timeline, first.stream)
+    expect([known.pid, typeof known.started, typeof known.boot]).toEqual([process.pid, 'string', 'string'])
+    // As in a container that was restarted, where each process is the first.
+    await world.kill(first, 'killed')
+    await log.refresh()
+    await log.commit(() => ({ putStreams: [{ ...known, ...before }] }))
+    world.pass(1)
+    const second = await world.start(ack)
+    const { streams, losses, segments } = await log.refresh()
+    if (ack === 'store') {
+      expect(second.stream).toBe(first.stream)
+      expect([segments.length, losses]).toEqual([1, []])
+    } else {
+      expect(streams.map(({ state }) => state)).toEqual(['closed', 'open'])
+      expect(losses).toMatchObject([{ stream: first.stream, cause: 'crash', firstSequence: 1 }])
+    }
+    // That of this process itself is not.
+    await expect(world.start(ack)).resolves.not.toMatchObject({ stream: second.stream })
+    expect(entryOf(await log.refresh(), second.stream)).toMatchObject({ state: 'open' })
+    await world.close()
+  }
 })
