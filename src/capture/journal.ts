@@ -93,6 +93,8 @@ export class Journal {
   #lastSequence: number
   #durable: { frame: number; sequence: number; ulid: Ulid }
   #shed: readonly ShedRange[]
+  /** Stamps behind which it is not known what happened. */
+  readonly #doubts = new Set<{ readonly since: Ulid }>()
   #closed = false
 
   private constructor(options: JournalSeams, state: RecoveredState) {
@@ -206,6 +208,11 @@ export class Journal {
     return this.#shed
   }
 
+  /** Number of writes under way, or of which it is not known whether they happened, as far as that is durable. */
+  get openIntents(): number {
+    return this.#open.size
+  }
+
   /** Bytes of the frames that cannot go before the store has their events. */
   get heldBytes(): number {
     return this.#backlog.held
@@ -271,6 +278,22 @@ export class Journal {
   /** A stamp that no event has: greater than that of every event so far, smaller than that of every later one. */
   mark(): Ulid {
     return this.#ulids.next()
+  }
+
+  /**
+   * From now on it is not known whether a write happened, until what this returns is called: when its outcome is
+   * durable.
+   */
+  doubt(): () => void {
+    const doubt = { since: this.#ulids.next() }
+    this.#doubts.add(doubt)
+    return () => this.#doubts.delete(doubt)
+  }
+
+  /** Behind this stamp it is not known what happened; null where there is no doubt. */
+  get certainThrough(): Ulid | null {
+    const [oldest] = this.#doubts // stamps grow
+    return oldest?.since ?? null
   }
 
   /** Resolves when everything until now is durable. */

@@ -9,6 +9,7 @@ import type { Journal, Outcome } from './journal.ts'
 import type { JournalBound } from './journal-bound.ts'
 import { ItemLocks } from './locks.ts'
 import type { Sink, Write } from './source.ts'
+import { Undecided } from './undecided.ts'
 
 /** What the recorder tells the engine. */
 export interface RecorderSeams {
@@ -46,6 +47,7 @@ export class Recorder implements Sink {
   /** Writes that hold their locks: each may have changed the database already. */
   readonly #underWay = new Set<object>()
   readonly #waiting = new Set<Waiter>()
+  readonly #undecided = new Undecided()
   #active = 0
   #idle: () => void = () => {}
   #refusal: TidemarkError | null = null
@@ -95,24 +97,26 @@ export class Recorder implements Sink {
 
   /** Runs `read` while no captured write of the item is under way: what it sees belongs between two events. */
   async betweenWrites<T>(item: Item, read: () => Promise<T>): Promise<T> {
-    const release = await this.#locks.acquire([item])
-    try {
-      return await read()
-    } finally {
-      release()
-    }
+    return this.#withLocks([item], read)
+  }
+
+  /** Takes over intents that an earlier process left open: nothing is written to their items before they are settled. */
+  adopt(journal: Journal, intents: readonly Intent[]): void {
+    for (const intent of intents) this.#undecided.add(journal, intent)
+  }
+
+  /** What writes of which it is not known whether they happened may have changed. */
+  get undecided(): readonly Item[] {
+    return this.#undecided.items
   }
 
   /**
-   * Settles an intent that an earlier process left open, by what the database holds now. The item is locked from the
-   * moment of the call, so that no write of this process can come in between.
+   * Settles every write of which it is not known whether it happened, by what the database holds now. The items are
+   * locked from the moment of the call. Rejects, after all were tried, with why one could not be settled.
    */
-  async settleIntent(journal: Journal, { intent, item, before, context }: Intent): Promise<void> {
-    await this.betweenWrites(item, async () => {
-      const now = await this.#seams.read(item)
-      const change = sameImage(before, now) ? null : changeBetween(item, before, now, context)
-      await journal.settle([{ intent, change }])
-    })
+  async settleOpen(): Promise<void> {
+    const tried = await Promise.allSettled(this.undecided.map((item) => this.betweenWrites(item, async () => {})))
+    for (const one of tried) if (one.status === 'rejected') throw one.reason
   }
 
   /** Refuses further writes with `error`, before they touch the database. */
@@ -201,15 +205,32 @@ export class Recorder implements Sink {
     if (this.#refusal !== null) throw this.#refusal
     this.#active++
     try {
-      const release = await this.#locks.acquire(items)
-      try {
-        return await work()
-      } finally {
-        release()
-      }
+      return await this.#withLocks(items, work)
     } finally {
       if (--this.#active === 0) this.#idle()
     }
+  }
+
+  /** Whatever comes next for an item belongs behind its writes of which it was not known whether they happened. */
+  async #withLocks<T>(items: readonly Item[], work: () => Promise<T>): Promise<T> {
+    const release = await this.#locks.acquire(items)
+    try {
+      for (const item of items) await this.#undecided.settle(item, (journal, intent) => this.#decide(journal, intent))
+      return await work()
+    } finally {
+      release()
+    }
+  }
+
+  /** What the database holds now is what happened. */
+  async #decide(journal: Journal, { intent, item, before, context }: Intent): Promise<void> {
+    const { read, chain, noticed } = this.#seams
+    const now = await read(item)
+    const change = sameImage(before, now) ? null : changeBetween(item, before, now, context)
+    if (intent === 0 && change === null) return
+    const [stamp] = await journal.settle([{ intent, change }])
+    if (stamp != null) chain.note(item, now, stamp.ulid)
+    noticed()
   }
 
   #ended(token: object): void {

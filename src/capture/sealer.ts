@@ -108,13 +108,16 @@ export class Sealer {
   /**
    * Seals whatever is in the journal. When it resolves, every event that was acknowledged before the call is in the
    * store, and every event up to `sealedThrough` of the stream; `through` (not in the future) asks that this be at
-   * least so far.
+   * least so far. It does not get past a write of which it is not known whether it happened.
    */
   seal(through: Ulid | null = null): Promise<void> {
     return this.#inTurn(() => this.#seal(through, 'open'))
   }
 
-  /** Seals the rest and marks the stream as closed. */
+  /**
+   * Seals the rest and marks the stream as closed; it stays open where the journal has open intents, which the next
+   * start settles.
+   */
   async close(): Promise<void> {
     this.#closed = true
     this.#due?.waiting.abort()
@@ -175,12 +178,13 @@ export class Sealer {
   }
 
   /** False where it is to be done anew, see `#commit`; what was committed before that stands. */
-  async #sealOnce(through: Ulid | null, state: StreamEntry['state']): Promise<boolean> {
+  async #sealOnce(through: Ulid | null, wanted: StreamEntry['state']): Promise<boolean> {
     const { journal, timeline } = this.#seams
     if (through !== null) journal.advanceTo(through)
     // Every event stamped so far is before the mark, and every later one behind it.
     const mark = journal.mark()
     await journal.flush()
+    const state = journal.openIntents > 0 ? 'open' : wanted
     // A commit whose answer was lost may have been made all the same.
     if (this.#attempts.length > 0) await this.#learn(await timeline.refresh())
     // It holds every event there will ever be, which readers rely on: it is never opened again.
@@ -188,14 +192,23 @@ export class Sealer {
     let part = await this.#putSegment()
     // After an outage the journal holds more than fits one segment, or memory: part by part, each let go before the next.
     for (; part !== null && !part.isLast; part = await this.#putSegment()) {
-      if (!(await this.#commit({ ...this.#stream, sealedThrough: part.segment.lastUlid }, part))) return false
+      const sealedThrough = this.#certain(part.segment.lastUlid)
+      if (!(await this.#commit({ ...this.#stream, sealedThrough }, part))) return false
     }
     const segment = part?.segment ?? null
     const sameShed = sameRanges(this.#stream.shed, journal.shedRanges)
     const nothingNew = segment === null && state === this.#stream.state && sameShed
-    if (nothingNew && (through === null || through <= this.#stream.sealedThrough)) return true
-    const sealedThrough = segment !== null && segment.lastUlid > mark ? segment.lastUlid : mark
+    const sealedThrough = this.#certain(segment !== null && segment.lastUlid > mark ? segment.lastUlid : mark)
+    const isThere = through === null || through <= this.#stream.sealedThrough
+    if (nothingNew && (isThere || sealedThrough === this.#stream.sealedThrough)) return true
     return this.#commit({ ...this.#stream, state, sealedThrough }, part)
+  }
+
+  /** As far as it is known what happened; never back. */
+  #certain(ulid: Ulid): Ulid {
+    const { certainThrough } = this.#seams.journal
+    const certain = certainThrough !== null && certainThrough < ulid ? certainThrough : ulid
+    return certain > this.#stream.sealedThrough ? certain : this.#stream.sealedThrough
   }
 
   /**

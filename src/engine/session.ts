@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import { messageOf, type TidemarkError } from '../base/errors.ts'
+import { messageOf, TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { Chain } from '../capture/chain.ts'
 import { SegmentEncoder } from '../capture/encoder.ts'
@@ -47,7 +47,8 @@ export interface SessionSeams {
 export class Session {
   readonly #seams: SessionSeams
   readonly #stream: OwnedStream
-  readonly #leftovers: readonly OwnedStream[]
+  /** What earlier processes left and is not closed yet. */
+  readonly #leftovers: Map<OwnedStream, Sealer>
   readonly #encoder: SegmentEncoder
   readonly #sealer: Sealer
   readonly #bound: JournalBound
@@ -58,6 +59,7 @@ export class Session {
   #detach: () => void = () => {}
   #stopServing: () => Promise<void> = async () => {}
   #settled: Promise<void> = Promise.resolve()
+  #isSettling = false
   #baseline: Promise<unknown> = Promise.resolve()
   #baselineFailures = 0
   readonly #stopping = new AbortController()
@@ -66,9 +68,9 @@ export class Session {
   private constructor(seams: SessionSeams, [own, ...leftovers]: readonly [OwnedStream, ...OwnedStream[]]) {
     this.#seams = seams
     this.#stream = own
-    this.#leftovers = leftovers
     this.#encoder = new SegmentEncoder(seams.recordKeys)
     this.#sealer = this.#sealerOf(own)
+    this.#leftovers = new Map(leftovers.map((leftover) => [leftover, this.#sealerOf(leftover)]))
     const { clock, log, limitBytes, whenFull } = seams
     this.#bound = new JournalBound({
       journal: own.journal,
@@ -106,7 +108,7 @@ export class Session {
     const session = new Session(seams, await openStreams({ ...seams, timeline: timeline.timeline }))
     try {
       await timeline.commit((now) =>
-        openingOf(now, [session.#stream, ...session.#leftovers], session.#stream.journal.mark()),
+        openingOf(now, [session.#stream, ...session.#leftovers.keys()], session.#stream.journal.mark()),
       )
       session.#stopServing = await serveStream(session.stream, session)
       return session
@@ -138,19 +140,16 @@ export class Session {
    * baseline begins where the store has no snapshot, or none that is free of gaps; both go on after this returns.
    */
   start(): void {
-    const { source, log, timeline } = this.#seams
-    this.#settled = this.#settleAll()
+    const { source, timeline } = this.#seams
+    for (const { journal, recovered } of [this.#stream, ...this.#leftovers.keys()]) {
+      this.recorder.adopt(journal, recovered.openIntents)
+    }
+    this.#settled = this.#settle()
     this.#detach = source.attach(this.recorder)
-    this.#settled.catch((error: unknown) => {
-      log.error(
-        { error: messageOf(error) },
-        'Writes that a crash left open could not be settled; they stay in the journal.',
-      )
-    })
     if (needsBaseline(timeline.timeline)) this.#beginBaseline()
   }
 
-  /** Resolves when what earlier processes left open is settled. */
+  /** Resolves when what earlier processes left open is settled, or was tried once: what fails is tried again. */
   settled(): Promise<void> {
     return this.#settled
   }
@@ -162,19 +161,26 @@ export class Session {
 
   /**
    * Brings every event that was acknowledged before the call into the store, or every one of a write that was begun
-   * before; with `through`, later events will be stamped after it, so that it is reachable.
+   * before; with `through`, later events will be stamped after it, so that it is reachable. Errors:
+   * `MOMENT_UNREACHABLE` where `through`, or whether a write that was begun happened, cannot be known now.
    */
   async complete(through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<void> {
+    if (wanted === 'acknowledged' && this.#isSealed(through)) return
     await this.#settled
     // Who asks for the writes that were begun may hold locks, which the baseline waits for.
-    if (wanted === 'acknowledged') await this.#baseline
-    else await this.recorder.journalled()
-    const reached = wanted === 'acknowledged' && through !== null && through <= this.#sealer.stream.sealedThrough
-    if (reached) return
-    await this.#sealer.seal(through)
+    if (wanted === 'acknowledged') {
+      await this.#baseline
+      if (this.#isSealed(through)) return
+      await this.#settleNow()
+    } else {
+      await this.recorder.journalled()
+    }
+    for (const sealer of [this.#sealer, ...this.#leftovers.values()]) await sealer.seal(through)
     await this.#bound.ended()
     // Where that made room after writes were not recorded, nothing is whole before the new baseline is.
     if (wanted === 'acknowledged') await this.#baseline
+    const isKnown = wanted === 'acknowledged' ? through === null || this.#isSealed(through) : this.#isDecided
+    if (!isKnown) throw undecided(this.stream, this.recorder.undecided.length)
   }
 
   /** Ends the capture: waits for writes under way, seals everything, and closes the stream. */
@@ -183,16 +189,58 @@ export class Session {
     return this.#closing
   }
 
-  async #settleAll(): Promise<void> {
-    const work = [this.#stream, ...this.#leftovers].flatMap(({ journal, recovered }) =>
-      recovered.openIntents.map((intent) => this.recorder.settleIntent(journal, intent)),
-    )
-    await Promise.all(work)
-    for (const leftover of this.#leftovers) {
-      await this.#sealerOf(leftover).close()
-      await leftover.release()
-    }
+  get #isDecided(): boolean {
+    return this.recorder.undecided.length === 0
+  }
+
+  #isSealed(through: Ulid | null): boolean {
+    if (through === null) return false
+    return [this.#sealer, ...this.#leftovers.values()].every(({ stream }) => through <= stream.sealedThrough)
+  }
+
+  /** Settles what is open and closes what earlier processes left. Resolves when it was tried once; it goes on until it is done. */
+  async #settle(): Promise<void> {
+    await this.#settleNow()
     this.#sealer.noticed()
+    void this.#settleOn()
+  }
+
+  /** Tries again, until nothing is open any more. */
+  async #settleOn(): Promise<void> {
+    if (this.#isSettling) return
+    this.#isSettling = true
+    const { signal } = this.#stopping
+    for (let failures = 1; !this.#isDecided || this.#leftovers.size > 0; failures++) {
+      await this.#seams.clock.idle(retryMs(failures), signal)
+      if (signal.aborted) return
+      await this.#settleNow()
+    }
+    this.#isSettling = false
+  }
+
+  /** What cannot be done now is logged. */
+  async #settleNow(): Promise<void> {
+    try {
+      await this.recorder.settleOpen()
+    } catch (error) {
+      this.#seams.log.error(
+        { error: messageOf(error), items: this.recorder.undecided.length },
+        'Whether some writes happened is not known: a crash came between, or they failed, and the database cannot be ' +
+          'read. What comes after them cannot be restored until it can; it is tried again.',
+      )
+    }
+    for (const [leftover, sealer] of this.#leftovers) {
+      try {
+        await sealer.close()
+        // It stays open while something of it is not settled.
+        if (sealer.stream.state === 'closed' && this.#leftovers.delete(leftover)) await leftover.release()
+      } catch (error) {
+        this.#seams.log.error(
+          { error: messageOf(error), stream: leftover.entry.id },
+          'What an earlier process left in its journal could not be brought into the store; it is tried again.',
+        )
+      }
+    }
   }
 
   #beginBaseline(): void {
@@ -226,7 +274,8 @@ export class Session {
     return taken
   }
 
-  #takeBaseline(): Promise<SnapshotEntry> {
+  async #takeBaseline(): Promise<SnapshotEntry> {
+    await this.recorder.settleOpen()
     const { store, timeline, source, recordKeys } = this.#seams
     const { journal } = this.#stream
     return takeBaseline({
@@ -258,6 +307,7 @@ export class Session {
       await this.recorder.close()
       this.#detach()
       try {
+        if (!this.#isDecided || this.#leftovers.size > 0) await this.#settleNow()
         await this.#stream.journal.endShed()
         await this.#sealer.close()
       } finally {
@@ -268,7 +318,7 @@ export class Session {
 
   async #release(): Promise<void> {
     await this.#stopServing()
-    for (const { release } of [this.#stream, ...this.#leftovers]) await release()
+    for (const { release } of [this.#stream, ...this.#leftovers.keys()]) await release()
     await this.#encoder.close()
   }
 
@@ -281,6 +331,17 @@ export class Session {
     const seams = { store, timeline, journal, encoder: this.#encoder, clock, log, fenced, drained }
     return new Sealer(seams, entry, { ...seal, bytes })
   }
+}
+
+function undecided(stream: string, writes: number): TidemarkError {
+  return new TidemarkError(
+    'MOMENT_UNREACHABLE',
+    `Whether ${writes} writes of stream ${stream} happened is not known: the database could not be read since.`,
+    {
+      hint: 'They are settled as soon as the database can be read (the log says why it cannot); earlier moments are reachable.',
+      details: { stream, writes },
+    },
+  )
 }
 
 /**

@@ -133,7 +133,7 @@ export class Tidemark {
     )
   }
 
-  /** `open`, then `start`; resolves when what earlier processes left open is settled too. */
+  /** `open`, then `start`; resolves when what earlier processes left open is settled too, as `start` does. */
   static async capture(options: TidemarkOptions & { readonly source: Source }, clock?: Clock): Promise<Tidemark> {
     const tidemark = await Tidemark.open(options, clock)
     await tidemark.start()
@@ -142,7 +142,8 @@ export class Tidemark {
 
   /**
    * Captures every write of the source from now on, not only from when it resolves: that is when what earlier
-   * processes left open is settled. Once.
+   * processes left open is settled, or cannot be now: then it is tried again, and nothing from now on is reachable
+   * until it is. Once.
    */
   async start(): Promise<void> {
     this.#session?.start()

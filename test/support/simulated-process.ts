@@ -139,7 +139,8 @@ export class SimulatedProcess {
   /** Settles what an earlier process left open, takes the baseline where there is none, and seals the rest. */
   async recover(during: () => Promise<void>): Promise<void> {
     const { journal, recovered } = this.#stream
-    await Promise.all(recovered.openIntents.map((intent) => this.#recorder.settleIntent(journal, intent)))
+    this.#recorder.adopt(journal, recovered.openIntents)
+    await this.#recorder.settleOpen()
     if (needsBaseline(this.timeline.timeline)) await this.#takeBaseline(during)
     await this.seal()
   }
