@@ -1,4 +1,5 @@
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { TidemarkError } from '../base/errors.ts'
 import { isUlid, type Ulid } from '../model/ulid.ts'
@@ -55,6 +56,16 @@ export async function takeStreams(
 export async function takeStream(directory: string, wanted: (stream: Ulid) => boolean): Promise<StreamDir | null> {
   for await (const dir of takeEach(directory, wanted)) return dir
   return null
+}
+
+/**
+ * Takes over one stream, also of another host, whose process cannot be asked from here: who calls this knows that it is
+ * dead. Null where there is no such directory, or a process of this host is alive in it.
+ */
+export async function takeDeadStream(directory: string, stream: Ulid): Promise<StreamDir | null> {
+  if (!(await streamNames(directory)).includes(stream)) return null
+  const lock = await takeLock(join(directory, stream), (owner) => owner.host === hostname() && isAlive(owner))
+  return lock === null ? null : streamDir(directory, stream, lock)
 }
 
 async function* takeEach(directory: string, wanted: (stream: Ulid) => boolean): AsyncGenerator<StreamDir> {

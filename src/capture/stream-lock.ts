@@ -52,14 +52,17 @@ export async function readLock(directory: string): Promise<{ number: number; own
   }
 }
 
-/** Takes the lock of a directory, which is made where it does not exist; null where a live process has it. */
-export async function takeLock(directory: string): Promise<StreamLock | null> {
+/** Takes the lock of a directory, which is made where it does not exist; null where a process has it that `holds` it. */
+export async function takeLock(
+  directory: string,
+  holds: (owner: LockOwner) => boolean = isAlive,
+): Promise<StreamLock | null> {
   const self: LockOwner = { ...thisProcess(), released: false }
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 })
     for (;;) {
       const found = await readLock(directory)
-      if (found?.owner != null && isAlive(found.owner)) return null
+      if (found?.owner != null && holds(found.owner)) return null
       const number = (found?.number ?? 0) + 1
       if (await makeLock(directory, number, self)) return heldLock(directory, number, self)
     }

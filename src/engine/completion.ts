@@ -13,7 +13,7 @@ import type { Item } from '../model/event.ts'
 import type { StreamEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { enterStreams, isOrphan, openLeftovers } from './streams.ts'
+import { enterStreams, isOrphan, type OwnedStream, openDeadStream, openLeftovers, type StreamSeams } from './streams.ts'
 
 /** What local streams are completed over. */
 export interface CompletionSeams {
@@ -62,7 +62,7 @@ export async function completeOthers(
   await Promise.all(open.map(ask))
   const undecided: Item[] = []
   for (const directory of directories) {
-    for (const { stream, items } of await sealLeftovers(seams, directory, through)) {
+    for (const { stream, items } of await sealAll(seams, await openLeftovers(over(seams, directory)), through)) {
       unheard.delete(stream)
       undecided.push(...items)
     }
@@ -87,22 +87,28 @@ interface Leftover {
   readonly items: readonly Item[]
 }
 
-async function sealLeftovers(
+/**
+ * Seals what is in the journal of a stream of which somebody knows that its process is dead, wherever it ran: its journal
+ * may be on a volume that is here now. Does nothing where it is not.
+ */
+export async function sealDeadStream(seams: CompletionSeams, stream: StreamEntry): Promise<void> {
+  const directory = journalsOf(stream, seams.file.id)
+  const opened = directory === null ? null : await openDeadStream(over(seams, directory), stream.id)
+  if (opened !== null) await sealAll(seams, [opened], null)
+}
+
+function over({ store, timeline, clock }: CompletionSeams, directory: string): StreamSeams {
+  return { store, timeline: timeline.timeline, clock, ack: 'journal', directory, encrypt: true }
+}
+
+async function sealAll(
   seams: CompletionSeams,
-  directory: string,
+  leftovers: readonly OwnedStream[],
   through: Ulid | null,
 ): Promise<readonly Leftover[]> {
   const sealed: Leftover[] = []
   const { store, timeline, clock, log } = seams
   const encoder = new SegmentEncoder(seams.recordKeys)
-  const leftovers = await openLeftovers({
-    store,
-    timeline: timeline.timeline,
-    clock,
-    ack: 'journal',
-    directory,
-    encrypt: true,
-  })
   try {
     await timeline.commit((now) => (leftovers.length === 0 ? null : { putStreams: enterStreams(now, leftovers) }))
     for (const { journal, entry, recovered } of leftovers) {

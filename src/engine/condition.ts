@@ -92,7 +92,9 @@ async function leftBehind(
   const sealed = { sequence: stream.lastSequence, ulid: stream.lastUlid }
   const unknown = (what: string): StreamCondition => ({ ...UNKNOWN, state, why: `${why}; ${what}` })
   if (journal.kind === 'memory') return unknown('its journal was in memory')
-  if (journal.kind === 'disk' && state === 'elsewhere') return unknown(`its journal is at ${journal.path} there`)
+  const isAway = stream.host !== hostname()
+  const there = journal.kind === 'disk' ? `its journal is at ${journal.path} there` : ''
+  if (journal.kind === 'disk' && state === 'elsewhere' && !isAway) return unknown(there)
   let peek: JournalPeek
   try {
     peek =
@@ -100,7 +102,7 @@ async function leftBehind(
         ? await peekFiles(new NodeDisk(), journal.path, id, sealed, store.secrets)
         : await peekStore(store, id, sealed)
   } catch (error) {
-    return unknown(`its journal cannot be read: ${messageOf(error)}`)
+    return unknown(journal.kind === 'disk' && isAway ? there : `its journal cannot be read: ${messageOf(error)}`)
   }
   const { events, bytes, since, lastUlid, openIntents } = peek
   const unsettled = openIntents > 0 ? `; ${openIntents} of its writes may have happened or not` : ''
@@ -109,7 +111,7 @@ async function leftBehind(
     pending: { events, bytes },
     lagMs: since === null ? 0 : Math.max(0, clock.now() - since),
     lastPendingEvent: lastUlid === null ? null : new Date(ulidTime(lastUlid)).toISOString(),
-    why: `${why}; its journal can be read${unsettled}`,
+    why: `${why}; its journal can be read${isAway && journal.kind === 'disk' ? ` here, at ${journal.path}` : ''}${unsettled}`,
     report: null,
   }
 }

@@ -4,7 +4,7 @@ import { Sealer } from '../capture/sealer.ts'
 import type { Loss } from '../model/gap.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { UlidGenerator } from '../model/ulid.ts'
-import { type CompletionSeams, completeOthers } from './completion.ts'
+import { type CompletionSeams, sealDeadStream } from './completion.ts'
 import { conditionOf, type StreamCondition } from './condition.ts'
 import { checkOptions, checkText } from './options.ts'
 import { enterStreams, newOwner, takeOverStoreStream } from './streams.ts'
@@ -20,8 +20,8 @@ const NAMES = ['stream', 'reason', 'name']
 const ALIVE: readonly StreamCondition['state'][] = ['idle', 'behind', 'stalled']
 
 /**
- * Ends a stream whose process will never come back. What its journal still holds and can be read from here is brought
- * into the store; where something is missing then, or may be, it is declared a loss: a gap without a known end, which can
+ * Ends a stream whose process will never come back. What its journal still holds and can be read from here, whichever
+ * host it ran on, is brought into the store; where something is missing then, or may be, it is declared a loss: a gap without a known end, which can
  * be acknowledged. Returns the loss, or null where nothing is missing. A process that goes on with the stream all the same
  * is refused. Errors: `STREAM_NOT_FOUND`, `STREAM_LIVE`.
  */
@@ -47,7 +47,7 @@ export async function endStream(seams: CompletionSeams, options: EndStreamOption
 
 async function bringIn(seams: CompletionSeams, stream: StreamEntry): Promise<void> {
   if (stream.journal.kind === 'disk') {
-    await completeOthers(seams, null, null)
+    await sealDeadStream(seams, stream)
     return
   }
   const { store, timeline, clock, log } = seams

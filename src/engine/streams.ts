@@ -11,7 +11,7 @@ import { MemoryLog } from '../capture/memory-log.ts'
 import { NodeDisk } from '../capture/node-disk.ts'
 import { takenOver } from '../capture/sealer.ts'
 import { openStoreLog } from '../capture/store-log.ts'
-import { createStream, takeStream, takeStreams } from '../capture/stream-dir.ts'
+import { createStream, takeDeadStream, takeStream, takeStreams } from '../capture/stream-dir.ts'
 import { mayRun, thisProcess } from '../capture/stream-lock.ts'
 import { chainStart } from '../format/segment/chain.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
@@ -77,6 +77,12 @@ export async function openLeftovers(seams: StreamSeams): Promise<readonly OwnedS
   const opened: OwnedStream[] = []
   for (const dir of await takeStreams(seams.directory, (id) => !closed.has(id))) opened.push(await openDir(seams, dir))
   return opened
+}
+
+/** Opens a stream of which somebody knows that its process is dead; null where its journal is not in the directory. */
+export async function openDeadStream(seams: StreamSeams, id: Ulid): Promise<OwnedStream | null> {
+  const dir = await takeDeadStream(seams.directory, id)
+  return dir === null ? null : openDir(seams, dir)
 }
 
 /**

@@ -1,8 +1,11 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { createLogger } from '../../src/base/log.ts'
 import { TimelineLog } from '../../src/capture/timeline-log.ts'
+import { conditionOf } from '../../src/engine/condition.ts'
+import { endStream } from '../../src/engine/end-stream.ts'
 import { firstUlidAt, MIN_ULID } from '../../src/model/ulid.ts'
 import { reachOf } from '../../src/restore/reach.ts'
 import { random } from '../support/random.ts'
@@ -127,4 +130,58 @@ test.runIf(existsSync('/proc/self/stat'))('a process is not taken for the dead o
     expect(entryOf(await log.refresh(), second.stream)).toMatchObject({ state: 'open' })
     await world.close()
   }
+})
+
+test('a stream of another host, whose journal is here, ends without a loss; without its journal, with one', async () => {
+  for (const kept of [true, false]) {
+    const journals = join(directory, String(kept))
+    const world = new World(journals, START_MS)
+    await world.fill()
+    const first = await world.start('journal')
+    world.pass(1)
+    await world.write(first, 0.5, false)
+    await world.kill(first, kept ? 'killed' : 'killed, disk lost')
+    const timeline = await TimelineLog.open(world.store)
+    const entry = { ...entryOf(timeline.timeline, first.stream), host: 'before', pid: 1 }
+    await timeline.commit(() => ({ putStreams: [entry] }))
+    const lock = { pid: 1, host: 'before', started: '1', boot: null, released: false }
+    if (kept) writeFileSync(join(journals, first.stream, 'lock.00000001'), JSON.stringify(lock))
+    world.pass(1)
+    // Its own start may not go on with what may be alive on another host.
+    const second = await world.start('journal')
+    expect(second.stream).not.toBe(first.stream)
+
+    const { store, clock } = world
+    const condition = await conditionOf(entry, { store, clock, own: null })
+    expect(condition).toMatchObject({ state: 'elsewhere', pending: kept ? { events: 1 } : null })
+    expect(condition.why).toContain(kept ? 'can be read here' : 'its journal is at')
+    const log = createLogger('silent')
+    const seams = { store, timeline, recordKeys: null, clock, log, file: { id: basename(journals) } }
+    const signed = { stream: first.stream, reason: 'another container', name: 'ann' }
+    const loss = await endStream(seams, signed)
+    const after = await timeline.refresh()
+    expect(entryOf(after, first.stream)).toMatchObject({ state: 'closed', lastSequence: kept ? 1 : 0 })
+    expect(after.segments.filter(({ stream }) => stream === first.stream)).toHaveLength(kept ? 1 : 0)
+    if (kept) expect([loss, after.losses]).toEqual([null, []])
+    else expect(loss).toMatchObject({ stream: first.stream, firstSequence: 1, cause: 'ended' })
+    await world.close()
+  }
+})
+
+test('the journals of another store are not touched, wherever a forged path leads', async () => {
+  const world = new World(directory, START_MS)
+  await world.fill()
+  const first = await world.start('journal')
+  world.pass(1)
+  await world.write(first, 0.5, false)
+  await world.kill(first, 'killed')
+  const timeline = await TimelineLog.open(world.store)
+  const { store, clock } = world
+  const seams = { store, timeline, recordKeys: null, clock, log: createLogger('silent'), file: { id: 'another' } }
+  const before = readdirSync(join(directory, first.stream))
+  expect(await endStream(seams, { stream: first.stream, reason: 'gone', name: 'ann' })).toMatchObject({
+    cause: 'ended',
+  })
+  expect(readdirSync(join(directory, first.stream))).toEqual(before)
+  await world.close()
 })
