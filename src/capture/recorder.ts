@@ -18,6 +18,8 @@ export interface RecorderSeams {
   readonly clock: Clock
   /** Called after events became durable. */
   readonly noticed: () => void
+  /** Called when it became unknown whether a write happened: `settleOpen` is to be called until it is known. */
+  readonly doubted: () => void
   /** The present state of an item, from the database itself. */
   readonly read: (item: Item) => Promise<Image | null>
   /** Whether the database is gone with this process: then nothing is journalled before a write. */
@@ -147,8 +149,11 @@ export class Recorder implements Sink {
     try {
       result = await write.perform()
     } catch (error) {
-      // It may have taken effect all the same: what the database holds now is what happened.
-      await this.#settle(items, intents, context, before, await write.read())
+      // It may have taken effect all the same: what the database holds now is what happened. Where that cannot be
+      // read, the caller has the error of the write, and who settles it later logs why it cannot be read.
+      const now = await write.read().catch(() => null)
+      if (now === null) this.#doubt(items, intents, context, before)
+      else await this.#settle(items, intents, context, before, now)
       throw error
     }
     const after = write.after(before, result)
@@ -157,6 +162,20 @@ export class Recorder implements Sink {
     await this.#settle(items, intents, context, before, after, found)
     if (shared()) await this.#readBack(items, after)
     return result
+  }
+
+  /** It is not known what the write did: the items are settled when the database can be read. */
+  #doubt(
+    items: readonly Item[],
+    intents: readonly number[],
+    context: Context,
+    before: readonly (Image | null)[],
+  ): void {
+    for (const [i, item] of items.entries()) {
+      const intent = { intent: intents[i] ?? 0, item, before: before[i] ?? null, context }
+      this.#undecided.add(this.#seams.journal, intent)
+    }
+    this.#seams.doubted()
   }
 
   /** Makes the intents durable; without one where none is needed. */

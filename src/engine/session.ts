@@ -96,6 +96,13 @@ export class Session {
         this.#clockWatch.look()
         this.#sealer.noticed()
       },
+      doubted: () => {
+        log.warn(
+          { items: this.recorder.undecided.length },
+          'A write failed, and the database could not be read: whether it happened is not known. It is read again.',
+        )
+        void this.#settleOn()
+      },
       read: (item) => seams.source.read(item),
       volatile: seams.source.volatile,
       shared: () => seams.timeline.timeline.streams.some(({ id, state }) => state === 'open' && id !== own.entry.id),

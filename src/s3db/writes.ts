@@ -45,7 +45,8 @@ export class PutWrite implements Write<object> {
       this.#after = await this.#written()
       return result
     } catch (error) {
-      if (this.#known !== undefined) this.#known = await this.#settle(error)
+      // `read` has the rejection: it reads where nothing is known.
+      if (this.#known !== undefined) this.#known = await this.#settle(error).catch(() => undefined)
       throw error
     }
   }
@@ -60,7 +61,7 @@ export class PutWrite implements Write<object> {
   }
 
   /**
-   * After a failed insert: null where it changed nothing. Over a network a put that seems to fail may have been
+   * After a failed insert: null where it changed nothing; where that cannot be read, `read` says so. Over a network a put that seems to fail may have been
    * done, even one that fails on its own condition when the SDK retries it; then what is there is what was meant.
    */
   async #settle(error: unknown): Promise<Image | null> {

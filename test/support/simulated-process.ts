@@ -102,6 +102,7 @@ export class SimulatedProcess {
       bound,
       clock,
       noticed: () => this.sealer.noticed(),
+      doubted: () => {},
       read: (item) => database.read(item),
       volatile: false,
       shared: () => false,

@@ -30,6 +30,7 @@ async function frames(volatile: boolean): Promise<{ atWrite: number[]; after: nu
     bound: new JournalBound({ ...seams, whenFull: 'refuse' }),
     clock: systemClock,
     noticed: () => {},
+    doubted: () => {},
     read: async () => null,
     volatile,
     shared: () => false,

@@ -87,6 +87,28 @@ describe('a source on S3', () => {
     expect(sink.changes.length).toBe(1)
   })
 
+  it('does not say that an insert changed nothing where that cannot be read', async () => {
+    const client = remoteClient('')
+    const told: unknown[] = []
+    createSource(database(client)).attach({
+      capture: async (_items, _context, write) => {
+        told.push(await write.read())
+        return write.perform().catch(async (error: unknown) => {
+          told.push(error, await write.read().catch((unread: unknown) => unread))
+          throw error
+        })
+      },
+    })
+    client.loseAnswer = true
+    const [refused, gone] = [new Failure('PreconditionFailed', 412), new Failure('SlowDown', 503)]
+    client.getObject = async () => {
+      throw gone
+    }
+    const insert = { key: 'resource=r/data/id=1', metadata: { _v: '1', 0: 'a' }, body: '', ifNoneMatch: '*' }
+    await expect(client.putObject(insert)).rejects.toThrow('PreconditionFailed')
+    expect(told).toEqual([[null], refused, gone])
+  })
+
   it.each([
     ['', 'resource=r/data/id=1', ['insert']],
     ['app', 'app/resource=r/data/id=1', ['insert']],

@@ -245,3 +245,64 @@ test('what could not be settled before is settled by closing, where the database
   expect((await rig.timeline.refresh()).streams.map(({ state }) => state)).toEqual(['closed'])
   expect(await stateAt(rig.archive, 'latest')).toEqual(liveState(world.database))
 })
+
+test('a write that fails when the database goes away is settled when it is back, and nothing is complete before', async () => {
+  for (const next of ['done', 'not done'] as const) {
+    const options = world()
+    const { database, clock } = options
+    const rig = await openRig(options)
+    await database.write(x, recordImage({ n: 1 }))
+    await rig.session.complete(null)
+    database.next = next
+    await expect(database.write(x, recordImage({ n: 2 }))).rejects.toThrow('the answer was lost')
+    const after = Date.now()
+    const sealed = async (): Promise<string> => (await rig.timeline.refresh()).streams[0]?.sealedThrough ?? ''
+    await rig.session.complete(null)
+    await expect(rig.archive.reach(after)).rejects.toMatchObject({ code: 'MOMENT_UNREACHABLE' })
+    await clock.pass()
+    expect(rig.session.recorder.undecided).toEqual([x])
+    expect((await sealed()) < firstUlidAt(after + 1)).toBe(true)
+    database.isDown = false
+    await clock.pass()
+    await expect.poll(() => rig.session.recorder.undecided).toEqual([])
+    await database.write(y, recordImage({ n: 1 }))
+    await database.write(x, recordImage({ n: 3 }))
+    await rig.archive.reach(after)
+    await sameAsLive(rig, database)
+    expect(await historyOf(rig, x)).toEqual(next === 'done' ? chain(null, 1, 2, 3) : chain(null, 1, 3))
+    expect(rig.session.findings.count.count).toBe(0)
+    await end(rig)
+    expect((await rig.timeline.refresh()).streams.map(({ state }) => state)).toEqual(['closed'])
+  }
+})
+
+test('other writes go on behind one of which nobody knows, and are reachable once it is settled', async () => {
+  const options = world()
+  const { database } = options
+  const rig = await openRig(options)
+  await database.write(x, recordImage({ n: 1 }))
+  database.next = 'done'
+  await expect(database.write(x, recordImage({ n: 2 }))).rejects.toThrow('the answer was lost')
+  const known = rig.session.mark()
+  // Only x cannot be read.
+  database.isDown = false
+  const read = database.read.bind(database)
+  database.read = async (item): Promise<Image | null> => {
+    if (item.id === 'x') throw new Error('x cannot be read')
+    return read(item)
+  }
+  for (let n = 1; n <= 5; n++) {
+    await database.write(y, recordImage({ n }))
+    await rig.session.complete(null)
+  }
+  expect(rig.session.pending.events).toBe(0)
+  const [stream] = (await rig.timeline.refresh()).streams
+  expect(stream?.lastSequence).toBe(6)
+  expect(stream !== undefined && stream.sealedThrough < known && stream.lastUlid > known).toBe(true)
+  await expect(rig.session.complete(null, 'begun')).rejects.toMatchObject({ code: 'MOMENT_UNREACHABLE' })
+  database.read = read
+  await sameAsLive(rig, database)
+  await rig.session.complete(null, 'begun')
+  expect([await historyOf(rig, x), await historyOf(rig, y)]).toEqual([chain(null, 1, 2), chain(null, 1, 2, 3, 4, 5)])
+  await end(rig)
+})
