@@ -10,6 +10,8 @@ import { checkSocketDirectory, makeSocketDirectory, socketPath } from './stream-
 const ANSWER_MS = 60_000
 /** A process that is not frozen says how it is doing within this time, milliseconds. */
 const REPORT_MS = 2_000
+/** No question is longer, in characters. */
+const LONGEST_QUESTION = 4096
 
 /**
  * What is to be brought into the store: the events of writes that were acknowledged before, or also those of every
@@ -54,11 +56,20 @@ export async function serveStream(stream: string, door: StreamDoor): Promise<() 
     socket.on('error', () => socket.destroy())
     idle.add(socket)
     socket.on('close', () => idle.delete(socket))
-    socket.once('data', (line: string) => {
+    let line = ''
+    const gather = (part: string): void => {
+      line += part
+      if (line.length > LONGEST_QUESTION) return void socket.destroy()
+      if (!line.includes('\n')) return
+      socket.off('data', gather)
+      socket.resume() // what is behind the line is of no interest, and its end is
       idle.delete(socket)
       // Whoever asks has the answer when it is written: a slow reader holds nobody up.
-      void answer(line, door).then((reply) => socket.end(`${JSON.stringify(reply)}\n`, () => socket.destroy()))
-    })
+      void answer(line.slice(0, line.indexOf('\n')), door).then((reply) =>
+        socket.end(`${JSON.stringify(reply)}\n`, () => socket.destroy()),
+      )
+    }
+    socket.on('data', gather)
   })
   await listen(server, path)
   server.unref()

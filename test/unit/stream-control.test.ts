@@ -1,8 +1,8 @@
 import { chmodSync } from 'node:fs'
-import { createServer, type Server } from 'node:net'
+import { createConnection, createServer, type Server } from 'node:net'
 import { dirname } from 'node:path'
 import { expect, test } from 'vitest'
-import { askReport, askStream } from '../../src/capture/stream-control.ts'
+import { askReport, askStream, serveStream } from '../../src/capture/stream-control.ts'
 import { makeSocketDirectory, socketPath } from '../../src/capture/stream-socket.ts'
 import { UlidGenerator } from '../../src/model/ulid.ts'
 
@@ -59,4 +59,44 @@ test('nobody is asked where another user could answer', async () => {
   } finally {
     chmodSync(directory, 0o700)
   }
+})
+
+/** What is answered to these parts, sent one after the other. */
+function said(parts: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection(socketPath(stream))
+    let reply = ''
+    socket.setEncoding('utf8')
+    socket.on('data', (part: string) => {
+      reply += part
+    })
+    socket.on('error', reject)
+    socket.on('close', () => resolve(reply))
+    void (async () => {
+      for (const part of parts) {
+        await new Promise((done) => socket.write(part, done))
+        await new Promise((done) => setTimeout(done, 30))
+      }
+    })()
+  })
+}
+
+test('a question that comes in parts is answered when it is whole, and one without an end is not', async () => {
+  const asked: unknown[] = []
+  const stop = await serveStream(stream, {
+    complete: async (...question) => void asked.push(question),
+    report: () => {
+      throw new Error('nobody asked for it')
+    },
+  })
+  const through = new UlidGenerator(() => Date.now()).next()
+  const question = JSON.stringify({ through, wanted: 'begun' })
+  expect(await said([question.slice(0, 9), question.slice(9), '\n'])).toBe('{"error":null}\n')
+  expect(asked).toEqual([[through, 'begun']])
+  expect(await said(['x'.repeat(3000), 'x'.repeat(3000)])).toBe('')
+  const waiting = said([question])
+  await new Promise((done) => setTimeout(done, 60))
+  await stop()
+  expect(await waiting).toBe('')
+  expect(asked).toHaveLength(1)
 })
