@@ -45,6 +45,10 @@ export async function endStreamCommand(stream: string, options: SignedOptions, a
     if (loss === null)
       return writeLines(terminal.out, [paint('green', `stream ${stream} is closed; nothing is missing`)])
     const found = (await tidemark.gaps()).filter((gap) => gap.stream === stream)
-    await writeLines(terminal.out, [paint('yellow', `stream ${stream} is closed`), ...found.flatMap(gapLines)])
+    await writeLines(terminal.out, [
+      paint('yellow', `stream ${stream} is closed`),
+      ...found.flatMap(gapLines),
+      'later moments can be restored once a start of the application has taken a new baseline: start it, or restart it now',
+    ])
   })
 }

@@ -96,7 +96,9 @@ test('a stream whose journal is gone ends as a gap, which is acknowledged, told,
   const id = stream?.id ?? ''
   expect(refused.verdict.reason?.hint).toContain(`tidemark stream end ${id}`)
 
-  expect((await run('stream', 'end', id, ...gone)).out).toContain('events from')
+  const ended = await run('stream', 'end', id, ...gone)
+  expect(ended.out).toContain('events from')
+  expect(ended.out).toContain('restart it now')
   expect((await run('stream', 'end', id, ...gone)).code).toBe(3)
   expect([(await status('--fail-on-gap')).code, (await status()).code]).toEqual([7, 0])
   const open = await verdictAt(Date.now())
