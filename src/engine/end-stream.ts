@@ -21,9 +21,10 @@ const ALIVE: readonly StreamCondition['state'][] = ['idle', 'behind', 'stalled']
 
 /**
  * Ends a stream whose process will never come back. What its journal still holds and can be read from here, whichever
- * host it ran on, is brought into the store; where something is missing then, or may be, it is declared a loss: a gap without a known end, which can
- * be acknowledged, and that ends with the next baseline, which `Session.start` takes where one is due. Returns the loss, or null where nothing is missing. A process that goes on with the stream all the same
- * is refused. Errors: `STREAM_NOT_FOUND`, `STREAM_LIVE`.
+ * host it ran on, is brought into the store; where something is missing then, or may be, it is declared a loss: a gap
+ * without a known end, which can be acknowledged, and behind which the next baseline begins, taken at the start of a
+ * capture. Returns the loss, or null where nothing is missing. A process that goes on with the stream all the same is
+ * refused. Errors: `STREAM_NOT_FOUND`, `STREAM_LIVE`.
  */
 export async function endStream(seams: CompletionSeams, options: EndStreamOptions): Promise<Loss | null> {
   checkOptions('endStream', options, NAMES)
