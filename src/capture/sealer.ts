@@ -187,7 +187,7 @@ export class Sealer {
     const state = journal.openIntents > 0 ? 'open' : wanted
     // A commit whose answer was lost may have been made all the same.
     if (this.#attempts.length > 0) await this.#learn(await timeline.refresh())
-    // It holds every event there will ever be, which readers rely on: it is never opened again.
+    // It holds every event there will ever be, which readers rely on: only who owns the stream next opens it again.
     if (this.#stream.state === 'closed') return true
     let part = await this.#putSegment()
     // After an outage the journal holds more than fits one segment, or memory: part by part, each let go before the next.

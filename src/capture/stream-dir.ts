@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, rename } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { TidemarkError } from '../base/errors.ts'
@@ -14,8 +14,6 @@ export interface StreamDir {
   readonly path: string
   /** Lets another process take the stream over. The journal must be closed. */
   release(): Promise<void>
-  /** Removes the directory with everything in it: only for a stream whose events are all in the store. */
-  remove(): Promise<void>
 }
 
 /** A stream in the journal directory as a reader sees it. */
@@ -104,23 +102,7 @@ function locked(path: string): TidemarkError {
 }
 
 function streamDir(directory: string, stream: Ulid, lock: StreamLock): StreamDir {
-  const path = join(directory, stream)
-  return {
-    stream,
-    path,
-    release: () => lock.release(),
-    remove: async () => {
-      try {
-        // First its name: another process must not take over half of it.
-        const gone = join(directory, `old-${stream}`)
-        await rename(path, gone)
-        await rm(gone, { recursive: true, force: true })
-        await syncDirectory(directory)
-      } catch (error) {
-        throw journalError(error, path)
-      }
-    },
-  }
+  return { stream, path: join(directory, stream), release: () => lock.release() }
 }
 
 async function streamNames(directory: string): Promise<Ulid[]> {
