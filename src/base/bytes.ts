@@ -27,6 +27,11 @@ export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
+/** SHA-256 as its 32 bytes. */
+export function sha256Bytes(bytes: Uint8Array): Uint8Array {
+  return createHash('sha256').update(bytes).digest()
+}
+
 /** 8 hexadecimal digits that nobody has drawn before: what makes the key of one attempt unlike that of another. */
 export function nonce(): string {
   return randomBytes(4).toString('hex')

@@ -8,6 +8,16 @@ export interface Write<T> {
   perform(): Promise<T>
   /** The state of each item after `perform` succeeded, from what was written, without reading the database. */
   after(before: readonly (Image | null)[], result: T): readonly (Image | null)[]
+  /**
+   * SHA-256 (32 bytes) of the `raw` of the image that the write leaves at every item that it changes; no bytes where it
+   * leaves nothing there; null where only doing it tells. Called after `read` and before `perform`, at most once.
+   */
+  meant?(): Uint8Array | null
+  /**
+   * Whether `error`, which `perform` threw, says for certain that nothing was changed and nothing will be: the write was
+   * refused. False where it may have been done, or may still be (a time-out, a broken connection).
+   */
+  refused?(error: unknown): boolean
 }
 
 /** Where a source reports its writes; implemented by the engine's recorder. */

@@ -29,7 +29,7 @@ export function isLocal({ connectionString }: StorageClient): boolean {
 export function dialectOf(client: StorageClient): Dialect {
   const local = isLocal(client)
   // s3db.js forgets that the body was compressed when it copies a file.
-  return { trimsMetadata: !local, copiesExactly: local && client.storage?.enableCompression !== true }
+  return { local, trimsMetadata: !local, copiesExactly: local && client.storage?.enableCompression !== true }
 }
 
 /** Whether what the client stores is gone with the process. */
@@ -46,23 +46,6 @@ export function identityOf(client: StorageClient): string {
   const host = endpoint === undefined || !URL.canParse(endpoint) ? '' : new URL(endpoint).host
   const aws = host === '' || /(^|\.)amazonaws\.com(\.cn)?$/.test(host)
   return `s3://${bucket}${path}${aws ? '' : `?endpoint=${host}`}`
-}
-
-/** Whether `error` says that an object does not exist. */
-export function isMissing(error: unknown): boolean {
-  return says(error, ['NoSuchKey', 'NotFound'], 404)
-}
-
-/** Whether `error` says that a condition of a write (`ifMatch`, `ifNoneMatch`) was not met, so nothing was written. */
-export function isPrecondition(error: unknown): boolean {
-  return says(error, ['PreconditionFailed'], 412)
-}
-
-function says(error: unknown, names: readonly string[], status: number): boolean {
-  if (typeof error !== 'object' || error === null) return false
-  const { name, code, Code, statusCode }: { name?: unknown; code?: unknown; Code?: unknown; statusCode?: unknown } =
-    error
-  return [name, code, Code].some((value) => typeof value === 'string' && names.includes(value)) || statusCode === status
 }
 
 /** Runs `work` on every value, `width` at a time, and gives the results in the order of the values. */

@@ -1,6 +1,6 @@
 import { sha256, utf8 } from '../base/bytes.ts'
 import type { Image, Item } from '../model/event.ts'
-import { encodeStored, type StoredObject } from './image.ts'
+import type { StoredObject } from './image.ts'
 import type { Layout, Values } from './layout.ts'
 import type { Layouts } from './layouts.ts'
 
@@ -19,9 +19,8 @@ interface Parts {
   readonly content: boolean
 }
 
-/** The image of a stored object. */
-export function imageOf(item: Item, stored: StoredObject, layouts: Layouts): Image | Promise<Image> {
-  const raw = encodeStored(stored)
+/** The image of a stored object, whose encoded form is `raw`. */
+export function imageOf(item: Item, stored: StoredObject, raw: Uint8Array, layouts: Layouts): Image | Promise<Image> {
   const values = item.kind === 'record' ? recordValues(item, stored, layouts) : objectValues(item, stored)
   if (values instanceof Promise) return values.then((made) => ({ json: jsonBytes(made), raw }))
   return { json: jsonBytes(values), raw }

@@ -17,6 +17,8 @@ export interface StoredObject {
 
 /** What a client does to what it is given. */
 export interface Dialect {
+  /** Memory or files of this machine: no retries, and no answer is lost. */
+  readonly local: boolean
   /** S3 carries metadata in HTTP headers, whose values lose spaces at both ends. */
   readonly trimsMetadata: boolean
   /** S3's copy decides about content types itself. */

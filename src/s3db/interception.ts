@@ -96,7 +96,11 @@ class Interception {
     if (item === null) return original(key)
     const remove = (): Promise<object> => original(key)
     if (item === DATABASE) return this.#schemas.capture(async () => null, remove)
-    return this.#sink.capture([item], currentContext(), new DeleteWrite([item], this.#reader, remove, () => true))
+    return this.#sink.capture(
+      [item],
+      currentContext(),
+      new DeleteWrite([item], this.#reader, this.#dialect, remove, () => true),
+    )
   }
 
   async deleteSome(keys: readonly string[], original: ClientWrites['deleteObjects']): Promise<DeleteReport> {
@@ -178,7 +182,11 @@ class Interception {
       const step = entries.slice(i, i + DELETE_STEP)
       const items = step.map(([, item]) => item)
       const removeStep = (): Promise<T> => remove(step.map(([key]) => key))
-      await this.#sink.capture(items, currentContext(), new DeleteWrite(items, this.#reader, removeStep, isComplete))
+      await this.#sink.capture(
+        items,
+        currentContext(),
+        new DeleteWrite(items, this.#reader, this.#dialect, removeStep, isComplete),
+      )
     }
   }
 

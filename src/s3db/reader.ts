@@ -1,9 +1,10 @@
 import { text } from '../base/bytes.ts'
 import type { Image, Item } from '../model/event.ts'
-import { isLocal, isMissing } from './access.ts'
+import { isLocal } from './access.ts'
 import type { Database, StorageClient } from './client.ts'
 import { imageOf } from './decode.ts'
-import { type StoredObject, storedFromResponse } from './image.ts'
+import { isMissing } from './errors.ts'
+import { encodeStored, type StoredObject, storedFromResponse } from './image.ts'
 import { type KeySpace, keyOfItem, SCHEMA_KEY } from './keys.ts'
 import { Layouts } from './layouts.ts'
 import { type SchemaImages, splitSchema } from './schema-items.ts'
@@ -29,8 +30,9 @@ export class Reader {
     return stored === null ? null : this.imageOf(item, stored)
   }
 
-  imageOf(item: Item, stored: StoredObject): Image | Promise<Image> {
-    return imageOf(item, stored, this.#layouts)
+  /** The image of a stored object; `raw` is `encodeStored(stored)`, where the caller has it already. */
+  imageOf(item: Item, stored: StoredObject, raw: Uint8Array = encodeStored(stored)): Image | Promise<Image> {
+    return imageOf(item, stored, raw, this.#layouts)
   }
 
   /** A stored object, or null; on file:// a body without its metadata file is none, as for s3db.js itself. */

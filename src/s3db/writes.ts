@@ -1,9 +1,10 @@
-import { equalBytes } from '../base/bytes.ts'
+import { EMPTY, equalBytes, sha256Bytes } from '../base/bytes.ts'
 import type { Write } from '../capture/source.ts'
 import type { Image, Item } from '../model/event.ts'
-import { isPrecondition, mapConcurrently } from './access.ts'
+import { mapConcurrently } from './access.ts'
 import type { CopyParams, DeleteReport, PutParams } from './client.ts'
-import { type Dialect, type StoredObject, storedFromCopy, storedFromPut } from './image.ts'
+import { isPrecondition, isRefusal } from './errors.ts'
+import { type Dialect, encodeStored, type StoredObject, storedFromCopy, storedFromPut } from './image.ts'
 import { keyOfItem } from './keys.ts'
 import type { Reader } from './reader.ts'
 
@@ -25,6 +26,7 @@ export class PutWrite implements Write<object> {
   /** The state where it is known without reading. */
   #known: Image | null | undefined
   #after: Image | null = null
+  #derived: Derived | null | undefined
 
   constructor(item: Item, params: PutParams, reader: Reader, dialect: Dialect, put: () => Promise<object>) {
     this.#item = item
@@ -37,6 +39,11 @@ export class PutWrite implements Write<object> {
 
   async read(): Promise<Images> {
     return [this.#known === undefined ? await this.#reader.image(this.#item) : this.#known]
+  }
+
+  meant(): Uint8Array | null {
+    const derived = this.#derive()
+    return derived === null ? null : sha256Bytes(derived.raw)
   }
 
   async perform(): Promise<object> {
@@ -55,8 +62,24 @@ export class PutWrite implements Write<object> {
     return [this.#after]
   }
 
+  refused(error: unknown): boolean {
+    // An insert of which a later attempt was refused, because an earlier one had been done, has changed something.
+    return !this.#known && isRefusal(error, this.#dialect.local)
+  }
+
+  /** What the put will store, derived once: it is asked for before the put and after it. */
+  #derive(): Derived | null {
+    if (this.#derived === undefined) {
+      const stored = storedFromPut(this.#params, this.#dialect)
+      this.#derived = stored === null ? null : { stored, raw: encodeStored(stored) }
+    }
+    return this.#derived
+  }
+
   async #written(): Promise<Image | null> {
-    const stored = storedFromPut(this.#params, this.#dialect) ?? (await this.#reader.stored(this.#params.key))
+    const derived = this.#derive()
+    if (derived !== null) return this.#reader.imageOf(this.#item, derived.stored, derived.raw)
+    const stored = await this.#reader.stored(this.#params.key)
     return stored === null ? null : this.#reader.imageOf(this.#item, stored)
   }
 
@@ -65,13 +88,17 @@ export class PutWrite implements Write<object> {
    * done, even one that fails on its own condition when the SDK retries it; then what is there is what was meant.
    */
   async #settle(error: unknown): Promise<Image | null> {
-    if (isPrecondition(error) && !this.#dialect.trimsMetadata) return null
-    const stored = storedFromPut(this.#params, this.#dialect)
+    if (this.#dialect.local && isPrecondition(error)) return null
+    const derived = this.#derive()
     const now = await this.#reader.image(this.#item)
-    if (stored === null || now === null) return null
-    const meant = await this.#reader.imageOf(this.#item, stored)
-    return equalBytes(now.raw, meant.raw) ? now : null
+    return derived !== null && now !== null && equalBytes(now.raw, derived.raw) ? now : null
   }
+}
+
+/** What a put or a copy will leave, and `Image.raw` of it. */
+interface Derived {
+  readonly stored: StoredObject
+  readonly raw: Uint8Array
 }
 
 /** A copy onto a captured object. `items` are the target and, where it is another captured object, the origin. */
@@ -82,6 +109,7 @@ export class CopyWrite implements Write<object> {
   readonly #dialect: Dialect
   readonly #copy: () => Promise<object>
   #origin: StoredObject | null = null
+  #derived: Derived | null | undefined
   #after: Image | null = null
 
   constructor(
@@ -107,17 +135,36 @@ export class CopyWrite implements Write<object> {
     })
   }
 
+  meant(): Uint8Array | null {
+    const derived = this.#derive()
+    return derived === null ? null : sha256Bytes(derived.raw)
+  }
+
   async perform(): Promise<object> {
     const result = await this.#copy()
-    const derived = this.#origin === null ? null : storedFromCopy(this.#origin, this.#params, this.#dialect)
-    const stored = derived ?? (await this.#reader.stored(this.#params.to))
     const [target] = this.items
-    this.#after = stored === null || target === undefined ? null : await this.#reader.imageOf(target, stored)
+    const derived = this.#derive()
+    const stored = derived?.stored ?? (await this.#reader.stored(this.#params.to))
+    if (stored !== null && target !== undefined)
+      this.#after = await this.#reader.imageOf(target, stored, derived?.raw ?? encodeStored(stored))
     return result
   }
 
   after(before: Images): Images {
     return [this.#after, ...before.slice(1)]
+  }
+
+  refused(error: unknown): boolean {
+    return isRefusal(error, this.#dialect.local)
+  }
+
+  /** What the copy will leave, from its origin, which has been read. */
+  #derive(): Derived | null {
+    if (this.#derived === undefined) {
+      const stored = this.#origin === null ? null : storedFromCopy(this.#origin, this.#params, this.#dialect)
+      this.#derived = stored === null ? null : { stored, raw: encodeStored(stored) }
+    }
+    return this.#derived
   }
 }
 
@@ -125,19 +172,31 @@ export class CopyWrite implements Write<object> {
 export class DeleteWrite<T> implements Write<T> {
   readonly #items: readonly Item[]
   readonly #reader: Reader
+  readonly #dialect: Dialect
   readonly #remove: () => Promise<T>
   readonly #isComplete: (result: T) => boolean
   #after: Images | null = null
 
-  constructor(items: readonly Item[], reader: Reader, remove: () => Promise<T>, isComplete: (result: T) => boolean) {
+  constructor(
+    items: readonly Item[],
+    reader: Reader,
+    dialect: Dialect,
+    remove: () => Promise<T>,
+    isComplete: (result: T) => boolean,
+  ) {
     this.#items = items
     this.#reader = reader
+    this.#dialect = dialect
     this.#remove = remove
     this.#isComplete = isComplete
   }
 
   async read(): Promise<Images> {
     return mapConcurrently(this.#items, READ_WIDTH, (item) => this.#reader.image(item))
+  }
+
+  meant(): Uint8Array {
+    return EMPTY
   }
 
   async perform(): Promise<T> {
@@ -148,6 +207,11 @@ export class DeleteWrite<T> implements Write<T> {
 
   after(): Images {
     return this.#after ?? this.#items.map(() => null)
+  }
+
+  refused(error: unknown): boolean {
+    // Of several deletions, some may have been done before one was refused.
+    return this.#items.length === 1 && isRefusal(error, this.#dialect.local)
   }
 }
 

@@ -11,7 +11,7 @@ import {
   storedFromResponse,
 } from '../../src/s3db/image.ts'
 
-const LOCAL = { trimsMetadata: false, copiesExactly: true }
+const LOCAL = { local: true, trimsMetadata: false, copiesExactly: true }
 
 const value = fc.oneof(
   fc.constantFrom<unknown>(
@@ -136,7 +136,7 @@ describe('images of stored objects', () => {
   it('know what headers do to values on S3', () => {
     const stored = storedFromPut(
       { key: 'k', metadata: { a: ' x ', b: ' ü ', c: 'd: ' } },
-      { trimsMetadata: true, copiesExactly: false },
+      { local: false, trimsMetadata: true, copiesExactly: false },
     )
     expect(stored?.metadata).toEqual([
       ['a', 'x'],
