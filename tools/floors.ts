@@ -26,7 +26,7 @@ const ADAPTERS = ['s3db', 'cli']
 /** Above every floor; nothing imports them. */
 const TOP = ['index.ts', 'bin.ts']
 
-const DISK_FILES = ['node-disk', 'stream-dir', 'stream-lock', 'stream-control', 'stream-socket'].map(
+const DISK_FILES = ['node-disk', 'stream-dir', 'stream-lock', 'stream-peers', 'stream-control', 'stream-socket'].map(
   (name) => `capture/${name}.ts`,
 )
 const MOST_LINES = 400

@@ -1,21 +1,18 @@
-import { messageOf } from '../base/errors.ts'
-import type { Logger } from '../base/log.ts'
 import { type Image, type Item, sameImage } from '../model/event.ts'
 import type { Version } from '../model/fold.ts'
 import type { Finding } from '../model/found.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { nameOf } from './locks.ts'
 
-/** What the chain asks of the engine. */
+/** What the chain asks. */
 export interface ChainSeams {
   /**
-   * Whether no other stream can hold an event after `ulid`, by the timeline as it is in the store now. Asked only where
-   * the chain seems broken.
+   * Whether no other stream can hold an event after `ulid`, as far as is known without asking the store: nobody waits
+   * for it while an item is locked.
    */
-  readonly aloneSince: (ulid: Ulid) => Promise<boolean>
+  readonly isAloneSince: (ulid: Ulid) => boolean
   /** A stamp after every event so far and before every later one. */
   readonly mark: () => Ulid
-  readonly log: Logger
 }
 
 /** Bytes of images that are remembered. */
@@ -44,39 +41,24 @@ export class Chain {
     this.#mostBytes = mostBytes
   }
 
-  /** The items whose state is not what the chain says, as findings that are not confirmed yet. */
+  /** The last known state of an item; undefined where none is remembered. */
+  imageOf(item: Item): Image | null | undefined {
+    return this.#entries.get(nameOf(item))?.image
+  }
+
+  /** The items whose state is not what the chain says, where no other process can have written it. */
   breaks(items: readonly Item[], states: readonly (Image | null)[]): readonly Finding[] {
     let found: Finding[] | null = null
     for (const [index, item] of items.entries()) {
       const known = this.#entries.get(nameOf(item))
       const after = states[index] ?? null
-      if (known === undefined || sameImage(known.image, after)) continue
+      if (known === undefined || sameImage(known.image, after) || !this.#seams.isAloneSince(known.ulid)) continue
       found ??= []
       const { kind, resource, id } = item
       const interval = { after: known.ulid, before: this.#seams.mark() }
       found.push({ kind, resource, id, before: known.image, after, interval })
     }
     return found ?? []
-  }
-
-  /**
-   * Those of the breaks that no other stream can explain. Where another process writes or wrote meanwhile a break is
-   * normal, and where the store cannot be asked nobody can tell: then it is none.
-   */
-  async confirmed(breaks: readonly Finding[]): Promise<readonly Finding[]> {
-    const found: Finding[] = []
-    for (const one of breaks) {
-      try {
-        if (await this.#seams.aloneSince(one.interval.after)) found.push(one)
-      } catch (error) {
-        const { kind, resource, id } = one
-        this.#seams.log.warn(
-          { kind, resource, id, error: messageOf(error) },
-          'An item is not as its last event left it; whether another process wrote it cannot be asked of the store now.',
-        )
-      }
-    }
-    return found
   }
 
   /** Forgets items that are written without an event. */

@@ -17,9 +17,15 @@ export interface Sealed {
 /** No event of the stream is in the store. */
 export const NOTHING_SEALED: Sealed = { sequence: 0, ulid: MIN_ULID }
 
+/** A write of which it is unknown whether it happened. */
+export interface OpenIntent extends Intent {
+  /** The last stamp of its journal before it was begun; `MIN_ULID` where there is none. */
+  readonly since: Ulid
+}
+
 /** An intent that has no outcome, and the frame that holds it. */
 export interface HeldIntent {
-  readonly intent: Intent
+  readonly intent: OpenIntent
   readonly frame: number
 }
 
@@ -67,7 +73,7 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
     const { eventCount, events } = frame
     backlog.add(frame.number, next - 1, { events: eventCount, bytes: events.length, length: bytes.length, since })
     for (const intent of frame.intents()) {
-      open.set(intent.intent, { intent, frame: frame.number })
+      open.set(intent.intent, { intent: { ...intent, since: last?.lastUlid ?? MIN_ULID }, frame: frame.number })
       lastIntent = Math.max(lastIntent, intent.intent)
     }
     for (const settled of [...frame.settles(), ...frame.aborted()]) {

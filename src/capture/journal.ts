@@ -15,6 +15,7 @@ import {
   eventsAfter,
   NOTHING_SEALED,
   type Noted,
+  type OpenIntent,
   type RecoveredState,
   recoverState,
   type Sealed,
@@ -41,7 +42,7 @@ export interface RecoveredJournal {
   /** Number of events that are not in the store yet; `unsealed` reads them. */
   readonly unsealedEvents: number
   /** Writes of which it is unknown whether they happened: to be settled by reading the database, by `settle` or `abort`. */
-  readonly openIntents: readonly Intent[]
+  readonly openIntents: readonly OpenIntent[]
 }
 
 /** What became of an intent; 0 stands for an event without one. A null change means that nothing changed. */
@@ -135,16 +136,18 @@ export class Journal {
   /** Makes intents durable; resolves with the id of each. */
   async intend(intents: readonly Omit<Intent, 'intent'>[]): Promise<readonly number[]> {
     for (const intent of intents) checkSize(intent.before, null, encodedIntentBytes(intent))
-    let batch: Batch | null = null
-    const ids: number[] = []
-    for (const intent of intents) {
-      batch = this.#gather()
-      const id = ++this.#lastIntent
-      batch.builder.addIntent({ ...intent, intent: id })
-      ids.push(id)
-    }
-    await this.#durably(batch)
+    const ids = this.note(intents)
+    if (ids.length > 0) await this.#commitNow()
     return ids
+  }
+
+  /** The same without waiting: they become durable with the frame that is gathering now, or with a later one. */
+  note(intents: readonly Omit<Intent, 'intent'>[]): readonly number[] {
+    return intents.map((intent) => {
+      const id = ++this.#lastIntent
+      this.#gather().builder.addIntent({ ...intent, intent: id })
+      return id
+    })
   }
 
   /**

@@ -1,14 +1,22 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
-import type { Intent } from '../format/intent-codec.ts'
-import { type Context, changeBetween, type Image, type Item, sameImage } from '../model/event.ts'
-import { type Finding, foundContext } from '../model/found.ts'
+import type { Logger } from '../base/log.ts'
+import type { Context, Image, Item } from '../model/event.ts'
+import type { Finding } from '../model/found.ts'
+import { compareItems } from '../model/order.ts'
+import { MIN_ULID } from '../model/ulid.ts'
 import type { Chain } from './chain.ts'
 import type { Findings } from './findings.ts'
-import type { Journal, Outcome } from './journal.ts'
+import type { Journal } from './journal.ts'
 import type { JournalBound } from './journal-bound.ts'
+import type { OpenIntent } from './journal-recovery.ts'
+import { LateWrites } from './late-writes.ts'
 import { ItemLocks } from './locks.ts'
-import type { Sink, Write } from './source.ts'
+import type { Peers } from './peers.ts'
+import { settled } from './settlement.ts'
+import type { Images, Sink, Write } from './source.ts'
+import { type Done, Stamping } from './stamping.ts'
 import { Undecided } from './undecided.ts'
 
 /** What the recorder tells the engine. */
@@ -16,6 +24,7 @@ export interface RecorderSeams {
   readonly journal: Journal
   readonly bound: JournalBound
   readonly clock: Clock
+  readonly log: Logger
   /** Called after events became durable. */
   readonly noticed: () => void
   /** Called when it became unknown whether a write happened: `settleOpen` is to be called until it is known. */
@@ -24,14 +33,10 @@ export interface RecorderSeams {
   readonly read: (item: Item) => Promise<Image | null>
   /** Whether the database is gone with this process: then nothing is journalled before a write. */
   readonly volatile: boolean
-  /** Whether other processes write to the same database now: then the outcome of a write is read back. */
-  readonly shared: () => boolean
+  readonly peers: Peers
   readonly chain: Chain
   readonly findings: Findings
 }
-
-/** Two processes of one machine read times that differ by less than this; hosts need theirs kept as close. */
-const CLOCK_SKEW_MS = 2
 
 /** Somebody who waits for the writes that were under way when he asked. */
 interface Waiter {
@@ -39,12 +44,28 @@ interface Waiter {
   readonly resolve: () => void
 }
 
-/** Who is named for a state that another process's write left behind. */
-const OBSERVED = JSON.stringify({ tidemark: 'observed after a concurrent write of another process' })
+/** What is locked by the capture in whose `perform` the program is. */
+interface Held {
+  readonly items: readonly Item[]
+  isOver: boolean
+}
+
+const held = new AsyncLocalStorage<Held>()
+
+/** A write under way: what it is about, and its intents where it has any. */
+interface Begun<T> {
+  readonly items: readonly Item[]
+  readonly context: Context
+  readonly write: Write<T>
+  readonly before: Images
+  readonly intents: readonly number[]
+}
 
 /** Turns writes into journalled events: intent, write, event, under a lock for each item. */
 export class Recorder implements Sink {
   readonly #seams: RecorderSeams
+  readonly #stamping: Stamping
+  readonly #late: LateWrites
   readonly #locks = new ItemLocks()
   /** Writes that hold their locks: each may have changed the database already. */
   readonly #underWay = new Set<object>()
@@ -56,9 +77,13 @@ export class Recorder implements Sink {
 
   constructor(seams: RecorderSeams) {
     this.#seams = seams
+    const doubted = (intent: Omit<OpenIntent, 'since'>): void => this.#doubt([intent])
+    this.#stamping = new Stamping({ ...seams, doubted })
+    this.#late = new LateWrites(seams, (item, look) => this.#locked([item], look), this.#stamping)
   }
 
   async capture<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
+    requireOrder(items, held.getStore())
     return this.#locked(items, async () => {
       const token = {}
       this.#underWay.add(token)
@@ -78,10 +103,7 @@ export class Recorder implements Sink {
     return this.#locked(items, async () => {
       if (this.#seams.bound.state !== 'recording') return null
       const found = await judge()
-      await this.#journal([], found)
-      // Another process may have written between the reading and the stamp: then the last event must say so.
-      const states = found.map(({ after }) => after)
-      if (found.length > 0 && this.#seams.shared()) await this.#readBack(found, states)
+      await this.#stamping.stampFound(found)
       return found
     })
   }
@@ -103,7 +125,7 @@ export class Recorder implements Sink {
   }
 
   /** Takes over intents that an earlier process left open: nothing is written to their items before they are settled. */
-  adopt(journal: Journal, intents: readonly Intent[]): void {
+  adopt(journal: Journal, intents: readonly OpenIntent[]): void {
     for (const intent of intents) this.#undecided.add(journal, intent)
   }
 
@@ -129,6 +151,7 @@ export class Recorder implements Sink {
   /** Refuses further writes and waits for those under way. */
   async close(): Promise<void> {
     this.#refusal = closed()
+    this.#late.stop()
     if (this.#active === 0) return
     await new Promise<void>((resolve) => {
       this.#idle = resolve
@@ -136,88 +159,70 @@ export class Recorder implements Sink {
   }
 
   async #captureLocked<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
-    const { shared, bound, chain } = this.#seams
+    const { bound, chain } = this.#seams
     if (!bound.admits()) {
       // What is not recorded breaks no chain: that it is missing is known.
       chain.forget(items)
       return bound.shed(items.length, () => write.perform())
     }
-    const before = await write.read()
-    const breaks = chain.breaks(items, before)
-    const intents = await this.#intend(items, context, before)
+    const before = requireEach(items, await write.read())
+    const found = chain.breaks(items, before)
+    const intents = await this.#intend(items, context, write, before)
+    const begun = { items, context, write, before, intents }
+    const inside: Held = { items, isOver: false }
     let result: T
     try {
-      result = await write.perform()
+      result = await held.run(inside, () => write.perform())
     } catch (error) {
-      // It may have taken effect all the same: what the database holds now is what happened. Where that cannot be
-      // read, the caller has the error of the write, and who settles it later logs why it cannot be read.
-      const now = await write.read().catch(() => null)
-      if (now === null) this.#doubt(items, intents, context, before)
-      else await this.#settle(items, intents, context, before, now)
+      await this.#settleFailed(begun, error)
+      throw error
+    } finally {
+      inside.isOver = true
+    }
+    try {
+      await this.#stamping.stamp(doneBy(begun, requireEach(items, write.after(before, result))), found)
+    } catch (error) {
+      // The write was done, and what it left cannot be recorded as its source tells it: what the database says counts.
+      this.#doubt(openOf(begun))
       throw error
     }
-    const after = write.after(before, result)
-    // Only now: an insert says that there was nothing before it, and that is known when it has succeeded.
-    const found = breaks.length === 0 ? breaks : await chain.confirmed(breaks)
-    await this.#settle(items, intents, context, before, after, found)
-    if (shared()) await this.#readBack(items, after)
     return result
   }
 
-  /** It is not known what the write did: the items are settled when the database can be read. */
-  #doubt(
-    items: readonly Item[],
-    intents: readonly number[],
-    context: Context,
-    before: readonly (Image | null)[],
-  ): void {
-    for (const [i, item] of items.entries()) {
-      const intent = { intent: intents[i] ?? 0, item, before: before[i] ?? null, context }
-      this.#undecided.add(this.#seams.journal, intent)
-    }
-    this.#seams.doubted()
+  /**
+   * A write that failed may have taken effect all the same: what the database holds now is what happened. Where that
+   * cannot be read, the caller has the error of the write, and who settles it later logs why it cannot be read.
+   */
+  async #settleFailed<T>(begun: Begun<T>, error: unknown): Promise<void> {
+    const { items, context, write, intents } = begun
+    if (write.refused?.(error) === true) return this.#seams.journal.abort(intents)
+    const now = await write
+      .read()
+      .then((states) => requireEach(items, states))
+      .catch(() => null)
+    if (now === null) return this.#doubt(openOf(begun))
+    await this.#stamping.stamp(doneBy(begun, now))
+    // Its request may still be on its way.
+    this.#late.follow(openOf({ items, context, write, before: now, intents }))
+  }
+
+  /** It is not known what the writes did: the items are settled when the database can be read. */
+  #doubt(intents: readonly Omit<OpenIntent, 'since'>[]): void {
+    const { journal, doubted } = this.#seams
+    for (const intent of intents) this.#undecided.add(journal, { ...intent, since: MIN_ULID })
+    doubted()
   }
 
   /** Makes the intents durable; without one where none is needed. */
-  async #intend(
+  async #intend<T>(
     items: readonly Item[],
     context: Context,
-    before: readonly (Image | null)[],
+    write: Write<T>,
+    before: Images,
   ): Promise<readonly number[]> {
     const { journal, volatile } = this.#seams
     if (volatile) return []
-    return journal.intend(items.map((item, i) => ({ item, before: before[i] ?? null, context })))
-  }
-
-  async #settle(
-    items: readonly Item[],
-    intents: readonly number[],
-    context: Context,
-    before: readonly (Image | null)[],
-    after: readonly (Image | null)[],
-    found: readonly Finding[] = [],
-  ): Promise<void> {
-    const outcomes = items.map((item, i) => {
-      const [had, has] = [before[i] ?? null, after[i] ?? null]
-      return { intent: intents[i] ?? 0, change: sameImage(had, has) ? null : changeBetween(item, had, has, context) }
-    })
-    await this.#journal(
-      outcomes.filter(({ intent, change }) => intent !== 0 || change !== null),
-      found,
-    )
-  }
-
-  /** Makes the outcomes durable, and before them what was found. */
-  async #journal(outcomes: readonly Outcome[], found: readonly Finding[]): Promise<void> {
-    const { journal, chain, findings, noticed } = this.#seams
-    const all = found.length === 0 ? outcomes : [...found.map(foundOutcome), ...outcomes]
-    const stamps = await journal.settle(all)
-    for (const [i, { change }] of all.entries()) {
-      const stamp = stamps[i] ?? null
-      if (change !== null && stamp !== null) chain.note(change, change.after, stamp.ulid)
-    }
-    for (const finding of found) findings.raise(finding)
-    noticed()
+    return journal.intend(intentsOf(items, context, write, before))
   }
 
   async #locked<T>(items: readonly Item[], work: () => Promise<T>): Promise<T> {
@@ -241,15 +246,16 @@ export class Recorder implements Sink {
     }
   }
 
-  /** What the database holds now is what happened. */
-  async #decide(journal: Journal, { intent, item, before, context }: Intent): Promise<void> {
-    const { read, chain, noticed } = this.#seams
-    const now = await read(item)
-    const change = sameImage(before, now) ? null : changeBetween(item, before, now, context)
-    if (intent === 0 && change === null) return
-    const [stamp] = await journal.settle([{ intent, change }])
-    if (stamp != null) chain.note(item, now, stamp.ulid)
-    noticed()
+  /** What the database holds now is what happened; it is stamped here, whoever left the intent. */
+  async #decide(journal: Journal, intent: OpenIntent): Promise<void> {
+    const { journal: own, peers, read } = this.#seams
+    const now = await read(intent.item)
+    const isShared = peers.isShared() || peers.learn() > intent.since
+    const context = settled(intent, now, isShared)
+    const id = journal === own ? intent.intent : 0
+    if (context === null) return journal.abort(intent.intent === 0 ? [] : [intent.intent])
+    await this.#stamping.stamp([{ item: intent.item, intent: id, before: intent.before, after: now, context }])
+    if (id === 0 && intent.intent !== 0) journal.abort([intent.intent])
   }
 
   #ended(token: object): void {
@@ -261,31 +267,67 @@ export class Recorder implements Sink {
       waiting.resolve()
     }
   }
+}
 
-  /**
-   * Two processes that write one item at the same time stamp their events without knowing of each other. Whoever reads
-   * back another state than it wrote records that state, until what it reads is what it stamped last; so the last event
-   * of the item is what the database holds. Before it reads, it waits as long as the clocks of two processes may
-   * differ: a write that comes after the reading is then stamped after the event, too.
-   */
-  async #readBack(items: readonly Item[], written: readonly (Image | null)[]): Promise<void> {
-    const { clock, read } = this.#seams
-    const context: Context = { actor: null, transaction: null, metadata: OBSERVED }
-    for (let last = written; ; ) {
-      await clock.sleep(CLOCK_SKEW_MS)
-      const now = await Promise.all(items.map(read))
-      const before = last
-      if (items.every((_, i) => sameImage(before[i] ?? null, now[i] ?? null))) return
-      const intents = await this.#intend(items, context, before)
-      await this.#settle(items, intents, context, before, now)
-      last = now
-    }
+function intentsOf<T>(
+  items: readonly Item[],
+  context: Context,
+  write: Write<T>,
+  before: Images,
+): readonly Omit<OpenIntent, 'since' | 'intent'>[] {
+  const meant = write.meant?.() ?? null
+  const isAssumed = write.isAssumed ?? false
+  return items.map((item, i) => ({ item, context, isAssumed, before: before[i] ?? null, meant }))
+}
+
+/** The intents of a write that was begun, as its journal would tell them. */
+function openOf<T>({ items, context, write, before, intents }: Begun<T>): readonly Omit<OpenIntent, 'since'>[] {
+  return intentsOf(items, context, write, before).map((one, i) => ({ ...one, intent: intents[i] ?? 0 }))
+}
+
+/** What a write came to, from the states that it left. */
+function doneBy<T>({ items, context, before, intents }: Begun<T>, after: Images): readonly Done[] {
+  return items.map((item, i) => ({
+    item,
+    context,
+    intent: intents[i] ?? 0,
+    before: before[i] ?? null,
+    after: after[i] ?? null,
+  }))
+}
+
+/** Errors: `SOURCE_UNSUPPORTED` where the source gave more or fewer images than there are items. */
+function requireEach(items: readonly Item[], images: Images): Images {
+  if (images.length === items.length) return images
+  throw unsupported(
+    `The source gave ${images.length} images for ${items.length} items.`,
+    'An adapter must give one for each item, in their order, null where the item does not exist.',
+  )
+}
+
+/** Errors: `SOURCE_UNSUPPORTED` where an item is named twice, or its lock would be waited for by who holds it. */
+function requireOrder(items: readonly Item[], outer: Held | undefined): void {
+  const sorted = items.length < 2 ? items : items.toSorted(compareItems)
+  for (let i = 1; i < sorted.length; i++) {
+    const [a, b] = [sorted[i - 1], sorted[i]]
+    if (a === undefined || b === undefined || compareItems(a, b) !== 0) continue
+    throw unsupported(`${a.kind} ${a.resource}/${a.id} stands twice in one capture.`, 'Name each item once.')
+  }
+  if (outer === undefined || outer.isOver) return
+  const [first] = sorted
+  for (const item of outer.items) {
+    if (first === undefined || compareItems(item, first) < 0) continue
+    throw unsupported(
+      `${first.kind} ${first.resource}/${first.id} is to be captured inside a write that holds ${item.kind} ${item.resource}/${item.id}: both would wait for ever.`,
+      'Capture both in one call, or in the order of the items.',
+    )
   }
 }
 
-function foundOutcome(finding: Finding): Outcome {
-  const { before, after, interval } = finding
-  return { intent: 0, change: changeBetween(finding, before, after, foundContext(interval)) }
+function unsupported(what: string, hint: string): TidemarkError {
+  return new TidemarkError('SOURCE_UNSUPPORTED', `${what} What was written is found out by reading the database.`, {
+    hint,
+  })
 }
 
 function closed(): TidemarkError {

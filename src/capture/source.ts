@@ -1,18 +1,29 @@
 import type { Context, Image, Item } from '../model/event.ts'
 
-/** One captured write: how to see the state of its items, and the write itself. All three run under the items' locks. */
+/** The states of the items of a write, in their order; null where one does not exist. */
+export type Images = readonly (Image | null)[]
+
+/**
+ * One captured write: how to see the state of its items, and the write itself. All of it runs under the items' locks.
+ * Where it calls `capture` again, for other items, their locks are taken inside: see `Sink`.
+ */
 export interface Write<T> {
-  /** The state of each item now, in the order of the items; null where it does not exist. Reads the database. */
-  read(): Promise<readonly (Image | null)[]>
+  /** The state of each item now. Reads the database. */
+  read(): Promise<Images>
   /** Does the write in the database. */
   perform(): Promise<T>
   /** The state of each item after `perform` succeeded, from what was written, without reading the database. */
-  after(before: readonly (Image | null)[], result: T): readonly (Image | null)[]
+  after(before: Images, result: T): Images
   /**
-   * SHA-256 (32 bytes) of the `raw` of the image that the write leaves at every item that it changes; no bytes where it
-   * leaves nothing there; null where only doing it tells. Called after `read` and before `perform`, at most once.
+   * `fingerprint` of the image that the write leaves at every item that it changes; null where only doing it tells. Asked
+   * for after `read`. Who settles a write of which nobody knows whether it happened can tell it from somebody else's by it.
    */
   meant?(): Uint8Array | null
+  /**
+   * Whether `read` told what has to be so for the write to succeed, and was not read: that an insert finds nothing.
+   * Default: everything was read.
+   */
+  readonly isAssumed?: boolean
   /**
    * Whether `error`, which `perform` threw, says for certain that nothing was changed and nothing will be: the write was
    * refused. False where it may have been done, or may still be (a time-out, a broken connection).
@@ -20,13 +31,20 @@ export interface Write<T> {
   refused?(error: unknown): boolean
 }
 
-/** Where a source reports its writes; implemented by the engine's recorder. */
+/**
+ * Where a source reports its writes; implemented by the engine's recorder.
+ *
+ * **The order of locks.** The sink locks the items of a capture in the order of `compareItems`, then calls the write. A
+ * database with locks of its own takes them inside `read` and `perform`, never around `capture`: a lock that is held when
+ * `capture` is called and wanted inside another `perform` is a deadlock that neither of the two can see. A capture inside
+ * `perform` may only name items that come after all those that are held; otherwise it is refused.
+ */
 export interface Sink {
   /**
    * Locks the items, reads the state before, makes the intent durable, performs the write, and makes the events
-   * durable as `ack` says; only then it resolves, with the result of `perform`. An item whose state did not change
-   * yields no event. Where `perform` throws, the state is read again, what did change becomes an event, and the
-   * error is thrown on.
+   * durable as `ack` says; only then it resolves, with the result of `perform`. All events of one capture have one time.
+   * An item whose state did not change yields no event, unless other processes write to the database. Where `perform`
+   * throws, the state is read again, what did change becomes an event, and the error is thrown on.
    */
   capture<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T>
 }

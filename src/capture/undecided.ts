@@ -1,12 +1,12 @@
-import type { Intent } from '../format/intent-codec.ts'
 import type { Item } from '../model/event.ts'
 import type { Journal } from './journal.ts'
+import type { OpenIntent } from './journal-recovery.ts'
 import { nameOf } from './locks.ts'
 
 /** A write of which it is not known whether it happened; its intent is 0 where the journal holds none. */
 interface Doubt {
   readonly journal: Journal
-  readonly intent: Intent
+  readonly intent: OpenIntent
   readonly resolved: () => void
 }
 
@@ -17,7 +17,7 @@ interface Doubt {
 export class Undecided {
   readonly #doubts = new Map<string, Doubt[]>()
 
-  add(journal: Journal, intent: Intent): void {
+  add(journal: Journal, intent: OpenIntent): void {
     const name = nameOf(intent.item)
     const doubts = this.#doubts.get(name) ?? []
     doubts.push({ journal, intent, resolved: journal.doubt() })
@@ -30,7 +30,8 @@ export class Undecided {
   }
 
   /** Settles those of an item, the oldest first, under its lock. What fails, and what is behind it, stays. */
-  async settle(item: Item, settle: (journal: Journal, intent: Intent) => Promise<void>): Promise<void> {
+  async settle(item: Item, settle: (journal: Journal, intent: OpenIntent) => Promise<void>): Promise<void> {
+    if (this.#doubts.size === 0) return
     const name = nameOf(item)
     const doubts = this.#doubts.get(name)
     if (doubts === undefined) return

@@ -13,6 +13,7 @@ import type { Item } from '../model/event.ts'
 import type { StreamEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { endClockOf } from './peers.ts'
 import { enterStreams, isOrphan, type OwnedStream, openDeadStream, openLeftovers, type StreamSeams } from './streams.ts'
 
 /** What local streams are completed over. */
@@ -118,6 +119,7 @@ async function sealAll(
       // A write of which nobody knows whether it happened keeps the stream open: it takes the database to settle it.
       if (recovered.openIntents.length === 0) await sealer.close()
       else await sealer.seal(through)
+      if (sealer.stream.state === 'closed') endClockOf(sealer.stream)
       sealed.push({ stream: entry.id, items: recovered.openIntents.map(({ item }) => item) })
     }
   } finally {

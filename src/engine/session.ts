@@ -19,6 +19,7 @@ import type { Requests } from '../store/meter.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
 import { ClockWatch } from './clock-watch.ts'
+import { endClockOf, type OpenPeers, openPeers } from './peers.ts'
 import { type Ack, enterStreams, isOrphan, type OwnedStream, openStreams } from './streams.ts'
 
 /** What a session is opened over. */
@@ -55,6 +56,7 @@ export class Session {
   /** The way in which this process captures; the reconciliation reads and records by it. */
   readonly recorder: Recorder
   readonly findings: Findings
+  readonly #peers: OpenPeers
   readonly #clockWatch: ClockWatch
   #detach: () => void = () => {}
   #stopServing: () => Promise<void> = async () => {}
@@ -83,15 +85,20 @@ export class Session {
     })
     this.#clockWatch = new ClockWatch(() => own.journal.clockAheadMs, log)
     this.#clockWatch.look()
-    this.findings = new Findings(clock, log)
+    this.findings = new Findings({ clock, log, aloneSince: (ulid) => this.#aloneSince(ulid) })
+    this.#peers = openPeers(own, seams)
     const mark = (): Ulid => own.journal.mark()
-    const aloneSince = (ulid: Ulid): Promise<boolean> => this.#aloneSince(ulid)
+    const isAloneSince = (ulid: Ulid): boolean => {
+      return !this.#peers.isShared() && this.#peers.learn() <= ulid && this.#isAloneIn(seams.timeline.timeline, ulid)
+    }
     this.recorder = new Recorder({
       journal: own.journal,
+      peers: this.#peers,
       bound: this.#bound,
-      chain: new Chain({ aloneSince, mark, log }),
+      chain: new Chain({ isAloneSince, mark }),
       findings: this.findings,
       clock,
+      log,
       noticed: () => {
         this.#clockWatch.look()
         this.#sealer.noticed()
@@ -105,7 +112,6 @@ export class Session {
       },
       read: (item) => seams.source.read(item),
       volatile: seams.source.volatile,
-      shared: () => seams.timeline.timeline.streams.some(({ id, state }) => state === 'open' && id !== own.entry.id),
     })
   }
 
@@ -240,7 +246,9 @@ export class Session {
       try {
         await sealer.close()
         // It stays open while something of it is not settled.
-        if (sealer.stream.state === 'closed' && this.#leftovers.delete(leftover)) await leftover.release()
+        if (sealer.stream.state !== 'closed' || !this.#leftovers.delete(leftover)) continue
+        endClockOf(sealer.stream)
+        await leftover.release()
       } catch (error) {
         this.#seams.log.error(
           { error: messageOf(error), stream: leftover.entry.id },
@@ -298,7 +306,10 @@ export class Session {
 
   /** Whether no other stream was open after `ulid`, or can have been, as the store has it now. */
   async #aloneSince(ulid: Ulid): Promise<boolean> {
-    const { streams, losses } = await this.#seams.timeline.refresh()
+    return this.#isAloneIn(await this.#seams.timeline.refresh(), ulid)
+  }
+
+  #isAloneIn({ streams, losses }: Timeline, ulid: Ulid): boolean {
     const isOver = streams.every(({ id, state, sealedThrough }) => {
       return id === this.stream || (state === 'closed' && sealedThrough < ulid)
     })
@@ -317,6 +328,7 @@ export class Session {
         if (!this.#isDecided || this.#leftovers.size > 0) await this.#settleNow()
         await this.#stream.journal.endShed()
         await this.#sealer.close()
+        if (this.#sealer.stream.state === 'closed') endClockOf(this.#sealer.stream)
       } finally {
         await this.#release()
       }
@@ -325,6 +337,7 @@ export class Session {
 
   async #release(): Promise<void> {
     await this.#stopServing()
+    this.#peers.close()
     for (const { release } of [this.#stream, ...this.#leftovers.keys()]) await release()
     await this.#encoder.close()
   }

@@ -8,16 +8,18 @@ import { type Context, type Image, type Item, KINDS } from '../model/event.ts'
  *
  *   0  u32  length of everything after this field
  *   4  u8   kind (index in KINDS)
- *   5  u8   0
+ *   5  u8   1 where the state before was assumed and not read, else 0
  *   6  u16  bit i set: variable field i is present (absent and empty are different)
  *   8  u64  intent id
- *  16  u32  x 7, length of each variable field, 0 where absent
- *  44       the variable fields: resource, id, actor, transaction, metadata (UTF-8), before JSON, before raw.
- *           Without a before JSON the item did not exist before the write.
+ *  16  u32  x 8, length of each variable field, 0 where absent
+ *  48       the variable fields: resource, id, actor, transaction, metadata (UTF-8), before JSON, before raw, meant.
+ *           Without a before JSON the item did not exist before the write. `meant` is the fingerprint of what the write
+ *           leaves: 32 bytes, or none where it deletes; absent where that is not known.
  */
-const HEADER_BYTES = 44
+const HEADER_BYTES = 48
 const LENGTHS_AT = 16
-const FIELD_COUNT = 7
+const FIELD_COUNT = 8
+const FINGERPRINT_BYTES = 32
 const REQUIRED_FIELDS = 0b11
 
 /** What is about to be written: the item, its state before (null where it does not exist), and who writes. */
@@ -26,6 +28,10 @@ export interface Intent {
   readonly intent: number
   readonly item: Item
   readonly before: Image | null
+  /** Whether `before` is what has to be so for the write to succeed, and was not read. */
+  readonly isAssumed: boolean
+  /** `fingerprint` of what the write leaves; null where that is not known. */
+  readonly meant: Uint8Array | null
   readonly context: Context
 }
 
@@ -37,11 +43,12 @@ type Fields = readonly [
   string | null,
   Uint8Array | null,
   Uint8Array | null,
+  Uint8Array | null,
 ]
 
-function fieldsOf({ item, context, before }: Omit<Intent, 'intent'>): Fields {
+function fieldsOf({ item, context, before, meant }: Omit<Intent, 'intent'>): Fields {
   const { actor, transaction, metadata } = context
-  return [item.resource, item.id, actor, transaction, metadata, before?.json ?? null, before?.raw ?? null]
+  return [item.resource, item.id, actor, transaction, metadata, before?.json ?? null, before?.raw ?? null, meant]
 }
 
 function fieldBytes(field: string | Uint8Array | null): number {
@@ -73,7 +80,7 @@ export function encodeIntent(target: Buffer, offset: number, intent: Intent): nu
   })
   target.writeUInt32LE(at - offset - 4, offset)
   target[offset + 4] = KINDS.indexOf(intent.item.kind)
-  target[offset + 5] = 0
+  target[offset + 5] = intent.isAssumed ? 1 : 0
   target.writeUInt16LE(present, offset + 6)
   target.writeBigUInt64LE(BigInt(intent.intent), offset + 8)
   return at
@@ -99,7 +106,8 @@ function decodeIntent(section: Buffer, offset: number, end: number): Intent {
   const kind = KINDS[section.readUInt8(offset + 4)]
   const intent = Number(section.readBigUInt64LE(offset + 8))
   if (kind === undefined || !Number.isSafeInteger(intent) || intent < 1) throw corruptIntent(offset)
-  if (section.readUInt8(offset + 5) !== 0) throw corruptIntent(offset)
+  const assumed = section.readUInt8(offset + 5)
+  if (assumed > 1) throw corruptIntent(offset)
   if ((present & REQUIRED_FIELDS) !== REQUIRED_FIELDS || present >= 1 << FIELD_COUNT) throw corruptIntent(offset)
   let at = offset + HEADER_BYTES
   const fields: (Buffer | null)[] = []
@@ -112,12 +120,15 @@ function decodeIntent(section: Buffer, offset: number, end: number): Intent {
   }
   const textOf = (field: Buffer | null | undefined): string | null => (field ? decodeText(field, offset) : null)
   if (at !== end) throw corruptIntent(offset)
-  const [resource, id, actor, transaction, metadata, json, raw] = fields.map((field) => field ?? null)
+  const [resource, id, actor, transaction, metadata, json, raw, meant] = fields.map((field) => field ?? null)
   if (raw && !json) throw corruptIntent(offset)
+  if (meant && meant.length !== 0 && meant.length !== FINGERPRINT_BYTES) throw corruptIntent(offset)
   return {
     intent,
     item: { kind, resource: textOf(resource) ?? '', id: textOf(id) ?? '' },
     before: json ? { json: Uint8Array.from(json), raw: raw ? Uint8Array.from(raw) : null } : null,
+    isAssumed: assumed === 1,
+    meant: meant ? Uint8Array.from(meant) : null,
     context: { actor: textOf(actor), transaction: textOf(transaction), metadata: textOf(metadata) },
   }
 }

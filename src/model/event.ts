@@ -1,4 +1,4 @@
-import { equalBytes } from '../base/bytes.ts'
+import { EMPTY, equalBytes, sha256Bytes, utf8 } from '../base/bytes.ts'
 import type { Ulid } from './ulid.ts'
 
 /**
@@ -48,6 +48,19 @@ export function sameImage(a: Image | null, b: Image | null): boolean {
   if (a === null || b === null) return a === b
   if (a.raw !== null && b.raw !== null) return equalBytes(a.raw, b.raw)
   return a.raw === b.raw && equalBytes(a.json, b.json)
+}
+
+/**
+ * What tells one state of an item from another in 32 bytes: SHA-256 of `raw`, or of the JSON where there is none; no bytes
+ * where the item does not exist. States that are the same by `sameImage` have the same.
+ */
+export function fingerprint(image: Image | null): Uint8Array {
+  return image === null ? EMPTY : sha256Bytes(image.raw ?? image.json)
+}
+
+/** Stands for a state before that nobody could read, where an event has to have one. */
+export function unknownImage({ id }: Item): Image {
+  return { json: utf8(JSON.stringify({ id, _unknown: true })), raw: null }
 }
 
 /** Nothing is known of who wrote. */

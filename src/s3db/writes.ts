@@ -1,5 +1,5 @@
 import { EMPTY, equalBytes, sha256Bytes } from '../base/bytes.ts'
-import type { Write } from '../capture/source.ts'
+import type { Images, Write } from '../capture/source.ts'
 import type { Image, Item } from '../model/event.ts'
 import { mapConcurrently } from './access.ts'
 import type { CopyParams, DeleteReport, PutParams } from './client.ts'
@@ -7,8 +7,6 @@ import { isPrecondition, isRefusal } from './errors.ts'
 import { type Dialect, encodeStored, type StoredObject, storedFromCopy, storedFromPut } from './image.ts'
 import { keyOfItem } from './keys.ts'
 import type { Reader } from './reader.ts'
-
-type Images = readonly (Image | null)[]
 
 /** How many objects are read at once. */
 const READ_WIDTH = 16
@@ -18,6 +16,8 @@ const READ_WIDTH = 16
  * read before: there was nothing if the put succeeds.
  */
 export class PutWrite implements Write<object> {
+  /** Whether nothing was read, because the put says that there is nothing. */
+  readonly isAssumed: boolean
   readonly #item: Item
   readonly #params: PutParams
   readonly #reader: Reader
@@ -34,7 +34,8 @@ export class PutWrite implements Write<object> {
     this.#reader = reader
     this.#dialect = dialect
     this.#put = put
-    this.#known = params.ifNoneMatch === '*' ? null : undefined
+    this.isAssumed = params.ifNoneMatch === '*'
+    this.#known = this.isAssumed ? null : undefined
   }
 
   async read(): Promise<Images> {

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { EMPTY } from '../../src/base/bytes.ts'
 import { EventCursor, FIELD } from '../../src/format/event-codec.ts'
 import type { Intent } from '../../src/format/intent-codec.ts'
 import { decodeFrame, FrameBuilder, streamSeed } from '../../src/format/journal-frame.ts'
@@ -39,10 +40,19 @@ const change: fc.Arbitrary<Change> = fc
     return made
   })
 const intentId = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER })
+const fingerprints = fc.oneof(fc.constant(EMPTY), fc.uint8Array({ minLength: 32, maxLength: 32 }))
+const intent: fc.Arbitrary<Intent> = fc.record({
+  intent: intentId,
+  item,
+  before: fc.option(image),
+  isAssumed: fc.boolean(),
+  meant: fc.option(fingerprints),
+  context,
+})
 
 export const frameParts: fc.Arbitrary<FrameParts> = fc.record({
   changes: fc.array(fc.record({ change, settles: fc.oneof(fc.constant(0), intentId) }), { maxLength: 6 }),
-  intents: fc.array(fc.record({ intent: intentId, item, before: fc.option(image), context }), { maxLength: 4 }),
+  intents: fc.array(intent, { maxLength: 4 }),
   aborted: fc.array(intentId, { maxLength: 4 }),
 })
 
@@ -103,8 +113,9 @@ export function expectedFrame(number: number, firstSequence: number, parts: Fram
   }
 }
 
-function showIntent({ intent, item, before, context }: Intent): unknown {
-  return { intent, item: { ...item }, before: showImage(before), context: { ...context } }
+function showIntent({ intent, item, before, isAssumed, meant, context }: Intent): unknown {
+  const about = { intent, item: { ...item }, isAssumed, meant: showBytes(meant) }
+  return { ...about, before: showImage(before), context: { ...context } }
 }
 
 function showImage(value: Image | null): string {

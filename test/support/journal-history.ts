@@ -86,7 +86,13 @@ export async function work(disk: SimulatedDisk, seed: number, steps: number, his
 async function write(journal: Journal, next: () => number, history: History): Promise<void> {
   const items = Array.from({ length: next() < 0.2 ? 3 : 1 }, () => history.name())
   const ids = await journal.intend(
-    items.map((id) => ({ item: { kind: 'record', resource: 'r', id }, before: null, context })),
+    items.map((id) => ({
+      item: { kind: 'record', resource: 'r', id },
+      before: null,
+      isAssumed: false,
+      meant: null,
+      context,
+    })),
   )
   for (const [index, id] of ids.entries()) history.intended(id, items[index] ?? '')
   await Promise.all(ids.map((id, index) => outcome(journal, id, items[index] ?? '', next, history)))

@@ -4,6 +4,7 @@ import { Chain } from '../../src/capture/chain.ts'
 import { openFileLog } from '../../src/capture/file-log.ts'
 import { Findings } from '../../src/capture/findings.ts'
 import { JournalBound } from '../../src/capture/journal-bound.ts'
+import { NO_PEERS } from '../../src/capture/peers.ts'
 import { Recorder } from '../../src/capture/recorder.ts'
 import { Sealer } from '../../src/capture/sealer.ts'
 import type { Source } from '../../src/capture/source.ts'
@@ -105,9 +106,10 @@ export class SimulatedProcess {
       doubted: () => {},
       read: (item) => database.read(item),
       volatile: false,
-      shared: () => false,
-      chain: new Chain({ aloneSince: async () => true, mark: () => own.journal.mark(), log: createLogger('silent') }),
-      findings: new Findings(clock, createLogger('silent')),
+      log: createLogger('silent'),
+      peers: NO_PEERS,
+      chain: new Chain({ isAloneSince: () => true, mark: () => own.journal.mark() }),
+      findings: new Findings({ clock, log: createLogger('silent'), aloneSince: async () => true }),
     })
   }
 

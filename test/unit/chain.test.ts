@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest'
-import { createLogger } from '../../src/base/log.ts'
 import { Chain } from '../../src/capture/chain.ts'
 import type { Item } from '../../src/model/event.ts'
 import { recordImage } from '../support/model-database.ts'
@@ -7,47 +6,40 @@ import { recordImage } from '../support/model-database.ts'
 const item = (id: string): Item => ({ kind: 'record', resource: 'r', id })
 const at = (n: number): string => `01KAAAAAAAAAAAAAAAAAAA${String(n).padStart(4, '0')}`
 
-function chain(aloneSince: () => Promise<boolean>, bytes?: number): Chain {
-  return new Chain({ aloneSince, mark: () => at(9999), log: createLogger('silent') }, bytes)
+function chain(isAloneSince: (ulid: string) => boolean, bytes?: number): Chain {
+  return new Chain({ isAloneSince, mark: () => at(9999) }, bytes)
 }
 
-test('a state that is not the last known one breaks the chain, unless another stream may explain it', async () => {
+test('a state that is not the last known one breaks the chain, unless another stream may explain it', () => {
   const asked: string[] = []
   let alone = true
-  const one = new Chain({
-    aloneSince: async (ulid) => {
-      asked.push(ulid)
-      return alone
-    },
-    mark: () => at(9999),
-    log: createLogger('silent'),
+  const one = chain((ulid) => {
+    asked.push(ulid)
+    return alone
   })
   const [a, b] = [recordImage({ n: 1 }), recordImage({ n: 2 })]
   expect(one.breaks([item('a')], [a])).toEqual([]) // nothing is known of it yet
+  expect(one.imageOf(item('a'))).toBe(undefined)
   one.note(item('a'), a, at(1))
+  expect(one.imageOf(item('a'))).toEqual(a)
   expect(one.breaks([item('a')], [recordImage({ n: 1 })])).toEqual([])
   expect(asked).toEqual([])
   const breaks = one.breaks([item('b'), item('a')], [a, b])
   expect(breaks).toEqual([{ ...item('a'), before: a, after: b, interval: { after: at(1), before: at(9999) } }])
-  expect(await one.confirmed(breaks)).toEqual(breaks)
   alone = false
-  expect(await one.confirmed(breaks)).toEqual([])
+  expect(one.breaks([item('b'), item('a')], [a, b])).toEqual([])
   expect(asked).toEqual([at(1), at(1)])
+  alone = true
   one.note(item('a'), null, at(2))
+  expect(one.imageOf(item('a'))).toBe(null)
   expect(one.breaks([item('a')], [null])).toEqual([])
   expect(one.breaks([item('a')], [a])).toMatchObject([{ before: null, after: a }])
   one.forget([item('a')])
   expect(one.breaks([item('a')], [a])).toEqual([])
 })
 
-test('where the store cannot be asked there is no alarm', async () => {
-  const one = chain(() => Promise.reject(new Error('no connection')))
-  one.note(item('a'), recordImage({ n: 1 }), at(1))
-  expect(await one.confirmed(one.breaks([item('a')], [null]))).toEqual([])
-})
-
 test('what is remembered is bounded in bytes, the last written stays', () => {
-  const one = chain(async () => true, 10_000)
+  const one = chain(() => true, 10_000)
   const big = recordImage({ text: 'x'.repeat(900) })
   for (let i = 0; i < 100; i++) {
     one.note(item(String(i)), big, at(i))

@@ -19,6 +19,9 @@ function item(id: string): Item {
   return { kind: 'record', resource: 'r', id }
 }
 
+/** Of an intent whose state before was read, by a source that does not tell what it will write. */
+const READ = { isAssumed: false, meant: null }
+
 function outcome(id: string, intent = 0): Outcome {
   const after = { json: Buffer.from(`{"id":"${id}"}`), raw: null }
   return { intent, change: changeBetween(item(id), null, after, NO_CONTEXT) }
@@ -85,7 +88,7 @@ test('after a failed append every call rejects with the failure, and no later on
   log.failure = new TidemarkError('JOURNAL_FULL', 'full', { hint: '' })
   const failing = [
     journal.settle([outcome('a')]),
-    journal.intend([{ item: item('b'), before: null, context: NO_CONTEXT }]),
+    journal.intend([{ item: item('b'), before: null, ...READ, context: NO_CONTEXT }]),
   ]
   for (const call of failing) await expect(call).rejects.toBe(log.failure)
   const failure = log.failure
@@ -126,10 +129,12 @@ test('a frame with an open intent outlives the sealing of its events, and goes w
   const { journal } = await open(log)
   const before = { json: utf8('{"v":1}'), raw: utf8('raw') }
   const context = { actor: 'a', transaction: 't', metadata: '{}' }
-  const [held = 0] = await journal.intend([{ item: item('held'), before, context }])
+  const [held = 0] = await journal.intend([{ item: item('held'), before, ...READ, context }])
   for (let i = 0; i < 20; i++) await journal.settle([outcome(`event ${i}`)])
   await journal.sealed(20)
-  expect((await open(log)).recovered.openIntents).toEqual([{ intent: held, item: item('held'), before, context }])
+  expect((await open(log)).recovered.openIntents).toEqual([
+    { intent: held, item: item('held'), before, ...READ, context, since: MIN_ULID },
+  ])
   const reopened = (await open(log)).journal
   await reopened.settle([outcome('held', held)])
   await reopened.sealed(21)
@@ -141,7 +146,7 @@ test('a frame with an open intent outlives the sealing of its events, and goes w
 test('an aborted intent is no longer open once the next frame is durable, and costs no frame of its own', async () => {
   const log = new HeldLog()
   const { journal } = await open(log)
-  const [id = 0] = await journal.intend([{ item: item('x'), before: null, context: NO_CONTEXT }])
+  const [id = 0] = await journal.intend([{ item: item('x'), before: null, ...READ, context: NO_CONTEXT }])
   const frames = log.frames
   expect(await journal.settle([{ intent: id, change: null }])).toEqual([null])
   expect(log.frames).toBe(frames)

@@ -6,6 +6,7 @@ import { Findings } from '../../src/capture/findings.ts'
 import { Journal } from '../../src/capture/journal.ts'
 import { JournalBound } from '../../src/capture/journal-bound.ts'
 import { MemoryLog } from '../../src/capture/memory-log.ts'
+import { NO_PEERS } from '../../src/capture/peers.ts'
 import { Recorder } from '../../src/capture/recorder.ts'
 import { decodeFrame } from '../../src/format/journal-frame.ts'
 import { NO_CONTEXT } from '../../src/model/event.ts'
@@ -33,9 +34,10 @@ async function frames(volatile: boolean): Promise<{ atWrite: number[]; after: nu
     doubted: () => {},
     read: async () => null,
     volatile,
-    shared: () => false,
-    chain: new Chain({ aloneSince: async () => true, mark: () => journal.mark(), log: logger }),
-    findings: new Findings(systemClock, logger),
+    log: logger,
+    peers: NO_PEERS,
+    chain: new Chain({ isAloneSince: () => true, mark: () => journal.mark() }),
+    findings: new Findings({ clock: systemClock, log: logger, aloneSince: async () => true }),
   })
   const intents = async (): Promise<number[]> => {
     const counts: number[] = []

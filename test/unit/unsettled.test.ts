@@ -167,12 +167,19 @@ test('what an earlier process left is brought into the store, whatever another o
   const second = await openRig(other)
   await other.database.write(y, recordImage({ n: 2 }))
   await copyJournals(other.directory, directory)
+  // Only x cannot be read.
+  database.isDown = false
+  const read = database.read.bind(database)
+  database.read = async (item): Promise<Image | null> => {
+    if (item.id === 'x') throw new Error('x cannot be read')
+    return read(item)
+  }
   const rig = await openRig(left)
   expect(rig.session.stream < second.session.stream).toBe(true)
   await rig.session.settled()
   const states = async (): Promise<string[]> => (await rig.timeline.refresh()).streams.map(({ state }) => state)
   expect(await states()).toEqual(['open', 'closed'])
-  database.isDown = false
+  database.read = read
   await sameAsLive(rig, database)
   await end(rig)
 })

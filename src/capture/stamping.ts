@@ -1,0 +1,168 @@
+import { messageOf } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { Intent } from '../format/intent-codec.ts'
+import {
+  type Change,
+  type Context,
+  changeBetween,
+  type Image,
+  type Item,
+  type Stamp,
+  sameImage,
+  unknownImage,
+} from '../model/event.ts'
+import { type Finding, foundContext } from '../model/found.ts'
+import type { Chain } from './chain.ts'
+import type { Findings } from './findings.ts'
+import type { Journal, Outcome } from './journal.ts'
+import { NO_PEERS, type Peers } from './peers.ts'
+import { OBSERVED } from './settlement.ts'
+
+/** What a write did to an item: the database has done it. */
+export interface Done {
+  readonly item: Item
+  /** The intent that it settles, 0 where there is none. */
+  readonly intent: number
+  readonly before: Image | null
+  readonly after: Image | null
+  readonly context: Context
+}
+
+/** What stamping works with. */
+export interface StampingSeams {
+  readonly journal: Journal
+  readonly peers: Peers
+  readonly chain: Chain
+  readonly findings: Findings
+  readonly log: Logger
+  /** The present state of an item, from the database itself. */
+  readonly read: (item: Item) => Promise<Image | null>
+  /** Called after events became durable. */
+  readonly noticed: () => void
+  /** Called where the database cannot be read: whether the item is as the intent says is to be found out later. */
+  readonly doubted: (intent: Intent) => void
+}
+
+/** Items that are read at once. */
+const READ_WIDTH = 16
+
+/** An item whose stamp was told, and that is still to be read. */
+interface Told {
+  readonly item: Item
+  readonly said: Image | null
+  /** The intent that watches it. */
+  readonly watch: number
+}
+
+/** Gives what was done its stamps, so that the last event of an item is what the database holds: see `Peers`. */
+export class Stamping {
+  readonly #seams: StampingSeams
+
+  constructor(seams: StampingSeams) {
+    this.#seams = seams
+  }
+
+  /**
+   * Stamps what one capture did, as one moment, and before it what was found; resolves when it is durable and, where other
+   * processes write, was read again. The items are locked.
+   */
+  async stamp(done: readonly Done[], found: readonly Finding[] = []): Promise<void> {
+    let told = await this.#stamp(done, found)
+    while (told.length > 0) told = await this.#readAgain(told)
+  }
+
+  /** Stamps events that were found, each by itself. */
+  async stampFound(found: readonly Finding[]): Promise<void> {
+    await this.stamp([], found)
+  }
+
+  /** Everything up to the telling is done in one turn: no other event of this process comes between. */
+  async #stamp(done: readonly Done[], found: readonly Finding[]): Promise<readonly Told[]> {
+    const { journal, peers, chain, findings, noticed } = this.#seams
+    if (peers !== NO_PEERS) journal.advanceTo(peers.learn())
+    const outcomes = outcomesOf(done, peers.isShared())
+    const finds = found.map((finding): Outcome => ({ intent: 0, change: changeOf(finding) }))
+    const stamping = [...finds.map((one) => journal.settle([one])), journal.settle(outcomes)]
+    const stamped = Promise.all(stamping)
+    stamped.catch(() => undefined) // it is awaited below, unless the telling fails first
+    const changed = [...finds, ...outcomes].flatMap(({ change }) => (change === null ? [] : [change]))
+    const told = changed.length === 0 ? [] : this.#tell(changed)
+    let stamps: readonly (Stamp | null)[]
+    try {
+      stamps = (await stamped).flat()
+    } catch (error) {
+      // Nothing was stamped: there is nothing to watch, and the intents of the write are open.
+      journal.abort(told.map(({ watch }) => watch))
+      throw error
+    }
+    for (const [i, { change }] of [...finds, ...outcomes].entries()) {
+      const stamp = stamps[i] ?? null
+      if (change !== null && stamp !== null) chain.note(change, change.after, stamp.ulid)
+    }
+    for (const finding of found) void findings.raise(finding)
+    noticed()
+    return told
+  }
+
+  /** Tells the stamps, then looks for others: where there are any, every item that was stamped is to be read again. */
+  #tell(changes: readonly Change[]): readonly Told[] {
+    const { journal, peers } = this.#seams
+    if (peers === NO_PEERS) return []
+    peers.tell(journal.mark())
+    if (!peers.isShared()) return []
+    const last = new Map(changes.map((change) => [JSON.stringify([change.kind, change.resource, change.id]), change]))
+    const watched = [...last.values()]
+    const watches = journal.note(watched.map(watchOf))
+    return watched.map((change, i) => ({ item: itemOf(change), said: change.after, watch: watches[i] ?? 0 }))
+  }
+
+  /** Reads what was stamped, and stamps what is not so; returns what is to be read after that. */
+  async #readAgain(told: readonly Told[]): Promise<readonly Told[]> {
+    const { journal, read, log, doubted } = this.#seams
+    const differing: Done[] = []
+    for (let i = 0; i < told.length; i += READ_WIDTH) {
+      const some = told.slice(i, i + READ_WIDTH)
+      const states = await Promise.allSettled(some.map(({ item }) => read(item)))
+      for (const [k, state] of states.entries()) {
+        const one = some[k]
+        if (one === undefined) continue
+        const { item, said, watch } = one
+        if (state.status === 'rejected') {
+          log.warn({ error: messageOf(state.reason) }, 'A record could not be read again after it was written.')
+          doubted({ ...watchOf({ ...item, after: said }), intent: watch })
+        } else if (sameImage(said, state.value)) journal.abort([watch])
+        else differing.push({ item, intent: watch, before: said, after: state.value, context: OBSERVED })
+      }
+    }
+    return differing.length === 0 ? [] : this.#stamp(differing, [])
+  }
+}
+
+/**
+ * A write that left an item as it was is no event, unless others write too: then it may have replaced what one of them
+ * wrote in between.
+ */
+function outcomesOf(done: readonly Done[], isShared: boolean): readonly Outcome[] {
+  const outcomes: Outcome[] = []
+  for (const { item, intent, before, after, context } of done) {
+    const isSame = sameImage(before, after)
+    let change: Change | null = null
+    if (isShared && before === null && after === null) change = changeBetween(item, unknownImage(item), null, context)
+    else if (isShared || !isSame) change = changeBetween(item, before, after, context)
+    if (intent !== 0 || change !== null) outcomes.push({ intent, change })
+  }
+  return outcomes
+}
+
+function changeOf({ before, after, interval, ...item }: Finding): Change | null {
+  return changeBetween(item, before, after, foundContext(interval))
+}
+
+function itemOf({ kind, resource, id }: Item): Item {
+  return { kind, resource, id }
+}
+
+/** The intent that watches an item until it was read again. */
+function watchOf(told: Item & { readonly after: Image | null }): Omit<Intent, 'intent'> {
+  return { item: itemOf(told), before: told.after, isAssumed: false, meant: null, context: OBSERVED }
+}
