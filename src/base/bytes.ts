@@ -2,7 +2,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { crc32 as zlibCrc32 } from 'node:zlib'
 
 const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { fatal: true })
+/** Without `ignoreBOM` it would drop a U+FEFF at the beginning, which is a character of an id like any other. */
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** No bytes. */
 export const EMPTY: Uint8Array = new Uint8Array(0)

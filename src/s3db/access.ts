@@ -29,7 +29,7 @@ export function isLocal({ connectionString }: StorageClient): boolean {
 export function dialectOf(client: StorageClient): Dialect {
   const local = isLocal(client)
   // s3db.js forgets that the body was compressed when it copies a file.
-  return { local, trimsMetadata: !local, copiesExactly: local && client.storage?.enableCompression !== true }
+  return { local, copiesExactly: local && client.storage?.enableCompression !== true }
 }
 
 /** Whether what the client stores is gone with the process. */

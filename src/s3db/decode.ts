@@ -17,6 +17,8 @@ type Entry = readonly [key: string, value: unknown]
 interface Parts {
   readonly entries: readonly Entry[]
   readonly content: boolean
+  /** A copy of the attributes, decoded, that has some which the entries do not. */
+  readonly copy: Values | null
 }
 
 /** The image of a stored object, whose encoded form is `raw`. */
@@ -58,10 +60,11 @@ function recordValues(item: Item, stored: StoredObject, layouts: Layouts): Value
 function decoded(id: string, stored: StoredObject, layout: Layout | null): Values | Promise<Values> {
   if (layout === null) return rawValues(id, stored)
   const own = ownLayout(layout, stored)
-  const { entries, content } = partsOf(stored, own)
+  const { entries, content, copy } = partsOf(stored, own)
   if (entries.length === 0 && (content || own.behavior === 'body-only')) return rawValues(id, stored)
   const values = own.decode(entries)
-  const finish = (found: Values): Values => withContent({ ...found, id }, content ? stored : null)
+  const finish = (found: Values): Values =>
+    withContent({ ...(copy === null ? found : own.completed(found, copy)), id }, content ? stored : null)
   return values instanceof Promise ? values.then(finish) : finish(values)
 }
 
@@ -96,12 +99,14 @@ function partsOf(stored: StoredObject, layout: Layout): Parts {
     if (key === '_overflow') overflow = value === 'true'
     else if (layout.isAttribute(key)) own.push([key, storedValue(value)])
   }
-  if (stored.body.length === 0) return { entries: own, content: false }
+  if (stored.body.length === 0) return { entries: own, content: false, copy: null }
   const body = bodyObject(stored)
   const holdsAttributes = overflow || own.length === 0
-  if (body !== null && holdsAttributes) return { entries: [...Object.entries(body), ...own], content: false }
+  if (body !== null && holdsAttributes)
+    return { entries: [...Object.entries(body), ...own], content: false, copy: null }
   // Updates of some behaviors leave a copy of the attributes in the body; everything else is content.
-  return { entries: own, content: body === null || isContent(stored) }
+  const content = body === null || isContent(stored)
+  return { entries: own, content, copy: content || layout.behavior !== 'user-managed' ? null : body }
 }
 
 function storedValue(text: string): unknown {

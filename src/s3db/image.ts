@@ -2,6 +2,8 @@ import { isUtf8 } from 'node:buffer'
 import { Packr } from 'msgpackr'
 import { TidemarkError } from '../base/errors.ts'
 import type { ClientBody, CopyParams, PutParams, StoredResponse } from './client.ts'
+import { readMessagePack } from './message-pack.ts'
+import { fromHeader, storedMetadata } from './metadata.ts'
 
 /**
  * An object as it is stored, as far as s3db.js's client shows it. Metadata is sorted by key, because S3 gives it in
@@ -17,10 +19,8 @@ export interface StoredObject {
 
 /** What a client does to what it is given. */
 export interface Dialect {
-  /** Memory or files of this machine: no retries, and no answer is lost. */
+  /** Memory or files of this machine: no retries, no answer is lost, and no metadata go through headers of HTTP. */
   readonly local: boolean
-  /** S3 carries metadata in HTTP headers, whose values lose spaces at both ends. */
-  readonly trimsMetadata: boolean
   /** S3's copy decides about content types itself. */
   readonly copiesExactly: boolean
 }
@@ -35,14 +35,24 @@ export function encodeStored({ metadata, body, contentType, contentEncoding }: S
 
 /** The inverse of `encodeStored`. */
 export function decodeStored(raw: Uint8Array): StoredObject {
-  const value: unknown = packr.unpack(raw)
-  if (!isStored(value)) {
+  const value = stored(raw)
+  if (value === null) {
     throw new TidemarkError('TARGET_INVALID', 'A raw image is not an object of s3db.js, so it cannot be put back.', {
       hint: 'Restore to a directory instead: the JSON of the record is readable there.',
     })
   }
   const { metadata, body, contentType, contentEncoding } = value
   return { metadata, body, contentType, contentEncoding }
+}
+
+function stored(raw: Uint8Array): StoredObject | null {
+  try {
+    const value = readMessagePack(raw)
+    return isStored(value) ? value : null
+  } catch (error) {
+    if (error instanceof RangeError) return null
+    throw error
+  }
 }
 
 function isStored(value: unknown): value is StoredObject {
@@ -93,21 +103,26 @@ export async function storedFromResponse(response: StoredResponse, local: boolea
 
 /** The object that a put stores, or null where only reading it back tells. */
 export function storedFromPut(params: PutParams, dialect: Dialect): StoredObject | null {
-  const metadata = storedMetadata(params.metadata ?? {}, dialect)
+  const { contentType, contentEncoding = null } = params
+  const metadata = storedMetadata(params.metadata ?? {}, !dialect.local)
   const body = storedBody(params.body)
   if (metadata === null || body === null) return null
+  // An empty header is one or none, as the server likes.
+  const sent = [contentType || 'any', contentEncoding ?? 'any']
+  if (!dialect.local && sent.some((value) => value === '' || fromHeader(value) !== value)) return null
   return {
     metadata: [...metadata].sort(byKey),
     body,
-    contentType: params.contentType || 'application/octet-stream',
-    contentEncoding: params.contentEncoding ?? null,
+    contentType: contentType || 'application/octet-stream',
+    contentEncoding,
   }
 }
 
 /** The object that a copy stores, from the object that is copied; null where only reading it back tells. */
 export function storedFromCopy(source: StoredObject, params: CopyParams, dialect: Dialect): StoredObject | null {
   if (!dialect.copiesExactly) return null
-  const given = params.metadata === undefined ? new Map<string, string>() : storedMetadata(params.metadata, dialect)
+  const given =
+    params.metadata === undefined ? new Map<string, string>() : storedMetadata(params.metadata, !dialect.local)
   if (given === null) return null
   const replaces = params.metadataDirective === 'REPLACE' && params.metadata !== undefined
   const metadata = replaces ? given : new Map([...source.metadata, ...given])
@@ -127,25 +142,4 @@ function storedBody(body: ClientBody | null | undefined): string | Uint8Array | 
 function textOrBytes(bytes: Uint8Array): string | Uint8Array {
   if (!isUtf8(bytes)) return bytes
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
-}
-
-function storedMetadata(
-  metadata: Readonly<Record<string, unknown>>,
-  { trimsMetadata }: Dialect,
-): Map<string, string> | null {
-  const stored = new Map<string, string>()
-  for (const [rawKey, value] of Object.entries(metadata)) {
-    const key = /^[a-z0-9_-]*$/.test(rawKey) ? rawKey : rawKey.replace(/[^a-zA-Z0-9\-_]/g, '_').toLowerCase()
-    const text = String(value)
-    // s3db.js looks values and keys up in plain objects, so it damages the names of their inherited members.
-    if (text in Object.prototype || key === '__proto__') return null
-    stored.set(key, trimsMetadata ? trimmed(text) : text.toWellFormed())
-  }
-  return stored
-}
-
-/** Values that s3db.js leaves plain (printable ASCII) lose their outer spaces in a header; encoded ones do not. */
-function trimmed(text: string): string {
-  const encoded = /^(?:[dubz]|z85):/.test(text) || !/^[\x20-\x7e]*$/.test(text)
-  return encoded ? text.toWellFormed() : text.replace(/^ +| +$/g, '')
 }

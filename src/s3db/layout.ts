@@ -69,14 +69,28 @@ export class Layout {
     return values
   }
 
+  /**
+   * `values`, and what only `body` has, in the order of the schema. In the behavior `user-managed` an update leaves a copy
+   * of the record in the body, and s3db.js reads there what its metadata do not hold under their names: objects in
+   * attributes of the type `any`.
+   */
+  completed(values: Values, body: Values): Values {
+    const missing = Object.entries(body).filter(([name]) => !name.startsWith('_') && !Object.hasOwn(values, name))
+    return missing.length === 0 ? values : this.#ordered([...Object.entries(values), ...missing])
+  }
+
   async #unmap(stored: readonly (readonly [key: string, value: unknown])[]): Promise<Values> {
     const named: Record<string, unknown> = {}
     for (const [key, value] of stored) {
       if (this.isAttribute(key)) named[this.#byKey.get(key)?.name ?? key] = value
     }
     const values = await this.#source.unmap(named)
+    return this.#ordered(Object.entries(values))
+  }
+
+  #ordered(entries: [name: string, value: unknown][]): Values {
     const rank = (name: string): number => this.#topLevel.get(name) ?? this.#topLevel.size
-    return Object.fromEntries(Object.entries(values).sort(([a], [b]) => rank(a) - rank(b)))
+    return Object.fromEntries(entries.sort(([a], [b]) => rank(a) - rank(b)))
   }
 
   #field(name: string): Field {

@@ -20,6 +20,8 @@ export const trickyId: fc.Arbitrary<string> = fc.oneof(
     'id=1/x',
     '\u{1f600}',
     '\ufb01',
+    '\ufeff',
+    '\ufeff1',
     'é',
     'é',
     '"',

@@ -116,7 +116,8 @@ async function readSecretFile(name: string, path: string): Promise<Uint8Array> {
 
 function decoded(name: string, bytes: Uint8Array): string {
   try {
-    return text(bytes)
+    // Editors put a byte order mark in front of a file; it is no part of the secret.
+    return text(bytes).replace(/^\ufeff/, '')
   } catch (error) {
     throw invalid(`${name} holds bytes that are no text.`, 'Give text in UTF-8; a key also as 32 raw bytes.', error)
   }
