@@ -13,7 +13,7 @@ import type {
 } from './client.ts'
 import { currentContext } from './context.ts'
 import type { Dialect } from './image.ts'
-import { DATABASE, itemOfKey } from './keys.ts'
+import { DATABASE, isText, itemOfKey, notText } from './keys.ts'
 import { override } from './override.ts'
 import type { Reader } from './reader.ts'
 import { SchemaWrites } from './schema-write.ts'
@@ -73,6 +73,7 @@ class Interception {
   }
 
   put(params: PutParams, original: ClientWrites['putObject']): Promise<object> {
+    if (!isText(params.key) && this.#isCaptured(params.key)) return refused(params.key)
     const item = this.#item(params.key)
     if (item === null) return original(params)
     const put = (): Promise<object> => original(params)
@@ -81,6 +82,7 @@ class Interception {
   }
 
   copy(params: CopyParams, original: ClientWrites['copyObject']): Promise<object> {
+    if (!isText(params.to) && this.#isCaptured(params.to)) return refused(params.to)
     const target = this.#item(params.to)
     if (target === null) return original(params)
     const copy = (): Promise<object> => original(params)
@@ -190,9 +192,18 @@ class Interception {
     }
   }
 
+  /** The item of a key; none where no history can hold it, so that it may at least be deleted. */
   #item(key: string): Item | null {
-    return itemOfKey(key, this.#reader.space)
+    return isText(key) ? itemOfKey(key, this.#reader.space) : null
   }
+
+  #isCaptured(key: string): boolean {
+    return itemOfKey(key, this.#reader.space) !== null
+  }
+}
+
+function refused(key: string): Promise<never> {
+  return Promise.reject(notText(key, 'The write was refused and nothing was changed.'))
 }
 
 function textOf(body: ClientBody | undefined): string {

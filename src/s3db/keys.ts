@@ -1,3 +1,4 @@
+import { TidemarkError } from '../base/errors.ts'
 import type { Item } from '../model/event.ts'
 
 /** Where s3db.js keeps the schemas of a database. */
@@ -22,6 +23,23 @@ export function keyOfItem({ kind, resource, id }: Item): string {
   if (kind === 'schema') return SCHEMA_KEY
   if (kind === 'record') return `${RESOURCE}${resource}/${RECORD}${id}`
   return resource === '' ? id : `${RESOURCE}${resource}/${id}`
+}
+
+/**
+ * Whether a key is Unicode text. One with half of a surrogate pair has no UTF-8, so that a history cannot tell it from
+ * others of the kind; nor can files or S3.
+ */
+export function isText(key: string): boolean {
+  return key.isWellFormed()
+}
+
+/** Why something under a key that is no text is refused; `what` says of what and what it means. */
+export function notText(key: string, what: string): TidemarkError {
+  return new TidemarkError(
+    'SOURCE_UNSUPPORTED',
+    `The key ${JSON.stringify(key)} holds half of a surrogate pair, so it is no Unicode text and has no place in a history. ${what}`,
+    { hint: 'Use an id of whole characters (`id.toWellFormed()`); to delete such a record works.' },
+  )
 }
 
 /**

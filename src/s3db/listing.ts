@@ -3,7 +3,7 @@ import type { Item } from '../model/event.ts'
 import { compareItems } from '../model/order.ts'
 import { isLocal } from './access.ts'
 import type { ListPage, StorageClient } from './client.ts'
-import { DATABASE, itemOfKey, keyOfItem } from './keys.ts'
+import { DATABASE, isText, itemOfKey, keyOfItem, notText } from './keys.ts'
 import type { Reader } from './reader.ts'
 
 const BATCH = 1000
@@ -29,7 +29,9 @@ async function* localItems(reader: Reader, chosen: ReadonlySet<string> | null): 
   for (const prefix of reader.space.pluginStorage ? ['resource=', 'plugin='] : ['resource=']) {
     for (const key of await reader.client.getAllKeys({ prefix })) {
       const item = itemOfKey(key, reader.space)
-      if (item !== null && item !== DATABASE && (chosen?.has(item.resource) ?? true)) items.push(item)
+      if (item === null || item === DATABASE || !(chosen?.has(item.resource) ?? true)) continue
+      if (!isText(key)) throw notText(key, 'The database cannot be listed with it.')
+      items.push(item)
     }
   }
   yield* batches(items.sort(compareItems))
