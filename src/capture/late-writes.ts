@@ -30,37 +30,35 @@ export interface LateSeams {
 export class LateWrites {
   readonly #seams: LateSeams
   readonly #locked: (item: Item, look: () => Promise<void>) => Promise<void>
-  readonly #stamping: Pick<Stamping, 'stamp'>
+  readonly #stamping: Pick<Stamping, 'company' | 'stamp'>
   readonly #stopping = new AbortController()
   #bytes = 0
 
   constructor(
     seams: LateSeams,
     locked: (item: Item, look: () => Promise<void>) => Promise<void>,
-    stamping: Pick<Stamping, 'stamp'>,
+    stamping: Pick<Stamping, 'company' | 'stamp'>,
   ) {
     this.#seams = seams
     this.#locked = locked
     this.#stamping = stamping
   }
 
-  /** Follows writes from now on; `before` is what the database held when it was read after the failure. */
-  follow(writes: readonly Late[]): void {
-    for (const late of writes) {
-      const bytes = (late.before?.json.length ?? 0) + (late.before?.raw?.length ?? 0)
-      if (this.#bytes + bytes > MOST_BYTES) {
-        const { kind, resource, id } = late.item
-        this.#seams.log.warn(
-          { kind, resource, id },
-          'Too many writes failed without an answer: this one is not followed.',
-        )
-        continue
-      }
-      this.#bytes += bytes
-      void this.#follow(late).finally(() => {
-        this.#bytes -= bytes
-      })
+  /** Follows a write from now on; its `before` is what the database held when it was read after the failure. */
+  follow(late: Late): void {
+    const bytes = (late.before?.json.length ?? 0) + (late.before?.raw?.length ?? 0)
+    if (this.#bytes + bytes > MOST_BYTES) {
+      const { kind, resource, id } = late.item
+      this.#seams.log.warn(
+        { kind, resource, id },
+        'Too many writes failed without an answer: this one is not followed.',
+      )
+      return
     }
+    this.#bytes += bytes
+    void this.#follow(late).finally(() => {
+      this.#bytes -= bytes
+    })
   }
 
   stop(): void {
@@ -94,16 +92,17 @@ export class LateWrites {
     const { item } = late
     const known = chain.imageOf(item)
     const before = known === undefined ? late.before : known
+    const since = this.#stamping.company()
     const now = await read(item)
     if (sameImage(before, now)) return false
-    const context = settled({ ...late, before }, now, false)
+    const outcome = settled({ ...late, before }, now, false)
     // Something else: a write that was not captured, which the next captured write or a comparison finds.
-    if (context !== late.context) return false
+    if (outcome?.context !== late.context) return false
     log.warn(
       { kind: item.kind, resource: item.resource, id: item.id },
       'A write that failed without an answer arrived late.',
     )
-    await this.#stamping.stamp([{ item, intent: 0, before, after: now, context }])
+    await this.#stamping.stamp(since, [{ item, intent: 0, ...outcome, after: now }])
     return true
   }
 }

@@ -13,7 +13,8 @@ import { MIN_ULID } from '../model/ulid.ts'
  *    reads the record again. Where that is not what it stamped last, it stamps what it read (an observation), by the
  *    same two rules, and reads again.
  *
- * So for every process: what it has read *after telling its last stamp* of a record is what that stamp says.
+ * So for every process: what it has read *after telling its last stamp* of a record is what that stamp says. And every write
+ * is stamped, also one that left the record as it was: it may have replaced what another wrote in between.
  *
  * *Why the last event of a record is what the database holds.* Let E be the event of a record with the greatest stamp,
  * of process P. Once P is done, it has told E's stamp and then read what E says. Assume that the database holds something
@@ -32,8 +33,9 @@ import { MIN_ULID } from '../model/ulid.ts'
  * says, stamps what it read, after every stamp in that journal, and by the two rules. Nothing is sealed past an
  * intent that is open, so no moment is reachable whose events are still to be corrected.
  *
- * *A process that believes it is alone* need not read again: it looks for others after it has told. Whoever comes later
- * has made itself known before its first write, so it learns what was told.
+ * *A process that was alone* since before it read the record, and still is after it has told, need not read again. Whoever
+ * comes later has made itself known before its first write, so it learns what was told; who came and went meanwhile has told
+ * stamps that were not heard before.
  *
  * `test/campaign/race.ts` tries to refute this with arbitrary pauses and kills between any two steps.
  */

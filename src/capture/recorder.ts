@@ -14,9 +14,10 @@ import type { OpenIntent } from './journal-recovery.ts'
 import { LateWrites } from './late-writes.ts'
 import { ItemLocks } from './locks.ts'
 import type { Peers } from './peers.ts'
+import { readEach } from './read-each.ts'
 import { settled } from './settlement.ts'
 import type { Images, Sink, Write } from './source.ts'
-import { type Done, Stamping } from './stamping.ts'
+import { type Company, type Done, Stamping } from './stamping.ts'
 import { Undecided } from './undecided.ts'
 
 /** What the recorder tells the engine. */
@@ -57,6 +58,7 @@ interface Begun<T> {
   readonly items: readonly Item[]
   readonly context: Context
   readonly write: Write<T>
+  readonly since: Company
   readonly before: Images
   readonly intents: readonly number[]
 }
@@ -102,8 +104,9 @@ export class Recorder implements Sink {
   async record(items: readonly Item[], judge: () => Promise<readonly Finding[]>): Promise<readonly Finding[] | null> {
     return this.#locked(items, async () => {
       if (this.#seams.bound.state !== 'recording') return null
+      const since = this.#stamping.company()
       const found = await judge()
-      await this.#stamping.stampFound(found)
+      await this.#stamping.stamp(since, [], found)
       return found
     })
   }
@@ -165,10 +168,11 @@ export class Recorder implements Sink {
       chain.forget(items)
       return bound.shed(items.length, () => write.perform())
     }
+    const since = this.#stamping.company()
     const before = requireEach(items, await write.read())
     const found = chain.breaks(items, before)
     const intents = await this.#intend(items, context, write, before)
-    const begun = { items, context, write, before, intents }
+    const begun = { items, context, write, since, before, intents }
     const inside: Held = { items, isOver: false }
     let result: T
     try {
@@ -180,7 +184,7 @@ export class Recorder implements Sink {
       inside.isOver = true
     }
     try {
-      await this.#stamping.stamp(doneBy(begun, requireEach(items, write.after(before, result))), found)
+      await this.#stamping.stamp(since, doneBy(begun, requireEach(items, write.after(before, result))), found)
     } catch (error) {
       // The write was done, and what it left cannot be recorded as its source tells it: what the database says counts.
       this.#doubt(openOf(begun))
@@ -194,16 +198,25 @@ export class Recorder implements Sink {
    * cannot be read, the caller has the error of the write, and who settles it later logs why it cannot be read.
    */
   async #settleFailed<T>(begun: Begun<T>, error: unknown): Promise<void> {
-    const { items, context, write, intents } = begun
-    if (write.refused?.(error) === true) return this.#seams.journal.abort(intents)
-    const now = await write
-      .read()
-      .then((states) => requireEach(items, states))
-      .catch(() => null)
-    if (now === null) return this.#doubt(openOf(begun))
-    await this.#stamping.stamp(doneBy(begun, now))
-    // Its request may still be on its way.
-    this.#late.follow(openOf({ items, context, write, before: now, intents }))
+    const { items, write, since, intents } = begun
+    const { journal, read } = this.#seams
+    if (write.refused?.(error) === true) return journal.abort(intents)
+    const states = await readEach(items, read)
+    const isShared = this.#stamping.isShared(since)
+    const done: Done[] = []
+    for (const [i, one] of openOf(begun).entries()) {
+      const state = states[i]
+      if (state?.status !== 'fulfilled') {
+        this.#doubt([one])
+        continue
+      }
+      const outcome = settled(one, state.value, isShared)
+      if (outcome !== null) done.push({ ...one, ...outcome, after: state.value })
+      else if (one.intent !== 0) journal.abort([one.intent])
+      // Its request may still be on its way.
+      if (outcome?.context !== one.context) this.#late.follow({ ...one, before: state.value })
+    }
+    await this.#stamping.stamp(since, done)
   }
 
   /** It is not known what the writes did: the items are settled when the database can be read. */
@@ -222,7 +235,7 @@ export class Recorder implements Sink {
   ): Promise<readonly number[]> {
     const { journal, volatile } = this.#seams
     if (volatile) return []
-    return journal.intend(intentsOf(items, context, write, before))
+    return journal.intend(openOf({ items, context, write, before, intents: [] }))
   }
 
   async #locked<T>(items: readonly Item[], work: () => Promise<T>): Promise<T> {
@@ -248,13 +261,13 @@ export class Recorder implements Sink {
 
   /** What the database holds now is what happened; it is stamped here, whoever left the intent. */
   async #decide(journal: Journal, intent: OpenIntent): Promise<void> {
-    const { journal: own, peers, read } = this.#seams
+    const { journal: own, read } = this.#seams
+    const since: Company = { isShared: false, heard: intent.since }
     const now = await read(intent.item)
-    const isShared = peers.isShared() || peers.learn() > intent.since
-    const context = settled(intent, now, isShared)
+    const outcome = settled(intent, now, this.#stamping.isShared(since))
     const id = journal === own ? intent.intent : 0
-    if (context === null) return journal.abort(intent.intent === 0 ? [] : [intent.intent])
-    await this.#stamping.stamp([{ item: intent.item, intent: id, before: intent.before, after: now, context }])
+    if (outcome === null) return journal.abort(intent.intent === 0 ? [] : [intent.intent])
+    await this.#stamping.stamp(since, [{ ...outcome, item: intent.item, intent: id, after: now }])
     if (id === 0 && intent.intent !== 0) journal.abort([intent.intent])
   }
 
@@ -269,20 +282,19 @@ export class Recorder implements Sink {
   }
 }
 
-function intentsOf<T>(
-  items: readonly Item[],
-  context: Context,
-  write: Write<T>,
-  before: Images,
-): readonly Omit<OpenIntent, 'since' | 'intent'>[] {
+/** The intents of a write that was begun, as its journal would tell them. */
+function openOf<T>({
+  items,
+  context,
+  write,
+  before,
+  intents,
+}: Omit<Begun<T>, 'since'>): readonly Omit<OpenIntent, 'since'>[] {
   const meant = write.meant?.() ?? null
   const isAssumed = write.isAssumed ?? false
-  return items.map((item, i) => ({ item, context, isAssumed, before: before[i] ?? null, meant }))
-}
-
-/** The intents of a write that was begun, as its journal would tell them. */
-function openOf<T>({ items, context, write, before, intents }: Begun<T>): readonly Omit<OpenIntent, 'since'>[] {
-  return intentsOf(items, context, write, before).map((one, i) => ({ ...one, intent: intents[i] ?? 0 }))
+  return items.map((item, i) => {
+    return { item, context, isAssumed, meant, intent: intents[i] ?? 0, before: before[i] ?? null }
+  })
 }
 
 /** What a write came to, from the states that it left. */

@@ -12,10 +12,12 @@ import {
   unknownImage,
 } from '../model/event.ts'
 import { type Finding, foundContext } from '../model/found.ts'
+import { MIN_ULID, type Ulid } from '../model/ulid.ts'
 import type { Chain } from './chain.ts'
 import type { Findings } from './findings.ts'
 import type { Journal, Outcome } from './journal.ts'
 import { NO_PEERS, type Peers } from './peers.ts'
+import { readEach } from './read-each.ts'
 import { OBSERVED } from './settlement.ts'
 
 /** What a write did to an item: the database has done it. */
@@ -43,8 +45,17 @@ export interface StampingSeams {
   readonly doubted: (intent: Intent) => void
 }
 
-/** Items that are read at once. */
-const READ_WIDTH = 16
+/**
+ * Who was there when a write began. Others may have written while it was under way although they are gone when it is
+ * stamped: between what it read and what it did, and between that and its stamp.
+ */
+export interface Company {
+  readonly isShared: boolean
+  /** What had been heard of others. */
+  readonly heard: Ulid
+}
+
+const NOBODY: Company = { isShared: false, heard: MIN_ULID }
 
 /** An item whose stamp was told, and that is still to be read. */
 interface Told {
@@ -62,31 +73,39 @@ export class Stamping {
     this.#seams = seams
   }
 
+  /** Who is there now. */
+  company(): Company {
+    const { peers } = this.#seams
+    return peers === NO_PEERS ? NOBODY : { isShared: peers.isShared(), heard: peers.learn() }
+  }
+
+  /** Whether another process may have written since. */
+  isShared({ isShared, heard }: Company): boolean {
+    const { peers } = this.#seams
+    return isShared || (peers !== NO_PEERS && (peers.isShared() || peers.learn() > heard))
+  }
+
   /**
    * Stamps what one capture did, as one moment, and before it what was found; resolves when it is durable and, where other
-   * processes write, was read again. The items are locked.
+   * processes write, was read again. The items are locked. `since`: who was there before they were read.
    */
-  async stamp(done: readonly Done[], found: readonly Finding[] = []): Promise<void> {
-    let told = await this.#stamp(done, found)
+  async stamp(since: Company, done: readonly Done[], found: readonly Finding[] = []): Promise<void> {
+    let told = await this.#stamp(since, done, found)
     while (told.length > 0) told = await this.#readAgain(told)
   }
 
-  /** Stamps events that were found, each by itself. */
-  async stampFound(found: readonly Finding[]): Promise<void> {
-    await this.stamp([], found)
-  }
-
   /** Everything up to the telling is done in one turn: no other event of this process comes between. */
-  async #stamp(done: readonly Done[], found: readonly Finding[]): Promise<readonly Told[]> {
+  async #stamp(since: Company, done: readonly Done[], found: readonly Finding[]): Promise<readonly Told[]> {
     const { journal, peers, chain, findings, noticed } = this.#seams
     if (peers !== NO_PEERS) journal.advanceTo(peers.learn())
-    const outcomes = outcomesOf(done, peers.isShared())
+    const isShared = this.isShared(since)
+    const outcomes = outcomesOf(done, isShared)
     const finds = found.map((finding): Outcome => ({ intent: 0, change: changeOf(finding) }))
     const stamping = [...finds.map((one) => journal.settle([one])), journal.settle(outcomes)]
     const stamped = Promise.all(stamping)
     stamped.catch(() => undefined) // it is awaited below, unless the telling fails first
     const changed = [...finds, ...outcomes].flatMap(({ change }) => (change === null ? [] : [change]))
-    const told = changed.length === 0 ? [] : this.#tell(changed)
+    const told = changed.length === 0 ? [] : this.#tell(since, changed, isShared)
     let stamps: readonly (Stamp | null)[]
     try {
       stamps = (await stamped).flat()
@@ -105,11 +124,11 @@ export class Stamping {
   }
 
   /** Tells the stamps, then looks for others: where there are any, every item that was stamped is to be read again. */
-  #tell(changes: readonly Change[]): readonly Told[] {
+  #tell(since: Company, changes: readonly Change[], wasShared: boolean): readonly Told[] {
     const { journal, peers } = this.#seams
     if (peers === NO_PEERS) return []
     peers.tell(journal.mark())
-    if (!peers.isShared()) return []
+    if (!wasShared && !this.isShared(since)) return []
     const last = new Map(changes.map((change) => [JSON.stringify([change.kind, change.resource, change.id]), change]))
     const watched = [...last.values()]
     const watches = journal.note(watched.map(watchOf))
@@ -120,21 +139,20 @@ export class Stamping {
   async #readAgain(told: readonly Told[]): Promise<readonly Told[]> {
     const { journal, read, log, doubted } = this.#seams
     const differing: Done[] = []
-    for (let i = 0; i < told.length; i += READ_WIDTH) {
-      const some = told.slice(i, i + READ_WIDTH)
-      const states = await Promise.allSettled(some.map(({ item }) => read(item)))
-      for (const [k, state] of states.entries()) {
-        const one = some[k]
-        if (one === undefined) continue
-        const { item, said, watch } = one
-        if (state.status === 'rejected') {
-          log.warn({ error: messageOf(state.reason) }, 'A record could not be read again after it was written.')
-          doubted({ ...watchOf({ ...item, after: said }), intent: watch })
-        } else if (sameImage(said, state.value)) journal.abort([watch])
-        else differing.push({ item, intent: watch, before: said, after: state.value, context: OBSERVED })
-      }
+    const since = this.company()
+    const states = await readEach(
+      told.map(({ item }) => item),
+      read,
+    )
+    for (const [i, { item, said, watch }] of told.entries()) {
+      const state = states[i]
+      if (state?.status !== 'fulfilled') {
+        log.warn({ error: messageOf(state?.reason) }, 'A record could not be read again after it was written.')
+        doubted({ ...watchOf({ ...item, after: said }), intent: watch })
+      } else if (sameImage(said, state.value)) journal.abort([watch])
+      else differing.push({ item, intent: watch, before: said, after: state.value, context: OBSERVED })
     }
-    return differing.length === 0 ? [] : this.#stamp(differing, [])
+    return differing.length === 0 ? [] : this.#stamp(since, differing, [])
   }
 }
 

@@ -1,64 +1,163 @@
 import { expect, test } from 'vitest'
-import { systemClock } from '../../src/base/clock.ts'
-import { createLogger } from '../../src/base/log.ts'
-import { Chain } from '../../src/capture/chain.ts'
-import { Findings } from '../../src/capture/findings.ts'
-import { Journal } from '../../src/capture/journal.ts'
-import { JournalBound } from '../../src/capture/journal-bound.ts'
-import { MemoryLog } from '../../src/capture/memory-log.ts'
-import { NO_PEERS } from '../../src/capture/peers.ts'
-import { Recorder } from '../../src/capture/recorder.ts'
+import type { Clock } from '../../src/base/clock.ts'
+import type { MemoryLog } from '../../src/capture/memory-log.ts'
+import type { Write } from '../../src/capture/source.ts'
 import { decodeFrame } from '../../src/format/journal-frame.ts'
-import { NO_CONTEXT } from '../../src/model/event.ts'
+import { type Context, fingerprint, type Image, type Item, NO_CONTEXT } from '../../src/model/event.ts'
 import { recordImage } from '../support/model-database.ts'
+import { recorderRig } from '../support/recorder-rig.ts'
 
-const logger = createLogger()
-const item = { kind: 'record' as const, resource: 'r', id: 'a' }
+const a: Item = { kind: 'record', resource: 'r', id: 'a' }
+const b: Item = { kind: 'record', resource: 'r', id: 'b' }
+const by = (actor: string): Context => ({ ...NO_CONTEXT, actor })
 
-async function frames(volatile: boolean): Promise<{ atWrite: number[]; after: number[] }> {
-  const log = new MemoryLog()
-  const { journal } = await Journal.open({ log, stream: '01KAAAAAAAAAAAAAAAAAAAAAAA', clock: systemClock })
-  const seams = {
-    journal,
-    clock: systemClock,
-    log: createLogger(),
-    limitBytes: 1e6,
-    reached: () => {},
-    resumed: () => {},
+/** A database in memory, and a put into it. */
+class Held {
+  readonly images = new Map<string, Image | null>()
+  readonly read = async ({ id }: Item): Promise<Image | null> => this.images.get(id) ?? null
+
+  put(item: Item, image: Image | null, over: Partial<Write<void>> = {}): Write<void> {
+    return {
+      read: async () => [await this.read(item)],
+      perform: async () => void this.images.set(item.id, image),
+      after: () => [image],
+      meant: () => fingerprint(image),
+      ...over,
+    }
   }
-  const recorder = new Recorder({
-    journal,
-    bound: new JournalBound({ ...seams, whenFull: 'refuse' }),
-    clock: systemClock,
-    noticed: () => {},
-    doubted: () => {},
-    read: async () => null,
-    volatile,
-    log: logger,
-    peers: NO_PEERS,
-    chain: new Chain({ isAloneSince: () => true, mark: () => journal.mark() }),
-    findings: new Findings({ clock: systemClock, log: logger, aloneSince: async () => true }),
-  })
-  const intents = async (): Promise<number[]> => {
-    const counts: number[] = []
-    for await (const frame of log.read(1)) counts.push([...decodeFrame(frame).intents()].length)
-    return counts
-  }
-  let atWrite: number[] = []
-  await recorder.capture([item], NO_CONTEXT, {
-    read: async () => [null],
-    perform: async () => {
-      atWrite = await intents()
-    },
-    after: () => [recordImage({ id: 'a' })],
-  })
-  await journal.flush()
-  return { atWrite, after: await intents() }
+}
+
+async function intentsIn(log: MemoryLog): Promise<number> {
+  let count = 0
+  for await (const frame of log.read(1)) count += decodeFrame(frame).intents().length
+  return count
 }
 
 test('the intent is durable before the write, unless the database is gone with the process anyway', async () => {
-  const kept = await frames(false)
-  expect(kept.atWrite.reduce((sum, count) => sum + count, 0)).toBe(1)
-  const volatile = await frames(true)
-  expect(volatile.after.reduce((sum, count) => sum + count, 0)).toBe(0)
+  for (const volatile of [false, true]) {
+    const held = new Held()
+    const rig = await recorderRig({ read: held.read, volatile })
+    let atWrite = 0
+    const perform = async (): Promise<void> => {
+      atWrite = await intentsIn(rig.log)
+    }
+    await rig.recorder.capture([a], NO_CONTEXT, held.put(a, recordImage({ n: 1 }), { perform }))
+    await rig.journal.flush()
+    expect(atWrite).toBe(volatile ? 0 : 1)
+    expect(await intentsIn(rig.log)).toBe(volatile ? 0 : 1)
+  }
+})
+
+test('a write that was done is recorded, although its source throws or tells too few images', async () => {
+  const bad: Write<void>['after'][] = [
+    () => {
+      throw new Error('a bug of the adapter')
+    },
+    () => [],
+  ]
+  for (const after of bad) {
+    const held = new Held()
+    const { recorder, events } = await recorderRig({ read: held.read })
+    const put = held.put(a, recordImage({ n: 1 }), { after })
+    await expect(recorder.capture([a], by('ann'), put)).rejects.toThrow()
+    expect(recorder.undecided).toEqual([a])
+    await recorder.settleOpen()
+    expect(await events()).toEqual(['ann a {"n":1}'])
+    expect(recorder.undecided).toEqual([])
+  }
+})
+
+test('a source that tells too few images before a write is refused before anything is touched', async () => {
+  const held = new Held()
+  const { recorder, events } = await recorderRig({ read: held.read })
+  const write = recorder.capture([a], NO_CONTEXT, held.put(a, recordImage({}), { read: async () => [] }))
+  await expect(write).rejects.toMatchObject({ code: 'SOURCE_UNSUPPORTED' })
+  expect([held.images.size, await events()]).toEqual([0, []])
+})
+
+test('a capture that would wait for itself, or for who waits for it, is refused', async () => {
+  const held = new Held()
+  const { recorder, events } = await recorderRig({ read: held.read })
+  const inside = (item: Item): Promise<void> =>
+    recorder.capture([item], NO_CONTEXT, held.put(item, recordImage({ n: 2 })))
+  const around = (item: Item, inner: Item): Promise<void> =>
+    recorder.capture([item], NO_CONTEXT, held.put(item, recordImage({ n: 1 }), { perform: () => inside(inner) }))
+  await expect(around(a, a)).rejects.toMatchObject({ code: 'SOURCE_UNSUPPORTED' })
+  await expect(around(b, a)).rejects.toMatchObject({ code: 'SOURCE_UNSUPPORTED' })
+  await around(a, b)
+  const twice = recorder.capture([a, a], NO_CONTEXT, { ...held.put(a, null), read: async () => [null, null] })
+  await expect(twice).rejects.toMatchObject({ code: 'SOURCE_UNSUPPORTED' })
+  expect(await events()).toEqual(['- b {"n":2}', '- a {"n":1}'])
+})
+
+/** What a process that was killed at a write left: its journal. The next one settles it. */
+async function killedAt(held: Held, write: Write<void>): Promise<string[]> {
+  const first = await recorderRig({ read: held.read })
+  void first.recorder.capture([a], by('mallory'), { ...write, perform: () => new Promise<void>(() => {}) })
+  await expect.poll(() => first.journal.openIntents).toBe(1)
+  const next = await recorderRig({ read: held.read, log: first.log })
+  await next.recorder.settleOpen()
+  return next.events()
+}
+
+test('a refused insert of a process that was killed is no event', async () => {
+  const held = new Held()
+  held.images.set('a', recordImage({ name: 'Ann' }))
+  const insert = held.put(a, recordImage({ name: 'Eve' }), { isAssumed: true, read: async () => [null] })
+  expect(await killedAt(held, insert)).toEqual([])
+})
+
+test('a write of a process that was killed is an event of its writer where the database holds what it meant', async () => {
+  const held = new Held()
+  const write = held.put(a, recordImage({ n: 2 }))
+  held.images.set('a', recordImage({ n: 1 }))
+  expect(await killedAt(held, write)).toEqual([])
+  const left = held.put(a, recordImage({ n: 2 }), { read: async () => [recordImage({ n: 1 })] })
+  held.images.set('a', recordImage({ n: 2 }))
+  expect(await killedAt(held, left)).toEqual(['mallory a {"n":2}'])
+  held.images.set('a', recordImage({ n: 3 }))
+  expect(await killedAt(held, left)).toEqual(['- a {"n":3}'])
+})
+
+test('a write that fails without an answer and lands later is found, in the name of its writer', async () => {
+  const held = new Held()
+  const looks: (() => void)[] = []
+  const clock: Clock = {
+    now: () => Date.now(),
+    sleep: () => Promise.resolve(),
+    idle: () => new Promise<void>((resolve) => looks.push(resolve)),
+  }
+  const { recorder, events } = await recorderRig({ read: held.read, clock })
+  const lost = async (): Promise<void> => {
+    throw new Error('the answer was lost')
+  }
+  await expect(
+    recorder.capture([a], by('ann'), held.put(a, recordImage({ n: 1 }), { perform: lost })),
+  ).rejects.toThrow()
+  looks.shift()?.()
+  await expect.poll(() => looks.length).toBe(1)
+  expect(await events()).toEqual([])
+  held.images.set('a', recordImage({ n: 1 }))
+  looks.shift()?.()
+  await expect.poll(events).toEqual(['ann a {"n":1}'])
+  expect(looks).toEqual([])
+})
+
+test('a write that was refused for certain is neither read again nor followed', async () => {
+  const held = new Held()
+  let reads = 0
+  const read = async (item: Item): Promise<Image | null> => {
+    reads++
+    return held.read(item)
+  }
+  const idle = (): Promise<void> => expect.unreachable()
+  const clock: Clock = { now: () => Date.now(), sleep: () => Promise.resolve(), idle }
+  const { recorder, journal, events } = await recorderRig({ read, clock })
+  const perform = async (): Promise<void> => {
+    throw new Error('refused')
+  }
+  const insert = held.put(a, recordImage({ n: 1 }), { perform, refused: () => true })
+  await expect(recorder.capture([a], by('ann'), insert)).rejects.toThrow('refused')
+  await journal.flush()
+  expect([reads, journal.openIntents, await events()]).toEqual([0, 0, []])
 })
