@@ -1,4 +1,5 @@
 import type { RestoreResult } from '../engine/restore.ts'
+import type { Item } from '../model/event.ts'
 import type { Plan } from '../restore/plan.ts'
 import type { Preview, PreviewCounts, Sample } from '../restore/preview.ts'
 import { changedFields, fieldText } from './fields.ts'
@@ -8,7 +9,7 @@ import { gapLines } from './verdict-text.ts'
 
 /** What a restore did, or would do, for people: the plan, the preview with samples, and what is true now. */
 export function resultLines(result: RestoreResult, paint: Paint): string[] {
-  const { moment, target, plan, preview, written } = result
+  const { moment, target, plan, preview, written, unreadable } = result
   return [
     ...pairs([
       ['moment', moment === timeText(plan.moment) ? moment : `${moment} (${timeText(plan.moment)})`],
@@ -18,6 +19,7 @@ export function resultLines(result: RestoreResult, paint: Paint): string[] {
     ...exceptLines(plan, paint),
     '',
     ...previewLines(preview, paint),
+    ...unreadableLines(unreadable, paint),
     '',
     written
       ? `${paint('green', 'restored')}: ${changeText(preview)}; ${countText(preview.unchanged)} were the same already.`
@@ -38,6 +40,23 @@ function planEntries({ snapshot, segments, bytes, rows }: Plan): [string, string
 function exceptLines({ except }: Plan, paint: Paint): string[] {
   if (except.length === 0) return []
   return [paint('yellow', 'without what is missing:'), ...except.flatMap(gapLines)]
+}
+
+const UNREADABLE_SHOWN = 5
+
+/** What could not be read in the database at the moment: a live target keeps what it has there. */
+function unreadableLines(items: readonly Item[], paint: Paint): string[] {
+  if (items.length === 0) return []
+  const names = items.slice(0, UNREADABLE_SHOWN).map(({ resource, id }) => `${resource}/${shortened(id, ID_LENGTH)}`)
+  const more = items.length > names.length ? [`  and ${countText(items.length - names.length)} more`] : []
+  return [
+    paint(
+      'yellow',
+      'damaged in the database at this moment, so that there is nothing to put back (an earlier moment has it):',
+    ),
+    ...names.map((name) => `  ${printable(name)}`),
+    ...more,
+  ]
 }
 
 /** The counts by resource, then field differences of the first records. */
@@ -74,12 +93,13 @@ function changeText({ added, changed, removed }: PreviewCounts): string {
 }
 
 /** The same as one line of JSON; resources as a list, since a name may be anything. */
-export function resultJson({ moment, target, plan, preview, written }: RestoreResult): string {
+export function resultJson({ moment, target, plan, preview, written, unreadable }: RestoreResult): string {
   const { resources, samples, ...counts } = preview
   return JSON.stringify({
     moment,
     target,
     written,
+    unreadable,
     plan: {
       ...plan,
       segments: plan.segments.map(({ key, events, bytes }) => ({ key, events, bytes })),

@@ -1,4 +1,5 @@
 import { TidemarkError } from '../base/errors.ts'
+import { type Item, isUnreadable } from '../model/event.ts'
 import { type Comparison, compareStates } from '../restore/difference.ts'
 import type { MergedItem } from '../restore/merge.ts'
 import type { Plan } from '../restore/plan.ts'
@@ -36,7 +37,14 @@ export interface RestoreResult {
   readonly preview: Preview
   /** False for a dry run. */
   readonly written: boolean
+  /**
+   * What was damaged in the database itself at the moment, the first 1,000: there is nothing to put back, and a live target
+   * keeps what it has. Files get its image, which says so.
+   */
+  readonly unreadable: readonly Item[]
 }
+
+const MOST_UNREADABLE = 1000
 
 /**
  * Brings `target` to the state of a moment that was reached. Errors: `TARGET_NOT_EMPTY`, those of the target and of
@@ -52,12 +60,31 @@ export async function restoreInto(
   await refuseUnlessEmpty(target, run)
   const wanted = counted(replay(archive.sources, plan, run.selection), plan, run.onProgress)
   const compared = kept(compareStates(target.scan(affected(target, run)), teed(wanted, target, run)), target, run)
+  const unreadable: Item[] = []
   const write = async ({ differences }: Comparison): Promise<void> => {
     if (!run.dryRun && target.takes === 'differences' && differences.length > 0) await target.write(differences)
   }
-  const preview = await summarize(compared, laterChanges(archive, plan, run), write)
+  const readable = withoutUnreadable(compared, target, (items) => {
+    unreadable.push(...items.slice(0, MOST_UNREADABLE - unreadable.length))
+  })
+  const preview = await summarize(readable, laterChanges(archive, plan, run), write)
   if (!run.dryRun) await target.finish()
-  return { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun }
+  return { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun, unreadable }
+}
+
+/** Takes what has nothing that could be put back from what is written to a live target. */
+async function* withoutUnreadable(
+  comparisons: AsyncIterable<Comparison>,
+  { takes }: Target,
+  tell: (items: readonly Item[]) => void,
+): AsyncGenerator<Comparison> {
+  for await (const { differences, unchanged } of comparisons) {
+    const damaged = differences.filter(({ after }) => after !== null && isUnreadable(after))
+    tell(damaged.map(({ kind, resource, id }) => ({ kind, resource, id })))
+    yield damaged.length === 0 || takes === 'states'
+      ? { differences, unchanged }
+      : { differences: differences.filter((difference) => !damaged.includes(difference)), unchanged }
+  }
 }
 
 /** What of the target the restore touches: one that takes whole states loses whatever is not restored. */

@@ -291,9 +291,10 @@ export class Session {
 
   async #takeBaseline(): Promise<SnapshotEntry> {
     await this.recorder.settleOpen()
-    const { store, timeline, source, recordKeys } = this.#seams
+    const { store, timeline, source, recordKeys, log } = this.#seams
     const { journal } = this.#stream
     return takeBaseline({
+      log,
       store,
       timeline,
       source,

@@ -1,4 +1,4 @@
-import { EMPTY, equalBytes, sha256Bytes, utf8 } from '../base/bytes.ts'
+import { EMPTY, equalBytes, sha256Bytes, text, utf8 } from '../base/bytes.ts'
 import type { Ulid } from './ulid.ts'
 
 /**
@@ -61,6 +61,22 @@ export function fingerprint(image: Image | null): Uint8Array {
 /** Stands for a state before that nobody could read, where an event has to have one. */
 export function unknownImage({ id }: Item): Image {
   return { json: utf8(JSON.stringify({ id, _unknown: true })), raw: null }
+}
+
+/**
+ * The state of an item that is in the database and that nobody can read, because it is damaged there. It stands where a
+ * state has to stand, and is never put back.
+ */
+export function unreadableImage({ id }: Item, reason: string): Image {
+  return { json: utf8(JSON.stringify({ id, _unreadable: { reason } })), raw: null }
+}
+
+/** Whether an image is one of `unreadableImage`. */
+export function isUnreadable({ json, raw }: Image): boolean {
+  if (raw !== null || !Buffer.from(json.buffer, json.byteOffset, json.byteLength).includes('"_unreadable":'))
+    return false
+  const value: unknown = JSON.parse(text(json))
+  return typeof value === 'object' && value !== null && '_unreadable' in value
 }
 
 /** Nothing is known of who wrote. */

@@ -30,6 +30,19 @@ const MISSING = new Set(['NoSuchKey', 'NotFound'])
 const PRECONDITION = new Set(['PreconditionFailed', 'PRECONDITION_FAILED'])
 /** What the clients of s3db.js check before they touch anything. */
 const LIMITS = new Set(['MetadataLimitError'])
+/** A file that is a directory, a medium that does not give it back, one that no program can read at once. */
+const DAMAGED_FILE = new Set([
+  'EISDIR',
+  'EIO',
+  'EBADMSG',
+  'EUCLEAN',
+  'ERR_FS_FILE_TOO_LARGE',
+  'ERR_STRING_TOO_LONG',
+  'ERR_BUFFER_TOO_LARGE',
+])
+/** An object that S3 has archived: it is listed, and can be replaced and deleted. */
+const ARCHIVED = new Set(['InvalidObjectState'])
+const DENIED_FILE = new Set(['EACCES', 'EPERM'])
 /** Answers after which a request may still be done, or have been. */
 const UNSURE_STATUS = new Set([408, 409, 429])
 const UNSURE = new Set(['RequestTimeout', 'TimeoutError', 'AbortError'])
@@ -61,6 +74,28 @@ export function isRefusal(error: unknown, local: boolean): boolean {
   if (answer === undefined || (typeof answer.attempts === 'number' && answer.attempts > 1)) return false
   const status = Number(answer.httpStatusCode)
   return status >= 400 && status < 500 && !UNSURE_STATUS.has(status)
+}
+
+/**
+ * Whether `error` of a read says that this object is there and cannot be read, now or later, while the database itself
+ * answers: its metadata file is no JSON, or no object, for example. Without Tidemark it can be replaced and deleted.
+ */
+export function isDamage(error: unknown, local: boolean): boolean {
+  const signs = signsOf(error)
+  if (!local) return says(signs, ARCHIVED)
+  // s3db.js gives the name `InvalidObjectState` to EISDIR and ENOTDIR as well.
+  return signs.some((sign) => sign instanceof SyntaxError || sign instanceof TypeError) || says(signs, DAMAGED_FILE)
+}
+
+/** Whether `error` says that this process may not read a file: who may write to its directory can replace it. */
+export function isDenied(error: unknown, local: boolean): boolean {
+  return local && says(signsOf(error), DENIED_FILE)
+}
+
+/** Why an object cannot be read, as its client says it, from the cause where there is one. */
+export function reasonOf(error: unknown): string {
+  const innermost = signsOf(error).findLast((sign) => sign instanceof Error)
+  return innermost instanceof Error ? innermost.message : String(error)
 }
 
 function says(signs: readonly Sign[], names: ReadonlySet<string>): boolean {

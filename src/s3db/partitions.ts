@@ -1,5 +1,5 @@
 import type { Resource, S3db } from 's3db.js/lite'
-import type { Image } from '../model/event.ts'
+import { type Image, isUnreadable } from '../model/event.ts'
 import type { Difference } from '../restore/target.ts'
 import { mapConcurrently } from './access.ts'
 import { definitionOf } from './attributes.ts'
@@ -77,7 +77,8 @@ export class Partitions {
       await mapConcurrently(items, WIDTH, async (item) => {
         if (item.kind !== 'record') return
         const image = await this.#reader.image(item)
-        if (image !== null) await this.#put(live, item.id, image)
+        // What is damaged has no values that a reference could be made of.
+        if (image !== null && !isUnreadable(image)) await this.#put(live, item.id, image)
       })
     }
   }

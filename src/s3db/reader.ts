@@ -1,13 +1,23 @@
 import { text } from '../base/bytes.ts'
-import type { Image, Item } from '../model/event.ts'
+import { hasCode } from '../base/errors.ts'
+import { type Image, type Item, unreadableImage } from '../model/event.ts'
 import { isLocal } from './access.ts'
 import type { Database, StorageClient } from './client.ts'
 import { imageOf } from './decode.ts'
-import { isMissing } from './errors.ts'
+import { isDamage, isDenied, isMissing, reasonOf } from './errors.ts'
 import { encodeStored, type StoredObject, storedFromResponse } from './image.ts'
 import { type KeySpace, keyOfItem, SCHEMA_KEY } from './keys.ts'
 import { Layouts } from './layouts.ts'
 import { type SchemaImages, splitSchema } from './schema-items.ts'
+
+/** An object that is there and cannot be read; `reason` for people. */
+export class Damaged {
+  readonly reason: string
+
+  constructor(reason: string) {
+    this.reason = reason
+  }
+}
 
 /** Reads stored objects of a database through its client, as images. */
 export class Reader {
@@ -23,11 +33,25 @@ export class Reader {
     this.space = { names: () => resourceNames(db), pluginStorage }
   }
 
-  /** The present state of an item, or null. */
+  /** The present state of an item, or null; `unreadableImage` where it is damaged. */
   async image(item: Item): Promise<Image | null> {
     if (item.kind === 'schema') return (await this.schemas()).get(item.resource) ?? null
-    const stored = await this.stored(keyOfItem(item))
+    const stored = await this.storedOrDamaged(keyOfItem(item))
+    if (stored instanceof Damaged) return unreadableImage(item, stored.reason)
     return stored === null ? null : this.imageOf(item, stored)
+  }
+
+  /**
+   * The state that a write finds. What this process may not read but replace is as unknown as what is damaged; for
+   * anybody else it is an error, because it says nothing about the object.
+   */
+  async imageBefore(item: Item): Promise<Image | null> {
+    try {
+      return await this.image(item)
+    } catch (error) {
+      if (isDenied(error, isLocal(this.client))) return unreadableImage(item, reasonOf(error))
+      throw error
+    }
   }
 
   /** The image of a stored object; `raw` is `encodeStored(stored)`, where the caller has it already. */
@@ -45,6 +69,16 @@ export class Reader {
     }
   }
 
+  /** As `stored`; a `Damaged` where it is there and cannot be read. */
+  async storedOrDamaged(key: string): Promise<StoredObject | Damaged | null> {
+    try {
+      return await this.stored(key)
+    } catch (error) {
+      if (isDamage(error, isLocal(this.client))) return new Damaged(reasonOf(error))
+      throw error
+    }
+  }
+
   /** The schema items that there are now. */
   async schemas(): Promise<SchemaImages> {
     const json = await this.text(SCHEMA_KEY)
@@ -53,6 +87,16 @@ export class Reader {
       this.#schemaText = json
     }
     return this.#schemas
+  }
+
+  /** As `schemas`; null where `s3db.json` is damaged. */
+  async schemasIfReadable(): Promise<SchemaImages | null> {
+    try {
+      return await this.schemas()
+    } catch (error) {
+      if (hasCode(error, 'SOURCE_UNSUPPORTED') || isDamage(error, isLocal(this.client))) return null
+      throw error
+    }
   }
 
   async text(key: string): Promise<string | null> {

@@ -1,6 +1,7 @@
 import type { Sink } from '../capture/source.ts'
-import type { Item } from '../model/event.ts'
+import { type Item, unreadableImage } from '../model/event.ts'
 import { currentContext } from './context.ts'
+import { SCHEMA_KEY } from './keys.ts'
 import type { Reader } from './reader.ts'
 import { changedSchemas, type SchemaImages, splitSchema } from './schema-items.ts'
 
@@ -26,21 +27,28 @@ export class SchemaWrites {
   }
 
   async #capture<T>(after: SchemaImages, perform: () => Promise<T>): Promise<T> {
-    const before = await this.#reader.schemas()
-    const names = changedSchemas(before, after)
+    const before = await this.#reader.schemasIfReadable()
+    const names = before === null ? this.#namesOf(after) : changedSchemas(before, after)
     if (names.length === 0) return perform()
     const items = names.map((resource): Item => ({ kind: 'schema', resource, id: '' }))
     const pick = (images: SchemaImages) => names.map((name) => images.get(name) ?? null)
+    const damaged = items.map((item) => unreadableImage(item, `${SCHEMA_KEY} is no JSON object`))
     let first = true
     return this.#sink.capture(items, currentContext(), {
       read: async () => {
-        const images = first ? before : await this.#reader.schemas()
+        const images = first ? before : await this.#reader.schemasIfReadable()
         first = false
-        return pick(images)
+        // Damage is repaired by writing: it must not be refused because of what it is.
+        return images === null ? damaged : pick(images)
       },
       perform,
       after: () => pick(after),
     })
+  }
+
+  /** Every schema that there is or may have been. */
+  #namesOf(after: SchemaImages): string[] {
+    return [...new Set(['', ...after.keys(), ...this.#reader.space.names()])]
   }
 }
 

@@ -1,12 +1,12 @@
 import { EMPTY, equalBytes, sha256Bytes } from '../base/bytes.ts'
 import type { Images, Write } from '../capture/source.ts'
-import type { Image, Item } from '../model/event.ts'
+import { type Image, type Item, unreadableImage } from '../model/event.ts'
 import { mapConcurrently } from './access.ts'
 import type { CopyParams, DeleteReport, PutParams } from './client.ts'
 import { isPrecondition, isRefusal } from './errors.ts'
 import { type Dialect, encodeStored, type StoredObject, storedFromCopy, storedFromPut } from './image.ts'
 import { keyOfItem } from './keys.ts'
-import type { Reader } from './reader.ts'
+import { Damaged, type Reader } from './reader.ts'
 
 /** How many objects are read at once. */
 const READ_WIDTH = 16
@@ -39,7 +39,7 @@ export class PutWrite implements Write<object> {
   }
 
   async read(): Promise<Images> {
-    return [this.#known === undefined ? await this.#reader.image(this.#item) : this.#known]
+    return [this.#known === undefined ? await this.#reader.imageBefore(this.#item) : this.#known]
   }
 
   meant(): Uint8Array | null {
@@ -80,8 +80,7 @@ export class PutWrite implements Write<object> {
   async #written(): Promise<Image | null> {
     const derived = this.#derive()
     if (derived !== null) return this.#reader.imageOf(this.#item, derived.stored, derived.raw)
-    const stored = await this.#reader.stored(this.#params.key)
-    return stored === null ? null : this.#reader.imageOf(this.#item, stored)
+    return this.#reader.image(this.#item)
   }
 
   /**
@@ -130,8 +129,10 @@ export class CopyWrite implements Write<object> {
   async read(): Promise<Images> {
     return mapConcurrently(this.items, READ_WIDTH, async (item) => {
       const key = keyOfItem(item)
-      const stored = await this.#reader.stored(key)
-      if (key === this.#params.from) this.#origin = stored
+      if (key !== this.#params.from) return this.#reader.imageBefore(item)
+      const stored = await this.#reader.storedOrDamaged(key)
+      if (stored instanceof Damaged) return unreadableImage(item, stored.reason)
+      this.#origin = stored
       return stored === null ? null : this.#reader.imageOf(item, stored)
     })
   }
@@ -145,9 +146,10 @@ export class CopyWrite implements Write<object> {
     const result = await this.#copy()
     const [target] = this.items
     const derived = this.#derive()
-    const stored = derived?.stored ?? (await this.#reader.stored(this.#params.to))
-    if (stored !== null && target !== undefined)
-      this.#after = await this.#reader.imageOf(target, stored, derived?.raw ?? encodeStored(stored))
+    if (target !== undefined)
+      this.#after = await (derived === null
+        ? this.#reader.image(target)
+        : this.#reader.imageOf(target, derived.stored, derived.raw))
     return result
   }
 
@@ -193,7 +195,7 @@ export class DeleteWrite<T> implements Write<T> {
   }
 
   async read(): Promise<Images> {
-    return mapConcurrently(this.#items, READ_WIDTH, (item) => this.#reader.image(item))
+    return mapConcurrently(this.#items, READ_WIDTH, (item) => this.#reader.imageBefore(item))
   }
 
   meant(): Uint8Array {

@@ -1,3 +1,5 @@
+import { text } from '../base/bytes.ts'
+import type { Logger } from '../base/log.ts'
 import type { RecordKeys } from '../capture/record-keys.ts'
 import type { Recorder } from '../capture/recorder.ts'
 import type { Source } from '../capture/source.ts'
@@ -5,7 +7,7 @@ import type { TimelineLog } from '../capture/timeline-log.ts'
 import { snapshotPrefix } from '../format/keys.ts'
 import type { Keyring } from '../format/record-keys/keyring.ts'
 import { sealImage } from '../format/record-keys/sealed-image.ts'
-import type { Image, Item } from '../model/event.ts'
+import { type Image, type Item, isUnreadable } from '../model/event.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { SnapshotWriter, WrittenSnapshot } from '../restore/snapshot-writer.ts'
@@ -24,6 +26,7 @@ export interface BaselineSeams {
   readonly mark: () => Ulid
   /** What images of records are sealed with; null where they are stored as they are. */
   readonly recordKeys: RecordKeys | null
+  readonly log: Logger
   /** Brings every event so far into the store, and makes moments up to `through` reachable. */
   readonly seal: (through: Ulid) => Promise<void>
 }
@@ -33,14 +36,17 @@ export interface BaselineSeams {
  * that what is read and the events since the beginning fit together; the snapshot is consistent from its end on.
  */
 export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry> {
-  const { store, timeline, source, recorder, recordKeys, mark, seal } = seams
+  const { store, timeline, source, recorder, recordKeys, mark, log, seal } = seams
   const ulid = mark()
   const began = timeline.timeline.erasures.length
   const keyring = (await recordKeys?.current()) ?? null
   const prefix = snapshotPrefix(ulid)
   const read = (item: Item): Promise<Image | null> => recorder.betweenWrites(item, () => source.read(item))
   const write = async (writer: SnapshotWriter): Promise<WrittenSnapshot> => {
-    for await (const states of liveStates(source, read)) await writer.add(sealedStates(keyring, states))
+    for await (const states of liveStates(source, read)) {
+      for (const state of states) if (isUnreadable(state.image)) warnOf(log, state)
+      await writer.add(sealedStates(keyring, states))
+    }
     return writer.finish()
   }
   return writeSnapshot({ store, prefix, ulid, database: source.identity }, write, async (written) => {
@@ -51,6 +57,14 @@ export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry>
     await timeline.commit((now) => addUnerased(now, began, entry))
     return entry
   })
+}
+
+function warnOf(log: Logger, { kind, resource, id, image }: ItemState): void {
+  const facts = { kind, resource, id, image: text(image.json) }
+  log.warn(
+    facts,
+    'This is damaged in the database itself: the baseline has it as unreadable, and no restore puts it back.',
+  )
 }
 
 function sealedStates(keyring: Keyring | null, states: readonly ItemState[]): readonly ItemState[] {

@@ -214,6 +214,7 @@ export class SimulatedProcess {
       recorder: this.#recorder,
       recordKeys: null,
       mark: () => this.#stream.journal.mark(),
+      log: createLogger('silent'),
       seal: (through) => this.sealer.seal(through),
     })
   }
