@@ -46,6 +46,8 @@ export interface Peers {
   tell(ulid: Ulid): void
   /** Whether another process may write to the database now, as far as can be known without asking the store. */
   isShared(): boolean
+  /** Whether one of them cannot be heard, because it is on another machine: see `Confirmations`. */
+  isElsewhere(): boolean
 }
 
 /** Of a database that only this process can write. */
@@ -53,4 +55,5 @@ export const NO_PEERS: Peers = {
   learn: () => MIN_ULID,
   tell: () => {},
   isShared: () => false,
+  isElsewhere: () => false,
 }

@@ -5,8 +5,9 @@ import type { Logger } from '../base/log.ts'
 import type { Context, Image, Item } from '../model/event.ts'
 import type { Finding } from '../model/found.ts'
 import { compareItems } from '../model/order.ts'
-import { MIN_ULID } from '../model/ulid.ts'
+import { MIN_ULID, type Ulid } from '../model/ulid.ts'
 import type { Chain } from './chain.ts'
+import { Confirmations } from './confirmations.ts'
 import type { Findings } from './findings.ts'
 import type { Journal } from './journal.ts'
 import type { JournalBound } from './journal-bound.ts'
@@ -68,6 +69,7 @@ export class Recorder implements Sink {
   readonly #seams: RecorderSeams
   readonly #stamping: Stamping
   readonly #late: LateWrites
+  readonly #confirmations: Confirmations
   readonly #locks = new ItemLocks()
   /** Writes that hold their locks: each may have changed the database already. */
   readonly #underWay = new Set<object>()
@@ -80,8 +82,11 @@ export class Recorder implements Sink {
   constructor(seams: RecorderSeams) {
     this.#seams = seams
     const doubted = (intent: Omit<OpenIntent, 'since'>): void => this.#doubt([intent])
-    this.#stamping = new Stamping({ ...seams, doubted })
-    this.#late = new LateWrites(seams, (item, look) => this.#locked([item], look), this.#stamping)
+    const unconfirmed: Confirmations['add'] = (...stamped) => this.#confirmations.add(...stamped)
+    const locked = (item: Item, look: () => Promise<void>): Promise<void> => this.#locked([item], look)
+    this.#stamping = new Stamping({ ...seams, doubted, unconfirmed })
+    this.#late = new LateWrites(seams, locked, this.#stamping)
+    this.#confirmations = new Confirmations(seams, this.#stamping, locked)
   }
 
   async capture<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
@@ -144,6 +149,16 @@ export class Recorder implements Sink {
   async settleOpen(): Promise<void> {
     const tried = await Promise.allSettled(this.undecided.map((item) => this.betweenWrites(item, async () => {})))
     for (const one of tried) if (one.status === 'rejected') throw one.reason
+  }
+
+  /** How many items wait until processes elsewhere have passed their stamps. */
+  get unconfirmed(): number {
+    return this.#confirmations.waiting
+  }
+
+  /** Reads once more what processes elsewhere have passed; `passed`: every later stamp of each of them is greater. */
+  confirm(passed: Ulid): Promise<void> {
+    return this.#confirmations.confirm(passed)
   }
 
   /** Refuses further writes with `error`, before they touch the database. */

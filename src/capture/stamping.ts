@@ -39,6 +39,8 @@ export interface StampingSeams {
   readonly log: Logger
   /** The present state of an item, from the database itself. */
   readonly read: (item: Item) => Promise<Image | null>
+  /** Called with what was stamped of an item that processes elsewhere may write too. */
+  readonly unconfirmed: (item: Item, image: Image | null, ulid: Ulid) => void
   /** Called after events became durable. */
   readonly noticed: () => void
   /** Called where the database cannot be read: whether the item is as the intent says is to be found out later. */
@@ -96,7 +98,7 @@ export class Stamping {
 
   /** Everything up to the telling is done in one turn: no other event of this process comes between. */
   async #stamp(since: Company, done: readonly Done[], found: readonly Finding[]): Promise<readonly Told[]> {
-    const { journal, peers, chain, findings, noticed } = this.#seams
+    const { journal, peers, chain, findings, noticed, unconfirmed } = this.#seams
     if (peers !== NO_PEERS) journal.advanceTo(peers.learn())
     const isShared = this.isShared(since)
     const outcomes = outcomesOf(done, isShared)
@@ -116,7 +118,9 @@ export class Stamping {
     }
     for (const [i, { change }] of [...finds, ...outcomes].entries()) {
       const stamp = stamps[i] ?? null
-      if (change !== null && stamp !== null) chain.note(change, change.after, stamp.ulid)
+      if (change === null || stamp === null) continue
+      chain.note(change, change.after, stamp.ulid)
+      if (peers.isElsewhere()) unconfirmed(itemOf(change), change.after, stamp.ulid)
     }
     for (const finding of found) void findings.raise(finding)
     noticed()

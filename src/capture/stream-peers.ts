@@ -30,9 +30,8 @@ interface ClockReading {
 }
 
 /** The processes that share a journal directory with this one, or whose directories can be reached from here. */
-export class StreamPeers implements Peers {
+export class StreamPeers implements Pick<Peers, 'learn' | 'tell' | 'isShared'> {
   readonly #directory: string
-  readonly #isElsewhere: () => boolean
   readonly #clock: number
   readonly #known: number
   #knownBytes = 0
@@ -41,9 +40,8 @@ export class StreamPeers implements Peers {
   /** Open clock files by the directory of their streams. */
   readonly #others = new Map<string, number>()
 
-  private constructor(directory: string, told: Ulid, isElsewhere: () => boolean) {
+  private constructor(directory: string, told: Ulid) {
     this.#directory = directory
-    this.#isElsewhere = isElsewhere
     // What an earlier owner told stays to be read until this one has told more.
     this.#clock = openSync(join(directory, CLOCK), constants.O_RDWR | constants.O_CREAT, 0o600)
     const before = readClock(this.#clock)?.ulid ?? MIN_ULID
@@ -54,16 +52,11 @@ export class StreamPeers implements Peers {
   /**
    * Makes the stream in `directory` known to every other beside it, and to those in `elsewhere` (directories of streams that
    * the timeline knows; those that are not here are passed over). `told`: no stamp of the stream so far is
-   * greater. `isElsewhere` tells whether others may write that cannot be heard from here. Errors: `JOURNAL_*`.
+   * greater. Errors: `JOURNAL_*`.
    */
-  static open(
-    directory: string,
-    told: Ulid,
-    elsewhere: readonly string[] = [],
-    isElsewhere: () => boolean = () => false,
-  ): StreamPeers {
+  static open(directory: string, told: Ulid, elsewhere: readonly string[] = []): StreamPeers {
     try {
-      const peers = new StreamPeers(directory, told, isElsewhere)
+      const peers = new StreamPeers(directory, told)
       peers.tell(told)
       const beside = dirname(directory)
       const siblings = readdirSync(beside).filter(isUlid)
@@ -96,7 +89,7 @@ export class StreamPeers implements Peers {
 
   isShared(): boolean {
     this.#lookForOthers()
-    return this.#others.size > 0 || this.#isElsewhere()
+    return this.#others.size > 0
   }
 
   /** Whether the stream in a directory is one of those that are heard. */

@@ -19,7 +19,8 @@ import type { Requests } from '../store/meter.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
 import { ClockWatch } from './clock-watch.ts'
-import { endClockOf, type OpenPeers, openPeers } from './peers.ts'
+import { Confirming } from './confirming.ts'
+import { endClockOf, isAloneIn, type OpenPeers, openPeers } from './peers.ts'
 import { type Ack, enterStreams, isOrphan, type OwnedStream, openStreams } from './streams.ts'
 
 /** What a session is opened over. */
@@ -57,6 +58,7 @@ export class Session {
   readonly recorder: Recorder
   readonly findings: Findings
   readonly #peers: OpenPeers
+  readonly #confirming: Confirming
   readonly #clockWatch: ClockWatch
   #detach: () => void = () => {}
   #stopServing: () => Promise<void> = async () => {}
@@ -85,11 +87,15 @@ export class Session {
     })
     this.#clockWatch = new ClockWatch(() => own.journal.clockAheadMs, log)
     this.#clockWatch.look()
-    this.findings = new Findings({ clock, log, aloneSince: (ulid) => this.#aloneSince(ulid) })
+    const aloneSince = async (ulid: Ulid): Promise<boolean> => {
+      return isAloneIn(await seams.timeline.refresh(), own.entry.id, ulid)
+    }
+    this.findings = new Findings({ clock, log, aloneSince })
     this.#peers = openPeers(own, seams)
     const mark = (): Ulid => own.journal.mark()
     const isAloneSince = (ulid: Ulid): boolean => {
-      return !this.#peers.isShared() && this.#peers.learn() <= ulid && this.#isAloneIn(seams.timeline.timeline, ulid)
+      const isHeard = this.#peers.isShared() || this.#peers.learn() > ulid
+      return !isHeard && isAloneIn(seams.timeline.timeline, own.entry.id, ulid)
     }
     this.recorder = new Recorder({
       journal: own.journal,
@@ -113,6 +119,7 @@ export class Session {
       read: (item) => seams.source.read(item),
       volatile: seams.source.volatile,
     })
+    this.#confirming = new Confirming({ ...seams, journal: own.journal, peers: this.#peers, recorder: this.recorder })
   }
 
   /** Opens the journal and enters the stream in the timeline. The database is not touched before `start`. */
@@ -305,24 +312,13 @@ export class Session {
     })
   }
 
-  /** Whether no other stream was open after `ulid`, or can have been, as the store has it now. */
-  async #aloneSince(ulid: Ulid): Promise<boolean> {
-    return this.#isAloneIn(await this.#seams.timeline.refresh(), ulid)
-  }
-
-  #isAloneIn({ streams, losses }: Timeline, ulid: Ulid): boolean {
-    const isOver = streams.every(({ id, state, sealedThrough }) => {
-      return id === this.stream || (state === 'closed' && sealedThrough < ulid)
-    })
-    return isOver && losses.every(({ through }) => through < ulid)
-  }
-
   async #close(): Promise<void> {
     this.#stopping.abort()
     try {
       await this.#settled
       await this.#baseline
     } finally {
+      await this.#confirming.end()
       await this.recorder.close()
       this.#detach()
       try {
@@ -346,7 +342,10 @@ export class Session {
   #sealerOf({ journal, entry }: OwnedStream): Sealer {
     const { store, timeline, clock, log, seal, limitBytes } = this.#seams
     const fenced = (error: TidemarkError): void => this.recorder.refuse(error)
-    const drained = (): void => this.#bound.review()
+    const drained = (): void => {
+      this.#bound.review()
+      this.#confirming.noticed()
+    }
     // What is full must have begun to go before.
     const bytes = Math.min(seal.bytes ?? SEAL_DEFAULTS.bytes, Math.ceil(limitBytes / 4))
     const seams = { store, timeline, journal, encoder: this.#encoder, clock, log, fenced, drained }

@@ -241,6 +241,7 @@ export class RaceProcess {
           told = ulid
         } else tell(ulid)
       },
+      isElsewhere: () => false,
       isShared: () => broken !== 'reads nothing' && others().some(({ isOver }) => !isOver),
     }
   }

@@ -68,12 +68,3 @@ test('a process with another journal directory is heard where the timeline names
   expect(readFileSync(join(a, 'peers'), 'utf8')).toBe(`${b}\n`)
   for (const one of [first, second]) one.close()
 })
-
-test('who cannot be heard is there all the same', () => {
-  let isElsewhere = true
-  const one = StreamPeers.open(streamIn(join(home, 'alone')), at(1), [], () => isElsewhere)
-  expect([one.isShared(), one.learn()]).toEqual([true, MIN_ULID])
-  isElsewhere = false
-  expect(one.isShared()).toBe(false)
-  one.close()
-})
