@@ -35,6 +35,7 @@ export type ErrorCode =
   | 'JOURNAL_CORRUPT'
   | 'JOURNAL_FAILED'
   | 'CAPTURE_CLOSED'
+  | 'DELETE_INCOMPLETE'
   | 'STREAM_FENCED'
   | 'STREAM_NOT_FOUND'
   | 'STREAM_LIVE'
@@ -88,6 +89,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   JOURNAL_CORRUPT: ['corrupt', 422],
   JOURNAL_FAILED: ['corrupt', 500],
   CAPTURE_CLOSED: ['caller', 409],
+  DELETE_INCOMPLETE: ['conflict', 409],
   STREAM_FENCED: ['conflict', 409],
   STREAM_NOT_FOUND: ['caller', 404],
   STREAM_LIVE: ['conflict', 409],

@@ -67,7 +67,13 @@ export interface AwsClient {
 
 /** A command of the AWS SDK, as far as it matters here. */
 export interface AwsCommand {
-  readonly input?: { readonly Key?: string; readonly Body?: unknown }
+  readonly input?: {
+    readonly Bucket?: string | undefined
+    readonly Key?: string | undefined
+    readonly Body?: unknown
+    readonly CopySource?: string | undefined
+    readonly Delete?: { readonly Objects?: readonly { readonly Key?: string | undefined }[] | undefined } | undefined
+  }
 }
 
 /** The storage client of a database: the writes, and what reading takes. */
@@ -75,6 +81,8 @@ export interface StorageClient extends ClientWrites {
   readonly connectionString?: string
   readonly config?: ClientConfig
   readonly client?: AwsClient
+  /** Sends a command of the AWS SDK; the clients of memory and files do themselves what it asks for. */
+  sendCommand?(command: AwsCommand): Promise<object>
   getObject(key: string): Promise<StoredResponse>
   listObjects(params: {
     readonly prefix: string

@@ -1,33 +1,26 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Sink } from '../capture/source.ts'
-import type { Image, Item } from '../model/event.ts'
+import type { Item } from '../model/event.ts'
 import { dialectOf, isLocal, mapConcurrently } from './access.ts'
-import type {
-  AwsCommand,
-  ClientBody,
-  ClientWrites,
-  CopyParams,
-  DeleteReport,
-  PutParams,
-  StorageClient,
-} from './client.ts'
+import type { AwsCommand, ClientWrites, CopyParams, DeleteReport, PutParams, StorageClient } from './client.ts'
+import { CommandWrite, copiedKey, isDeleting, keysChanged, OwnCommands } from './commands.ts'
 import { currentContext } from './context.ts'
+import { DeleteWrite, isCompleteReport } from './delete-write.ts'
+import { type DeletionSeams, deleteInSteps } from './deletion.ts'
 import type { Dialect } from './image.ts'
 import { DATABASE, isText, itemOfKey, notText } from './keys.ts'
 import { override } from './override.ts'
 import type { Reader } from './reader.ts'
 import { SchemaWrites } from './schema-write.ts'
-import { CopyWrite, DeleteWrite, isCompleteReport, PutWrite } from './writes.ts'
+import { CopyWrite, PutWrite } from './writes.ts'
 
-/** Captured keys of one deletion that become one intent: their images before are in memory together. */
-const DELETE_STEP = 200
 /** Deletions at once where the store takes one key at a time. */
 const DELETE_WIDTH = 32
 
 /** Makes every write of `client` go through `sink`; returns what undoes it. */
 export function intercept(client: StorageClient, reader: Reader, sink: Sink): () => void {
   const interception = new Interception(client, reader, sink)
-  const { putObject, copyObject, deleteObject, deleteObjects, deleteAll, client: aws } = client
+  const { putObject, copyObject, deleteObject, deleteObjects, deleteAll, sendCommand, client: aws } = client
   const undo = [
     override(client, 'putObject', putObject, (original) => (params) => interception.put(params, original)),
     override(client, 'copyObject', copyObject, (original) => (params) => interception.copy(params, original)),
@@ -36,7 +29,9 @@ export function intercept(client: StorageClient, reader: Reader, sink: Sink): ()
     override(client, 'deleteAll', deleteAll, (original) => (params) => interception.deleteAll(params, original)),
   ]
   if (aws !== undefined && !isLocal(client)) {
-    // `StreamInserter.fastInsert` of s3db.js passes the storage client by.
+    const { keyPrefix = '' } = client.config ?? {}
+    const prefix = keyPrefix === '' ? '' : `${keyPrefix}/`
+    // What a client on S3 is asked to send passes here, too.
     undo.push(
       override(
         aws,
@@ -44,7 +39,16 @@ export function intercept(client: StorageClient, reader: Reader, sink: Sink): ()
         aws.send,
         (original) =>
           (...args) =>
-            interception.send(args[0], () => original(...args)),
+            interception.send(args[0], prefix, () => original(...args)),
+      ),
+    )
+  } else if (sendCommand !== undefined) {
+    undo.push(
+      override(
+        client,
+        'sendCommand',
+        sendCommand,
+        (original) => (command) => interception.send(command, '', () => original(command)),
       ),
     )
   }
@@ -59,6 +63,7 @@ class Interception {
   readonly #sink: Sink
   readonly #dialect: Dialect
   readonly #schemas: SchemaWrites
+  readonly #own: OwnCommands
   /** The client's own deletions, for what is found by listing. */
   readonly #originals: Pick<ClientWrites, 'deleteObject' | 'deleteObjects'>
 
@@ -68,6 +73,7 @@ class Interception {
     this.#sink = sink
     this.#dialect = dialectOf(client)
     this.#schemas = new SchemaWrites(reader, sink)
+    this.#own = new OwnCommands(client.config?.keyPrefix ?? '')
     const { deleteObject, deleteObjects } = client
     this.#originals = { deleteObject: deleteObject.bind(client), deleteObjects: deleteObjects.bind(client) }
   }
@@ -76,7 +82,7 @@ class Interception {
     if (!isText(params.key) && this.#isCaptured(params.key)) return refused(params.key)
     const item = this.#item(params.key)
     if (item === null) return original(params)
-    const put = (): Promise<object> => original(params)
+    const put = (): Promise<object> => this.#asOwn('PutObjectCommand', [params.key], () => original(params))
     if (item === DATABASE) return this.#schemas.capture(async () => textOf(params.body), put)
     return this.#sink.capture([item], currentContext(), new PutWrite(item, params, this.#reader, this.#dialect, put))
   }
@@ -85,7 +91,7 @@ class Interception {
     if (!isText(params.to) && this.#isCaptured(params.to)) return refused(params.to)
     const target = this.#item(params.to)
     if (target === null) return original(params)
-    const copy = (): Promise<object> => original(params)
+    const copy = (): Promise<object> => this.#asOwn('CopyObjectCommand', [params.to], () => original(params))
     if (target === DATABASE) return this.#schemas.capture(() => this.#reader.text(params.from), copy)
     const origin = params.from === params.to ? null : this.#item(params.from)
     const items = origin === null || origin === DATABASE ? [target] : [target, origin]
@@ -96,23 +102,21 @@ class Interception {
   delete(key: string, original: ClientWrites['deleteObject']): Promise<object> {
     const item = this.#item(key)
     if (item === null) return original(key)
-    const remove = (): Promise<object> => original(key)
+    const remove = (): Promise<object> => this.#asOwn('DeleteObjectCommand', [key], () => original(key))
     if (item === DATABASE) return this.#schemas.capture(async () => null, remove)
-    return this.#sink.capture(
-      [item],
-      currentContext(),
-      new DeleteWrite([item], this.#reader, this.#dialect, remove, () => true),
-    )
+    const parts = { remove, isComplete: () => true, mostBytes: Number.POSITIVE_INFINITY }
+    return this.#sink.capture([item], currentContext(), new DeleteWrite([item], this.#reader, this.#dialect, parts))
   }
 
   async deleteSome(keys: readonly string[], original: ClientWrites['deleteObjects']): Promise<DeleteReport> {
     if (keys.every((key) => this.#item(key) === null)) return original(keys)
     const reports: DeleteReport[] = []
-    await this.#inSteps(keys, isCompleteReport, async (step) => {
-      const report = await original(step)
+    const remove = async (step: readonly string[]): Promise<DeleteReport> => {
+      const report = await this.#asOwn('DeleteObjectsCommand', step, () => original(step))
       reports.push(report)
       return report
-    })
+    }
+    await deleteInSteps(this.#deletion, keys, { remove, isComplete: isCompleteReport })
     return mergeReports(reports)
   }
 
@@ -123,73 +127,62 @@ class Interception {
     if (keys.every((key) => this.#item(key) === null)) return original(params)
     const local = isLocal(this.#client)
     const { deleteObject, deleteObjects } = this.#originals
-    await this.#inSteps(keys, isCompleteReport, async (step) => {
+    const remove = async (step: readonly string[]): Promise<DeleteReport> => {
       // On S3 `deleteObjects` of s3db.js asks for every key first whether it exists, one after another.
       if (local) return deleteObjects(step)
-      await mapConcurrently(step, DELETE_WIDTH, deleteObject)
+      await this.#asOwn('DeleteObjectCommand', step, () => mapConcurrently(step, DELETE_WIDTH, deleteObject))
       return {}
-    })
+    }
+    await deleteInSteps(this.#deletion, keys, { remove, isComplete: isCompleteReport })
     const total = keys.length
     this.#client.emit?.(local ? 'deleteAll' : 'cl:DeleteAll', { prefix, batch: total, total })
     this.#client.emit?.(local ? 'deleteAllComplete' : 'cl:DeleteAllComplete', { prefix, totalDeleted: total })
     return total
   }
 
-  /** A command that did not come from the storage client: only `fastInsert` puts an empty text. */
-  send(command: AwsCommand, original: () => Promise<object>): Promise<object> {
-    const { Key, Body } = command.input ?? {}
-    if (Body !== '' || Key === undefined || command.constructor.name !== 'PutObjectCommand') return original()
-    const { keyPrefix = '' } = this.#client.config ?? {}
-    // It forgets the prefix too: then what it writes is outside of this database.
-    if (keyPrefix !== '' && !Key.startsWith(`${keyPrefix}/`)) return original()
-    const key = keyPrefix === '' ? Key : Key.slice(keyPrefix.length + 1)
-    const item = this.#item(key)
-    if (item === null || item === DATABASE) return original()
-    let after: Image | null = null
-    return this.#sink.capture([item], currentContext(), {
-      read: async () => [await this.#reader.image(item)],
-      perform: async () => {
-        const result = await original()
-        after = await this.#reader.image(item)
-        return result
-      },
-      after: () => [after],
-    })
+  /**
+   * A command that did not come from a method of the storage client: `StreamInserter.fastInsert` of s3db.js sends some,
+   * and any program can. `keyPrefix`: in front of the keys that commands name here.
+   */
+  async send(command: AwsCommand, keyPrefix: string, original: () => Promise<object>): Promise<object> {
+    const { config = {} } = this.#client
+    const named = keysChanged(command)
+    if (named.length === 0 || this.#own.has(command)) return original()
+    const { Bucket = config.bucket } = command.input ?? {}
+    if (!this.#dialect.local && Bucket !== config.bucket) return original()
+    // What `fastInsert` writes where there is a prefix is outside of this database: it forgets the prefix.
+    const keys = named.filter((key) => key.startsWith(keyPrefix)).map((key) => key.slice(keyPrefix.length))
+    const broken = keys.find((key) => !isText(key) && this.#isCaptured(key))
+    if (broken !== undefined && !isDeleting(command)) return refused(broken)
+    const items = keys.map((key) => this.#item(key)).filter((item) => item !== null)
+    const others = items.filter((item) => item !== DATABASE)
+    const send = (): Promise<object> =>
+      others.length === 0
+        ? original()
+        : this.#sink.capture(
+            others,
+            currentContext(),
+            new CommandWrite(others, this.#reader, this.#dialect.local, original),
+          )
+    if (others.length === items.length) return send()
+    return this.#schemas.capture(() => this.#schemaAfter(command, keyPrefix), send)
   }
 
-  /** Deletes in steps of bounded size; what is not captured goes first, in one step. */
-  async #inSteps<T>(
-    keys: readonly string[],
-    isComplete: (result: T) => boolean,
-    remove: (keys: readonly string[]) => Promise<T>,
-  ): Promise<void> {
-    const captured = new Map<string, Item>()
-    const others: string[] = []
-    for (const key of keys) {
-      const item = this.#item(key)
-      if (item === null) others.push(key)
-      else captured.set(key, item)
-    }
-    if (others.length > 0) await remove(others)
-    const schema = [...captured].find(([, item]) => item === DATABASE)?.[0]
-    if (schema !== undefined) {
-      captured.delete(schema)
-      await this.#schemas.capture(
-        async () => null,
-        () => remove([schema]),
-      )
-    }
-    const entries = [...captured]
-    for (let i = 0; i < entries.length; i += DELETE_STEP) {
-      const step = entries.slice(i, i + DELETE_STEP)
-      const items = step.map(([, item]) => item)
-      const removeStep = (): Promise<T> => remove(step.map(([key]) => key))
-      await this.#sink.capture(
-        items,
-        currentContext(),
-        new DeleteWrite(items, this.#reader, this.#dialect, removeStep, isComplete),
-      )
-    }
+  async #schemaAfter(command: AwsCommand, keyPrefix: string): Promise<string | null> {
+    if (isDeleting(command)) return null
+    const copied = copiedKey(command)
+    if (copied?.startsWith(keyPrefix) === true) return this.#reader.text(copied.slice(keyPrefix.length))
+    return textOf(command.input?.Body)
+  }
+
+  /** Does what a captured write is, which on S3 sends commands of this name. */
+  #asOwn<T>(name: string, keys: readonly string[], work: () => Promise<T>): Promise<T> {
+    return this.#dialect.local ? work() : this.#own.during(name, keys, work)
+  }
+
+  get #deletion(): DeletionSeams {
+    const itemOf = (key: string): Item | null => this.#item(key)
+    return { reader: this.#reader, sink: this.#sink, dialect: this.#dialect, schemas: this.#schemas, itemOf }
   }
 
   /** The item of a key; none where no history can hold it, so that it may at least be deleted. */
@@ -206,7 +199,7 @@ function refused(key: string): Promise<never> {
   return Promise.reject(notText(key, 'The write was refused and nothing was changed.'))
 }
 
-function textOf(body: ClientBody | undefined): string {
+function textOf(body: unknown): string {
   if (typeof body === 'string') return body
   if (body instanceof Uint8Array) return Buffer.from(body).toString('utf8')
   throw new TidemarkError(

@@ -1,8 +1,8 @@
-import { EMPTY, equalBytes, sha256Bytes } from '../base/bytes.ts'
+import { equalBytes, sha256Bytes } from '../base/bytes.ts'
 import type { Images, Write } from '../capture/source.ts'
 import { type Image, type Item, unreadableImage } from '../model/event.ts'
 import { mapConcurrently } from './access.ts'
-import type { CopyParams, DeleteReport, PutParams } from './client.ts'
+import type { CopyParams, PutParams } from './client.ts'
 import { isPrecondition, isRefusal } from './errors.ts'
 import { type Dialect, encodeStored, type StoredObject, storedFromCopy, storedFromPut } from './image.ts'
 import { keyOfItem } from './keys.ts'
@@ -169,56 +169,4 @@ export class CopyWrite implements Write<object> {
     }
     return this.#derived
   }
-}
-
-/** The deletion of some captured objects. */
-export class DeleteWrite<T> implements Write<T> {
-  readonly #items: readonly Item[]
-  readonly #reader: Reader
-  readonly #dialect: Dialect
-  readonly #remove: () => Promise<T>
-  readonly #isComplete: (result: T) => boolean
-  #after: Images | null = null
-
-  constructor(
-    items: readonly Item[],
-    reader: Reader,
-    dialect: Dialect,
-    remove: () => Promise<T>,
-    isComplete: (result: T) => boolean,
-  ) {
-    this.#items = items
-    this.#reader = reader
-    this.#dialect = dialect
-    this.#remove = remove
-    this.#isComplete = isComplete
-  }
-
-  async read(): Promise<Images> {
-    return mapConcurrently(this.#items, READ_WIDTH, (item) => this.#reader.imageBefore(item))
-  }
-
-  meant(): Uint8Array {
-    return EMPTY
-  }
-
-  async perform(): Promise<T> {
-    const result = await this.#remove()
-    if (!this.#isComplete(result)) this.#after = await this.read()
-    return result
-  }
-
-  after(): Images {
-    return this.#after ?? this.#items.map(() => null)
-  }
-
-  refused(error: unknown): boolean {
-    // Of several deletions, some may have been done before one was refused.
-    return this.#items.length === 1 && isRefusal(error, this.#dialect.local)
-  }
-}
-
-/** Whether a report of `deleteObjects` says that every key is gone. */
-export function isCompleteReport({ Errors = [], notFound = [], deleted = [] }: DeleteReport): boolean {
-  return Errors.length === 0 && notFound.length === 0 && deleted.every(({ Errors: failed = [] }) => failed.length === 0)
 }

@@ -9,8 +9,9 @@ import type { Write } from '../../src/capture/source.ts'
 import type { Image, Item } from '../../src/model/event.ts'
 import { dialectOf } from '../../src/s3db/access.ts'
 import type { CopyParams, PutParams, StorageClient } from '../../src/s3db/client.ts'
+import { DeleteWrite } from '../../src/s3db/delete-write.ts'
 import { Reader } from '../../src/s3db/reader.ts'
-import { CopyWrite, DeleteWrite, PutWrite } from '../../src/s3db/writes.ts'
+import { CopyWrite, PutWrite } from '../../src/s3db/writes.ts'
 
 const ID_OF_300 = 'x'.repeat(300)
 
@@ -37,7 +38,8 @@ class Rig {
 
   delete(...ids: string[]): DeleteWrite<object> {
     const remove = (): Promise<object> => this.client.deleteObjects(ids.map((id) => `resource=u/data/id=${id}`))
-    return new DeleteWrite(ids.map(item), this.reader, dialectOf(this.client), remove, () => true)
+    const parts = { remove, isComplete: () => true, mostBytes: 1e9 }
+    return new DeleteWrite(ids.map(item), this.reader, dialectOf(this.client), parts)
   }
 }
 
