@@ -29,7 +29,8 @@ export class NodeDisk implements Disk {
   async list(directory: string): Promise<readonly DiskEntry[]> {
     return translated(directory, async () => {
       const names = await readdir(directory)
-      return Promise.all(names.map(async (name) => ({ name, bytes: (await stat(join(directory, name))).size })))
+      const found = await Promise.all(names.map(async (name) => ({ name, bytes: await sizeOf(join(directory, name)) })))
+      return found.flatMap(({ name, bytes }) => (bytes === null ? [] : [{ name, bytes }]))
     })
   }
 
@@ -120,6 +121,16 @@ class NodeFile implements DiskFile {
       await closeFd(this.#plain)
       await closeFd(this.#durable)
     })
+  }
+}
+
+/** Null where there is nothing any more: locks and doors of other processes come and go. */
+async function sizeOf(path: string): Promise<number | null> {
+  try {
+    return (await stat(path)).size
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
+    throw error
   }
 }
 

@@ -1,17 +1,19 @@
 import { mkdir, open, readdir, rename } from 'node:fs/promises'
-import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { TidemarkError } from '../base/errors.ts'
 import { isUlid, type Ulid } from '../model/ulid.ts'
 import { makeDirectory } from '../store/filesystem-tree.ts'
 import { nodeFiles } from '../store/node-files.ts'
 import { journalError } from './node-disk.ts'
-import { isAlive, type LockOwner, readLock, type StreamLock, takeLock } from './stream-lock.ts'
+import type { Door } from './stream-door.ts'
+import { type Liveness, type LockOwner, livenessOf, readLock, type StreamLock, takeLock } from './stream-lock.ts'
 
 /** The directory of a stream that this process owns: `<journal directory>/<stream id>/`. */
 export interface StreamDir {
   readonly stream: Ulid
   readonly path: string
+  /** Null where none could be made: then nobody can ask this process. */
+  readonly door: Door | null
   /** Lets another process take the stream over. The journal must be closed. */
   release(): Promise<void>
 }
@@ -22,8 +24,8 @@ export interface StreamListing {
   readonly path: string
   /** Who locked it last; null where nobody did. */
   readonly owner: LockOwner | null
-  /** Whether the owner may still write. */
-  readonly isLive: boolean
+  /** Of the owner. */
+  readonly liveness: Liveness
 }
 
 /** Every stream in a journal directory, by id; none where the directory does not exist. Takes no lock. */
@@ -32,14 +34,14 @@ export async function listStreams(directory: string): Promise<readonly StreamLis
   for (const stream of await streamNames(directory)) {
     const path = join(directory, stream)
     const owner = (await readLock(path))?.owner ?? null
-    listings.push({ stream, path, owner, isLive: owner !== null && isAlive(owner) })
+    listings.push({ stream, path, owner, liveness: await livenessOf(owner, path) })
   }
   return listings
 }
 
 /**
- * Takes over every stream that is `wanted` and whose owner is dead or has let go, oldest first; streams of live processes
- * are left alone. Of several processes that start at the same time each stream goes to one.
+ * Takes over every stream that is `wanted` and whose owner is dead or has let go, oldest first; streams of live processes,
+ * and of those of which nobody here can tell, are left alone. Of several processes that start at the same time each stream goes to one.
  */
 export async function takeStreams(
   directory: string,
@@ -57,18 +59,18 @@ export async function takeStream(directory: string, wanted: (stream: Ulid) => bo
 }
 
 /**
- * Takes over one stream, also of another host, whose process cannot be asked from here: who calls this knows that it is
- * dead. Null where there is no such directory, or a process of this host is alive in it.
+ * Takes over one stream, also one of which nobody here can tell whether its process is alive: who calls this knows that it
+ * is dead. Null where there is no such directory, or its process answers.
  */
 export async function takeDeadStream(directory: string, stream: Ulid): Promise<StreamDir | null> {
   if (!(await streamNames(directory)).includes(stream)) return null
-  const lock = await takeLock(join(directory, stream), (owner) => owner.host === hostname() && isAlive(owner))
+  const lock = await takeLock(join(directory, stream), (liveness) => liveness !== 'alive')
   return lock === null ? null : streamDir(directory, stream, lock)
 }
 
 async function* takeEach(directory: string, wanted: (stream: Ulid) => boolean): AsyncGenerator<StreamDir> {
-  for (const { stream, path, isLive } of await listStreams(directory)) {
-    const lock = isLive || !wanted(stream) ? null : await takeLock(path)
+  for (const { stream, path, liveness } of await listStreams(directory)) {
+    const lock = liveness !== 'dead' || !wanted(stream) ? null : await takeLock(path)
     if (lock !== null) yield streamDir(directory, stream, lock)
   }
 }
@@ -102,7 +104,7 @@ function locked(path: string): TidemarkError {
 }
 
 function streamDir(directory: string, stream: Ulid, lock: StreamLock): StreamDir {
-  return { stream, path: join(directory, stream), release: () => lock.release() }
+  return { stream, path: join(directory, stream), door: lock.door, release: () => lock.release() }
 }
 
 async function streamNames(directory: string): Promise<Ulid[]> {

@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { link, mkdir, open, readdir, readFile, rm, unlink } from 'node:fs/promises'
-import { hostname } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { TidemarkError } from '../base/errors.ts'
 import { journalError } from './node-disk.ts'
+import { isRunning, isSameBoot, type ProcessMark, thisProcess } from './process-mark.ts'
+import { type Door, makeDoor } from './stream-door.ts'
+import { isLocal, knock } from './stream-socket.ts'
 
 /*
  * Locks of a stream directory: files `lock.<number>`, each made whole by linking a finished file to its name, so that
@@ -14,25 +16,22 @@ import { journalError } from './node-disk.ts'
  */
 const LOCK_NAME = /^lock\.(\d{8})$/
 
-/** A process: enough to tell a dead one from a live one, and from a later one with the same pid. */
-export interface ProcessMark {
-  readonly pid: number
-  /** Start of the process in clock ticks since boot, from /proc; null where there is none. */
-  readonly started: string | null
-  readonly host: string
-  /** Id of the boot of the machine; null where it is not known. */
-  readonly boot: string | null
-}
-
 /** Who holds a stream. */
 export interface LockOwner extends ProcessMark {
+  /** Name of its door, in the same directory; null where it could make none. */
+  readonly door: string | null
   /** The owner has let go of the stream. */
   readonly released: boolean
 }
 
+/** Whether an owner may still write; `unknown`: nobody here can tell, and its stream is left alone. */
+export type Liveness = 'alive' | 'dead' | 'unknown'
+
 /** A lock that this process holds. */
 export interface StreamLock {
-  /** Lets another process take it. */
+  /** Null where none could be made: then nobody can ask this process. */
+  readonly door: Door | null
+  /** Lets another process take it, and takes the door away. */
   release(): Promise<void>
   /** The same lock after its directory was renamed. */
   movedTo(directory: string): StreamLock
@@ -52,35 +51,78 @@ export async function readLock(directory: string): Promise<{ number: number; own
   }
 }
 
-/** Takes the lock of a directory, which is made where it does not exist; null where a process has it that `holds` it. */
+/** Takes the lock of a directory, which is made where it does not exist; null where `mayTake` refuses its owner. */
 export async function takeLock(
   directory: string,
-  holds: (owner: LockOwner) => boolean = isAlive,
+  mayTake: (liveness: Liveness) => boolean = (liveness) => liveness === 'dead',
 ): Promise<StreamLock | null> {
-  const self: LockOwner = { ...thisProcess(), released: false }
+  let door: Door | null = null
+  let lock: StreamLock | null = null
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 })
-    for (;;) {
+    while (lock === null) {
       const found = await readLock(directory)
-      if (found?.owner != null && holds(found.owner)) return null
+      if (found !== null && !mayTake(await livenessOf(found.owner, directory))) break
+      door ??= await makeDoor(directory)
       const number = (found?.number ?? 0) + 1
-      if (await makeLock(directory, number, self)) return heldLock(directory, number, self)
+      const self = { ...thisProcess(), door: door?.name ?? null, released: false }
+      if (!(await makeLock(directory, number, self))) continue
+      lock = heldLock(directory, number, self, door)
+      // Only this one: others may be the doors of processes that try to take the lock at this moment.
+      if (found?.owner?.door != null) await rm(join(directory, found.owner.door), { force: true })
     }
+    return lock
   } catch (error) {
     throw journalError(error, directory)
+  } finally {
+    if (lock === null) await door?.close()
   }
 }
 
-function heldLock(directory: string, number: number, self: LockOwner): StreamLock {
+/**
+ * Whether the owner of a lock may still write. In doubt nobody can tell: a stream is left alone rather than written twice. A
+ * host name and a number of a process prove nothing, since containers share both; the kernel is asked.
+ *
+ * 1. Somebody listens at the owner's door: it is alive.
+ * 2. Nobody does, in a directory that no other machine can have: it is dead. The door is made before the lock that names it
+ *    and goes after it, so whoever holds a lock listens, or was never able to.
+ * 3. There is no door, in such a directory, and the machine was started again since: it is dead.
+ * 4. Else the number of the process tells, where it was given under this boot and in this namespace of numbers.
+ *
+ * A machine that was copied while it ran has the same boot and its own copy of everything, doors included: there both are
+ * alive, and `StreamEntry.owner` lets only one go on.
+ */
+export async function livenessOf(owner: LockOwner | null, directory: string): Promise<Liveness> {
+  if (owner === null || owner.released) return 'dead'
+  const { door } = owner
+  const answer = door === null ? null : await knock({ directory, name: door })
+  if (answer === 'answers') return 'alive'
+  if (answer === 'denied') return 'unknown'
+  const isElsewhen = owner.boot !== null && !isSameBoot(owner)
+  if ((answer !== null || isElsewhen) && (await isLocal(directory))) return 'dead'
+  const running = isRunning(owner)
+  if (running === null) return 'unknown'
+  if (!running) return 'dead'
+  return door === null ? 'alive' : 'unknown'
+}
+
+function heldLock(directory: string, number: number, self: LockOwner, door: Door | null): StreamLock {
   return {
-    release: () => release(directory, number, self),
-    movedTo: (renamed) => heldLock(renamed, number, self),
+    door,
+    release: async () => {
+      try {
+        await release(directory, number, self)
+      } finally {
+        await door?.close(directory)
+      }
+    },
+    movedTo: (renamed) => heldLock(renamed, number, self, door),
   }
 }
 
 async function release(directory: string, number: number, self: LockOwner): Promise<void> {
   try {
-    await makeLock(directory, number + 1, { ...self, released: true })
+    await makeLock(directory, number + 1, { ...self, door: null, released: true })
   } catch (error) {
     // Where the whole directory is gone, so is the lock.
     if (!isCode(error, 'ENOENT')) throw journalError(error, directory)
@@ -101,7 +143,7 @@ async function makeLock(directory: string, number: number, owner: LockOwner): Pr
     await link(draft, join(directory, lockName(number)))
   } catch (error) {
     if (isCode(error, 'EEXIST')) return false
-    throw error
+    throw isCode(error, 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK') ? noLinks(directory, error) : error
   } finally {
     await unlink(draft)
   }
@@ -113,6 +155,18 @@ async function makeLock(directory: string, number: number, owner: LockOwner): Pr
   }
   for (const lower of numbers) if (lower < number) await rm(join(directory, lockName(lower)), { force: true })
   return true
+}
+
+function noLinks(directory: string, cause: unknown): TidemarkError {
+  return new TidemarkError(
+    'JOURNAL_DENIED',
+    `The file system of ${directory} makes no hard links, by which processes agree on who writes a stream. Nothing was captured.`,
+    {
+      hint: "Give the journal a directory on a local file system such as ext4 or xfs, or capture with ack: 'store'.",
+      details: { path: directory },
+      cause,
+    },
+  )
 }
 
 function lockName(number: number): string {
@@ -135,72 +189,13 @@ function highest(numbers: readonly number[]): number {
 function parseOwner(json: string): LockOwner | null {
   try {
     const value: Partial<LockOwner> = JSON.parse(json)
-    if (typeof value.pid !== 'number' || typeof value.host !== 'string') return null
-    const { pid, host, started = null, boot = null, released = false } = value
-    return { pid, host, started, boot, released }
+    if (typeof value.pid !== 'number') return null
+    const { pid, started = null, boot = null, namespace = null, door = null, released = false } = value
+    // A path would lead out of the directory.
+    return { pid, started, boot, namespace, door: door === null ? null : basename(door), released }
   } catch (error) {
     // A lock is written and synced before it gets its name: one that is not JSON was torn by a power cut.
     if (error instanceof SyntaxError) return null
-    throw error
-  }
-}
-
-/** This process. */
-export function thisProcess(): ProcessMark {
-  return {
-    pid: process.pid,
-    started: processState(process.pid)?.started ?? null,
-    host: hostname(),
-    boot: bootId(),
-  }
-}
-
-/**
- * Whether the owner of a lock may still write. In doubt it may: a stream is left alone rather than written twice. Of
- * another host nothing can be known.
- */
-export function isAlive(owner: LockOwner): boolean {
-  return !owner.released && mayRun(owner)
-}
-
-/** Whether a process runs, as far as can be told from here; in doubt it does. */
-export function mayRun({ pid, started, host, boot: itsBoot }: ProcessMark): boolean {
-  if (host !== hostname()) return true
-  const boot = bootId()
-  if (itsBoot !== null && boot !== null && itsBoot !== boot) return false
-  const state = processState(pid)
-  if (state !== null) return !state.isDead && (started === null || started === state.started)
-  try {
-    process.kill(pid, 0)
-    // With /proc, a process that is not listed there has just ended; without, it answers.
-    return boot === null
-  } catch (error) {
-    // EPERM: it exists and is another user's.
-    return isCode(error, 'EPERM')
-  }
-}
-
-/** State of a process from /proc; null where there is no such process, or no /proc. */
-function processState(pid: number): { started: string; isDead: boolean } | null {
-  const stat = readIfThere(`/proc/${pid}/stat`)
-  // The second field is the name in brackets and may hold anything; state is the third field, the start the 22nd.
-  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const started = fields?.[19]
-  if (started === undefined) return null
-  return { started, isDead: fields?.[0] === 'Z' || fields?.[0] === 'X' }
-}
-
-function bootId(): string | null {
-  return readIfThere('/proc/sys/kernel/random/boot_id')?.trim() ?? null
-}
-
-/** A file of /proc, which is never waited for. */
-function readIfThere(path: string): string | null {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    // No such process (ESRCH while it ends), or no /proc.
-    if (isCode(error, 'ENOENT', 'ESRCH')) return null
     throw error
   }
 }

@@ -1,4 +1,3 @@
-import { hostname } from 'node:os'
 import { basename, dirname } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { TidemarkError } from '../base/errors.ts'
@@ -13,8 +12,9 @@ import type { Item } from '../model/event.ts'
 import type { StreamEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { addressOf, livenessOfStream } from './liveness.ts'
 import { endClockOf } from './peers.ts'
-import { enterStreams, isOrphan, type OwnedStream, openDeadStream, openLeftovers, type StreamSeams } from './streams.ts'
+import { enterStreams, type OwnedStream, openDeadStream, openLeftovers, type StreamSeams } from './streams.ts'
 
 /** What local streams are completed over. */
 export interface CompletionSeams {
@@ -31,12 +31,12 @@ export interface CompletionSeams {
 export interface Completion {
   /** What a crashed process may have written or not: only the next capture of the database tells. */
   readonly undecided: readonly Item[]
-  /** Open streams that could not be asked, such as those of other hosts. */
+  /** Open streams that could not be asked, such as those of other machines. */
   readonly unheard: readonly string[]
 }
 
 /**
- * Brings into the store what other processes of this host hold in their journals: a live one is asked to, what a dead
+ * Brings into the store what other processes of this machine hold in their journals: a live one is asked to, what a dead
  * one left is sealed in its place. `own` is this process's stream. A stream that is complete up to `through` already
  * costs nothing, and is asked all the same where it has to finish the writes that it has begun.
  */
@@ -50,11 +50,11 @@ export async function completeOthers(
   const directories = new Set<string>()
   const unheard = new Set<string>()
   const ask = async (stream: StreamEntry): Promise<void> => {
-    const here = stream.host === hostname()
-    if (here && (await askStream(stream.id, through, wanted))) return
+    const address = await addressOf(stream)
+    if (address !== null && (await askStream(address, through, wanted))) return
     unheard.add(stream.id)
     const directory = journalsOf(stream, seams.file.id)
-    if (here && isOrphan(stream) && directory !== null) directories.add(directory)
+    if (directory !== null && (await livenessOfStream(stream)) === 'dead') directories.add(directory)
   }
   const open = streams.filter(({ id, state, sealedThrough }) => {
     const isThere = wanted === 'acknowledged' && through !== null && sealedThrough >= through

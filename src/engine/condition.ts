@@ -1,19 +1,17 @@
-import { hostname } from 'node:os'
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import { type JournalPeek, peekFiles, peekStore } from '../capture/journal-peek.ts'
 import { NodeDisk } from '../capture/node-disk.ts'
 import { askReport, type StreamReport } from '../capture/stream-control.ts'
-import { isAlive, readLock } from '../capture/stream-lock.ts'
 import type { StreamEntry } from '../model/timeline.ts'
 import { ulidTime } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { isRunning } from './streams.ts'
+import { addressOf, livenessOfStream } from './liveness.ts'
 
 /**
  * How a stream is doing. `idle`: alive, with everything in the store. `behind`: alive, with events that wait for their
  * seal. `stalled`: alive, and its seals fail, are overdue, or it does not answer. `died`: its process ended without
- * closing it. `elsewhere`: of another host or user, which cannot be asked from here.
+ * closing it. `elsewhere`: of another machine, container or user, which cannot be asked from here.
  */
 export type StreamState = 'closed' | 'idle' | 'behind' | 'stalled' | 'died' | 'elsewhere'
 
@@ -47,19 +45,18 @@ const OVERDUE_MS = 30_000
 export async function conditionOf(stream: StreamEntry, seams: ConditionSeams): Promise<StreamCondition> {
   if (stream.state === 'closed') return { ...UNKNOWN, state: 'closed', pending: NOTHING, lagMs: 0 }
   if (stream.id === seams.own?.stream) return aliveAs(seams.own.report())
-  const here = stream.host === hostname()
-  if (!here) return leftBehind(stream, seams, 'elsewhere', `it was written on host ${stream.host}`)
+  const process = `process ${stream.pid} of host ${stream.host}`
   try {
-    const report = await askReport(stream.id)
+    const address = await addressOf(stream)
+    const report = address === null ? null : await askReport(address)
     if (report !== null) return aliveAs(report)
   } catch (error) {
     return { ...UNKNOWN, state: 'stalled', why: messageOf(error) }
   }
-  if (await mayBeAlive(stream)) {
-    const why = `process ${stream.pid} of this host does not listen to this user`
-    return leftBehind(stream, seams, 'elsewhere', why)
-  }
-  return leftBehind(stream, seams, 'died', `process ${stream.pid} of this host has ended without closing it`)
+  const liveness = await livenessOfStream(stream)
+  if (liveness === 'dead') return leftBehind(stream, seams, 'died', `${process} has ended without closing it`)
+  const why = liveness === 'alive' ? 'lives and cannot be asked from here' : 'may be alive: nobody here can tell'
+  return leftBehind(stream, seams, 'elsewhere', `${process} ${why}`)
 }
 
 const NOTHING = { events: 0, bytes: 0 }
@@ -92,9 +89,7 @@ async function leftBehind(
   const sealed = { sequence: stream.lastSequence, ulid: stream.lastUlid }
   const unknown = (what: string): StreamCondition => ({ ...UNKNOWN, state, why: `${why}; ${what}` })
   if (journal.kind === 'memory') return unknown('its journal was in memory')
-  const isAway = stream.host !== hostname()
   const there = journal.kind === 'disk' ? `its journal is at ${journal.path} there` : ''
-  if (journal.kind === 'disk' && state === 'elsewhere' && !isAway) return unknown(there)
   let peek: JournalPeek
   try {
     peek =
@@ -102,7 +97,9 @@ async function leftBehind(
         ? await peekFiles(new NodeDisk(), journal.path, id, sealed, store.secrets)
         : await peekStore(store, id, sealed)
   } catch (error) {
-    return unknown(journal.kind === 'disk' && isAway ? there : `its journal cannot be read: ${messageOf(error)}`)
+    return unknown(
+      journal.kind === 'disk' && state === 'elsewhere' ? there : `its journal cannot be read: ${messageOf(error)}`,
+    )
   }
   const { events, bytes, since, lastUlid, openIntents } = peek
   const unsettled = openIntents > 0 ? `; ${openIntents} of its writes may have happened or not` : ''
@@ -111,20 +108,7 @@ async function leftBehind(
     pending: { events, bytes },
     lagMs: since === null ? 0 : Math.max(0, clock.now() - since),
     lastPendingEvent: lastUlid === null ? null : new Date(ulidTime(lastUlid)).toISOString(),
-    why: `${why}; its journal can be read${isAway && journal.kind === 'disk' ? ` here, at ${journal.path}` : ''}${unsettled}`,
+    why: `${why}; its journal can be read${state === 'elsewhere' && journal.kind === 'disk' ? ` here, at ${journal.path}` : ''}${unsettled}`,
     report: null,
-  }
-}
-
-/** Whether a process of this host that does not answer may write the stream all the same. In doubt it may. */
-async function mayBeAlive(stream: StreamEntry): Promise<boolean> {
-  const { journal } = stream
-  if (journal.kind !== 'disk') return isRunning(stream)
-  try {
-    const lock = await readLock(journal.path)
-    return lock?.owner == null ? false : isAlive(lock.owner)
-  } catch {
-    // The directory is gone, or may not be read: what the timeline says of the process is all that is left.
-    return isRunning(stream)
   }
 }

@@ -6,6 +6,7 @@ import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { UlidGenerator } from '../model/ulid.ts'
 import { type CompletionSeams, sealDeadStream } from './completion.ts'
 import { conditionOf, type StreamCondition } from './condition.ts'
+import { livenessOfStream } from './liveness.ts'
 import { checkOptions, checkText } from './options.ts'
 import { enterStreams, newOwner, takeOverStoreStream } from './streams.ts'
 
@@ -32,7 +33,7 @@ export async function endStream(seams: CompletionSeams, options: EndStreamOption
   const { timeline, store, clock } = seams
   const stream = openStreamOf(await timeline.refresh(), options.stream)
   const condition = await conditionOf(stream, { store, clock, own: null })
-  if (ALIVE.includes(condition.state)) throw live(stream)
+  if (ALIVE.includes(condition.state) || (await livenessOfStream(stream)) === 'alive') throw live(stream)
   if (condition.pending !== null) await bringIn(seams, stream)
   let loss: Loss | null = null
   await timeline.refresh()

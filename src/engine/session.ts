@@ -9,10 +9,9 @@ import type { RecordKeys } from '../capture/record-keys.ts'
 import { Recorder } from '../capture/recorder.ts'
 import { retryMs, SEAL_DEFAULTS, Sealer, type SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
-import { type StreamReport, serveStream, type Wanted } from '../capture/stream-control.ts'
+import type { StreamDoor, StreamReport, Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
-import type { Loss } from '../model/gap.ts'
-import type { SnapshotEntry, StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
+import type { SnapshotEntry, Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { needsBaseline } from '../restore/gaps.ts'
 import type { Requests } from '../store/meter.ts'
@@ -21,7 +20,8 @@ import { takeBaseline } from '../upkeep/baseline.ts'
 import { ClockWatch } from './clock-watch.ts'
 import { Confirming } from './confirming.ts'
 import { endClockOf, isAloneIn, type OpenPeers, openPeers } from './peers.ts'
-import { type Ack, enterStreams, isOrphan, type OwnedStream, openStreams } from './streams.ts'
+import { openingOf } from './stream-opening.ts'
+import { type Ack, type OwnedStream, openStreams, orphansIn } from './streams.ts'
 
 /** What a session is opened over. */
 export interface SessionSeams {
@@ -61,7 +61,6 @@ export class Session {
   readonly #confirming: Confirming
   readonly #clockWatch: ClockWatch
   #detach: () => void = () => {}
-  #stopServing: () => Promise<void> = async () => {}
   #settled: Promise<void> = Promise.resolve()
   #isSettling = false
   #baseline: Promise<unknown> = Promise.resolve()
@@ -127,10 +126,11 @@ export class Session {
     const { timeline } = seams
     const session = new Session(seams, await openStreams({ ...seams, timeline: timeline.timeline }))
     try {
+      const dead = new Set((await orphansIn(timeline.timeline)).map(({ id }) => id))
       await timeline.commit((now) =>
-        openingOf(now, [session.#stream, ...session.#leftovers.keys()], session.#stream.journal.mark()),
+        openingOf(now, [session.#stream, ...session.#leftovers.keys()], dead, session.#stream.journal.mark()),
       )
-      session.#stopServing = await serveStream(session.stream, session)
+      session.#serve()
       return session
     } catch (error) {
       await session.#release()
@@ -332,8 +332,35 @@ export class Session {
     }
   }
 
+  /** Answers other processes for every stream that this one owns. */
+  #serve(): void {
+    const { log } = this.#seams
+    if (this.#stream.door === null) {
+      log.warn(
+        { stream: this.stream },
+        'No local socket could be made for this stream: other processes cannot ask this one for its last events, so ' +
+          'moments after its last seal are out of their reach until it is closed.',
+      )
+    }
+    this.#stream.door?.open(this)
+    for (const [leftover, sealer] of this.#leftovers) leftover.door?.open(this.#doorOf(leftover, sealer))
+  }
+
+  /** What is asked about a stream that an earlier process left. */
+  #doorOf({ journal }: OwnedStream, sealer: Sealer): StreamDoor {
+    return {
+      complete: (through, wanted) => this.complete(through, wanted),
+      report: () => ({
+        ...this.report(),
+        pending: { ...this.pending, ...journal.pending() },
+        ...sealer.progress,
+        clockAheadMs: journal.clockAheadMs,
+      }),
+    }
+  }
+
   async #release(): Promise<void> {
-    await this.#stopServing()
+    for (const { door } of [this.#stream, ...this.#leftovers.keys()]) await door?.shut()
     this.#peers.close()
     for (const { release } of [this.#stream, ...this.#leftovers.keys()]) await release()
     await this.#encoder.close()
@@ -362,35 +389,4 @@ function undecided(stream: string, writes: number): TidemarkError {
       details: { stream, writes },
     },
   )
-}
-
-/**
- * What opening streams changes about the timeline. What a crash took from a journal in memory is gone for good, and
- * nobody knows how much that was: until `now`, a stamp that no event has, it is a loss.
- */
-function openingOf(timeline: Timeline, opened: readonly [OwnedStream, ...OwnedStream[]], now: Ulid): TimelineChange {
-  const lost = timeline.streams.filter((stream) => stream.journal.kind === 'memory' && isOrphan(stream))
-  const addLosses = lost.map((stream) => lossOf(stream, now))
-  const putStreams = [
-    ...lost.map((stream): StreamEntry => ({ ...stream, state: 'closed' })),
-    ...enterStreams(timeline, opened),
-  ]
-  const first = timeline.epochs.length === 0
-  return {
-    putStreams,
-    ...(addLosses.length === 0 ? {} : { addLosses }),
-    ...(first ? { addEpoch: { epoch: 1, startedAt: opened[0].entry.openedAt, restored: null } } : {}),
-  }
-}
-
-function lossOf({ id, lastSequence, sealedThrough, host, pid }: StreamEntry, now: Ulid): Loss {
-  return {
-    stream: id,
-    firstSequence: lastSequence + 1,
-    after: sealedThrough,
-    through: now > sealedThrough ? now : sealedThrough,
-    cause: 'crash',
-    reason: `process ${pid} of ${host} ended without closing its journal, which was in memory`,
-    by: null,
-  }
 }

@@ -9,14 +9,16 @@ import { Journal, type RecoveredJournal } from '../capture/journal.ts'
 import { NOTHING_SEALED } from '../capture/journal-recovery.ts'
 import { MemoryLog } from '../capture/memory-log.ts'
 import { NodeDisk } from '../capture/node-disk.ts'
+import { thisProcess } from '../capture/process-mark.ts'
 import { takenOver } from '../capture/sealer.ts'
 import { openStoreLog } from '../capture/store-log.ts'
-import { createStream, takeDeadStream, takeStream, takeStreams } from '../capture/stream-dir.ts'
-import { mayRun, thisProcess } from '../capture/stream-lock.ts'
+import { createStream, type StreamDir, takeDeadStream, takeStream, takeStreams } from '../capture/stream-dir.ts'
+import { type Door, makePrivateDoor } from '../capture/stream-door.ts'
 import { chainStart } from '../format/segment/chain.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { MIN_ULID, type Ulid, UlidGenerator } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { livenessOfStream } from './liveness.ts'
 
 /** When the promise of a write resolves: its event is durable in the local journal, in the store, or only in memory. */
 export type Ack = 'journal' | 'store' | 'memory'
@@ -27,7 +29,7 @@ export interface StreamSeams {
   readonly timeline: Timeline
   readonly clock: Clock
   readonly ack: Ack
-  /** Directory of the journals of this store on this host; used for `journal` only. */
+  /** Directory of the journals of this store on this machine; of a stream without one, only its door may be there. */
   readonly directory: string
   /** Encrypt what is written to journals on disk; the store must be encrypted. */
   readonly encrypt: boolean
@@ -40,6 +42,8 @@ export interface OwnedStream {
   readonly known: StreamEntry | null
   readonly journal: Journal
   readonly recovered: RecoveredJournal
+  /** At which its owner is asked, and seen to be alive; null where none could be made. */
+  readonly door: Door | null
   /** Closes the journal and lets go of the stream. */
   release(): Promise<void>
 }
@@ -55,23 +59,20 @@ export function journalDirectory(directory: string, storeId: Ulid): string {
  */
 export async function openStreams(seams: StreamSeams): Promise<readonly [OwnedStream, ...OwnedStream[]]> {
   if (seams.ack === 'journal') return openOnDisk(seams)
-  const orphans = seams.timeline.streams.filter((stream) => isOrphan(stream))
   const opened: OwnedStream[] = []
   if (seams.ack === 'store') {
-    for (const { id, journal } of orphans) {
-      if (journal.kind === 'store')
-        opened.push(await openStream(seams, id, { kind: 'store' }, await openStoreLog(seams.store, id, seams.clock)))
+    for (const stream of await orphansIn(seams.timeline)) {
+      if (stream.journal.kind === 'store') opened.push(await openInStore(seams, stream.id))
     }
   }
   const [first, ...rest] = opened
   if (first !== undefined) return [first, ...rest]
   const id = new UlidGenerator(() => seams.clock.now()).next()
-  const place = { kind: seams.ack }
-  const log = seams.ack === 'store' ? await openStoreLog(seams.store, id, seams.clock) : new MemoryLog()
-  return [await openStream(seams, id, place, log)]
+  if (seams.ack === 'store') return [await openInStore(seams, id)]
+  return [await withPrivateDoor(seams, id, () => openStream(seams, id, { kind: 'memory' }, new MemoryLog()))]
 }
 
-/** Opens what crashed processes of this host left in a journal directory; creates nothing. Closed streams hold nothing. */
+/** Opens what crashed processes left in a journal directory; creates nothing. Closed streams hold nothing. */
 export async function openLeftovers(seams: StreamSeams): Promise<readonly OwnedStream[]> {
   const closed = closedIn(seams.timeline)
   const opened: OwnedStream[] = []
@@ -119,19 +120,48 @@ export async function takeOverStoreStream(
   return openStream(seams, id, { kind: 'store' }, await openStoreLog(seams.store, id, seams.clock))
 }
 
+function openInStore(seams: StreamSeams, id: string): Promise<OwnedStream> {
+  return withPrivateDoor(seams, id, () => takeOverStoreStream(seams, id))
+}
+
+/** Opens a stream that has no directory, with a door in one that is this user's alone. */
+async function withPrivateDoor(
+  { directory }: Pick<StreamSeams, 'directory'>,
+  id: string,
+  open: () => Promise<OwnedStream>,
+): Promise<OwnedStream> {
+  const made = await makePrivateDoor(id, directory)
+  try {
+    const owned = await open()
+    const { door: _, ...entry } = owned.entry
+    return {
+      ...owned,
+      entry: made === null ? entry : { ...entry, door: made.path },
+      door: made?.door ?? null,
+      release: async () => {
+        try {
+          await owned.release()
+        } finally {
+          await made?.door.close()
+        }
+      },
+    }
+  } catch (error) {
+    await made?.door.close()
+    throw error
+  }
+}
+
 /** A mark of an opening of a stream, see `StreamEntry.owner`. */
 export function newOwner(): string {
   return randomBytes(8).toString('hex')
 }
 
-/** Whether a stream of this host was left open by a process that is gone. */
-export function isOrphan(stream: StreamEntry): boolean {
-  return stream.state === 'open' && stream.host === hostname() && !isRunning(stream)
-}
-
-/** Whether the process that opened a stream runs, as far as can be told from here; in doubt it does. */
-export function isRunning({ host, pid, started, boot }: StreamEntry): boolean {
-  return mayRun({ host, pid, started: started ?? null, boot: boot ?? null })
+/** Every stream that was left open by a process that is dead. */
+export async function orphansIn({ streams }: Timeline): Promise<readonly StreamEntry[]> {
+  const open = streams.filter(({ state }) => state === 'open')
+  const found = await Promise.all(open.map(livenessOfStream))
+  return open.filter((_, i) => found[i] === 'dead')
 }
 
 async function openOnDisk(seams: StreamSeams): Promise<readonly [OwnedStream, ...OwnedStream[]]> {
@@ -145,13 +175,7 @@ async function openOnDisk(seams: StreamSeams): Promise<readonly [OwnedStream, ..
   return [await openDir(seams, await createStream(seams.directory, id))]
 }
 
-interface Dir {
-  readonly stream: Ulid
-  readonly path: string
-  release(): Promise<void>
-}
-
-async function openDir(seams: StreamSeams, dir: Dir): Promise<OwnedStream> {
+async function openDir(seams: StreamSeams, dir: StreamDir): Promise<OwnedStream> {
   try {
     const files = await openFileLog({ disk: new NodeDisk(), directory: dir.path, stream: dir.stream })
     const { secrets } = seams.store
@@ -160,6 +184,7 @@ async function openDir(seams: StreamSeams, dir: Dir): Promise<OwnedStream> {
     const owned = await openStream(seams, dir.stream, { kind: 'disk', path: dir.path }, log)
     return {
       ...owned,
+      door: dir.door,
       release: async () => {
         try {
           await owned.release()
@@ -190,14 +215,15 @@ export async function openStream(
   // Whoever wrote the stream before is gone: what it did not record is over.
   await journal.endShed()
   const openedAt = known?.openedAt ?? journal.mark()
-  const { host, pid, started, boot } = thisProcess()
+  const { pid, started, boot, namespace } = thisProcess()
   const entry: StreamEntry = {
     id,
     state: 'open',
-    host,
+    host: hostname(),
     pid,
     ...(started === null ? {} : { started }),
     ...(boot === null ? {} : { boot }),
+    ...(namespace === null ? {} : { namespace }),
     journal: place,
     openedAt,
     sealedThrough: known?.sealedThrough ?? openedAt,
@@ -207,7 +233,7 @@ export async function openStream(
     owner: newOwner(),
     ...(journal.shedRanges.length === 0 ? {} : { shed: journal.shedRanges }),
   }
-  return { entry, known, journal, recovered, release: () => journal.close() }
+  return { entry, known, journal, recovered, door: null, release: () => journal.close() }
 }
 
 /** The greatest stamp in the timeline. */

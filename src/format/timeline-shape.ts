@@ -66,7 +66,7 @@ const stream = shaped(
     chain: hash,
     owner: matching(/^[0-9a-f]{16}$/),
   },
-  { shed: listOf(shed, 1), started: someText, boot: someText },
+  { shed: listOf(shed, 1), started: someText, boot: someText, namespace: someText, door: someText },
 )
 
 const epoch = shaped({ epoch: positive, startedAt: ulid, restored: orNull(ulid) })

@@ -67,12 +67,17 @@ export interface StreamEntry {
   readonly id: string
   /** An open stream may hold events that are not in the store yet; a closed one has none and never will. */
   readonly state: 'open' | 'closed'
+  /** For people: two machines may have one name. */
   readonly host: string
   readonly pid: number
   /** When the process started, in clock ticks since the boot: tells it from a later one with its number; absent: not known. */
   readonly started?: string
   /** Id of the boot of its machine; absent: not known. */
   readonly boot?: string
+  /** Of the numbers of its processes, which containers have each for themselves; absent: not known. */
+  readonly namespace?: string
+  /** Path of its door, where it has no directory; absent: in its directory, or it has none. */
+  readonly door?: string
   /** Where its journal is: a directory on `host`, in the store, or in memory, where a crash loses it. */
   readonly journal: JournalPlace
   readonly openedAt: Ulid

@@ -1,6 +1,6 @@
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
@@ -21,7 +21,8 @@ async function write(database: ModelDatabase, id: string, value: number): Promis
 
 /** Copies the journals as an image of a container is copied: with the locks of processes that are not there any more. */
 function copyJournals(from: string, to: string): void {
-  cpSync(join(directory, from), join(directory, to), { recursive: true })
+  const filter = (name: string): boolean => !basename(name).startsWith('door.')
+  cpSync(join(directory, from), join(directory, to), { recursive: true, filter })
   for (const name of readdirSync(join(directory, to), { recursive: true, encoding: 'utf8' })) {
     const path = join(directory, to, name)
     if (!/(^|\/)lock\.\d+$/.test(name)) continue

@@ -1,11 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
-import { hostname, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createStream, listStreams, takeStreams } from '../../src/capture/stream-dir.ts'
-import { isAlive, readLock } from '../../src/capture/stream-lock.ts'
+import { livenessOf, readLock } from '../../src/capture/stream-lock.ts'
 
 const STREAMS = ['01KAJ0QZX3N5V7E8T9RYBWDCFG', '01KAJ0QZX3N5V7E8T9RYBWDCFH', '01KAJ0QZX3N5V7E8T9RYBWDCFJ']
 const [A = '', B = '', C = ''] = STREAMS
@@ -40,11 +41,11 @@ async function kill(child: ChildProcess): Promise<void> {
 test('the stream of a live process is left alone, and taken over when it was killed', async () => {
   const { child } = await holder(A)
   expect(await takeStreams(directory)).toEqual([])
-  expect((await listStreams(directory)).map(({ stream, isLive, owner }) => [stream, isLive, owner?.pid])).toEqual([
-    [A, true, child.pid],
+  expect((await listStreams(directory)).map(({ stream, liveness, owner }) => [stream, liveness, owner?.pid])).toEqual([
+    [A, 'alive', child.pid],
   ])
   await kill(child)
-  expect((await listStreams(directory))[0]?.isLive).toBe(false)
+  expect((await listStreams(directory))[0]?.liveness).toBe('dead')
   const [taken] = await takeStreams(directory)
   expect(taken?.stream).toBe(A)
   expect(taken?.path).toBe(join(directory, A))
@@ -67,7 +68,7 @@ test('takeovers in one process never give a stream to two, however they interlea
     expect(taken.length).toBe(1)
     await taken[0]?.release()
   }
-  // One lock file is left, whatever the number of owners.
+  // One lock file is left, whatever the number of owners, and no door.
   expect((await readdir(join(directory, A))).length).toBe(1)
 })
 
@@ -86,16 +87,90 @@ test("directories are the owner's alone, and a missing journal directory has no 
   for (const name of await readdir(path)) expect((await stat(join(path, name))).mode & 0o777).toBe(0o600)
 })
 
-test('an owner is dead when the pid is another process now, the machine was started again, or it has let go', async () => {
-  await createStream(directory, A)
-  const owner = (await readLock(join(directory, A)))?.owner
+test('who listens is alive, and who does not is dead where no other machine can have the directory', async () => {
+  const { child } = await holder(A)
+  const path = join(directory, A)
+  const owner = (await readLock(path))?.owner
   if (owner == null) throw new Error('no owner')
-  expect(owner).toMatchObject({ pid: process.pid, host: hostname(), released: false })
-  expect(isAlive(owner)).toBe(true)
-  expect(isAlive({ ...owner, released: true })).toBe(false)
-  expect(isAlive({ ...owner, pid: 2 ** 22 + 1 })).toBe(false)
-  if (owner.started !== null) expect(isAlive({ ...owner, started: '1' })).toBe(false)
-  if (owner.boot !== null) expect(isAlive({ ...owner, boot: 'another' })).toBe(false)
-  // Of another machine nothing is known: its stream is left alone.
-  expect(isAlive({ ...owner, host: 'elsewhere', boot: 'another', pid: 1 })).toBe(true)
+  expect(owner).toMatchObject({ pid: child.pid, door: expect.stringMatching(/^door\./), released: false })
+  // Another container, or another machine, says nothing against who answers.
+  for (const other of [
+    {},
+    { pid: 1 },
+    { started: '1' },
+    { boot: 'another' },
+    { namespace: 'another', pid: 2 ** 22 + 1 },
+  ]) {
+    expect(await livenessOf({ ...owner, ...other }, path)).toBe('alive')
+  }
+  expect(await livenessOf({ ...owner, released: true }, path)).toBe('dead')
+  child.kill('SIGSTOP')
+  expect(await livenessOf(owner, path)).toBe('alive')
+  await kill(child)
+  // The number may be that of another process meanwhile, in whichever container.
+  for (const other of [{}, { pid: process.pid, started: null }, { boot: 'another' }, { namespace: 'another' }]) {
+    expect(await livenessOf({ ...owner, ...other }, path)).toBe('dead')
+  }
+})
+
+test.runIf(process.platform === 'linux')(
+  'where other machines may have the directory, only an answer tells',
+  async () => {
+    const { child } = await holder(A)
+    const owner = (await readLock(join(directory, A)))?.owner
+    if (owner == null) throw new Error('no owner')
+    const shared = '/proc/sys' // not a local file system, as far as can be told
+    expect(await livenessOf({ ...owner, boot: 'another' }, shared)).toBe('unknown')
+    expect(await livenessOf({ ...owner, namespace: 'another' }, shared)).toBe('unknown')
+    expect(await livenessOf(owner, shared)).toBe('unknown')
+    await kill(child)
+    expect(await livenessOf({ ...owner, namespace: 'another' }, shared)).toBe('unknown')
+    // Its own kernel knows that it is gone.
+    expect(await livenessOf(owner, shared)).toBe('dead')
+  },
+)
+
+test('without doors the number of a process tells, where it was given under this boot and in this container', async () => {
+  const { child } = await holder(A)
+  const path = join(directory, A)
+  const found = (await readLock(path))?.owner
+  if (found == null || found.boot === null) return
+  const owner = { ...found, door: null }
+  expect(await livenessOf(owner, path)).toBe('alive')
+  expect(await livenessOf({ ...owner, pid: 2 ** 22 + 1 }, path)).toBe('dead')
+  expect(await livenessOf({ ...owner, started: '1' }, path)).toBe('dead')
+  expect(await livenessOf({ ...owner, namespace: 'another', pid: 2 ** 22 + 1 }, path)).toBe('unknown')
+  expect(await livenessOf({ ...owner, boot: 'another' }, path)).toBe('dead')
+  await kill(child)
+  expect(await livenessOf(owner, path)).toBe('dead')
+})
+
+test('the stream of a thread that was terminated is not that of a live process', async () => {
+  const script = new URL('../support/lock-holder.ts', import.meta.url)
+  const worker = new Worker(script, { argv: [directory, A], stdout: true })
+  await once(worker.stdout, 'data')
+  expect((await listStreams(directory)).map(({ liveness, owner }) => [liveness, owner?.pid])).toEqual([
+    ['alive', process.pid],
+  ])
+  await worker.terminate()
+  expect((await takeStreams(directory)).map(({ stream }) => stream)).toEqual([A])
+})
+
+const mayUnshare = spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'true']).status === 0
+
+test.runIf(mayUnshare)('two containers of one name and one number of a process leave each other alone', async () => {
+  const inContainer = async (create: string): Promise<{ child: ChildProcess; streams: string[] }> => {
+    const script = join(import.meta.dirname, '../support/lock-holder.ts')
+    const command = ['--pid', '--fork', '--kill-child', '--mount-proc', process.execPath, script, directory, create]
+    const child = spawn('unshare', command, { stdio: ['ignore', 'pipe', 'inherit'] })
+    processes.push(child)
+    const [line] = await once(child.stdout, 'data')
+    return { child, streams: JSON.parse(String(line)) }
+  }
+  const first = await inContainer(A)
+  expect((await inContainer('')).streams).toEqual([])
+  expect((await holder()).streams).toEqual([])
+  await kill(first.child)
+  await expect.poll(async () => (await listStreams(directory))[0]?.liveness).toBe('dead')
+  expect((await inContainer('')).streams).toEqual([A])
 })

@@ -1,5 +1,5 @@
 import { cp, mkdir, readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { pino } from 'pino'
 import type { Clock } from '../../src/base/clock.ts'
 import type { Logger } from '../../src/base/log.ts'
@@ -159,7 +159,8 @@ export async function verify(archive: Archive): Promise<Verification> {
 export async function copyJournals(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true })
   for (const stream of await readdir(from)) {
-    await cp(join(from, stream), join(to, stream), { recursive: true })
+    const filter = (name: string): boolean => !basename(name).startsWith('door.')
+    await cp(join(from, stream), join(to, stream), { recursive: true, filter })
     for (const name of await readdir(join(to, stream))) {
       if (!name.endsWith('.journal')) await rm(join(to, stream, name))
     }

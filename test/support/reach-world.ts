@@ -1,8 +1,7 @@
 import { cpSync, readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { sha256 } from '../../src/base/bytes.ts'
 import type { Clock } from '../../src/base/clock.ts'
-import { socketPath } from '../../src/capture/stream-socket.ts'
 import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import type { Ack } from '../../src/engine/streams.ts'
 import { timelineKey } from '../../src/format/keys.ts'
@@ -105,7 +104,6 @@ export class World {
     this.#forget(writer)
     this.#gone.push(writer.rig)
     const { stream, ack } = writer
-    rmSync(socketPath(stream), { force: true })
     const path = join(this.#directory, stream)
     const readable = ack === 'store' || (ack === 'journal' && death === 'killed')
     if (ack === 'journal') this.#leave(path, readable)
@@ -113,7 +111,9 @@ export class World {
     const timeline = await log.commit(({ streams }) => {
       const entry = streams.find(({ id }) => id === stream)
       if (entry === undefined) throw new Error(`stream ${stream} is not there`)
-      return { putStreams: [{ ...entry, ...(death === 'host lost' ? { host: 'elsewhere' } : { pid: DEAD }) }] }
+      // Its door is that of this process, which lives on.
+      const { door: _, ...rest } = entry
+      return { putStreams: [{ ...rest, ...(death === 'host lost' ? { boot: 'elsewhere' } : { pid: DEAD }) }] }
     })
     const entry = timeline.streams.find(({ id }) => id === stream)
     if (!readable) this.lose(({ stream: id, sequence }) => id === stream && sequence > (entry?.lastSequence ?? 0))
@@ -169,7 +169,7 @@ export class World {
   /** What a dead process leaves on its disk: the same files, which nobody holds. */
   #leave(path: string, kept: boolean): void {
     const copy = `${path}.copy`
-    if (kept) cpSync(path, copy, { recursive: true })
+    if (kept) cpSync(path, copy, { recursive: true, filter: (name) => !basename(name).startsWith('door.') })
     rmSync(path, { recursive: true })
     if (!kept) return
     cpSync(copy, path, { recursive: true })
