@@ -11,7 +11,7 @@ import { retryMs, SEAL_DEFAULTS, Sealer, type SealOptions } from '../capture/sea
 import type { Source } from '../capture/source.ts'
 import type { StreamDoor, StreamReport, Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
-import type { SnapshotEntry, Timeline } from '../model/timeline.ts'
+import type { SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { needsBaseline } from '../restore/gaps.ts'
 import type { Requests } from '../store/meter.ts'
