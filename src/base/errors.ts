@@ -51,6 +51,7 @@ export type ErrorCode =
   | 'RECORD_KEYS_NEEDED'
   | 'RECORD_KEYS_FOREIGN'
   | 'RECORD_KEYS_LOST'
+  | 'LIMIT_EXCEEDED'
 
 /**
  * Every error that Tidemark raises on purpose: its category, and the HTTP status that is nearest in meaning.
@@ -105,6 +106,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   RECORD_KEYS_NEEDED: ['caller', 400],
   RECORD_KEYS_FOREIGN: ['conflict', 409],
   RECORD_KEYS_LOST: ['corrupt', 422],
+  LIMIT_EXCEEDED: ['caller', 413],
 }
 
 /** Where the error came from, and anything a program may want to read besides the message. */

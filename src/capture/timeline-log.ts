@@ -53,7 +53,7 @@ export class TimelineLog {
       for (let losses = 0; losses < MAX_LOSSES; losses++) {
         const wanted = change(this.#head.timeline)
         if (wanted === null) return this.#head.timeline
-        const { bytes, next } = encodeNextGeneration(this.#head, wanted)
+        const { bytes, next } = await encodeNextGeneration(this.#head, wanted)
         if (await claimGeneration(this.#store, NAMES, next.timeline.generation, bytes)) {
           this.#head = next
           return next.timeline
@@ -73,7 +73,8 @@ export class TimelineLog {
   async #refresh(): Promise<Timeline> {
     const { generation } = this.#head.timeline
     const latest = await latestGeneration(this.#store, NAMES, generation)
-    if (latest > generation) this.#head = await decodeHead(latest, (wanted) => this.#store.get(timelineKey(wanted)))
+    const read = (wanted: number): Promise<Uint8Array> => this.#store.get(timelineKey(wanted))
+    if (latest > generation) this.#head = await decodeHead(latest, read, this.#head)
     return this.#head.timeline
   }
 

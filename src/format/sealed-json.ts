@@ -1,5 +1,5 @@
 import { sha256, utf8 } from '../base/bytes.ts'
-import { parseJson } from './bounded-json.ts'
+import { parseJson, readableJson } from './bounded-json.ts'
 
 /*
  * JSON files that carry their own checksum. The text begins with
@@ -8,24 +8,26 @@ import { parseJson } from './bounded-json.ts'
  *
  * and the digits are the SHA-256 of the whole file with 64 zeros in their place: still one plain JSON object.
  */
-const START = '{"sha256":"'
-const ZEROS = '0'.repeat(64)
+/** What stands before the checksum. */
+export const SEALED_START = '{"sha256":"'
+/** What stands in the place of the checksum while it is made. */
+export const SEALED_ZEROS: string = '0'.repeat(64)
 
-/** The bytes of a file with these members. */
+/** The bytes of a file with these members. Errors: `LIMIT_EXCEEDED`. */
 export function sealJson(members: object): Uint8Array {
-  const bytes = utf8(`${JSON.stringify({ sha256: ZEROS, ...members })}\n`)
-  bytes.set(utf8(sha256(bytes)), START.length)
+  const bytes = readableJson(utf8(`${JSON.stringify({ sha256: SEALED_ZEROS, ...members })}\n`), 'A file of the store')
+  bytes.set(utf8(sha256(bytes)), SEALED_START.length)
   return bytes
 }
 
 /** The members of a file, without the checksum; null where the checksum is wrong or the file is none of these. */
 export function unsealJson(bytes: Uint8Array): Readonly<Record<string, unknown>> | null {
-  const end = START.length + ZEROS.length
+  const end = SEALED_START.length + SEALED_ZEROS.length
   if (bytes.length <= end) return null
   const blank = Uint8Array.from(bytes)
-  blank.set(utf8(ZEROS), START.length)
+  blank.set(utf8(SEALED_ZEROS), SEALED_START.length)
   const given = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', 0, end)
-  if (given !== START + sha256(blank)) return null
+  if (given !== SEALED_START + sha256(blank)) return null
   const value = parse(bytes)
   if (typeof value !== 'object' || value === null) return null
   const { sha256: _, ...members } = value as Record<string, unknown>

@@ -2,8 +2,9 @@ import { sha256 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { applyChange, EMPTY_TIMELINE, type Timeline, type TimelineChange } from '../model/timeline.ts'
 import { timelineKey } from './keys.ts'
-import { sealJson, unsealJson } from './sealed-json.ts'
-import { areChanges, isTimeline } from './timeline-shape.ts'
+import { sealLong, unsealLong } from './long-json.ts'
+import { sealJson } from './sealed-json.ts'
+import { areChanges, areSegments, isTimeline } from './timeline-shape.ts'
 
 /*
  * A generation's file is either a checkpoint (the whole timeline) or the changes since the last checkpoint, so that a
@@ -12,7 +13,8 @@ import { areChanges, isTimeline } from './timeline-shape.ts'
  *   {"sha256":"…","format":1,"generation":7,"previous":"<sha-256 of generation 6's file, null for the first>",
  *    "checkpoint":4,"changes":[{…},{…},{…}]}                       or  {…,"checkpoint":7,"timeline":{…}}
  *
- * `sha256` is the file's own checksum, see sealed-json.ts.
+ * `sha256` is the file's own checksum, see sealed-json.ts. In a checkpoint every segment has a line of its own, see
+ * long-json.ts.
  */
 
 /** A new checkpoint is written after this many changes. */
@@ -30,70 +32,80 @@ export interface TimelineHead {
 /** Before the first generation. */
 export const EMPTY_HEAD: TimelineHead = { timeline: EMPTY_TIMELINE, checkpoint: 0, changes: [], sha256: null }
 
-/** The file of the generation after `head`, and the head that it makes. */
-export function encodeNextGeneration(
+/**
+ * The file of the generation after `head`, and the head that it makes. A checkpoint is made in slices, between which the
+ * event loop turns. Errors: `LIMIT_EXCEEDED` where nobody could read it.
+ */
+export async function encodeNextGeneration(
   head: TimelineHead,
   change: TimelineChange,
-): { bytes: Uint8Array; next: TimelineHead } {
+): Promise<{ bytes: Uint8Array; next: TimelineHead }> {
   const timeline = applyChange(head.timeline, change)
   const { generation } = timeline
   const start = { format: 1, generation, previous: head.sha256 }
   const changes = [...head.changes, change]
-  const whole = head.checkpoint === 0 || changes.length >= CHANGES_PER_CHECKPOINT
-  const bytes = sealJson(
-    whole ? { ...start, checkpoint: generation, timeline } : { ...start, checkpoint: head.checkpoint, changes },
-  )
-  const hash = sha256(bytes)
-  return {
-    bytes,
-    next: whole
-      ? { timeline, checkpoint: generation, changes: [], sha256: hash }
-      : { timeline, checkpoint: head.checkpoint, changes, sha256: hash },
+  if (head.checkpoint !== 0 && changes.length < CHANGES_PER_CHECKPOINT) {
+    const bytes = sealJson({ ...start, checkpoint: head.checkpoint, changes })
+    return { bytes, next: { timeline, checkpoint: head.checkpoint, changes, sha256: sha256(bytes) } }
   }
+  const { segments, ...rest } = timeline
+  const whole = { ...start, checkpoint: generation, timeline: { ...rest, segments: [] } }
+  const { bytes, sha256: hash } = await sealLong(whole, segments, 'The checkpoint of the timeline')
+  return { bytes, next: { timeline, checkpoint: generation, changes: [], sha256: hash } }
 }
 
-/** Reads the head at `generation`; `read` fetches the file of a generation. Errors: `TIMELINE_CORRUPT`. */
+/**
+ * Reads the head at `generation`; `read` fetches the file of a generation. Where `known` has the same checkpoint, it is
+ * not read again, and only what is new is applied. Errors: `TIMELINE_CORRUPT`.
+ */
 export async function decodeHead(
   generation: number,
   read: (generation: number) => Promise<Uint8Array>,
+  known: TimelineHead = EMPTY_HEAD,
 ): Promise<TimelineHead> {
   if (generation === 0) return EMPTY_HEAD
-  const bytes = await read(generation)
-  const file = parseFile(bytes, generation)
-  if (file.checkpoint === generation) {
-    return {
-      timeline: file.timeline ?? fail(generation, 'it is no checkpoint'),
-      checkpoint: generation,
-      changes: [],
-      sha256: sha256(bytes),
-    }
+  const file = await parseFile(await read(generation), generation)
+  const { checkpoint, changes, sha256: hash } = file
+  if (checkpoint === generation) {
+    return { timeline: file.timeline ?? fail(generation, 'it is no checkpoint'), checkpoint, changes: [], sha256: hash }
   }
-  const base = parseFile(await read(file.checkpoint), file.checkpoint)
-  const start = base.timeline ?? fail(file.checkpoint, 'it is no checkpoint')
-  const timeline = file.changes.reduce(applyChange, start)
+  const isKnown = known.checkpoint === checkpoint && known.changes.length <= changes.length
+  const start = isKnown ? known : await readCheckpoint(checkpoint, read)
+  const timeline = changes.slice(start.changes.length).reduce(applyChange, start.timeline)
   if (timeline.generation !== generation) fail(generation, 'its changes do not lead from the checkpoint to it')
-  return { timeline, checkpoint: file.checkpoint, changes: file.changes, sha256: sha256(bytes) }
+  return { timeline, checkpoint, changes, sha256: hash }
+}
+
+async function readCheckpoint(
+  generation: number,
+  read: (generation: number) => Promise<Uint8Array>,
+): Promise<Pick<TimelineHead, 'timeline' | 'changes'>> {
+  const { timeline } = await parseFile(await read(generation), generation)
+  return { timeline: timeline ?? fail(generation, 'it is no checkpoint'), changes: [] }
 }
 
 interface GenerationFile {
   readonly checkpoint: number
   readonly timeline: Timeline | null
   readonly changes: readonly TimelineChange[]
+  readonly sha256: string
 }
 
-function parseFile(bytes: Uint8Array, generation: number): GenerationFile {
-  const value = unsealJson(bytes)
-  if (value === null) fail(generation, 'its checksum is wrong')
-  if (value.format !== 1) fail(generation, 'it is not of format 1')
-  const { checkpoint, timeline, changes } = value
-  if (value.generation !== generation) fail(generation, 'it is of another generation')
+async function parseFile(bytes: Uint8Array, generation: number): Promise<GenerationFile> {
+  const unsealed = await unsealLong(bytes, areSegments)
+  if (unsealed === null) fail(generation, 'its checksum is wrong, or it is no file of a timeline')
+  const { members, entries, sha256 } = unsealed
+  if (members.format !== 1) fail(generation, 'it is not of format 1')
+  const { checkpoint, timeline, changes } = members
+  if (members.generation !== generation) fail(generation, 'it is of another generation')
   if (typeof checkpoint !== 'number' || !Number.isSafeInteger(checkpoint) || checkpoint < 1 || checkpoint > generation)
     fail(generation, 'its checkpoint is none')
   if (timeline !== undefined && !isTimeline(timeline)) fail(generation, 'its timeline is incomplete or malformed')
   if (changes !== undefined && !areChanges(changes)) fail(generation, 'its changes are malformed')
   if (timeline !== undefined && timeline.generation !== generation)
     fail(generation, 'its timeline is of another generation')
-  return { checkpoint, timeline: timeline ?? null, changes: changes ?? [] }
+  const whole = timeline === undefined || entries === null ? timeline : { ...timeline, segments: entries }
+  return { checkpoint, timeline: whole ?? null, changes: changes ?? [], sha256 }
 }
 
 function fail(generation: number, what: string, cause?: unknown): never {

@@ -1,4 +1,4 @@
-import type { Timeline, TimelineChange } from '../model/timeline.ts'
+import type { SegmentEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import { type Check, hash, isText, isUlidText, listOf, matching, oneOf, orNull, shaped, wholeFrom } from './shape.ts'
 
 /*
@@ -134,6 +134,11 @@ const changes = listOf(
     },
   ),
 )
+
+/** Whether values can be worked with as segments of a timeline. */
+export function areSegments(values: readonly unknown[]): values is readonly SegmentEntry[] {
+  return values.every(segment)
+}
 
 /** Whether a value can be worked with as a timeline. */
 export function isTimeline(value: unknown): value is Timeline {

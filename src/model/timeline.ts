@@ -174,9 +174,19 @@ export function applyChange(timeline: Timeline, change: TimelineChange): Timelin
 }
 
 function withSegments(known: readonly SegmentEntry[], added: readonly SegmentEntry[]): readonly SegmentEntry[] {
-  const keys = new Set(known.map(({ key }) => key))
-  const fresh = added.filter(({ key }) => !keys.has(key))
+  const fresh = added.filter((entry) => !isThere(known, entry))
   return fresh.length === 0 ? known : [...known, ...fresh]
+}
+
+/** Looks from the end: a segment that was committed twice stands among the last of its stream. */
+function isThere(known: readonly SegmentEntry[], { key, stream, level, firstSequence }: SegmentEntry): boolean {
+  for (let i = known.length - 1; i >= 0; i--) {
+    const entry = known[i]
+    if (entry?.key === key) return true
+    const isEarlier = entry?.stream === stream && entry.level === level && entry.lastSequence < firstSequence
+    if (isEarlier) return false
+  }
+  return false
 }
 
 function withSnapshots(known: readonly SnapshotEntry[], added: readonly SnapshotEntry[]): readonly SnapshotEntry[] {

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
+import { TidemarkError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
 import type { Member } from '../format/manifest.ts'
 
 const gzipAsync = promisify(gzip)
@@ -53,6 +55,7 @@ export class MemberFile {
     this.#lines.push(line)
     this.#size += line.length
     if (this.#size < MEMBER_BYTES) return
+    if (this.#size > LIMITS.memberBytes) throw tooLarge(id, this.#size)
     this.#cut()
     while (this.#queue.length > PARALLEL && this.#failure === null) {
       await new Promise<void>((resolve) => {
@@ -125,4 +128,13 @@ export class MemberFile {
     this.#size = 0
     this.#wake()
   }
+}
+
+/** The error for a line that makes a member which no reader inflates. */
+function tooLarge(id: string, bytes: number): TidemarkError {
+  return new TidemarkError(
+    'LIMIT_EXCEEDED',
+    `Record ${id} makes a part of ${bytes} bytes in a snapshot, more than any reader takes (${LIMITS.memberBytes}). The snapshot was not finished.`,
+    { hint: 'Its events are in the history as before; keep records smaller.', details: { id, bytes } },
+  )
 }

@@ -1,5 +1,6 @@
 import { sha256, text, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { readableJson } from '../format/bounded-json.ts'
 import { encodeLine } from '../format/jsonl.ts'
 import { MANIFEST_FILE, numberedFile, objectsFile, recordsFile } from '../format/keys.ts'
 import { encodeManifest, type ManifestResource, type SchemaDefinition, type SnapshotFile } from '../format/manifest.ts'
@@ -79,7 +80,8 @@ export class SnapshotWriter {
     await this.#closeFile()
     const { store, prefix, ulid, database } = this.#options
     const resources: ManifestResource[] = [...this.#resources].map(([name, resource]) => ({ name, ...resource }))
-    const manifest = utf8(encodeManifest({ ulid, database, schema: this.#schema, objects: this.#objects, resources }))
+    const parts = { ulid, database, schema: this.#schema, objects: this.#objects, resources }
+    const manifest = readableJson(utf8(encodeManifest(parts)), 'The manifest of the snapshot')
     await store.put(`${prefix}${MANIFEST_FILE}`, manifest)
     return { records: this.#records, bytes: this.#bytes + manifest.length, manifestSha256: sha256(manifest) }
   }

@@ -34,7 +34,7 @@ beforeEach(() => {
 /** A store that `TIDEMARK_KEY` 1 opens, with a file in it. */
 async function made(): Promise<ObjectStore> {
   const { store, stored } = await openForCapture(url, { TIDEMARK_KEY: hex(1) })
-  await store.put(TIMELINE, encodeNextGeneration(EMPTY_HEAD, {}).bytes)
+  await store.put(TIMELINE, (await encodeNextGeneration(EMPTY_HEAD, {})).bytes)
   return stored
 }
 

@@ -103,7 +103,7 @@ async function makeSnapshot(): Promise<void> {
   }
 }
 
-function makeTimeline(): void {
+async function makeTimeline(): Promise<void> {
   const ulid = (n: number): string => firstUlidAt(1_760_000_000_000 + n)
   const hash = (digit: string): string => digit.repeat(64)
   const stream: StreamEntry = {
@@ -156,12 +156,13 @@ function makeTimeline(): void {
   ]
   let head = EMPTY_HEAD
   for (const [i, change] of changes.entries()) {
-    const { bytes, next } = encodeNextGeneration(head, change)
+    const { bytes, next } = await encodeNextGeneration(head, change)
     keep(`timeline-${i + 1}`, () => bytes)
     head = next
   }
   // The same history as one checkpoint.
-  keep('timeline-whole', () => encodeNextGeneration({ ...head, checkpoint: 0 }, {}).bytes)
+  const { bytes } = await encodeNextGeneration({ ...head, checkpoint: 0 }, {})
+  keep('timeline-whole', () => bytes)
 }
 
 const PROOF: DrillProof = {
@@ -223,7 +224,7 @@ if (import.meta.main) {
   makeJournal()
   makeSegments()
   await makeSnapshot()
-  makeTimeline()
+  await makeTimeline()
   makeRest()
   makeRecordKeys()
 }
