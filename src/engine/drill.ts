@@ -1,6 +1,6 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { DrillProof } from '../format/drill-file.ts'
-import { UlidGenerator } from '../model/ulid.ts'
+import { newUlid } from '../model/ulid.ts'
 import { isAcknowledged } from '../restore/gaps.ts'
 import type { Moment } from '../restore/moment.ts'
 import { reachTimes } from '../restore/reach.ts'
@@ -71,7 +71,7 @@ async function drillAt(
     return openStore(`file:${scratch.path}/state`)
   }
   try {
-    const ulid = new UlidGenerator(() => clock.now()).next()
+    const ulid = newUlid(clock.now())
     const { plan, bound } = reached
     return await drillOnce(archive.sources, clock, { ulid, moment: bound.ulid, seed, timeline, plan, restore })
   } finally {

@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import { decodeKeySlot, encodeKeySlot, type KeySlot, type SlotKdf, slotContext } from '../format/key-slot.ts'
 import { parseSlotKey, SLOT_PREFIX, slotKey } from '../format/keys.ts'
-import { type Ulid, UlidGenerator } from '../model/ulid.ts'
+import { newUlid, type Ulid } from '../model/ulid.ts'
 import type { Secret } from '../store/encryption/secret.ts'
 import type { SecretKey, StoreKey } from '../store/encryption/store-key.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -81,7 +81,7 @@ export async function addSlot(
   secret: Secret,
   clock: Clock,
 ): Promise<KeySlot> {
-  const id = new UlidGenerator(() => clock.now()).next()
+  const id = newUlid(clock.now())
   const kdf: SlotKdf =
     secret.kind === 'key' ? { name: 'raw' } : { ...SCRYPT, salt: Uint8Array.from(randomBytes(SALT_BYTES)) }
   const wrappingKey = await secret.wrappingKey(kdf.name === 'raw' ? null : kdf)

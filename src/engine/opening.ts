@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { isClearKey, slotKey } from '../format/keys.ts'
 import type { StoreFile } from '../format/store-file.ts'
-import { type Ulid, UlidGenerator } from '../model/ulid.ts'
+import { newUlid, type Ulid } from '../model/ulid.ts'
 import { EncryptedStore } from '../store/encryption/encrypted-store.ts'
 import { type Environment, type Secret, secretFromEnvironment, secretOf } from '../store/encryption/secret.ts'
 import { SecretKey } from '../store/encryption/store-key.ts'
@@ -76,18 +76,17 @@ async function makeStoreFile(
   database: string,
   clock: Clock,
 ): Promise<NewStore> {
-  const ulids = new UlidGenerator(() => clock.now())
   const createdAt = new Date(clock.now()).toISOString()
   const plain: StoreFile = {
     format: 1,
-    id: ulids.next(),
+    id: newUlid(clock.now()),
     database,
     createdAt,
     storeKey: null,
     recordKeys: keyring !== null,
   }
   if (secret === null) return { file: plain, undo: async () => {} }
-  const owner = { id: plain.id, storeKey: ulids.next() }
+  const owner = { id: plain.id, storeKey: newUlid(clock.now()) }
   const slot = await addSlot(stored, owner, SecretKey.random(), secret, clock)
   return { file: { ...plain, storeKey: owner.storeKey }, undo: () => stored.delete([slotKey(slot.id)]) }
 }
