@@ -55,6 +55,21 @@ async function* flat(batches: AsyncIterable<readonly ItemState[]>): AsyncGenerat
   for await (const batch of batches) yield* batch
 }
 
+/** The history ends where the database does; every stream is closed and nothing is damaged. */
+async function expectHistoryOfDatabase(home: string): Promise<void> {
+  const db = new S3db({ connectionString: `file://${home}/db`, logLevel: 'silent' })
+  await db.connect()
+  const tidemark = await Tidemark.open({ store: `file:${home}/store` })
+  const { streams } = await tidemark.status()
+  expect(streams.map(({ state }) => state)).toEqual(streams.map(() => 'closed'))
+  const live = await collect(flat(createS3dbTarget(db).scan({})))
+  expect(await collect(tidemark.at('latest').states())).toEqual(live)
+  expect(live.size).toBeGreaterThan(5)
+  expect((await tidemark.verify()).damage).toEqual([])
+  await tidemark.close()
+  await db.disconnect()
+}
+
 const runs = (process.env.TIDEMARK_SEEDS ?? '1,2').split(',').map(Number)
 
 it.each([...runs.map((run) => ({ run, clock: 'the same' })), { run: 99, clock: 'another' }])(
@@ -71,16 +86,29 @@ it.each([...runs.map((run) => ({ run, clock: 'the same' })), { run: 99, clock: '
       expect(code, output).toBe(0)
       expect(Number(/written (\d+)/.exec(output)?.[1])).toBeGreaterThan(0)
     }
-    const db = new S3db({ connectionString: `file://${home}/db`, logLevel: 'silent' })
-    await db.connect()
-    const tidemark = await Tidemark.open({ store: `file:${home}/store` })
-    const { streams } = await tidemark.status()
-    expect(streams.map(({ state }) => state)).toEqual(['closed', 'closed'])
-    const live = await collect(flat(createS3dbTarget(db).scan({})))
-    expect(await collect(tidemark.at('latest').states())).toEqual(live)
-    expect(live.size).toBeGreaterThan(5)
-    expect((await tidemark.verify()).damage).toEqual([])
-    await tidemark.close()
-    await db.disconnect()
+    await expectHistoryOfDatabase(home)
   },
 )
+
+it('a process that is killed again and again beside another one leaves nothing wrong behind', async () => {
+  const home = join(directory, 'killed')
+  const steady = startWriter(home, 1, 4000)
+  await steady.ready
+  steady.child.stdin?.write('go\n')
+  for (let life = 1; life <= 4; life++) {
+    const killed = startWriter(home, 1 + life, 60_000)
+    await killed.ready
+    killed.child.stdin?.write('go\n')
+    await new Promise((resolve) => setTimeout(resolve, 150 * life))
+    killed.child.kill('SIGKILL')
+    await killed.done
+  }
+  expect((await steady.done).code).toBe(0)
+  // Whoever starts next settles what the killed ones have left.
+  const last = startWriter(home, 9, 100)
+  await last.ready
+  last.child.stdin?.write('go\n')
+  const { code, output } = await last.done
+  expect(code, output).toBe(0)
+  await expectHistoryOfDatabase(home)
+})
