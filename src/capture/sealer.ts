@@ -58,6 +58,14 @@ interface Part {
   readonly keyring: number
 }
 
+/** What the sealer remembers of the segment that it has made last, until the timeline has it. */
+interface MadeSegment {
+  readonly segment: SegmentEntry
+  readonly keyring: number
+  /** False where the store has not answered the put: whether the segment is there is asked before it is counted on. */
+  isThere: boolean
+}
+
 /** The next seal: waiting for its time, or under way. */
 interface Due {
   readonly waiting: AbortController
@@ -77,6 +85,8 @@ export class Sealer {
   #failures = 0
   /** Commits of which it is not known what became of them: their requests may even arrive later. */
   #attempts: StreamEntry[] = []
+  /** A segment that no commit has entered yet: it is uploaded once, however often the timeline cannot be written. */
+  #made: MadeSegment | null = null
   #closed = false
 
   constructor(seams: SealerSeams, stream: StreamEntry, options: SealOptions) {
@@ -227,7 +237,10 @@ export class Sealer {
     let isMade = false
     const timeline = await this.#seams.timeline.commit((now) => {
       const inForce = part === null || part.keyring === 0 || part.keyring >= keyringGeneration(now)
-      if (!inForce) this.#seams.log.info('A record was erased: sealing anew.')
+      if (!inForce) {
+        this.#made = null
+        this.#seams.log.info('A record was erased: sealing anew.')
+      }
       isMade = inForce && this.#requireOwn(now).lastSequence === before.lastSequence
       if (!isMade) return null
       return { putStreams: [stream], ...(segment === null ? {} : { addSegments: [segment] }) }
@@ -257,13 +270,28 @@ export class Sealer {
   async #putSegment(): Promise<Part | null> {
     const { journal, encoder, store } = this.#seams
     if (journal.pending().events === 0) return null
+    const made = await this.#madeBefore()
+    if (made !== null) return { ...made, isLast: journal.pending().events <= made.segment.events }
     const most = this.#limits.bytes * LARGEST_SEAL
     const { regions, isLast } = await journal.unsealed(most)
     if (regions.length === 0) return null
     const { bytes, info, keyring } = await encoder.encode(this.#stream.id, this.#stream.chain, regions)
-    const key = segmentKey({ ...info, nonce: nonce() })
-    await store.put(key, bytes, { ifAbsent: true })
-    return { segment: { ...info, key }, isLast, keyring }
+    const segment = { ...info, key: segmentKey({ ...info, nonce: nonce() }) }
+    const making: MadeSegment = { segment, keyring, isThere: false }
+    this.#made = making
+    await store.put(segment.key, bytes, { ifAbsent: true })
+    making.isThere = true
+    return { segment, isLast, keyring }
+  }
+
+  /** The segment that was put before a commit that failed, where it goes on from where the stream is now. */
+  async #madeBefore(): Promise<MadeSegment | null> {
+    const made = this.#made
+    // The link before it says which events come before: after a commit that arrived late it is another one.
+    if (made === null || made.segment.chain.previous !== this.#stream.chain) return null
+    // A put stores the whole object or nothing.
+    made.isThere ||= (await this.#seams.store.head(made.segment.key)) !== null
+    return made.isThere ? made : null
   }
 }
 
