@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'STORE_DENIED'
   | 'STORE_FULL'
   | 'STORE_UNAVAILABLE'
+  | 'STORE_UNSUPPORTED'
   | 'ENCRYPTION_KEY_NEEDED'
   | 'ENCRYPTION_KEY_WRONG'
   | 'ENCRYPTION_KEY_LAST'
@@ -72,6 +73,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   STORE_DENIED: ['caller', 403],
   STORE_FULL: ['caller', 507],
   STORE_UNAVAILABLE: ['transient', 503],
+  STORE_UNSUPPORTED: ['caller', 501],
   ENCRYPTION_KEY_NEEDED: ['caller', 401],
   ENCRYPTION_KEY_WRONG: ['caller', 401],
   ENCRYPTION_KEY_LAST: ['conflict', 409],

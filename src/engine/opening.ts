@@ -1,8 +1,9 @@
 import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { isClearKey, slotKey } from '../format/keys.ts'
+import { isClearKey, STORE_FILE, slotKey } from '../format/keys.ts'
 import type { StoreFile } from '../format/store-file.ts'
 import { newUlid, type Ulid } from '../model/ulid.ts'
+import { requireConditionalPuts } from '../store/conditions.ts'
 import { EncryptedStore } from '../store/encryption/encrypted-store.ts'
 import { type Environment, type Secret, secretFromEnvironment, secretOf } from '../store/encryption/secret.ts'
 import { SecretKey } from '../store/encryption/store-key.ts'
@@ -63,10 +64,11 @@ export async function openForReading(place: StorePlace): Promise<OpenStore> {
 
 /**
  * Opens a store for capturing `database`; makes it where the place is empty, encrypted if a secret is given. Errors:
- * also `STORE_FOREIGN`.
+ * also `STORE_FOREIGN`, and `STORE_UNSUPPORTED` where it makes no conditional puts.
  */
 export async function openForCapture(place: StorePlace, database: string, clock: Clock): Promise<OpenStore> {
   const file = await claimStore(place.stored, place.name, database, () => makeStoreFile(place, database, clock))
+  await requireConditionalPuts(place.stored, place.name, STORE_FILE)
   return unlock(place, file)
 }
 

@@ -3,6 +3,9 @@ import { messageOf, TidemarkError } from '../base/errors.ts'
 /** EDQUOT on Linux, which libuv has no name for. */
 const QUOTA_ERRNO = -122
 
+/** How a file system says that it has no hard links. */
+export const NO_LINKS: readonly string[] = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EINVAL']
+
 /** The errno name of a Node file error (`ENOENT`), or '' where it is none. */
 export function errnoOf(error: unknown): string {
   if (error instanceof Error && 'errno' in error && error.errno === QUOTA_ERRNO) return 'EDQUOT'
@@ -60,4 +63,17 @@ export function linkRefused(path: string): TidemarkError {
     hint: 'Put the file or directory itself in its place.',
     details: { path },
   })
+}
+
+/** A new name that exactly one of several processes gets is made by a hard link; nothing else is as safe. */
+export function linksUnsupported(root: string, cause: unknown): TidemarkError {
+  return new TidemarkError(
+    'STORE_UNSUPPORTED',
+    `The file system of '${root}' has no hard links (${errnoOf(cause)}), so two writers could overwrite each other. Nothing was stored.`,
+    {
+      hint: 'Put the store on a file system with hard links (ext4, xfs, btrfs, zfs, NFS), or into an object store; not on FAT or such a share.',
+      cause,
+      details: { path: root, errno: errnoOf(cause) },
+    },
+  )
 }

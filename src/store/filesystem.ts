@@ -4,7 +4,7 @@ import { utf8 } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Files } from './files.ts'
-import { errnoOf, fileError, linkRefused } from './filesystem-errors.ts'
+import { errnoOf, fileError, linkRefused, linksUnsupported, NO_LINKS } from './filesystem-errors.ts'
 import { isAbsence, listTree, lookAt, makeDirectory, refuseLinks, TEMP_DIR } from './filesystem-tree.ts'
 import {
   checkBody,
@@ -36,6 +36,7 @@ export class FilesystemStore implements ObjectStore {
   readonly #files: Files
   /** Directories that this process has made durable, by path. */
   #ready = new Map<string, Promise<void>>()
+  #hasLinks = false
 
   /** `root` need not exist; the first put makes it. Nothing is touched before the first call. */
   constructor(root: string, clock: Clock = systemClock, files: Files = nodeFiles) {
@@ -50,6 +51,7 @@ export class FilesystemStore implements ObjectStore {
     try {
       const temp = await this.#writeTemp(body)
       try {
+        if (options?.ifAbsent === true) await this.#requireLinks(temp)
         await this.#place(key, temp, path, options?.ifAbsent === true)
       } catch (error) {
         await this.#removeTemp(temp)
@@ -157,6 +159,17 @@ export class FilesystemStore implements ObjectStore {
       throw error
     }
     return temp
+  }
+
+  /** Once: where a key exists, a file system without hard links says that, and refuses only the keys that are new. */
+  async #requireLinks(temp: string): Promise<void> {
+    if (this.#hasLinks) return
+    const second = `${temp}-link`
+    await this.#files.place(temp, second, 'link').catch((error: unknown) => {
+      throw NO_LINKS.includes(errnoOf(error)) ? linksUnsupported(this.#root, error) : error
+    })
+    await this.#removeTemp(second)
+    this.#hasLinks = true
   }
 
   async #place(key: string, temp: string, path: string, ifAbsent: boolean): Promise<void> {

@@ -14,9 +14,14 @@ export interface GenerationNames {
 
 /**
  * The greatest generation in the store, or `known` where nothing came after it. One listing request as long as few
- * generations came since `known`; a logarithmic number of them otherwise.
+ * generations came since `known`, a logarithmic number of them otherwise; then the next one is asked for by its key,
+ * because a listing may be behind what was put.
  */
 export async function latestGeneration(store: ObjectStore, names: GenerationNames, known = 0): Promise<number> {
+  return beyondListing(store, names, await latestListed(store, names, known))
+}
+
+async function latestListed(store: ObjectStore, names: GenerationNames, known: number): Promise<number> {
   let latest = known
   for (let step = LISTED_AT_ONCE; ; ) {
     const page = await firstPage(store, names, latest)
@@ -29,6 +34,17 @@ export async function latestGeneration(store: ObjectStore, names: GenerationName
     }
     step = Math.max(LISTED_AT_ONCE, Math.floor(step / 4))
   }
+}
+
+/** The last of the numbers without a hole that begin with `listed`. One request where the listing was right. */
+async function beyondListing(store: ObjectStore, names: GenerationNames, listed: number): Promise<number> {
+  const exists = async (generation: number): Promise<boolean> => (await store.head(names.name(generation))) !== null
+  let latest = listed
+  let step = 1
+  for (; await exists(latest + step); step *= 2) latest += step
+  // `latest + step` is missing: halved until it is the very next.
+  for (step /= 2; step >= 1; step /= 2) if (await exists(latest + step)) latest += step
+  return latest
 }
 
 async function firstPage(

@@ -1,7 +1,10 @@
+import { Agent, type AgentOptions } from 'node:http'
+import { Agent as SecureAgent } from 'node:https'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 
 const CONNECT_MS = 10_000
 const SILENCE_MS = 30_000
+const CONNECTIONS = 50
 
 /** Keys of an S3 account. They are never logged and never part of a URL. */
 export interface S3Credentials {
@@ -42,10 +45,16 @@ export function createClient(options: S3Options): S3Client {
     // the signature covers their SHA-256.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: silenceMs },
+    requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: silenceMs, ...agents() },
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(region === undefined ? {} : { region }),
     ...(credentials === undefined ? {} : { credentials: { ...credentials } }), // A copy: the SDK writes into it.
   }
   return new S3Client(config)
+}
+
+/** Connections through the proxy that HTTPS_PROXY or HTTP_PROXY names, but for the hosts of NO_PROXY. */
+function agents(): { httpAgent: Agent; httpsAgent: SecureAgent } {
+  const options: AgentOptions = { keepAlive: true, maxSockets: CONNECTIONS, proxyEnv: process.env }
+  return { httpAgent: new Agent(options), httpsAgent: new SecureAgent(options) }
 }

@@ -2,6 +2,8 @@ import { type ErrorOptions, messageOf, TidemarkError } from '../base/errors.ts'
 import { invalidKey, objectNotFound } from './keys.ts'
 
 const TRANSIENT = ['SlowDown', 'RequestTimeout', 'ThrottlingException', 'OperationAborted', 'TimeoutError']
+/** Of the SDK's chain of providers: there was nothing to sign the request with, and it was not sent. */
+const NO_CREDENTIALS = ['CredentialsProviderError', 'ProviderError', 'TokenProviderError']
 const WRONG_REGION = ['PermanentRedirect', 'AuthorizationHeaderMalformed', 'IllegalLocationConstraintException']
 
 /** The S3 error code (`NoSuchKey`), or the name of another error. */
@@ -42,8 +44,17 @@ export function s3Error(error: unknown, bucket: string, key: string | null): Tid
     const hint = 'Give a region: s3://bucket/prefix?region=..., or set AWS_REGION.'
     return raise('OPTION_INVALID', `No region is known for the bucket '${bucket}'.`, hint)
   }
+  if (status === 0 && NO_CREDENTIALS.includes(code)) {
+    const hint =
+      'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the member credentials of the store; on a machine of AWS, give it a role.'
+    return raise('STORE_DENIED', `No credentials were found for the bucket '${bucket}': ${messageOf(error)}`, hint)
+  }
+  if (status === 501) {
+    const hint = 'Use a store whose server knows the request; nothing will change by itself.'
+    return raise('STORE_UNSUPPORTED', `The server cannot do what was asked for ${where}: ${messageOf(error)}`, hint)
+  }
   if (TRANSIENT.includes(code) || status >= 500 || status === 429) return unavailable(error, where, raise)
-  if (status === 401 || status === 403 || code === 'CredentialsProviderError') {
+  if (status === 401 || status === 403) {
     const hint =
       'Check the credentials, the clock of this machine, and the policy: schemas/s3-policy of the package has what it takes.'
     return raise('STORE_DENIED', `Access to ${where} was denied (${code}): ${messageOf(error)}`, hint)

@@ -13,6 +13,7 @@ import {
 import { concat, EMPTY, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { conditionsUnsupported } from './conditions.ts'
 import {
   checkBody,
   checkKey,
@@ -99,6 +100,8 @@ export class S3Store implements ObjectStore {
     } catch (error) {
       const cause = error instanceof Error ? error.cause : undefined
       if (s3Status(cause) === 412) throw objectExists(key, cause)
+      if (s3Status(cause) === 501)
+        throw conditionsUnsupported(`The bucket '${this.#bucket}'`, 'says that it cannot make them', cause)
       // Another conditional put of the key was under way. Who lost is known only where an object is there now.
       if (s3Code(cause) !== 'ConditionalRequestConflict') throw error
       if ((await this.head(key)) !== null) throw objectExists(key, cause)
@@ -180,8 +183,10 @@ export class S3Store implements ObjectStore {
     do {
       const command = new ListObjectsV2Command(token === undefined ? input : { ...input, ContinuationToken: token })
       const page = await this.#client.send(command).catch((error: unknown) => this.#raise(error, null))
+      // Not every server encodes what it was asked to, and a `%` or `+` of a key as it is must not be decoded.
+      const decode = page.EncodingType === 'url' ? urlDecoded : (text: string): string => text
       for (const { Key, Size } of page.Contents ?? []) {
-        const key = decodeURIComponent((Key ?? '').replaceAll('+', ' ')).slice(this.#prefix.length)
+        const key = decode(Key ?? '').slice(this.#prefix.length)
         // Such as the 'folder/' markers that consoles make.
         if (keyProblem(key) === null) yield { key, bytes: Size ?? 0 }
       }
@@ -234,6 +239,10 @@ export class S3Store implements ObjectStore {
   #raise(error: unknown, key: string | null): never {
     throw s3Error(error, this.#bucket, key)
   }
+}
+
+function urlDecoded(text: string): string {
+  return decodeURIComponent(text.replaceAll('+', ' '))
 }
 
 /** The request for many keys is XML 1.0, which has no form for control characters. */

@@ -16,8 +16,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
+import { systemClock } from '../../../src/base/clock.ts'
 import { FilesystemStore } from '../../../src/store/filesystem.ts'
 import { fileError } from '../../../src/store/filesystem-errors.ts'
+import { nodeFiles } from '../../../src/store/node-files.ts'
 import { fails, keysOf, pattern, streamOf } from '../../support/objects.ts'
 
 const bytes = utf8('bytes')
@@ -152,6 +154,22 @@ test('does not change what a reader of the replaced object holds', async () => {
   await link(join(root, 'a'), join(top, 'held'))
   await store.put('a', pattern(1000, 2))
   expect(Buffer.compare(await readFile(join(top, 'held')), pattern(1000, 1))).toBe(0)
+})
+
+test('a file system without hard links is refused by name, also where the key exists', async () => {
+  await store.put('k', utf8('x'))
+  const errors = ['EPERM', 'EOPNOTSUPP', 'ENOSYS'].map((code) => Object.assign(new Error(code), { code }))
+  for (const error of errors) {
+    const place = (from: string, to: string, how: 'link' | 'rename'): Promise<void> =>
+      how === 'link' ? Promise.reject(error) : nodeFiles.place(from, to, how)
+    const without = new FilesystemStore(root, systemClock, { ...nodeFiles, place })
+    for (const key of ['k', 'new']) {
+      const refused = { code: 'STORE_UNSUPPORTED', message: expect.stringContaining('hard links') }
+      await expect(without.put(key, utf8('y'), { ifAbsent: true })).rejects.toMatchObject(refused)
+    }
+    await without.put('k', utf8('x'))
+    expect(await readdir(join(root, '.tmp'))).toEqual([])
+  }
 })
 
 test('says what a failed file call means', () => {
