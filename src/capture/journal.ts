@@ -9,6 +9,7 @@ import type { Change, Image, Stamp } from '../model/event.ts'
 import type { ShedRange } from '../model/timeline.ts'
 import { type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
 import type { Backlog } from './backlog.ts'
+import { Certainty } from './certainty.ts'
 import type { FrameLog } from './frame-log.ts'
 import { type Batch, GroupCommit } from './group-commit.ts'
 import {
@@ -94,8 +95,7 @@ export class Journal {
   #lastSequence: number
   #durable: { frame: number; sequence: number; ulid: Ulid }
   #shed: readonly ShedRange[]
-  /** Stamps behind which it is not known what happened. */
-  readonly #doubts = new Set<{ readonly since: Ulid }>()
+  readonly #certainty: Certainty
   #closed = false
 
   private constructor(options: JournalSeams, state: RecoveredState) {
@@ -106,6 +106,7 @@ export class Journal {
     this.#backlog = state.backlog
     this.#seed = streamSeed(options.stream)
     this.#open = new Map([...state.open].map(([intent, held]) => [intent, held.frame]))
+    this.#certainty = new Certainty(state.open)
     this.#lastIntent = state.lastIntent
     this.#lastSequence = state.lastSequence
     this.#durable = { frame: state.lastFrame, sequence: state.lastSequence, ulid: state.lastUlid }
@@ -288,15 +289,12 @@ export class Journal {
    * durable.
    */
   doubt(): () => void {
-    const doubt = { since: this.#ulids.next() }
-    this.#doubts.add(doubt)
-    return () => this.#doubts.delete(doubt)
+    return this.#certainty.doubt(this.#ulids.next())
   }
 
   /** Behind this stamp it is not known what happened; null where there is no doubt. */
   get certainThrough(): Ulid | null {
-    const [oldest] = this.#doubts // stamps grow
-    return oldest?.since ?? null
+    return this.#certainty.through(this.#open)
   }
 
   /** Resolves when everything until now is durable. */

@@ -27,6 +27,14 @@ export interface CompletionSeams {
   readonly file: Pick<StoreFile, 'id'>
 }
 
+/** The capture of this process, which can settle what a dead one left by its own database. */
+export interface Adopting {
+  owns(stream: string): boolean
+  /** Takes over what dead processes left in a journal directory. */
+  adopt(directory: string): Promise<readonly OwnedStream[]>
+  complete(through: Ulid | null, wanted: Wanted): Promise<void>
+}
+
 /** What a completion could not bring into the store. */
 export interface Completion {
   /** What a crashed process may have written or not: only the next capture of the database tells. */
@@ -36,16 +44,18 @@ export interface Completion {
 }
 
 /**
- * Brings into the store what other processes of this machine hold in their journals: a live one is asked to, what a dead
- * one left is sealed in its place. `own` is this process's stream. A stream that is complete up to `through` already
- * costs nothing, and is asked all the same where it has to finish the writes that it has begun.
+ * Brings into the store what processes of this machine hold in their journals: a live one is asked to. What a dead one left
+ * is sealed in its place, as far as it is known what happened; where this process captures, `own` takes it over and
+ * settles it, so that it is closed. A stream that is complete up to `through` already costs nothing, and is asked all the
+ * same where it has to finish the writes that it has begun.
  */
 export async function completeOthers(
   seams: CompletionSeams,
-  own: string | null,
+  own: Adopting | null,
   through: Ulid | null,
   wanted: Wanted = 'acknowledged',
 ): Promise<Completion> {
+  await own?.complete(through, wanted)
   const { streams } = await seams.timeline.refresh()
   const directories = new Set<string>()
   const unheard = new Set<string>()
@@ -58,17 +68,26 @@ export async function completeOthers(
   }
   const open = streams.filter(({ id, state, sealedThrough }) => {
     const isThere = wanted === 'acknowledged' && through !== null && sealedThrough >= through
-    return state === 'open' && id !== own && !isThere
+    return state === 'open' && own?.owns(id) !== true && !isThere
   })
   await Promise.all(open.map(ask))
   const undecided: Item[] = []
   for (const directory of directories) {
-    for (const { stream, items } of await sealAll(seams, await openLeftovers(over(seams, directory)), through)) {
+    const left =
+      own === null
+        ? await sealAll(seams, await openLeftovers(over(seams, directory)), through)
+        : (await own.adopt(directory)).map(leftoverOf)
+    for (const { stream, items } of left) {
       unheard.delete(stream)
       undecided.push(...items)
     }
   }
   if (directories.size > 0) await seams.timeline.refresh()
+  // It settles what it took over; who asks for the writes that were begun may hold the locks that this takes.
+  if (own !== null && directories.size > 0 && wanted === 'acknowledged') {
+    await own.complete(through, wanted)
+    return { undecided: [], unheard: [...unheard] }
+  }
   return { undecided, unheard: [...unheard] }
 }
 
@@ -98,6 +117,10 @@ export async function sealDeadStream(seams: CompletionSeams, stream: StreamEntry
   if (opened !== null) await sealAll(seams, [opened], null)
 }
 
+function leftoverOf({ entry, recovered }: OwnedStream): Leftover {
+  return { stream: entry.id, items: recovered.openIntents.map(({ item }) => item) }
+}
+
 function over({ store, timeline, clock }: CompletionSeams, directory: string): StreamSeams {
   return { store, timeline: timeline.timeline, clock, ack: 'journal', directory, encrypt: true }
 }
@@ -112,7 +135,8 @@ async function sealAll(
   const encoder = new SegmentEncoder(seams.recordKeys)
   try {
     await timeline.commit((now) => (leftovers.length === 0 ? null : { putStreams: enterStreams(now, leftovers) }))
-    for (const { journal, entry, recovered } of leftovers) {
+    for (const leftover of leftovers) {
+      const { journal, entry, recovered } = leftover
       const fenced = (error: TidemarkError): void => log.error({ error: error.message }, 'A stream goes on elsewhere.')
       const seams = { store, timeline, journal, encoder, clock, log, fenced, drained: () => {} }
       const sealer = new Sealer(seams, entry, {})
@@ -120,7 +144,7 @@ async function sealAll(
       if (recovered.openIntents.length === 0) await sealer.close()
       else await sealer.seal(through)
       if (sealer.stream.state === 'closed') endClockOf(sealer.stream)
-      sealed.push({ stream: entry.id, items: recovered.openIntents.map(({ item }) => item) })
+      sealed.push(leftoverOf(leftover))
     }
   } finally {
     for (const leftover of leftovers) await leftover.release()

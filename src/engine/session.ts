@@ -9,7 +9,7 @@ import type { RecordKeys } from '../capture/record-keys.ts'
 import { Recorder } from '../capture/recorder.ts'
 import { retryMs, SEAL_DEFAULTS, Sealer, type SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
-import type { StreamDoor, StreamReport, Wanted } from '../capture/stream-control.ts'
+import type { StreamReport, Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
@@ -17,11 +17,13 @@ import { needsBaseline } from '../restore/gaps.ts'
 import type { Requests } from '../store/meter.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
+import { Baselines } from './baselines.ts'
 import { ClockWatch } from './clock-watch.ts'
 import { Confirming } from './confirming.ts'
+import { Leftovers } from './leftovers.ts'
 import { endClockOf, isAloneIn, type OpenPeers, openPeers } from './peers.ts'
 import { openingOf } from './stream-opening.ts'
-import { type Ack, type OwnedStream, openStreams, orphansIn } from './streams.ts'
+import { type Ack, enterStreams, type OwnedStream, openLeftovers, openStreams, orphansIn } from './streams.ts'
 
 /** What a session is opened over. */
 export interface SessionSeams {
@@ -45,12 +47,15 @@ export interface SessionSeams {
   readonly requests: () => Requests
 }
 
+const NO_DOOR =
+  'No local socket could be made for this stream: other processes cannot ask this one for its last events, so moments ' +
+  'after its last seal are out of their reach until it is closed.'
+
 /** The capture of one live database by this process: its stream, from the first write to the last. */
 export class Session {
   readonly #seams: SessionSeams
   readonly #stream: OwnedStream
-  /** What earlier processes left and is not closed yet. */
-  readonly #leftovers: Map<OwnedStream, Sealer>
+  readonly #leftovers: Leftovers
   readonly #encoder: SegmentEncoder
   readonly #sealer: Sealer
   readonly #bound: JournalBound
@@ -60,11 +65,10 @@ export class Session {
   readonly #peers: OpenPeers
   readonly #confirming: Confirming
   readonly #clockWatch: ClockWatch
+  readonly #baselines: Baselines
   #detach: () => void = () => {}
   #settled: Promise<void> = Promise.resolve()
   #isSettling = false
-  #baseline: Promise<unknown> = Promise.resolve()
-  #baselineFailures = 0
   readonly #stopping = new AbortController()
   #closing: Promise<void> | null = null
 
@@ -73,7 +77,8 @@ export class Session {
     this.#stream = own
     this.#encoder = new SegmentEncoder(seams.recordKeys)
     this.#sealer = this.#sealerOf(own)
-    this.#leftovers = new Map(leftovers.map((leftover) => [leftover, this.#sealerOf(leftover)]))
+    this.#leftovers = new Leftovers((leftover) => this.#sealerOf(leftover), seams.log)
+    this.#leftovers.add(leftovers)
     const { clock, log, limitBytes, whenFull } = seams
     this.#bound = new JournalBound({
       journal: own.journal,
@@ -82,8 +87,10 @@ export class Session {
       limitBytes,
       whenFull,
       reached: () => this.#sealer.noticed(true),
-      resumed: () => this.#beginBaseline(),
+      resumed: () => this.#baselines.begin(),
     })
+    const ready = (): Promise<void> => this.#settled
+    this.#baselines = new Baselines({ ready, take: (signal) => this.#takeBaseline(signal), clock, log })
     this.#clockWatch = new ClockWatch(() => own.journal.clockAheadMs, log)
     this.#clockWatch.look()
     const aloneSince = async (ulid: Ulid): Promise<boolean> => {
@@ -127,15 +134,19 @@ export class Session {
     const session = new Session(seams, await openStreams({ ...seams, timeline: timeline.timeline }))
     try {
       const dead = new Set((await orphansIn(timeline.timeline)).map(({ id }) => id))
-      await timeline.commit((now) =>
-        openingOf(now, [session.#stream, ...session.#leftovers.keys()], dead, session.#stream.journal.mark()),
-      )
+      await timeline.commit((now) => openingOf(now, session.#streams, dead, session.#stream.journal.mark()))
       session.#serve()
+      if (session.#stream.door === null) seams.log.warn({ stream: session.stream }, NO_DOOR)
       return session
     } catch (error) {
       await session.#release()
       throw error
     }
+  }
+
+  /** Whether this session holds a stream: its own, or one that it has taken over. */
+  owns(stream: string): boolean {
+    return this.#streams.some(({ entry }) => entry.id === stream)
   }
 
   /** Id of the stream that this session writes. */
@@ -161,12 +172,10 @@ export class Session {
    */
   start(): void {
     const { source, timeline } = this.#seams
-    for (const { journal, recovered } of [this.#stream, ...this.#leftovers.keys()]) {
-      this.recorder.adopt(journal, recovered.openIntents)
-    }
+    this.#takeOver(this.#streams)
     this.#settled = this.#settle()
     this.#detach = source.attach(this.recorder)
-    if (needsBaseline(timeline.timeline)) this.#beginBaseline()
+    if (needsBaseline(timeline.timeline)) this.#baselines.begin()
   }
 
   /** Resolves when what earlier processes left open is settled, or was tried once: what fails is tried again. */
@@ -187,20 +196,42 @@ export class Session {
   async complete(through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<void> {
     if (wanted === 'acknowledged' && this.#isSealed(through)) return
     await this.#settled
-    // Who asks for the writes that were begun may hold locks, which the baseline waits for.
-    if (wanted === 'acknowledged') {
-      await this.#baseline
-      if (this.#isSealed(through)) return
-      await this.#settleNow()
-    } else {
-      await this.recorder.journalled()
-    }
-    for (const sealer of [this.#sealer, ...this.#leftovers.values()]) await sealer.seal(through)
-    await this.#bound.ended()
+    // Without one nothing can be restored. Who asks for the writes that were begun may hold locks that it waits for.
+    if (wanted === 'acknowledged') await this.#baselines.latest
+    if (wanted === 'acknowledged' && this.#isSealed(through)) return
+    if (wanted === 'begun') await this.recorder.journalled()
+    await this.#bringIn(through, wanted)
     // Where that made room after writes were not recorded, nothing is whole before the new baseline is.
-    if (wanted === 'acknowledged') await this.#baseline
+    if (wanted === 'acknowledged') await this.#baselines.latest
     const isKnown = wanted === 'acknowledged' ? through === null || this.#isSealed(through) : this.#isDecided
     if (!isKnown) throw undecided(this.stream, this.recorder.undecided.length)
+  }
+
+  /** Brings every event that was acknowledged before the call into the store. A baseline that is under way is not waited for. */
+  async flush(): Promise<void> {
+    await this.#settled
+    await this.#bringIn(null, 'acknowledged')
+  }
+
+  /**
+   * Takes over what processes that died meanwhile left in a journal directory, as a start does: it is settled and closed, now
+   * by `flush` and `complete`, else in the background. Returns the streams.
+   */
+  async adopt(directory: string): Promise<readonly OwnedStream[]> {
+    const { timeline } = this.#seams
+    const left = await openLeftovers({ ...this.#seams, directory, timeline: timeline.timeline })
+    try {
+      await timeline.commit((now) => (left.length === 0 ? null : { putStreams: enterStreams(now, left) }))
+      this.#stopping.signal.throwIfAborted()
+    } catch (error) {
+      for (const { release } of left) await release()
+      if (this.#stopping.signal.aborted) return []
+      throw error
+    }
+    this.#leftovers.add(left)
+    this.#takeOver(left)
+    void this.#settleOn()
+    return left
   }
 
   /** Ends the capture: waits for writes under way, seals everything, and closes the stream. */
@@ -209,13 +240,23 @@ export class Session {
     return this.#closing
   }
 
+  get #streams(): readonly [OwnedStream, ...OwnedStream[]] {
+    return [this.#stream, ...this.#leftovers.streams]
+  }
+
   get #isDecided(): boolean {
     return this.recorder.undecided.length === 0
   }
 
+  async #bringIn(through: Ulid | null, wanted: Wanted): Promise<void> {
+    if (wanted === 'acknowledged') await this.#settleNow()
+    for (const sealer of [this.#sealer, ...this.#leftovers.sealers]) await sealer.seal(through)
+    await this.#bound.ended()
+  }
+
   #isSealed(through: Ulid | null): boolean {
     if (through === null) return false
-    return [this.#sealer, ...this.#leftovers.values()].every(({ stream }) => through <= stream.sealedThrough)
+    return [this.#sealer, ...this.#leftovers.sealers].every(({ stream }) => through <= stream.sealedThrough)
   }
 
   /** Settles what is open and closes what earlier processes left. Resolves when it was tried once; it goes on until it is done. */
@@ -249,54 +290,15 @@ export class Session {
           'read. What comes after them cannot be restored until it can; it is tried again.',
       )
     }
-    for (const [leftover, sealer] of this.#leftovers) {
-      try {
-        await sealer.close()
-        // It stays open while something of it is not settled.
-        if (sealer.stream.state !== 'closed' || !this.#leftovers.delete(leftover)) continue
-        endClockOf(sealer.stream)
-        await leftover.release()
-      } catch (error) {
-        this.#seams.log.error(
-          { error: messageOf(error), stream: leftover.entry.id },
-          'What an earlier process left in its journal could not be brought into the store; it is tried again.',
-        )
-      }
-    }
-  }
-
-  #beginBaseline(): void {
-    // Closing ends what was not recorded too; the next opening finds that a baseline is due.
-    if (this.#stopping.signal.aborted) return
-    const { log, clock } = this.#seams
-    const baseline = this.#settled.then(() => this.#takeBaseline())
-    this.#baseline = baseline
-    baseline.then(
-      () => {
-        this.#baselineFailures = 0
-      },
-      async (error: unknown) => {
-        const failures = ++this.#baselineFailures
-        log.error(
-          { error: messageOf(error), failures },
-          'The baseline failed: until one succeeds, what comes now cannot be restored. It is tried again.',
-        )
-        await clock.idle(retryMs(failures), this.#stopping.signal)
-        if (!this.#stopping.signal.aborted && this.#baseline === baseline) this.#beginBaseline()
-      },
-    )
+    await this.#leftovers.close()
   }
 
   /** Reads the whole live database into a snapshot, once what earlier processes left open is settled. */
-  async baseline(): Promise<SnapshotEntry> {
-    await this.#settled
-    await this.#baseline
-    const taken = this.#takeBaseline()
-    this.#baseline = taken.catch(() => undefined) // the caller has the error
-    return taken
+  baseline(): Promise<SnapshotEntry> {
+    return this.#baselines.once()
   }
 
-  async #takeBaseline(): Promise<SnapshotEntry> {
+  async #takeBaseline(signal: AbortSignal): Promise<SnapshotEntry> {
     await this.recorder.settleOpen()
     const { store, timeline, source, recordKeys, log } = this.#seams
     const { journal } = this.#stream
@@ -309,6 +311,7 @@ export class Session {
       recordKeys,
       mark: () => journal.mark(),
       seal: (through) => this.#sealer.seal(through),
+      signal,
     })
   }
 
@@ -316,7 +319,7 @@ export class Session {
     this.#stopping.abort()
     try {
       await this.#settled
-      await this.#baseline
+      await this.#baselines.end()
     } finally {
       await this.#confirming.end()
       await this.recorder.close()
@@ -332,37 +335,25 @@ export class Session {
     }
   }
 
-  /** Answers other processes for every stream that this one owns. */
-  #serve(): void {
-    const { log } = this.#seams
-    if (this.#stream.door === null) {
-      log.warn(
-        { stream: this.stream },
-        'No local socket could be made for this stream: other processes cannot ask this one for its last events, so ' +
-          'moments after its last seal are out of their reach until it is closed.',
-      )
-    }
-    this.#stream.door?.open(this)
-    for (const [leftover, sealer] of this.#leftovers) leftover.door?.open(this.#doorOf(leftover, sealer))
+  /** Nothing is written to what their earlier owners left open before it is settled. */
+  #takeOver(streams: readonly OwnedStream[]): void {
+    for (const { journal, recovered } of streams) this.recorder.adopt(journal, recovered.openIntents)
+    this.#serve()
   }
 
-  /** What is asked about a stream that an earlier process left. */
-  #doorOf({ journal }: OwnedStream, sealer: Sealer): StreamDoor {
-    return {
-      complete: (through, wanted) => this.complete(through, wanted),
-      report: () => ({
-        ...this.report(),
-        pending: { ...this.pending, ...journal.pending() },
-        ...sealer.progress,
-        clockAheadMs: journal.clockAheadMs,
-      }),
-    }
+  /** Answers other processes for every stream that this one owns. */
+  #serve(): void {
+    this.#stream.door?.open(this)
+    this.#leftovers.serve(
+      (through, wanted) => this.complete(through, wanted),
+      () => this.report(),
+    )
   }
 
   async #release(): Promise<void> {
-    for (const { door } of [this.#stream, ...this.#leftovers.keys()]) await door?.shut()
+    for (const { door } of this.#streams) await door?.shut()
     this.#peers.close()
-    for (const { release } of [this.#stream, ...this.#leftovers.keys()]) await release()
+    for (const { release } of this.#streams) await release()
     await this.#encoder.close()
   }
 

@@ -117,10 +117,8 @@ export class Tidemark {
             seal: options.seal ?? {},
             requests: () => meter.requests,
           })
-    const complete = async (through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<Completion> => {
-      await session?.complete(through, wanted)
-      return completeOthers({ store, timeline, recordKeys, clock, log, file }, session?.stream ?? null, through, wanted)
-    }
+    const complete = (through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<Completion> =>
+      completeOthers({ store, timeline, recordKeys, clock, log, file }, session, through, wanted)
     const memory = options.memory ?? DEFAULT_MEMORY
     return new Tidemark(
       new Archive({ ...opened, timeline, recordKeys, clock, memory, complete, own: session }),
@@ -318,9 +316,12 @@ export class Tidemark {
     await before?.end()
   }
 
-  /** Resolves when every event that was acknowledged before the call is in the store. */
+  /**
+   * Resolves when every event that was acknowledged before the call is in the store. While the first baseline is under
+   * way that is not yet enough to restore from, and it is not waited for.
+   */
   async flush(): Promise<void> {
-    await this.#session?.complete(null)
+    await this.#session?.flush()
   }
 
   /** Ends the capture, with everything in the store, and lets go of the store. */

@@ -29,6 +29,8 @@ export interface BaselineSeams {
   readonly log: Logger
   /** Brings every event so far into the store, and makes moments up to `through` reachable. */
   readonly seal: (through: Ulid) => Promise<void>
+  /** Breaks it off where it stands, with its reason; what it has put into the store is taken out again. */
+  readonly signal: AbortSignal
 }
 
 /**
@@ -36,7 +38,7 @@ export interface BaselineSeams {
  * that what is read and the events since the beginning fit together; the snapshot is consistent from its end on.
  */
 export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry> {
-  const { store, timeline, source, recorder, recordKeys, mark, log, seal } = seams
+  const { store, timeline, source, recorder, recordKeys, mark, log, seal, signal } = seams
   const ulid = mark()
   const began = timeline.timeline.erasures.length
   const keyring = (await recordKeys?.current()) ?? null
@@ -44,6 +46,7 @@ export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry>
   const read = (item: Item): Promise<Image | null> => recorder.betweenWrites(item, () => source.read(item))
   const write = async (writer: SnapshotWriter): Promise<WrittenSnapshot> => {
     for await (const states of liveStates(source, read)) {
+      signal.throwIfAborted()
       for (const state of states) if (isUnreadable(state.image)) warnOf(log, state)
       await writer.add(sealedStates(keyring, states))
     }

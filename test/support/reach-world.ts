@@ -113,7 +113,11 @@ export class World {
       if (entry === undefined) throw new Error(`stream ${stream} is not there`)
       // Its door is that of this process, which lives on.
       const { door: _, ...rest } = entry
-      return { putStreams: [{ ...rest, ...(death === 'host lost' ? { boot: 'elsewhere' } : { pid: DEAD }) }] }
+      return {
+        putStreams: [
+          { ...rest, ...(death === 'host lost' ? { host: 'elsewhere', boot: 'elsewhere' } : { pid: DEAD }) },
+        ],
+      }
     })
     const entry = timeline.streams.find(({ id }) => id === stream)
     if (!readable) this.lose(({ stream: id, sequence }) => id === stream && sequence > (entry?.lastSequence ?? 0))

@@ -216,6 +216,7 @@ export class SimulatedProcess {
       mark: () => this.#stream.journal.mark(),
       log: createLogger('silent'),
       seal: (through) => this.sealer.seal(through),
+      signal: new AbortController().signal,
     })
   }
 

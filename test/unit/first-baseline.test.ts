@@ -62,3 +62,44 @@ test('nothing is reachable while another process may hold events from before the
   }
   archive.close()
 })
+
+/** The time that closing gives to a baseline is over at once; nothing else comes by time. */
+const hasty: Clock = {
+  ...systemClock,
+  idle: (ms, signal) => (ms === 2_000 ? Promise.resolve() : clock.idle(ms, signal)),
+}
+
+test('flush and closing wait for no baseline, and the next start begins it again', async () => {
+  const store = new MemoryStore()
+  const held = Promise.withResolvers<void>()
+  const database = new SlowDatabase()
+  const record = (id: string): Item => ({ kind: 'record', resource: 'r', id })
+  for (const id of ['a', 'b']) database.put(record(id), recordImage({ id }))
+  const options = { store, database, directory: join(home, 'broken off'), clock: hasty }
+  const begun = Promise.withResolvers<void>()
+  database.read = async function (item) {
+    begun.resolve()
+    if (item.id !== 'c') await held.promise
+    return ModelDatabase.prototype.read.call(this, item)
+  }
+  const first = await openRig(options)
+  await begun.promise
+  await first.session.flush()
+  await database.write(record('c'), recordImage({ n: 1 }))
+  await first.session.flush()
+  expect((await first.timeline.refresh()).segments.map(({ events }) => events)).toEqual([1])
+  const closed = first.session.close()
+  await new Promise((done) => setTimeout(done, 20))
+  // What is being read is not waited for longer than it takes; nothing more is read.
+  held.resolve()
+  await closed
+  const { snapshots, streams } = await first.timeline.refresh()
+  expect([snapshots, streams.map(({ state }) => state)]).toEqual([[], ['closed']])
+  expect(first.logged.join()).toContain('the next start begins it again')
+
+  const second = await openRig(options)
+  await second.session.complete(null)
+  expect(await stateAt(second.archive, 'latest')).toEqual(liveState(database))
+  await second.session.close()
+  for (const { archive } of [first, second]) archive.close()
+})

@@ -1,0 +1,68 @@
+import { messageOf } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { Sealer } from '../capture/sealer.ts'
+import type { StreamReport, Wanted } from '../capture/stream-control.ts'
+import type { Ulid } from '../model/ulid.ts'
+import { endClockOf } from './peers.ts'
+import type { OwnedStream } from './streams.ts'
+
+/** The streams that a session has taken over from dead processes and not closed yet, each with its sealer. */
+export class Leftovers {
+  readonly #sealerOf: (stream: OwnedStream) => Sealer
+  readonly #log: Logger
+  readonly #sealers = new Map<OwnedStream, Sealer>()
+
+  constructor(sealerOf: (stream: OwnedStream) => Sealer, log: Logger) {
+    this.#sealerOf = sealerOf
+    this.#log = log
+  }
+
+  add(streams: readonly OwnedStream[]): void {
+    for (const stream of streams) this.#sealers.set(stream, this.#sealerOf(stream))
+  }
+
+  get size(): number {
+    return this.#sealers.size
+  }
+
+  get streams(): readonly OwnedStream[] {
+    return [...this.#sealers.keys()]
+  }
+
+  get sealers(): readonly Sealer[] {
+    return [...this.#sealers.values()]
+  }
+
+  /** Brings each into the store and closes it, unless something of it is not settled; what cannot be done now is logged. */
+  async close(): Promise<void> {
+    for (const [stream, sealer] of this.#sealers) {
+      try {
+        await sealer.close()
+        if (sealer.stream.state !== 'closed' || !this.#sealers.delete(stream)) continue
+        endClockOf(sealer.stream)
+        await stream.door?.shut()
+        await stream.release()
+      } catch (error) {
+        this.#log.error(
+          { error: messageOf(error), stream: stream.entry.id },
+          'What an earlier process left in its journal could not be brought into the store; it is tried again.',
+        )
+      }
+    }
+  }
+
+  /** Answers other processes for each, with what `complete` does and what it itself says. */
+  serve(complete: (through: Ulid | null, wanted: Wanted) => Promise<void>, report: () => StreamReport): void {
+    for (const [{ door, journal }, sealer] of this.#sealers) {
+      door?.open({
+        complete,
+        report: () => ({
+          ...report(),
+          pending: { ...report().pending, ...journal.pending() },
+          ...sealer.progress,
+          clockAheadMs: journal.clockAheadMs,
+        }),
+      })
+    }
+  }
+}
