@@ -1,21 +1,15 @@
 import { parentPort } from 'node:worker_threads'
 import { messageOf, TidemarkError } from '../base/errors.ts'
-import { Keyring } from '../format/record-keys/keyring.ts'
-import { sealEvents } from '../format/record-keys/seal-events.ts'
-import { encodeSegment } from '../format/segment/encode.ts'
-import type { EncodeReply, EncodeRequest } from './encoder.ts'
+import type { EncodeReply, EncodeTask } from './encode-thread.ts'
+import { Encoding } from './encoding.ts'
 
-/** The last one that was sent: it has keys of records that it need not make again. */
-let keyring: Keyring | null = null
+const encoding = new Encoding()
 
-parentPort?.on('message', ({ id, stream, previous, regions, keyring: given }: EncodeRequest) => {
+parentPort?.on('message', ({ id, request }: EncodeTask) => {
   try {
-    keyring = given === null || keyring?.generation === given.generation ? keyring : Keyring.decode(given.bytes)
-    const events = given === null ? regions : sealed(regions)
-    const segment = encodeSegment(events, { stream, level: 0, previous })
-    const bytes = Uint8Array.from(segment.bytes)
-    const reply: EncodeReply = { id, segment: { bytes, info: segment.info, keyring: given?.generation ?? 0 } }
-    parentPort?.postMessage(reply, [bytes.buffer])
+    const segment = encoding.encode(request)
+    const reply: EncodeReply = { id, segment }
+    parentPort?.postMessage(reply, [segment.bytes.buffer as ArrayBuffer])
   } catch (error) {
     const known = error instanceof TidemarkError ? error : null
     const failure = { code: known?.code ?? null, message: messageOf(error), hint: known?.hint ?? '' }
@@ -23,9 +17,5 @@ parentPort?.on('message', ({ id, stream, previous, regions, keyring: given }: En
     parentPort?.postMessage(reply)
   }
 })
-
-function sealed(regions: readonly Uint8Array[]): readonly Uint8Array[] {
-  const present = keyring
-  if (present === null) throw new Error('the keyring did not arrive as it was sent')
-  return regions.map((region) => sealEvents(present, region))
-}
+const ready: EncodeReply = { id: 0 }
+parentPort?.postMessage(ready)

@@ -1,120 +1,123 @@
-import { Worker } from 'node:worker_threads'
-import { type ErrorCode, TidemarkError } from '../base/errors.ts'
-import type { EncodedSegment } from '../format/segment/encode.ts'
+import { setImmediate } from 'node:timers/promises'
+import { messageOf } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { EncodeThread } from './encode-thread.ts'
+import { type EncodeRequest, Encoding, type SealedSegment } from './encoding.ts'
 import type { RecordKeys } from './record-keys.ts'
-
-/** What the worker is asked: events as `encodeEvent` wrote them. The buffers are given away. */
-export interface EncodeRequest {
-  readonly id: number
-  readonly stream: string
-  /** The link of the stream before these events. */
-  readonly previous: string
-  readonly regions: readonly Uint8Array[]
-  /** The keyring that the images of records are sealed with; null where they are stored as they are. */
-  readonly keyring: { readonly generation: number; readonly bytes: Uint8Array } | null
-}
-
-/** A segment, and the generation of the keyring that its images are sealed with: 0 where they are not. */
-export interface SealedSegment extends EncodedSegment {
-  readonly keyring: number
-}
-
-/** What it answers. */
-export type EncodeReply =
-  | { readonly id: number; readonly segment: SealedSegment }
-  | {
-      readonly id: number
-      readonly failure: { readonly code: ErrorCode | null; readonly message: string; readonly hint: string }
-    }
-
-interface Waiting {
-  resolve(segment: SealedSegment): void
-  reject(error: unknown): void
-}
 
 /** WebAssembly memory never shrinks: after this many bytes of events a new worker takes over. */
 const RECYCLE_BYTES = 512 * 1024 * 1024
+/** A thread that ends so often in a row without one segment will not do better. */
+const MOST_DEATHS = 3
+/** What is encoded at a time in the thread of the application: about so long its writes are held up. */
+const HERE_BYTES = 1024 * 1024
 
 /**
- * Encodes segments in a worker thread, so that writers are not held up. The worker is started by the first segment and
- * keeps the process alive only while it works.
+ * Encodes segments in a worker thread, so that writers are not held up; where that cannot be started (an application
+ * that was bundled without its file) or ends again and again, in the thread of the application, with a warning.
  */
 export class SegmentEncoder {
-  #worker: Worker | null = null
-  #encoded = 0
-  #lastId = 0
-  readonly #waiting = new Map<number, Waiting>()
   readonly #recordKeys: RecordKeys | null
+  readonly #log: Logger
+  readonly #file: URL | null
+  #thread: EncodeThread | null = null
+  #here: Encoding | null = null
+  #deaths = 0
 
-  /** With record keys, the images of records are sealed with the keyring in force. */
-  constructor(recordKeys: RecordKeys | null) {
+  /** With record keys, the images of records are sealed with the keyring in force. `file` is the worker's. */
+  constructor(recordKeys: RecordKeys | null, log: Logger, file: URL | null = workerFile()) {
     this.#recordKeys = recordKeys
+    this.#log = log
+    this.#file = file
   }
 
-  /** The segment of these events of one stream, of which `previous` is the link before them. The buffers are transferred: they are empty afterwards. */
+  /** Bytes of events that it should be given at a time, at most. */
+  get mostBytes(): number {
+    return this.#here === null ? Number.POSITIVE_INFINITY : HERE_BYTES
+  }
+
+  /** Starts the thread, and finds out whether it answers. */
+  async prove(): Promise<void> {
+    try {
+      await this.#ready()
+    } catch (error) {
+      this.#log.debug({ error: messageOf(error) }, 'The capture was closed before the encoding thread had started.')
+    }
+  }
+
+  /**
+   * The segment of these events of one stream, of which `previous` is the link before them. The buffers are
+   * transferred: they are empty afterwards. Rejects also where the thread ended: to be tried again.
+   */
   async encode(stream: string, previous: string, regions: readonly Uint8Array[]): Promise<SealedSegment> {
     const current = (await this.#recordKeys?.current()) ?? null
     const keyring = current === null ? null : { generation: current.generation, bytes: current.encode() }
-    const worker = this.#start()
-    const owned = regions.map(ownBuffer)
-    this.#encoded += owned.reduce((sum, region) => sum + region.length, 0)
-    const id = ++this.#lastId
-    return new Promise<SealedSegment>((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject })
-      worker.ref()
-      const request: EncodeRequest = { id, stream, previous, regions: owned, keyring }
-      worker.postMessage(
-        request,
-        owned.map(({ buffer }) => buffer),
-      )
-    })
+    const request: EncodeRequest = { stream, previous, regions, keyring }
+    const thread = await this.#ready()
+    if (thread === null) return this.#encodeHere(request)
+    const segment = await thread.encode(request)
+    this.#deaths = 0
+    if (thread.encodedBytes > RECYCLE_BYTES && !thread.isBusy) await this.close()
+    return segment
   }
 
   async close(): Promise<void> {
-    const worker = this.#worker
-    this.#worker = null
-    await worker?.terminate()
+    const thread = this.#thread
+    this.#thread = null
+    await thread?.end()
   }
 
-  #start(): Worker {
-    if (this.#worker !== null) return this.#worker
-    // The file beside this one, with the same ending: source or compiled.
-    const ending = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
-    const worker = new Worker(new URL(`./encode-worker${ending}`, import.meta.url))
-    worker.on('message', (reply: EncodeReply) => this.#answered(worker, reply))
-    worker.on('error', (error) => this.#failed(worker, error))
-    worker.on('exit', () => this.#failed(worker, new Error('the encoding thread ended')))
-    worker.unref()
-    this.#worker = worker
-    this.#encoded = 0
-    return worker
+  async #encodeHere(request: EncodeRequest): Promise<SealedSegment> {
+    this.#here ??= new Encoding()
+    await setImmediate() // between two of them others have their turn
+    return this.#here.encode(request)
   }
 
-  #answered(worker: Worker, reply: EncodeReply): void {
-    const waiting = this.#waiting.get(reply.id)
-    this.#waiting.delete(reply.id)
-    if ('segment' in reply) waiting?.resolve(reply.segment)
-    else waiting?.reject(errorOf(reply.failure))
-    if (this.#waiting.size > 0) return
-    worker.unref()
-    if (this.#encoded > RECYCLE_BYTES) void this.close()
+  /** The thread, once it has answered; null where there is none to be had. */
+  async #ready(): Promise<EncodeThread | null> {
+    if (this.#here !== null) return null
+    const thread = this.#start()
+    try {
+      await thread?.ready()
+      return thread
+    } catch (error) {
+      if (thread?.wasEnded === true) throw error
+      this.#giveUp('could not be started', error)
+      return null
+    }
   }
 
-  #failed(worker: Worker, error: unknown): void {
-    if (this.#worker === worker) this.#worker = null
-    for (const waiting of this.#waiting.values()) waiting.reject(error)
-    this.#waiting.clear()
+  #start(): EncodeThread | null {
+    if (this.#thread !== null) return this.#thread
+    if (this.#file === null) {
+      this.#giveUp('could not be started', 'its file is not known')
+      return null
+    }
+    const thread = new EncodeThread(this.#file, (error) => this.#ended(thread, error))
+    this.#thread = thread
+    return thread
+  }
+
+  #ended(thread: EncodeThread, error: Error): void {
+    if (this.#thread !== thread) return
+    this.#thread = null
+    if (++this.#deaths >= MOST_DEATHS) this.#giveUp('ended again and again', error)
+  }
+
+  #giveUp(what: string, error: unknown): void {
+    if (this.#here !== null) return
+    this.#here = new Encoding()
+    this.#log.warn(
+      { error: messageOf(error) },
+      `The thread that encodes segments ${what}: they are encoded in the thread of the application, which holds up its ` +
+        'writes. A bundler must leave tidemark out of the bundle (esbuild: --external:tidemark).',
+    )
   }
 }
 
-function ownBuffer(region: Uint8Array): Uint8Array<ArrayBuffer> {
-  const { buffer } = region
-  const whole = buffer instanceof ArrayBuffer && region.byteLength === buffer.byteLength
-  return whole ? new Uint8Array(buffer) : Uint8Array.from(region)
-}
-
-function errorOf(failure: { code: ErrorCode | null; message: string; hint: string }): Error {
-  return failure.code === null
-    ? new Error(failure.message)
-    : new TidemarkError(failure.code, failure.message, { hint: failure.hint })
+/** The file beside this one, with the same ending: source or compiled. Null in a bundle that has no URL. */
+function workerFile(): URL | null {
+  const here: string | undefined = import.meta.url
+  if (here === undefined) return null
+  return new URL(`./encode-worker${here.endsWith('.ts') ? '.ts' : '.js'}`, here)
 }

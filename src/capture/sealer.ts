@@ -27,7 +27,7 @@ export interface SealerSeams {
   readonly store: ObjectStore
   readonly timeline: TimelineLog
   readonly journal: Journal
-  readonly encoder: Pick<SegmentEncoder, 'encode'>
+  readonly encoder: Pick<SegmentEncoder, 'encode' | 'mostBytes'>
   readonly clock: Clock
   readonly log: Logger
   /** Called when another process has taken the stream over: nothing more can be written to it. */
@@ -272,7 +272,7 @@ export class Sealer {
     if (journal.pending().events === 0) return null
     const made = await this.#madeBefore()
     if (made !== null) return { ...made, isLast: journal.pending().events <= made.segment.events }
-    const most = this.#limits.bytes * LARGEST_SEAL
+    const most = Math.min(this.#limits.bytes * LARGEST_SEAL, encoder.mostBytes)
     const { regions, isLast } = await journal.unsealed(most)
     if (regions.length === 0) return null
     const { bytes, info, keyring } = await encoder.encode(this.#stream.id, this.#stream.chain, regions)

@@ -132,7 +132,7 @@ async function sealAll(
 ): Promise<readonly Leftover[]> {
   const sealed: Leftover[] = []
   const { store, timeline, clock, log } = seams
-  const encoder = new SegmentEncoder(seams.recordKeys)
+  const encoder = new SegmentEncoder(seams.recordKeys, log)
   try {
     await timeline.commit((now) => (leftovers.length === 0 ? null : { putStreams: enterStreams(now, leftovers) }))
     for (const leftover of leftovers) {

@@ -53,7 +53,7 @@ async function bringIn(seams: CompletionSeams, stream: StreamEntry): Promise<voi
     return
   }
   const { store, timeline, clock, log } = seams
-  const encoder = new SegmentEncoder(seams.recordKeys)
+  const encoder = new SegmentEncoder(seams.recordKeys, log)
   const taken = await takeOverStoreStream({ store, timeline: timeline.timeline, clock }, stream.id)
   try {
     await timeline.commit((now) => ({ putStreams: enterStreams(now, [taken]) }))

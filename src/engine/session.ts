@@ -75,7 +75,7 @@ export class Session {
   private constructor(seams: SessionSeams, [own, ...leftovers]: readonly [OwnedStream, ...OwnedStream[]]) {
     this.#seams = seams
     this.#stream = own
-    this.#encoder = new SegmentEncoder(seams.recordKeys)
+    this.#encoder = new SegmentEncoder(seams.recordKeys, seams.log)
     this.#sealer = this.#sealerOf(own)
     this.#leftovers = new Leftovers((leftover) => this.#sealerOf(leftover), seams.log)
     this.#leftovers.add(leftovers)
@@ -137,6 +137,7 @@ export class Session {
       await timeline.commit((now) => openingOf(now, session.#streams, dead, session.#stream.journal.mark()))
       session.#serve()
       if (session.#stream.door === null) seams.log.warn({ stream: session.stream }, NO_DOOR)
+      void session.#encoder.prove()
       return session
     } catch (error) {
       await session.#release()

@@ -167,6 +167,7 @@ export async function copyJournals(from: string, to: string): Promise<void> {
   }
 }
 
-function memoryLogger(lines: string[]): Logger {
+/** A logger that keeps its lines. */
+export function memoryLogger(lines: string[]): Logger {
   return pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
 }

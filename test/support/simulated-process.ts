@@ -88,6 +88,7 @@ export class SimulatedProcess {
         timeline,
         journal: own.journal,
         encoder: {
+          mostBytes: Number.POSITIVE_INFINITY,
           encode: async (stream, previous, regions) => ({ ...(await encoded(stream, previous, regions)), keyring: 0 }),
         },
         clock,
