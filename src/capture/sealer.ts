@@ -20,6 +20,11 @@ export interface SealOptions {
   readonly bytes?: number
   /** Age of the oldest that is waiting, milliseconds: the lag that is accepted. Default 10,000. */
   readonly ageMs?: number
+  /**
+   * How long closing may take to bring what is waiting into the store, milliseconds. What is not there by then stays in
+   * the journal; nothing of a journal in memory does. Default 25,000.
+   */
+  readonly closeMs?: number
 }
 
 /** What a sealer works with. */
@@ -37,7 +42,12 @@ export interface SealerSeams {
 }
 
 /** What is not given. */
-export const SEAL_DEFAULTS: Required<SealOptions> = { events: 50_000, bytes: 16 * 1024 * 1024, ageMs: 10_000 }
+export const SEAL_DEFAULTS: Required<SealOptions> = {
+  events: 50_000,
+  bytes: 16 * 1024 * 1024,
+  ageMs: 10_000,
+  closeMs: 25_000,
+}
 /** A segment holds at most about so many times `bytes`, however much is waiting. */
 const LARGEST_SEAL = 4
 /** After a failure the next attempt waits this long, twice as long each time, up to the bound. */

@@ -19,6 +19,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
 import { Baselines } from './baselines.ts'
 import { ClockWatch } from './clock-watch.ts'
+import { closeLimitMs, closeWithin } from './closing.ts'
 import { Confirming } from './confirming.ts'
 import { Leftovers } from './leftovers.ts'
 import { endClockOf, isAloneIn, type OpenPeers, openPeers } from './peers.ts'
@@ -235,9 +236,12 @@ export class Session {
     return left
   }
 
-  /** Ends the capture: waits for writes under way, seals everything, and closes the stream. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
+  /**
+   * Ends the capture: waits for writes under way, seals everything, and closes the stream. Resolves within `withinMs`
+   * milliseconds: what is not in the store by then is logged, and brought in for as long as the process lives.
+   */
+  close(withinMs: number = closeLimitMs(this.#seams.seal)): Promise<void> {
+    this.#closing ??= closeWithin(withinMs, this.#seams, this, () => this.#close())
     return this.#closing
   }
 

@@ -28,6 +28,12 @@ export interface TidemarkOptions {
   readonly logger?: Logger
 }
 
+/** How a capture is ended. */
+export interface CloseOptions {
+  /** Instead of `seal.closeMs`: what is left of it to who had to wait for others. */
+  readonly withinMs?: number
+}
+
 /** What a verification looks at besides the store itself. */
 export interface VerifyOptions {
   /** Called with each file and its size as it is read. */
@@ -72,7 +78,7 @@ export function checkTidemarkOptions(options: TidemarkOptions): void {
   checkPositive('Tidemark', 'memory', options.memory)
   const { seal } = options
   if (seal === undefined) return
-  checkOptions('Tidemark.seal', seal, ['events', 'bytes', 'ageMs'])
+  checkOptions('Tidemark.seal', seal, ['events', 'bytes', 'ageMs', 'closeMs'])
   for (const [name, value] of Object.entries(seal)) checkPositive('Tidemark.seal', name, value)
 }
 

@@ -25,6 +25,7 @@ import { Schedule } from '../upkeep/schedule.ts'
 import { takeSnapshot } from '../upkeep/snapshot.ts'
 import { type Verification, verifyStore } from '../upkeep/verify.ts'
 import { Archive, type Reached } from './archive.ts'
+import { closeLimitMs } from './closing.ts'
 import { type Completion, completeOthers } from './completion.ts'
 import { type DrillOptions, runDrills } from './drill.ts'
 import { type EndStreamOptions, endStream } from './end-stream.ts'
@@ -44,6 +45,7 @@ import { type Status, statusOf } from './status.ts'
 import { endOf, journalDirectory } from './streams.ts'
 import { openDirectoryTarget } from './targets.ts'
 import {
+  type CloseOptions,
   checkTidemarkOptions,
   RESTORE_NAMES,
   type RestoreOptions,
@@ -324,12 +326,21 @@ export class Tidemark {
     await this.#session?.flush()
   }
 
-  /** Ends the capture, with everything in the store, and lets go of the store. */
-  async close(): Promise<void> {
+  /**
+   * Ends the capture, with everything in the store, and lets go of the store. What is not in the store within
+   * `seal.closeMs` is logged and stays in the journal. Errors: those of the store.
+   */
+  async close(options: CloseOptions = {}): Promise<void> {
+    checkOptions('close', options, ['withinMs'])
+    const { withinMs = closeLimitMs() } = options
+    const done = new AbortController()
     try {
-      await this.#schedule?.end()
-      await this.#session?.close()
+      // A run under way stops at its next step, which may be long; the capture does not wait for it.
+      const ended = Promise.race([this.#schedule?.end(), this.#archive.seams.clock.idle(withinMs, done.signal)])
+      await this.#session?.close(options.withinMs)
+      await ended
     } finally {
+      done.abort()
       this.#archive.close()
     }
   }

@@ -13,7 +13,7 @@ import type { Progress, RestoreResult } from '../engine/restore.ts'
 import type { ScheduleOptions } from '../engine/schedule.ts'
 import type { Status } from '../engine/status.ts'
 import type { Ack } from '../engine/streams.ts'
-import { Tidemark } from '../engine/tidemark.ts'
+import type { Tidemark } from '../engine/tidemark.ts'
 import type { View } from '../engine/view.ts'
 import type { DrillProof } from '../format/drill-file.ts'
 import type { Event } from '../model/event.ts'
@@ -24,9 +24,9 @@ import type { Verdict } from '../restore/verdict.ts'
 import type { StoreSpec } from '../store/open.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import type { Verification } from '../upkeep/verify.ts'
+import { Attachment } from './attachment.ts'
 import { isConnectionString } from './connection-string.ts'
 import { type Attribution, as } from './context.ts'
-import { createSource } from './source.ts'
 import { createS3dbTarget, openS3dbTarget } from './target.ts'
 
 /** How a database is backed up. */
@@ -70,6 +70,9 @@ export interface PluginRestoreOptions {
   readonly onProgress?: (progress: Progress) => void
 }
 
+/** The plugin that captures a storage client. */
+const owners = new WeakMap<object, TidemarkPlugin>()
+
 /** What the plugin emits, with a `Finding`, for each write that was not captured and was found. */
 const FINDING = 'plg:tidemark:finding'
 
@@ -88,6 +91,7 @@ export class TidemarkPlugin extends Plugin {
   declare cronManager: CronManager
   readonly #given: TidemarkPluginOptions
   #db: S3db | null = null
+  #attachment: Attachment | null = null
   #tidemark: Tidemark | null = null
   #scheduled: ScheduleOptions | null = null
 
@@ -106,42 +110,40 @@ export class TidemarkPlugin extends Plugin {
     Object.defineProperty(this, 'then', { configurable: true, value: refuseBeforeConnect })
   }
 
-  /** `database` is an `S3db`; what `usePlugin` declares that it passes is wider than what the class says it takes. */
+  /**
+   * Attaches to the storage client before s3db.js does anything else with this plugin. `database` is an `S3db`; what
+   * `usePlugin` declares that it passes is wider than what the class says it takes. Errors: `SOURCE_ATTACHED`.
+   */
   override async install(database: object): Promise<void> {
     Reflect.deleteProperty(this, 'then')
+    this.#attach(database as S3db)
     await super.install(database as S3db)
   }
 
   override async onInstall(): Promise<void> {
-    const db = this.database as S3db
-    this.#db = db
     // disconnect() stops the plugins of this list only, and usePlugin() does not enter them.
-    const stopped: unknown[] = db.pluginList
+    const stopped: unknown[] = this.#connected().pluginList
     if (!stopped.includes(this)) stopped.push(this)
-    this.#surviveReconnect(db)
   }
 
+  /** Resolves when writes are captured. */
   override async onStart(): Promise<void> {
-    const db = this.#connected()
-    const { pluginStorage = false, ...options } = this.#given
-    const tidemark = await Tidemark.open({ ...options, source: createSource(db, { pluginStorage }) })
-    this.#tidemark = tidemark
-    tidemark.onFinding((finding) => this.emit(FINDING, finding))
-    if (this.#scheduled !== null) await tidemark.schedule(this.#scheduled)
-    if (db.isConnected()) await tidemark.start()
-    // Inside connect(): the resources are loaded when this fires, and nothing of the application has run yet.
-    else db.once('db:connected', () => void tidemark.start().catch(() => undefined)) // logged by the session
+    try {
+      await this.#attachment?.opened()
+    } catch (error) {
+      // Nothing was promised yet, and who called usePlugin() is told. Inside connect() writes go on being refused.
+      if (this.#attachment?.wasOpen === false && this.#connected().isConnected()) this.#release()
+      throw error
+    }
   }
 
   override async onUninstall(): Promise<void> {
-    if (this.#db !== null) Reflect.deleteProperty(this.#db, 'connect')
-    this.#db = null
+    this.#release()
   }
 
   override async onStop(): Promise<void> {
-    const tidemark = this.#tidemark
     this.#tidemark = null
-    await tidemark?.close()
+    await this.#attachment?.close()
   }
 
   /** Runs `fn`; every write that it starts is attributed to an actor, a transaction and metadata. */
@@ -224,14 +226,37 @@ export class TidemarkPlugin extends Plugin {
     return this.#open().flush()
   }
 
-  /** disconnect() makes s3db.js forget its plugins; the next connect() brings this one back before it resolves. */
-  #surviveReconnect(db: S3db): void {
-    if (Object.hasOwn(db, 'connect')) return
-    const connect = db.connect.bind(db)
-    db.connect = async (): Promise<void> => {
-      await connect()
-      if (this.#tidemark === null) await db.usePlugin(this, this.instanceName)
+  /** A plugin that captures this database goes on, however often it is given; one of another database is refused. */
+  #attach(db: S3db): void {
+    const attachment = this.#attachment
+    if (attachment?.isOf(db) === true) {
+      attachment.begin()
+      return
     }
+    if (attachment?.isClosed === false) throw attachedElsewhere()
+    const before = owners.get(db.client)
+    // usePlugin() has put this one in its place already.
+    if (before !== undefined && db.plugins[this.instanceName] === this) db.plugins[before.instanceName] = before
+    this.#attachment = new Attachment(db, {
+      plugin: this,
+      options: this.#given,
+      opened: (tidemark) => this.#opened(tidemark),
+    })
+    this.#db = db
+    owners.set(db.client, this)
+  }
+
+  async #opened(tidemark: Tidemark): Promise<void> {
+    this.#tidemark = tidemark
+    tidemark.onFinding((finding) => this.emit(FINDING, finding))
+    if (this.#scheduled !== null) await tidemark.schedule(this.#scheduled)
+  }
+
+  #release(): void {
+    if (this.#db !== null) owners.delete(this.#db.client)
+    this.#attachment?.release()
+    this.#attachment = null
+    this.#db = null
   }
 
   async #target(target: PluginRestoreOptions['target'], inPlace: boolean): Promise<string | Target> {
@@ -259,6 +284,12 @@ function refuseBeforeConnect(_resolve: unknown, reject: (error: unknown) => void
 function notConnected(): TidemarkError {
   return new TidemarkError('SOURCE_NOT_CONNECTED', 'The database is not connected: nothing is captured.', {
     hint: 'Call await db.connect() before await db.usePlugin(tidemark), or give the plugin to new S3db({ plugins: [tidemark] }).',
+  })
+}
+
+function attachedElsewhere(): TidemarkError {
+  return new TidemarkError('SOURCE_ATTACHED', 'This plugin captures another database. Nothing was changed.', {
+    hint: 'Make a TidemarkPlugin for each database.',
   })
 }
 
