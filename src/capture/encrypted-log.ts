@@ -24,6 +24,7 @@ export function encryptedLog(log: FrameLog, key: SecretKey, stream: string, encr
     get range(): FrameLog['range'] {
       return log.range
     },
+    missing: log.missing,
     append: (frame) =>
       log.append(encrypts ? sealFrame(frame, seed, (nonce, body, header) => key.seal(nonce, body, header)) : frame),
     read: async function* (from) {

@@ -1,6 +1,12 @@
 import { join } from 'node:path'
 import { concat, EMPTY } from '../base/bytes.ts'
-import { encodeFileHeader, FILE_HEADER_BYTES, journalFileName } from '../format/journal-file.ts'
+import {
+  encodeFileEnd,
+  encodeFileHeader,
+  FILE_END_BYTES,
+  FILE_HEADER_BYTES,
+  journalFileName,
+} from '../format/journal-file.ts'
 import { corruptFrame, frameLengthAt, frameNumber, isWholeFrame, streamSeed } from '../format/journal-frame.ts'
 import type { Disk, DiskFile } from './disk.ts'
 import { type JournalFile, type RecoveredFiles, recoverFiles } from './file-recovery.ts'
@@ -52,6 +58,8 @@ class FileLog implements FrameLog {
   #end: number
   #last: number
   #first: number
+  /** Of the file that is made next. */
+  #nextFile: number
   #spare: Promise<OpenFile> | null = null
   #spareIsReady = false
   readonly #recovered: RecoveredFiles
@@ -63,9 +71,14 @@ class FileLog implements FrameLog {
     this.#seed = seed
     this.#recovered = recovered
     this.#files = [...recovered.files]
-    this.#end = recovered.end
+    this.#end = recovered.end ?? 0
+    this.#nextFile = recovered.nextFile
     this.#last = recovered.lastFrame
     this.#first = Math.max(1, recovered.keepFrom, recovered.files[0]?.firstFrame ?? 1)
+  }
+
+  get missing(): string | null {
+    return this.#recovered.missing
   }
 
   get range(): { first: number; last: number } | null {
@@ -74,16 +87,17 @@ class FileLog implements FrameLog {
 
   /** Opens what is appended to, so that a disk that refuses does so at the start. */
   async start(): Promise<void> {
-    const { spare, bytes } = this.#recovered
-    const tail = this.#files.at(-1)
+    const { spare, bytes, end } = this.#recovered
+    const tail = end === null ? undefined : this.#files.at(-1)
     if (spare !== null) {
       const path = this.#pathOf(spare.file)
       const handle = await this.#options.disk.open(path)
       this.#spare = Promise.resolve({ number: spare.file, path, handle, bytes: spare.bytes })
       this.#spareIsReady = true
+      this.#nextFile = spare.file + 1
     }
     if (tail === undefined) {
-      this.#spare ??= Promise.resolve(await this.#make(1))
+      this.#spare ??= Promise.resolve(await this.#make())
     } else {
       this.#active = {
         number: tail.file,
@@ -103,7 +117,7 @@ class FileLog implements FrameLog {
     }
     this.#last = frameNumber(frame)
     if (this.#spare === null && this.#active !== null && this.#end > this.#active.bytes / 4) {
-      this.#makeAhead(this.#active.number + 1)
+      this.#makeAhead()
     }
   }
 
@@ -112,7 +126,7 @@ class FileLog implements FrameLog {
    * as that takes.
    */
   #isFull(active: OpenFile, frame: Uint8Array): boolean {
-    const end = this.#end + frame.length
+    const end = this.#end + frame.length + FILE_END_BYTES
     return end > active.bytes && (this.#spare === null || this.#spareIsReady || end > active.bytes * 4)
   }
 
@@ -120,7 +134,8 @@ class FileLog implements FrameLog {
     const through = this.#last
     const files = [...this.#files]
     for (const [index, file] of files.entries()) {
-      const lastInFile = Math.min(through, (files[index + 1]?.firstFrame ?? Number.POSITIVE_INFINITY) - 1)
+      const last = file.lastFrame ?? (files[index + 1]?.firstFrame ?? Number.POSITIVE_INFINITY) - 1
+      const lastInFile = Math.min(through, last)
       if (lastInFile >= from && file.firstFrame <= through) yield* this.#readFile(file, from, lastInFile)
     }
   }
@@ -145,21 +160,27 @@ class FileLog implements FrameLog {
 
   async #appendToNextFile(frame: Uint8Array): Promise<void> {
     const full = this.#active
-    const number = (full?.number ?? this.#files.at(-1)?.file ?? 0) + 1
-    const next = await (this.#spare ?? this.#make(number))
+    const next = await (this.#spare ?? this.#make())
     const firstFrame = frameNumber(frame)
     const header = encodeFileHeader({ file: next.number, firstFrame, stream: this.#options.stream })
     await next.handle.commit(concat([header, frame]), 0)
-    this.#files.push({ path: next.path, file: next.number, firstFrame })
+    const end = this.#end
+    this.#files.push({ path: next.path, file: next.number, firstFrame, lastFrame: null })
     this.#active = next
     this.#spare = null
     this.#spareIsReady = false
     this.#end = FILE_HEADER_BYTES + frame.length
-    await full?.handle.close()
+    if (full !== null) await this.#endFile(full, end, next.number)
   }
 
-  #makeAhead(number: number): void {
-    const spare = this.#make(number)
+  async #endFile(full: OpenFile, end: number, next: number): Promise<void> {
+    // Every frame is durable without it: where it fails, all there is to lose is that a next file that is taken away is missed.
+    await full.handle.commit(encodeFileEnd(this.#options.stream, next), end).catch(() => undefined)
+    await full.handle.close()
+  }
+
+  #makeAhead(): void {
+    const spare = this.#make()
     this.#spare = spare
     spare.then(
       () => {
@@ -172,8 +193,9 @@ class FileLog implements FrameLog {
     )
   }
 
-  async #make(number: number): Promise<OpenFile> {
+  async #make(): Promise<OpenFile> {
     const { disk, directory } = this.#options
+    const number = this.#nextFile
     const path = this.#pathOf(number)
     const bytes = this.#sizeOf(number)
     const handle = await disk.open(path)
@@ -187,6 +209,7 @@ class FileLog implements FrameLog {
       await handle.close()
       throw error
     }
+    this.#nextFile = number + 1
     return { number, path, handle, bytes }
   }
 

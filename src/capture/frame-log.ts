@@ -5,6 +5,8 @@
 export interface FrameLog {
   /** Numbers of the oldest and the newest frame that it holds; null where it holds none. */
   readonly range: { readonly first: number; readonly last: number } | null
+  /** For people, what of it was taken away from where it lies; null where nothing was. `read` passes over it. */
+  readonly missing: string | null
   /**
    * Appends a frame, whose number must follow the newest one. It is durable when the promise resolves; its bytes are
    * the caller's again then. One call at a time. After a rejection the frame may be there or not: append no more, and

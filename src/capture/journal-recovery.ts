@@ -35,6 +35,16 @@ export interface Noted {
   readonly keepFrom: number
 }
 
+/** Frames that were taken away from a journal: what was in them is not known. */
+export interface LostFrames {
+  /** For people, what is missing. */
+  readonly what: string
+  /** The sequence that the first event in them had, if there was one. */
+  readonly firstSequence: number
+  /** A stamp before everything in them; `MIN_ULID` where the journal knows of none. */
+  readonly after: Ulid
+}
+
 /** What the frames of a journal say together. */
 export interface RecoveredState {
   readonly lastFrame: number
@@ -46,6 +56,8 @@ export interface RecoveredState {
   readonly noted: Noted | null
   /** Holes in the sequences: writes that were not recorded. How long they went on is not known here. */
   readonly shed: readonly ShedRange[]
+  /** Null: the journal is whole. */
+  readonly lost: LostFrames | null
   /** By intent id, in the order in which they were made. */
   readonly open: ReadonlyMap<number, HeldIntent>
 }
@@ -63,10 +75,14 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
   let last: Frame | null = null
   let shed: readonly ShedRange[] = []
   let lastIntent = 0
+  const { missing } = log
+  let lost: LostFrames | null = null
   for await (const bytes of log.read(log.range?.first ?? 1)) {
     const frame = decodeFrame(bytes)
     if (next !== null && frame.firstSequence < next) throw gap(frame, `event ${next} should come first in it`)
-    if (next !== null) shed = withHole(shed, next, frame.firstSequence - 1, startOf(frame, last))
+    const isBehindLost = missing !== null && last !== null && frame.number !== last.number + 1
+    if (isBehindLost) lost ??= { what: missing, firstSequence: next ?? 1, after: last?.lastUlid ?? MIN_ULID }
+    else if (next !== null) shed = withHole(shed, next, frame.firstSequence - 1, startOf(frame, last))
     first ??= frame
     const since = checkEvents(frame, known)
     next = frame.firstSequence + frame.eventCount
@@ -87,7 +103,11 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
     throw corruptFrame(`the store holds events up to ${sealed} of this stream, the journal only up to ${next - 1}`)
   }
   backlog.seal(sealed)
-  if (first !== null && first.firstSequence > sealed + 1) {
+  const isHeadless = missing !== null && first !== null && first.number > Math.max(1, last?.keepFrom ?? 0)
+  if (missing !== null && isHeadless) lost = { what: missing, firstSequence: sealed + 1, after: MIN_ULID }
+  // Otherwise it is the end that is gone.
+  if (missing !== null) lost ??= { what: missing, firstSequence: next ?? sealed + 1, after: last?.lastUlid ?? MIN_ULID }
+  if (!isHeadless && first !== null && first.firstSequence > sealed + 1) {
     // The frames before it are gone, since what was in them is in the store: what is left between is a hole.
     shed = [...withHole([], sealed + 1, first.firstSequence - 1, startOf(first, null)), ...shed]
   }
@@ -100,6 +120,7 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
     backlog,
     noted: last === null ? null : { sealedThrough: last.sealedThrough, keepFrom: last.keepFrom },
     shed,
+    lost,
     open,
   }
 }

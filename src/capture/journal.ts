@@ -14,6 +14,7 @@ import type { FrameLog } from './frame-log.ts'
 import { type Batch, GroupCommit } from './group-commit.ts'
 import {
   eventsAfter,
+  type LostFrames,
   NOTHING_SEALED,
   type Noted,
   type OpenIntent,
@@ -44,6 +45,8 @@ export interface RecoveredJournal {
   readonly unsealedEvents: number
   /** Writes of which it is unknown whether they happened: to be settled by reading the database, by `settle` or `abort`. */
   readonly openIntents: readonly OpenIntent[]
+  /** What was taken away from it; null: nothing. */
+  readonly lost: LostFrames | null
 }
 
 /** What became of an intent; 0 stands for an event without one. A null change means that nothing changed. */
@@ -130,6 +133,7 @@ export class Journal {
       lastUlid: state.lastUlid,
       unsealedEvents: state.backlog.size.events,
       openIntents: [...state.open.values()].map(({ intent }) => intent),
+      lost: state.lost,
     }
     return { journal, recovered }
   }
@@ -325,9 +329,7 @@ export class Journal {
       throw new TidemarkError(
         'CAPTURE_CLOSED',
         `The journal of stream ${this.#options.stream} is closed; nothing was written.`,
-        {
-          hint: 'Connect the database again before writing to it.',
-        },
+        { hint: 'Connect the database again before writing to it.' },
       )
     }
     return this.#commits.gather(options)
@@ -390,9 +392,6 @@ function checkSize(before: Image | null, after: Image | null, entryBytes: number
   throw new TidemarkError(
     'SOURCE_UNSUPPORTED',
     `A record of ${largest} bytes is larger than the journal can hold; it was not captured.`,
-    {
-      hint: `Keep records under ${LIMITS.imageBytes} bytes.`,
-      details: { bytes: largest },
-    },
+    { hint: `Keep records under ${LIMITS.imageBytes} bytes.`, details: { bytes: largest } },
   )
 }

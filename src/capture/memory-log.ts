@@ -6,6 +6,7 @@ import type { FrameLog } from './frame-log.ts'
  * cannot be told afterwards.
  */
 export class MemoryLog implements FrameLog {
+  readonly missing = null
   #frames: Uint8Array[] = []
   #first = 1
 

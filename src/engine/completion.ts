@@ -14,7 +14,8 @@ import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { addressOf, livenessOfStream } from './liveness.ts'
 import { endClockOf } from './peers.ts'
-import { enterStreams, type OwnedStream, openDeadStream, openLeftovers, type StreamSeams } from './streams.ts'
+import { enteringOf } from './stream-opening.ts'
+import { type OwnedStream, openDeadStream, openLeftovers, type StreamSeams } from './streams.ts'
 
 /** What local streams are completed over. */
 export interface CompletionSeams {
@@ -134,7 +135,7 @@ async function sealAll(
   const { store, timeline, clock, log } = seams
   const encoder = new SegmentEncoder(seams.recordKeys, log)
   try {
-    await timeline.commit((now) => (leftovers.length === 0 ? null : { putStreams: enterStreams(now, leftovers) }))
+    await timeline.commit((now) => (leftovers.length === 0 ? null : enteringOf(now, leftovers)))
     for (const leftover of leftovers) {
       const { journal, entry, recovered } = leftover
       const fenced = (error: TidemarkError): void => log.error({ error: error.message }, 'A stream goes on elsewhere.')

@@ -8,7 +8,8 @@ import { type CompletionSeams, sealDeadStream } from './completion.ts'
 import { conditionOf, type StreamCondition } from './condition.ts'
 import { livenessOfStream } from './liveness.ts'
 import { checkOptions, checkText } from './options.ts'
-import { enterStreams, newOwner, takeOverStoreStream } from './streams.ts'
+import { enteringOf } from './stream-opening.ts'
+import { newOwner, takeOverStoreStream } from './streams.ts'
 
 /** Which stream will never come back, why, and who says so. */
 export interface EndStreamOptions {
@@ -56,7 +57,7 @@ async function bringIn(seams: CompletionSeams, stream: StreamEntry): Promise<voi
   const encoder = new SegmentEncoder(seams.recordKeys, log)
   const taken = await takeOverStoreStream({ store, timeline: timeline.timeline, clock }, stream.id)
   try {
-    await timeline.commit((now) => ({ putStreams: enterStreams(now, [taken]) }))
+    await timeline.commit((now) => enteringOf(now, [taken]))
     const { journal, entry, recovered } = taken
     const fenced = (error: TidemarkError): void => log.error({ error: error.message }, 'A stream goes on elsewhere.')
     const sealer = new Sealer({ store, timeline, journal, encoder, clock, log, fenced, drained: () => {} }, entry, {})

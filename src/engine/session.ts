@@ -23,8 +23,8 @@ import { closeLimitMs, closeWithin } from './closing.ts'
 import { Confirming } from './confirming.ts'
 import { Leftovers } from './leftovers.ts'
 import { endClockOf, isAloneIn, type OpenPeers, openPeers } from './peers.ts'
-import { openingOf } from './stream-opening.ts'
-import { type Ack, enterStreams, type OwnedStream, openLeftovers, openStreams, orphansIn } from './streams.ts'
+import { enteringOf, openingOf } from './stream-opening.ts'
+import { type Ack, type OwnedStream, openLeftovers, openStreams, orphansIn } from './streams.ts'
 
 /** What a session is opened over. */
 export interface SessionSeams {
@@ -223,7 +223,7 @@ export class Session {
     const { timeline } = this.#seams
     const left = await openLeftovers({ ...this.#seams, directory, timeline: timeline.timeline })
     try {
-      await timeline.commit((now) => (left.length === 0 ? null : { putStreams: enterStreams(now, left) }))
+      await timeline.commit((now) => (left.length === 0 ? null : enteringOf(now, left)))
       this.#stopping.signal.throwIfAborted()
     } catch (error) {
       for (const { release } of left) await release()

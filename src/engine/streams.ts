@@ -6,7 +6,7 @@ import { encryptedLog, journalKey } from '../capture/encrypted-log.ts'
 import { openFileLog } from '../capture/file-log.ts'
 import type { FrameLog } from '../capture/frame-log.ts'
 import { Journal, type RecoveredJournal } from '../capture/journal.ts'
-import { NOTHING_SEALED } from '../capture/journal-recovery.ts'
+import { type LostFrames, NOTHING_SEALED } from '../capture/journal-recovery.ts'
 import { MemoryLog } from '../capture/memory-log.ts'
 import { NodeDisk } from '../capture/node-disk.ts'
 import { thisProcess } from '../capture/process-mark.ts'
@@ -15,6 +15,7 @@ import { openStoreLog } from '../capture/store-log.ts'
 import { createStream, type StreamDir, takeDeadStream, takeStream, takeStreams } from '../capture/stream-dir.ts'
 import { type Door, makePrivateDoor } from '../capture/stream-door.ts'
 import { chainStart } from '../format/segment/chain.ts'
+import type { Loss } from '../model/gap.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { MIN_ULID, type Ulid, UlidGenerator } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -42,6 +43,8 @@ export interface OwnedStream {
   readonly known: StreamEntry | null
   readonly journal: Journal
   readonly recovered: RecoveredJournal
+  /** What is gone for good because files of its journal were taken away; null: nothing. */
+  readonly loss: Loss | null
   /** At which its owner is asked, and seen to be alive; null where none could be made. */
   readonly door: Door | null
   /** Closes the journal and lets go of the stream. */
@@ -102,6 +105,13 @@ export function enterStreams(now: Timeline, opened: readonly OwnedStream[]): rea
     journal.advanceTo(endOf(now))
     return { ...entry, sealedThrough: journal.mark() }
   })
+}
+
+/** What of them is gone for good, and is not in the timeline yet: a process that was killed may have entered it. */
+export function lossesOf({ losses }: Timeline, opened: readonly OwnedStream[]): readonly Loss[] {
+  const isKnown = (loss: Loss): boolean =>
+    losses.some(({ stream, reason }) => stream === loss.stream && reason === loss.reason)
+  return opened.flatMap(({ loss }) => (loss === null || isKnown(loss) ? [] : [loss]))
 }
 
 function closedIn({ streams }: Timeline): ReadonlySet<string> {
@@ -209,12 +219,16 @@ export async function openStream(
   const known = timeline.streams.find((stream) => stream.id === id) ?? null
   const sealed = known === null ? NOTHING_SEALED : { sequence: known.lastSequence, ulid: known.lastUlid }
   const listed = { sealed, shed: known?.shed ?? [] }
+  // What is entered as open has had a frame before.
+  const isGone = known?.state === 'open' && log.range === null
   const { journal, recovered } = await Journal.open({ log, stream: id, clock, ...listed })
   // Nothing may be stamped at or before a moment that others have been told they can reach.
   journal.advanceTo(endOf(timeline))
   // Whoever wrote the stream before is gone: what it did not record is over.
   await journal.endShed()
   const openedAt = known?.openedAt ?? journal.mark()
+  const lost = isGone ? { ...EVERYTHING, firstSequence: recovered.nextSequence } : recovered.lost
+  const through = journal.mark()
   const { pid, started, boot, namespace } = thisProcess()
   const entry: StreamEntry = {
     id,
@@ -233,7 +247,23 @@ export async function openStream(
     owner: newOwner(),
     ...(journal.shedRanges.length === 0 ? {} : { shed: journal.shedRanges }),
   }
-  return { entry, known, journal, recovered, door: null, release: () => journal.close() }
+  const loss = lost === null ? null : lossOf(entry, lost, through)
+  return { entry, known, journal, recovered, loss, door: null, release: () => journal.close() }
+}
+
+const EVERYTHING = { what: 'every journal file is missing', after: MIN_ULID }
+
+/** Whether and when intents that are missing took effect is not known either: until `through`, which is now. */
+function lossOf({ id, sealedThrough }: StreamEntry, { what, firstSequence, after }: LostFrames, through: Ulid): Loss {
+  return {
+    stream: id,
+    firstSequence,
+    after: after > sealedThrough ? after : sealedThrough,
+    through,
+    cause: 'missing',
+    reason: what,
+    by: null,
+  }
 }
 
 /** The greatest stamp in the timeline. */

@@ -1,4 +1,5 @@
 import { crc32 } from '../base/bytes.ts'
+import { streamSeed } from './journal-frame.ts'
 
 /*
  * The start of a journal file. Little endian. The frames follow without gaps; behind the last one all bytes are zero.
@@ -12,10 +13,22 @@ import { crc32 } from '../base/bytes.ts'
  *
  * A file is made ahead, all zero. Its header is written together with the first frame, and both start in the first
  * 512 bytes: no disk tears them apart, so a whole frame behind a damaged header is damage and not a torn write.
+ *
+ * Once the first frame of the next file is durable, the end of the frames says so; where no such file is there, it was
+ * taken away, and with it what was acknowledged:
+ *
+ *   0  4    "TMJE"
+ *   4  u32  CRC-32 of the stream id and then of bytes 8 to 15
+ *   8  u64  number of the file that holds the next frame
  */
+/** Bytes of the end of a file that is followed by another. */
+export const FILE_END_BYTES = 16
+
+/** Bytes in front of the first frame. */
 export const FILE_HEADER_BYTES = 64
 
 const MAGIC = Buffer.from('TMJ1', 'latin1')
+const END_MAGIC = Buffer.from('TMJE', 'latin1')
 const NAME = /^(\d{8,})\.journal$/
 
 /** The start of a journal file; see the table above. */
@@ -46,6 +59,23 @@ export function decodeFileHeader(bytes: Uint8Array): JournalFileHeader | null {
     firstFrame: Number(header.readBigUInt64LE(16)),
     stream: header.toString('latin1', 24, 50),
   }
+}
+
+/** The end of a file whose frames go on in file `next`. */
+export function encodeFileEnd(stream: string, next: number): Uint8Array {
+  const bytes = Buffer.alloc(FILE_END_BYTES)
+  END_MAGIC.copy(bytes)
+  bytes.writeBigUInt64LE(BigInt(next), 8)
+  bytes.writeUInt32LE(crc32(bytes.subarray(8), streamSeed(stream)), 4)
+  return bytes
+}
+
+/** Number of the file in which the frames go on, or null where no end stands at `offset`. */
+export function decodeFileEnd(bytes: Uint8Array, offset: number, stream: string): number | null {
+  if (bytes.length < offset + FILE_END_BYTES) return null
+  const end = Buffer.from(bytes.buffer, bytes.byteOffset + offset, FILE_END_BYTES)
+  if (end.compare(END_MAGIC, 0, 4, 0, 4) !== 0) return null
+  return end.readUInt32LE(4) === crc32(end.subarray(8), streamSeed(stream)) ? Number(end.readBigUInt64LE(8)) : null
 }
 
 /** Name of the journal file with this number. */

@@ -343,7 +343,10 @@ export function corruptFrame(why: string, where = ''): TidemarkError {
     'JOURNAL_CORRUPT',
     `A frame of the journal${where === '' ? '' : ` in ${where}`} cannot be trusted: ${why}. Events in it that are not in the store yet cannot be read.`,
     {
-      hint: 'Keep the journal as it is and run `tidemark verify`; events already in the store are not affected.',
+      hint:
+        'Keep a copy of the directory of the stream; what is in the store is not affected. Where it cannot be put right: ' +
+        '`tidemark stream end <stream> --reason <why> --name <who>` makes a gap of what it holds (the directory is named ' +
+        'after the stream), and the next start goes on with a new one and a baseline.',
       details: where === '' ? {} : { file: where },
     },
   )

@@ -76,7 +76,7 @@ const loss = shaped({
   firstSequence: positive,
   after: ulid,
   through: ulid,
-  cause: oneOf('crash', 'ended'),
+  cause: oneOf('crash', 'ended', 'missing'),
   reason: isText,
   by: orNull(isText),
 })

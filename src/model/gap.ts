@@ -20,8 +20,8 @@ export interface Loss {
   /** They are later than this, and not later than `through`. */
   readonly after: Ulid
   readonly through: Ulid
-  /** A crash of a process whose journal was in memory, or a stream that was declared ended. */
-  readonly cause: 'crash' | 'ended'
+  /** A crash of a process whose journal was in memory, a stream that was declared ended, or files of a journal that were taken away. */
+  readonly cause: 'crash' | 'ended' | 'missing'
   readonly reason: string
   /** Who declared it; null where Tidemark noticed it by itself. */
   readonly by: string | null

@@ -262,6 +262,7 @@ function newStream(owner: string, { options }: RaceWorld): Stream {
 /** A journal whose appends are steps: a kill comes before or after one. It outlives its process. */
 function stepped(log: MemoryLog, who: string, schedule: Schedule): FrameLog {
   return {
+    missing: null,
     get range() {
       return log.range
     },

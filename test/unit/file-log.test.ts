@@ -9,7 +9,7 @@ import { STREAM, simpleFrame } from '../support/journal-frames.ts'
 import { random, SimulatedDisk } from '../support/simulated-disk.ts'
 
 const FILES = { directory: 'journal', stream: STREAM, maxFileBytes: 2048 }
-const COUNT = 14
+const COUNT = 15
 const frames = Array.from({ length: COUNT }, (_, index) => simpleFrame(index + 1, 60 + index * 23))
 
 async function written(): Promise<Map<string, Buffer>> {
@@ -80,14 +80,39 @@ test('a torn end is zeroed before anything is appended', async () => {
   await log.close()
 })
 
-test('a missing file, a missing frame in the middle and the files of another stream are corrupt', async () => {
+test('a file that was taken away is told at every opening, wherever it was, and what is in the others is read', async () => {
+  const files = await written()
+  const names = [...files.keys()].filter((name) => name.endsWith('.journal')).sort()
+  for (const [at, name] of names.slice(0, -1).entries()) {
+    const without = new Map([...files].filter(([other]) => other !== name))
+    let disk = new SimulatedDisk({ seed: 1 }, without)
+    for (let opening = 0; opening < 2; opening++) {
+      const log = await openFileLog({ ...FILES, disk })
+      const which = at === 0 ? 'before 2' : `${at + 1}`
+      expect(log.missing).toBe(`journal files are missing: ${which}`)
+      const kept = frames.filter((frame) =>
+        [...without.values()].some((content) => content.includes(Buffer.from(frame))),
+      )
+      const read = await readAll(log)
+      expect(read.slice(0, kept.length).map((frame) => frame.toString('hex'))).toEqual(
+        kept.map((frame) => Buffer.from(frame).toString('hex')),
+      )
+      // It goes on behind what is there, in a file with a number of its own.
+      await log.append(simpleFrame((log.range?.last ?? 0) + 1))
+      await log.close()
+      disk = new SimulatedDisk({ seed: 1 }, disk.contents())
+    }
+    expect(disk.contents().has(name)).toBe(false)
+  }
+})
+
+test('a swapped file, a missing frame in the middle and the files of another stream are corrupt', async () => {
   const files = await written()
   const names = [...files.keys()].sort()
   const middle = names[1] ?? ''
-  const without = new Map([...files].filter(([name]) => name !== middle))
   const swapped = new Map([...files, [middle, files.get(names[0] ?? '') ?? Buffer.alloc(0)]])
   const zeroed = new Map([...files, [middle, Buffer.alloc(files.get(middle)?.length ?? 0)]])
-  for (const damaged of [without, swapped, zeroed]) {
+  for (const damaged of [swapped, zeroed]) {
     const opening = openFileLog({ ...FILES, disk: new SimulatedDisk({ seed: 1 }, damaged) })
     await expect(opening).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT' })
   }

@@ -142,6 +142,7 @@ function logOf(frames: readonly Uint8Array[]): FrameLog {
   const [first] = frames
   return {
     range: first === undefined ? null : { first: decodeFrame(first).number, last: 0 },
+    missing: null,
     append: async () => {},
     read: async function* () {
       yield* frames
@@ -202,8 +203,10 @@ async function recovered(bytes: Uint8Array): Promise<Uint8Array[]> {
   const files = await recoverFiles(disk, DIRECTORY, STREAM, SEED)
   const frames: Uint8Array[] = []
   const left = files.files.length === 0 ? Buffer.alloc(0) : await disk.read(path, 0, bytes.length)
-  for (let at = FILE_HEADER_BYTES; at < files.end; ) {
+  for (let at = FILE_HEADER_BYTES; at < (files.end ?? left.length); ) {
     const length = frameLengthAt(left, at)
+    // It says that the frames go on in a file that is missing.
+    if (length === null && files.end === null) break
     if (length === null) throw new Error('recovery counted bytes that are no frame')
     frames.push(left.subarray(at, at + length))
     at += length
