@@ -17,7 +17,7 @@ import { ItemLocks } from './locks.ts'
 import type { Peers } from './peers.ts'
 import { readEach } from './read-each.ts'
 import { settled } from './settlement.ts'
-import type { Images, Sink, Write } from './source.ts'
+import type { Images, KnownImages, Sink, Write } from './source.ts'
 import { type Company, type Done, Stamping } from './stamping.ts'
 import { Undecided } from './undecided.ts'
 
@@ -184,7 +184,7 @@ export class Recorder implements Sink {
       return bound.shed(items.length, () => write.perform())
     }
     const since = this.#stamping.company()
-    const before = requireEach(items, await write.read())
+    const before = requireEach(items, await write.read(this.#known(items, since)))
     const found = chain.breaks(items, before)
     const intents = await this.#intend(items, context, write, before)
     const begun = { items, context, write, since, before, intents }
@@ -206,6 +206,13 @@ export class Recorder implements Sink {
       throw error
     }
     return result
+  }
+
+  /** What is known of the items before they are read; nothing where another process may have written them. */
+  #known(items: readonly Item[], since: Company): KnownImages | undefined {
+    const { chain, peers } = this.#seams
+    if (since.isShared || peers.isElsewhere()) return undefined
+    return items.map((item) => chain.imageOf(item))
   }
 
   /**

@@ -3,13 +3,20 @@ import type { Context, Image, Item } from '../model/event.ts'
 /** The states of the items of a write, in their order; null where one does not exist. */
 export type Images = readonly (Image | null)[]
 
+/** The last known states of the items of a write, in their order; undefined where none is known. */
+export type KnownImages = readonly (Image | null | undefined)[]
+
 /**
  * One captured write: how to see the state of its items, and the write itself. All of it runs under the items' locks.
  * Where it calls `capture` again, for other items, their locks are taken inside: see `Sink`.
  */
 export interface Write<T> {
-  /** The state of each item now. Reads the database. */
-  read(): Promise<Images>
+  /**
+   * The state of each item now. Reads the database. `known` is what this process last knew; it is given where no other
+   * process writes. A state that is confirmed to have been just that a moment ago need not be read again: only a foreign
+   * write between that moment and this write is then missed, which this write replaces in any case.
+   */
+  read(known?: KnownImages): Promise<Images>
   /** Does the write in the database. */
   perform(): Promise<T>
   /** The state of each item after `perform` succeeded, from what was written, without reading the database. */

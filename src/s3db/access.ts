@@ -52,14 +52,14 @@ export function identityOf(client: StorageClient): string {
 export async function mapConcurrently<T, R>(
   values: readonly T[],
   width: number,
-  work: (value: T) => Promise<R>,
+  work: (value: T, index: number) => Promise<R>,
 ): Promise<R[]> {
   const results = new Array<R>(values.length)
   let next = 0
   const lane = async (): Promise<void> => {
     for (let i = next++; i < values.length; i = next++) {
       const value = values[i]
-      if (value !== undefined) results[i] = await work(value)
+      if (value !== undefined) results[i] = await work(value, i)
     }
   }
   await Promise.all(Array.from({ length: Math.min(width, values.length) }, lane))

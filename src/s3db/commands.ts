@@ -4,6 +4,7 @@ import type { Image, Item } from '../model/event.ts'
 import { mapConcurrently } from './access.ts'
 import type { AwsCommand } from './client.ts'
 import { isRefusal } from './errors.ts'
+import { keyOfItem } from './keys.ts'
 import type { Reader } from './reader.ts'
 
 const ONE_KEY = new Set([
@@ -56,7 +57,9 @@ export class CommandWrite implements Write<object> {
   }
 
   async perform(): Promise<object> {
-    const result = await this.#send()
+    const result = await this.#send().finally(() => {
+      for (const item of this.#items) this.#reader.recent.written(keyOfItem(item))
+    })
     this.#after = await this.read()
     return result
   }

@@ -1,10 +1,11 @@
 import { EMPTY } from '../base/bytes.ts'
-import type { Images, Write } from '../capture/source.ts'
+import type { Images, KnownImages, Write } from '../capture/source.ts'
 import type { Image, Item } from '../model/event.ts'
 import { mapConcurrently } from './access.ts'
 import type { DeleteReport } from './client.ts'
 import { isRefusal } from './errors.ts'
 import type { Dialect } from './image.ts'
+import { keyOfItem } from './keys.ts'
 import type { Reader } from './reader.ts'
 
 /** How many objects are read at once. */
@@ -52,7 +53,7 @@ export class DeleteWrite<T> implements Write<T> {
     return this.#bytesRead
   }
 
-  async read(): Promise<Images> {
+  async read(known: KnownImages = []): Promise<Images> {
     const images: (Image | null)[] = []
     let largest = 0
     this.#bytesRead = 0
@@ -61,7 +62,9 @@ export class DeleteWrite<T> implements Write<T> {
       const room = (this.#parts.mostBytes - this.#bytesRead) / Math.max(1, largest)
       const width = images.length === 0 ? 1 : Math.max(1, Math.min(READ_WIDTH, Math.floor(room)))
       const next = this.#items.slice(images.length, images.length + width)
-      for (const image of await mapConcurrently(next, width, (item) => this.#reader.imageBefore(item))) {
+      const from = images.length
+      const read = (item: Item, i: number): Promise<Image | null> => this.#reader.imageBefore(item, known[from + i])
+      for (const image of await mapConcurrently(next, width, read)) {
         const bytes = bytesOf(image)
         const isTooMuch = images.length > 0 && this.#bytesRead + bytes > this.#parts.mostBytes
         if (isTooMuch && !this.#isBegun) throw new TooLarge(images.length)
@@ -79,7 +82,9 @@ export class DeleteWrite<T> implements Write<T> {
 
   async perform(): Promise<T> {
     this.#isBegun = true
-    const result = await this.#parts.remove()
+    const result = await this.#parts.remove().finally(() => {
+      for (const item of this.#items) this.#reader.recent.written(keyOfItem(item))
+    })
     if (!this.#parts.isComplete(result)) this.#after = await this.read()
     return result
   }

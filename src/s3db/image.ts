@@ -89,8 +89,15 @@ export function putParams(key: string, { metadata, body, contentType, contentEnc
  * its connection is never free again.
  */
 export async function storedFromResponse(response: StoredResponse, local: boolean): Promise<StoredObject> {
-  const { Metadata, Body, ContentLength, ContentType, ContentEncoding } = response
-  const bytes = local && ContentLength === 0 ? undefined : await Body?.transformToByteArray?.()
+  const { Body, ContentLength } = response
+  return storedOf(response, local && ContentLength === 0 ? undefined : await Body?.transformToByteArray?.())
+}
+
+/** The object of an answer whose body was read: `bytes`, undefined where there is none. */
+export function storedOf(
+  { Metadata, ContentType, ContentEncoding }: StoredResponse,
+  bytes: Uint8Array | undefined,
+): StoredObject {
   return {
     metadata: Object.entries(Metadata ?? {})
       .map(([key, value]): [string, string] => [key, String(value)])

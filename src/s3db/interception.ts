@@ -2,7 +2,15 @@ import { TidemarkError } from '../base/errors.ts'
 import type { Sink } from '../capture/source.ts'
 import type { Item } from '../model/event.ts'
 import { dialectOf, isLocal, mapConcurrently } from './access.ts'
-import type { AwsCommand, ClientWrites, CopyParams, DeleteReport, PutParams, StorageClient } from './client.ts'
+import type {
+  AwsCommand,
+  ClientWrites,
+  CopyParams,
+  DeleteReport,
+  PutParams,
+  StorageClient,
+  StoredResponse,
+} from './client.ts'
 import { CommandWrite, copiedKey, isDeleting, keysChanged, OwnCommands } from './commands.ts'
 import { currentContext } from './context.ts'
 import { DeleteWrite, isCompleteReport } from './delete-write.ts'
@@ -20,13 +28,14 @@ const DELETE_WIDTH = 32
 /** Makes every write of `client` go through `sink`; returns what undoes it. */
 export function intercept(client: StorageClient, reader: Reader, sink: Sink): () => void {
   const interception = new Interception(client, reader, sink)
-  const { putObject, copyObject, deleteObject, deleteObjects, deleteAll, sendCommand, client: aws } = client
+  const { putObject, copyObject, deleteObject, deleteObjects, deleteAll, getObject, sendCommand, client: aws } = client
   const undo = [
     override(client, 'putObject', putObject, (original) => (params) => interception.put(params, original)),
     override(client, 'copyObject', copyObject, (original) => (params) => interception.copy(params, original)),
     override(client, 'deleteObject', deleteObject, (original) => (key) => interception.delete(key, original)),
     override(client, 'deleteObjects', deleteObjects, (original) => (keys) => interception.deleteSome(keys, original)),
     override(client, 'deleteAll', deleteAll, (original) => (params) => interception.deleteAll(params, original)),
+    override(client, 'getObject', getObject, (original) => (key) => interception.get(key, original)),
   ]
   if (aws !== undefined && !isLocal(client)) {
     const { keyPrefix = '' } = client.config ?? {}
@@ -76,6 +85,12 @@ class Interception {
     this.#own = new OwnCommands(client.config?.keyPrefix ?? '')
     const { deleteObject, deleteObjects } = client
     this.#originals = { deleteObject: deleteObject.bind(client), deleteObjects: deleteObjects.bind(client) }
+  }
+
+  /** A read, not of the capture itself: what it gives is the state before a write that comes soon. */
+  get(key: string, original: StorageClient['getObject']): Promise<StoredResponse> {
+    const item = this.#reader.isReading ? null : this.#item(key)
+    return item === null || item === DATABASE ? original(key) : this.#reader.recent.watch(key, () => original(key))
   }
 
   put(params: PutParams, original: ClientWrites['putObject']): Promise<object> {

@@ -2,12 +2,13 @@ import { text } from '../base/bytes.ts'
 import { hasCode } from '../base/errors.ts'
 import { type Image, type Item, unreadableImage } from '../model/event.ts'
 import { isLocal } from './access.ts'
-import type { Database, StorageClient } from './client.ts'
+import type { Database, StorageClient, StoredResponse } from './client.ts'
 import { imageOf } from './decode.ts'
 import { isDamage, isDenied, isMissing, reasonOf } from './errors.ts'
 import { encodeStored, type StoredObject, storedFromResponse } from './image.ts'
 import { type KeySpace, keyOfItem, SCHEMA_KEY } from './keys.ts'
 import { Layouts } from './layouts.ts'
+import { RecentReads } from './recent-reads.ts'
 import { type SchemaImages, splitSchema } from './schema-items.ts'
 
 /** An object that is there and cannot be read; `reason` for people. */
@@ -22,9 +23,12 @@ export class Damaged {
 /** Reads stored objects of a database through its client, as images. */
 export class Reader {
   readonly space: KeySpace
+  /** What the application has read. */
+  readonly recent: RecentReads = new RecentReads()
   readonly #db: Database
   readonly #layouts: Layouts
   #schemaText: string | null = null
+  #isReading = false
   #schemas: SchemaImages = new Map()
 
   constructor(db: Database, pluginStorage: boolean) {
@@ -42,10 +46,12 @@ export class Reader {
   }
 
   /**
-   * The state that a write finds. What this process may not read but replace is as unknown as what is damaged; for
+   * The state that a write finds; where `known` was given and the application has read just that a moment ago, without
+   * reading it again. What this process may not read but replace is as unknown as what is damaged; for
    * anybody else it is an error, because it says nothing about the object.
    */
-  async imageBefore(item: Item): Promise<Image | null> {
+  async imageBefore(item: Item, known?: Image | null): Promise<Image | null> {
+    if (known?.raw && this.recent.take(keyOfItem(item), known.raw) !== null) return known
     try {
       return await this.image(item)
     } catch (error) {
@@ -62,10 +68,24 @@ export class Reader {
   /** A stored object, or null; on file:// a body without its metadata file is none, as for s3db.js itself. */
   async stored(key: string): Promise<StoredObject | null> {
     try {
-      return await storedFromResponse(await this.client.getObject(key), isLocal(this.client))
+      return await storedFromResponse(await this.#get(key), isLocal(this.client))
     } catch (error) {
       if (isMissing(error)) return null
       throw error
+    }
+  }
+
+  /** Reads that are not the application's. */
+  get isReading(): boolean {
+    return this.#isReading
+  }
+
+  #get(key: string): Promise<StoredResponse> {
+    this.#isReading = true
+    try {
+      return this.client.getObject(key)
+    } finally {
+      this.#isReading = false
     }
   }
 

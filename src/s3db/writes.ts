@@ -1,5 +1,5 @@
 import { equalBytes, sha256Bytes } from '../base/bytes.ts'
-import type { Images, Write } from '../capture/source.ts'
+import type { Images, KnownImages, Write } from '../capture/source.ts'
 import { type Image, type Item, unreadableImage } from '../model/event.ts'
 import { mapConcurrently } from './access.ts'
 import type { CopyParams, PutParams } from './client.ts'
@@ -38,8 +38,8 @@ export class PutWrite implements Write<object> {
     this.#known = this.isAssumed ? null : undefined
   }
 
-  async read(): Promise<Images> {
-    return [this.#known === undefined ? await this.#reader.imageBefore(this.#item) : this.#known]
+  async read([known]: KnownImages = []): Promise<Images> {
+    return [this.#known === undefined ? await this.#reader.imageBefore(this.#item, known) : this.#known]
   }
 
   meant(): Uint8Array | null {
@@ -56,6 +56,8 @@ export class PutWrite implements Write<object> {
       // `read` has the rejection: it reads where nothing is known.
       if (this.#known !== undefined) this.#known = await this.#settle(error).catch(() => undefined)
       throw error
+    } finally {
+      this.#reader.recent.written(this.#params.key)
     }
   }
 
@@ -126,10 +128,13 @@ export class CopyWrite implements Write<object> {
     this.#copy = copy
   }
 
-  async read(): Promise<Images> {
-    return mapConcurrently(this.items, READ_WIDTH, async (item) => {
+  async read(known: KnownImages = []): Promise<Images> {
+    return mapConcurrently(this.items, READ_WIDTH, async (item, i) => {
       const key = keyOfItem(item)
-      if (key !== this.#params.from) return this.#reader.imageBefore(item)
+      const last = known[i]
+      if (key !== this.#params.from) return this.#reader.imageBefore(item, last)
+      this.#origin = last?.raw ? this.#reader.recent.take(key, last.raw) : null
+      if (this.#origin !== null && last !== undefined) return last
       const stored = await this.#reader.storedOrDamaged(key)
       if (stored instanceof Damaged) return unreadableImage(item, stored.reason)
       this.#origin = stored
@@ -143,7 +148,7 @@ export class CopyWrite implements Write<object> {
   }
 
   async perform(): Promise<object> {
-    const result = await this.#copy()
+    const result = await this.#copy().finally(() => this.#reader.recent.written(this.#params.to))
     const [target] = this.items
     const derived = this.#derive()
     if (target !== undefined)
