@@ -181,9 +181,13 @@ describe.each(Object.entries(DAMAGE))('a record with %s', (name, how) => {
     const life = await Life.begin(false)
     life.damage('a', how)
     await life.db.usePlugin(life.tidemark)
-    await life.tidemark.flush()
-    const now = await life.moment()
-    expect((await life.tidemark.at(now).get('records', 'b'))?.name).toBe('first b')
+    let now = 0
+    const read = async (): Promise<unknown> => {
+      now = await life.moment()
+      return (await life.tidemark.at(now).get('records', 'b'))?.name
+    }
+    // The baseline is taken beside the writes.
+    await expect.poll(() => read().catch(() => null), { timeout: 30_000 }).toBe('first b')
     expect((await life.tidemark.at(now).get('records', 'a'))?.name).toBeUndefined()
     await life.db.disconnect()
   })
