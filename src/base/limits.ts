@@ -2,6 +2,7 @@
 export const LIMITS: Readonly<
   Record<
     | 'imageBytes'
+    | 'fieldBytes'
     | 'frameBytes'
     | 'chunkBytes'
     | 'rowGroupRows'
@@ -16,6 +17,8 @@ export const LIMITS: Readonly<
 > = {
   /** Largest single image (JSON or raw), bytes. */
   imageBytes: 268_435_456,
+  /** Largest field of an event or an intent, bytes: a sealed image has both parts of one in its raw part. */
+  fieldBytes: 536_870_976,
   /** Largest journal frame, bytes. */
   frameBytes: 1_073_741_824,
   /** Largest column chunk of a segment, bytes, decompressed. */

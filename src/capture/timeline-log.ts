@@ -33,6 +33,11 @@ export class TimelineLog {
     return this.#head.timeline
   }
 
+  /** Size of the last checkpoint: beyond `LIMITS.jsonBytes` none can be committed. */
+  get checkpointBytes(): number {
+    return this.#head.checkpointBytes
+  }
+
   /** Of the last commit or refresh; null before the first generation. */
   get head(): Head | null {
     const { timeline, sha256 } = this.#head

@@ -39,6 +39,7 @@ const BY_STATUS: ReadonlyMap<number, ExitMeaning> = new Map([
   [409, 'conflict'],
   [403, 'unavailable'],
   [507, 'unavailable'],
+  [413, 'unavailable'],
 ])
 
 /** The exit code for anything that was thrown; derived from category and status, so that a new error code has one too. */

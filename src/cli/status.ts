@@ -78,6 +78,7 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
       'segments',
       `${countText(segments.count)}, with ${plural(segments.events, 'event')} in ${bytesText(segments.bytes)}`,
     ],
+    ...(isFilling(status) ? [['catalogue', paint('yellow', catalogueText(status))] as const] : []),
     ['timeline', `generation ${generation}, epoch ${epochs.at(-1)?.epoch ?? 0}${restoredText(status)}`],
     ['last drill', drillText(status, paint)],
     ['gaps', gaps.length === 0 ? 'none' : paint(alarms > 0 ? 'red' : 'yellow', gapCount(gaps.length, alarms))],
@@ -94,6 +95,15 @@ function nothingText({ snapshots, reachable }: Status): string {
   return snapshots.length === 0
     ? 'there is no snapshot'
     : `stream ${reachable.limitedBy} may hold events from before the first snapshot was complete`
+}
+
+/** Early enough to see it before it is too late: half of it took as long as what is left will. */
+function isFilling({ catalogue: { bytes, limitBytes } }: Status): boolean {
+  return bytes * 2 > limitBytes
+}
+
+function catalogueText({ catalogue: { bytes, limitBytes } }: Status): string {
+  return `${bytesText(bytes)} of the ${bytesText(limitBytes)} that it can have: capture into a new store before it is full, and keep this one`
 }
 
 function drillText({ drill }: Status, paint: Paint): string {

@@ -1,3 +1,4 @@
+import { LIMITS } from '../base/limits.ts'
 import type { FindingCount } from '../capture/findings.ts'
 import type { StreamReport } from '../capture/stream-control.ts'
 import type { DrillProof } from '../format/drill-file.ts'
@@ -45,6 +46,8 @@ export interface Status {
   readonly epochs: readonly Epoch[]
   readonly streams: readonly StreamStatus[]
   readonly segments: { readonly count: number; readonly events: number; readonly bytes: number }
+  /** The catalogue of all that: how large it is, and how large it can be: then nothing more is committed. */
+  readonly catalogue: { readonly bytes: number; readonly limitBytes: number }
   readonly snapshots: readonly {
     readonly ulid: Ulid
     readonly time: string
@@ -72,6 +75,7 @@ export interface Status {
 export interface StatusParts {
   readonly timeline: Timeline
   readonly reach: Reach
+  readonly catalogueBytes: number
   readonly names: Pick<Status, 'store' | 'database' | 'encryption'>
   /** Of every stream, in their order. */
   readonly conditions: readonly StreamCondition[]
@@ -100,6 +104,7 @@ export function statusOf(parts: StatusParts): Status {
       events: timeline.segments.reduce((sum, { events }) => sum + events, 0),
       bytes: timeline.segments.reduce((sum, { bytes }) => sum + bytes, 0),
     },
+    catalogue: { bytes: parts.catalogueBytes, limitBytes: LIMITS.jsonBytes },
     snapshots: timeline.snapshots.map(({ ulid, consistentFrom, records, bytes }) => ({
       ulid,
       time: timeOf(consistentFrom),

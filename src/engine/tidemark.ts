@@ -238,7 +238,9 @@ export class Tidemark {
     const own = this.#session?.report() ?? null
     const findings = this.#session?.findings.count ?? null
     const drill = await lastDrill(this.#archive.seams.store)
-    return statusOf({ timeline, reach, names, conditions, own, findings, requests, drill, nowMs: clock.now() })
+    const catalogueBytes = this.#archive.seams.timeline.checkpointBytes
+    const nowMs = clock.now()
+    return statusOf({ timeline, reach, catalogueBytes, names, conditions, own, findings, requests, drill, nowMs })
   }
 
   /**

@@ -161,7 +161,7 @@ export class EventCursor {
     for (let field = 0; field < FIELD_COUNT; field++) {
       this.#starts[field] = at
       const length = this.#view.getUint32(offset + LENGTHS_AT + field * 4, true)
-      if (length > LIMITS.imageBytes) throw corrupt(offset)
+      if (length > LIMITS.fieldBytes) throw corrupt(offset)
       if (length > 0) filled |= 1 << field
       at += length
     }

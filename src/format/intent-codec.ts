@@ -114,7 +114,7 @@ function decodeIntent(section: Buffer, offset: number, end: number): Intent {
   for (let index = 0; index < FIELD_COUNT; index++) {
     const length = section.readUInt32LE(offset + LENGTHS_AT + index * 4)
     const isPresent = (present & (1 << index)) !== 0
-    if (length > LIMITS.imageBytes || at + length > end || (!isPresent && length > 0)) throw corruptIntent(offset)
+    if (length > LIMITS.fieldBytes || at + length > end || (!isPresent && length > 0)) throw corruptIntent(offset)
     fields.push(isPresent ? section.subarray(at, at + length) : null)
     at += length
   }

@@ -2,7 +2,7 @@ import { utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { isUlid, type Ulid, ulidTime } from '../model/ulid.ts'
-import { parseJson } from './bounded-json.ts'
+import { parseJson, readableJson } from './bounded-json.ts'
 
 /**
  * One gzip member of a snapshot file. Members are independent: a reader fetches and inflates just the one that may
@@ -51,8 +51,11 @@ export interface Manifest {
  * The text of `s3db.json`: the members that s3db.js documents for a backup (version, backupType, exportedAt, database,
  * resources with attributes, partitions, timestamps, recordCount, exportFile, compression, format, bytesWritten), and
  * under `tidemark` what a restore needs besides. `schemas/manifest.schema.json` describes it.
+ * Errors: `LIMIT_EXCEEDED`.
  */
 export function encodeManifest(manifest: Manifest): string {
+  for (const { name, schema } of manifest.resources) checkSchema(schema, `The schema of ${name}`)
+  checkSchema(manifest.schema, 'The schema of the database')
   const resources = Object.create(null) as Record<string, unknown>
   for (const resource of manifest.resources) resources[resource.name] = documentedResource(resource)
   return `${JSON.stringify(
@@ -73,6 +76,11 @@ export function encodeManifest(manifest: Manifest): string {
     null,
     1,
   )}\n`
+}
+
+/** It is read as JSON of its own, whatever is around it. */
+function checkSchema(schema: SchemaDefinition | null, what: string): void {
+  if (schema !== null) readableJson(utf8(schema.json), what)
 }
 
 function documentedResource({ name, schema, records }: ManifestResource): Record<string, unknown> {

@@ -27,10 +27,18 @@ export interface TimelineHead {
   readonly changes: readonly TimelineChange[]
   /** SHA-256 of the file of this generation; null before the first. */
   readonly sha256: string | null
+  /** Size of the checkpoint's file; 0 before the first. */
+  readonly checkpointBytes: number
 }
 
 /** Before the first generation. */
-export const EMPTY_HEAD: TimelineHead = { timeline: EMPTY_TIMELINE, checkpoint: 0, changes: [], sha256: null }
+export const EMPTY_HEAD: TimelineHead = {
+  timeline: EMPTY_TIMELINE,
+  checkpoint: 0,
+  changes: [],
+  sha256: null,
+  checkpointBytes: 0,
+}
 
 /**
  * The file of the generation after `head`, and the head that it makes. A checkpoint is made in slices, between which the
@@ -46,12 +54,13 @@ export async function encodeNextGeneration(
   const changes = [...head.changes, change]
   if (head.checkpoint !== 0 && changes.length < CHANGES_PER_CHECKPOINT) {
     const bytes = sealJson({ ...start, checkpoint: head.checkpoint, changes })
-    return { bytes, next: { timeline, checkpoint: head.checkpoint, changes, sha256: sha256(bytes) } }
+    return { bytes, next: { ...head, timeline, changes, sha256: sha256(bytes) } }
   }
   const { segments, ...rest } = timeline
   const whole = { ...start, checkpoint: generation, timeline: { ...rest, segments: [] } }
   const { bytes, sha256: hash } = await sealLong(whole, segments, 'The checkpoint of the timeline')
-  return { bytes, next: { timeline, checkpoint: generation, changes: [], sha256: hash } }
+  const next = { timeline, checkpoint: generation, changes: [], sha256: hash, checkpointBytes: bytes.length }
+  return { bytes, next }
 }
 
 /**
@@ -67,21 +76,22 @@ export async function decodeHead(
   const file = await parseFile(await read(generation), generation)
   const { checkpoint, changes, sha256: hash } = file
   if (checkpoint === generation) {
-    return { timeline: file.timeline ?? fail(generation, 'it is no checkpoint'), checkpoint, changes: [], sha256: hash }
+    const timeline = file.timeline ?? fail(generation, 'it is no checkpoint')
+    return { timeline, checkpoint, changes: [], sha256: hash, checkpointBytes: file.bytes }
   }
   const isKnown = known.checkpoint === checkpoint && known.changes.length <= changes.length
   const start = isKnown ? known : await readCheckpoint(checkpoint, read)
   const timeline = changes.slice(start.changes.length).reduce(applyChange, start.timeline)
   if (timeline.generation !== generation) fail(generation, 'its changes do not lead from the checkpoint to it')
-  return { timeline, checkpoint, changes, sha256: hash }
+  return { timeline, checkpoint, changes, sha256: hash, checkpointBytes: start.checkpointBytes }
 }
 
 async function readCheckpoint(
   generation: number,
   read: (generation: number) => Promise<Uint8Array>,
-): Promise<Pick<TimelineHead, 'timeline' | 'changes'>> {
-  const { timeline } = await parseFile(await read(generation), generation)
-  return { timeline: timeline ?? fail(generation, 'it is no checkpoint'), changes: [] }
+): Promise<Pick<TimelineHead, 'timeline' | 'changes' | 'checkpointBytes'>> {
+  const { timeline, bytes } = await parseFile(await read(generation), generation)
+  return { timeline: timeline ?? fail(generation, 'it is no checkpoint'), changes: [], checkpointBytes: bytes }
 }
 
 interface GenerationFile {
@@ -89,6 +99,7 @@ interface GenerationFile {
   readonly timeline: Timeline | null
   readonly changes: readonly TimelineChange[]
   readonly sha256: string
+  readonly bytes: number
 }
 
 async function parseFile(bytes: Uint8Array, generation: number): Promise<GenerationFile> {
@@ -105,7 +116,7 @@ async function parseFile(bytes: Uint8Array, generation: number): Promise<Generat
   if (timeline !== undefined && timeline.generation !== generation)
     fail(generation, 'its timeline is of another generation')
   const whole = timeline === undefined || entries === null ? timeline : { ...timeline, segments: entries }
-  return { checkpoint, timeline: whole ?? null, changes: changes ?? [], sha256 }
+  return { checkpoint, timeline: whole ?? null, changes: changes ?? [], sha256, bytes: bytes.length }
 }
 
 function fail(generation: number, what: string, cause?: unknown): never {

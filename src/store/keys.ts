@@ -48,8 +48,20 @@ export function checkRange(range: ByteRange): void {
   })
 }
 
-/** Throws `OPTION_INVALID` where a stream is to be put conditionally: its loser could not be compared with the winner. */
+/**
+ * Throws `LIMIT_EXCEEDED` where nobody could read the object again, and `OPTION_INVALID` where a stream is to be put
+ * conditionally: its loser could not be compared with the winner.
+ */
 export function checkBody(body: Body, options: PutOptions | undefined): void {
+  if (body instanceof Uint8Array && body.length > LIMITS.objectBytes) {
+    throw new TidemarkError(
+      'LIMIT_EXCEEDED',
+      `An object of ${body.length} bytes would be larger than any reader takes.`,
+      {
+        hint: `Nothing was stored. Keep what is written at a time under ${LIMITS.objectBytes} bytes.`,
+      },
+    )
+  }
   if (body instanceof Uint8Array || options?.ifAbsent !== true) return
   throw new TidemarkError('OPTION_INVALID', 'A stream cannot be put with ifAbsent; nothing was written.', {
     hint: 'Give the bytes as one Uint8Array.',

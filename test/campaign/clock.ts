@@ -216,6 +216,7 @@ class History {
     const status = statusOf({
       timeline,
       reach,
+      catalogueBytes: archive.seams.timeline.checkpointBytes,
       names,
       conditions,
       own: session.report(),

@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import { type ErrorCode, TidemarkError } from '../../src/base/errors.ts'
+import { LIMITS } from '../../src/base/limits.ts'
 import { parseMemory, parseMomentArgument, parseRecordName } from '../../src/cli/arguments.ts'
 import { shellQuoted } from '../../src/cli/command.ts'
 import { confirmed } from '../../src/cli/confirm.ts'
@@ -8,7 +9,10 @@ import { exitCodeOf } from '../../src/cli/exit-codes.ts'
 import { changedFields, fieldText } from '../../src/cli/fields.ts'
 import { bytesText, printable, table } from '../../src/cli/format.ts'
 import { advanceText, progressLine } from '../../src/cli/progress.ts'
+import { statusCommand } from '../../src/cli/status.ts'
 import { type Output, painter, type Terminal } from '../../src/cli/terminal.ts'
+import { Tidemark } from '../../src/engine/tidemark.ts'
+import { ModelDatabase } from '../support/model-database.ts'
 
 /** A terminal that is one, or is none, and what was written to its stderr. */
 function terminal(
@@ -52,11 +56,43 @@ test('every kind of error has its exit code', () => {
     ['STORE_FOREIGN', 5],
     ['STORE_DENIED', 6],
     ['STORE_FULL', 6],
+    ['LIMIT_EXCEEDED', 6],
+    ['STORE_UNSUPPORTED', 2],
     ['STORE_UNAVAILABLE', 6],
   ]
   for (const [code, exit] of codes)
     expect([code, exitCodeOf(new TidemarkError(code, '', { hint: '' }))]).toEqual([code, exit])
   expect(exitCodeOf(new Error('?'))).toBe(1)
+})
+
+test('status tells of a catalogue that fills up, before it is full', async () => {
+  const url = 'memory:filling'
+  const capture = await Tidemark.capture({ store: url, source: new ModelDatabase(), ack: 'store' })
+  await capture.close()
+  const shown = async (): Promise<string> => {
+    let text = ''
+    const { terminal: around } = terminal(false)
+    const out = Object.assign(new PassThrough(), { isTTY: false })
+    out.on('data', (part: Buffer) => {
+      text += part.toString()
+    })
+    const adapter = { handles: () => false, open: () => Promise.reject(new Error('none')) }
+    expect(await statusCommand({ store: url }, { terminal: { ...around, out }, adapter })).toBe(0)
+    return text
+  }
+  expect(await shown()).not.toContain('that it can have')
+  const limits: { jsonBytes: number } = LIMITS
+  const { jsonBytes } = LIMITS
+  const reader = await Tidemark.open({ store: url })
+  const { catalogue } = await reader.status()
+  await reader.close()
+  expect(catalogue.limitBytes).toBe(jsonBytes)
+  try {
+    limits.jsonBytes = catalogue.bytes * 2 - 1
+    expect(await shown()).toMatch(/catalogue .* that it can have: capture into a new store before it is full/)
+  } finally {
+    limits.jsonBytes = jsonBytes
+  }
 })
 
 test('differences of fields are told field by field, and cannot move the cursor', () => {
