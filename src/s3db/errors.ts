@@ -54,6 +54,21 @@ export function isMissing(error: unknown): boolean {
   return says(signs, MISSING) || says(signs, IMPOSSIBLE_KEY) || signs.some(({ statusCode }) => statusCode === 404)
 }
 
+/** S3 holds keys of so many bytes at most. */
+const MOST_KEY_BYTES = 1024
+/** Answers that say nothing about the key. */
+const ABOUT_OTHERS = new Set([401, 403, ...UNSURE_STATUS])
+
+/**
+ * Whether a server refuses to hear of `key` because no object can have it: each has an error of its own for keys that
+ * are too long or hold a NUL. `error` is of reading it over a network.
+ */
+export function isRefusedKey(error: unknown, key: string): boolean {
+  if (Buffer.byteLength(key) <= MOST_KEY_BYTES && !key.includes('\0')) return false
+  const status = statusOf(signsOf(error))
+  return status !== null && status >= 400 && status < 500 && !ABOUT_OTHERS.has(status)
+}
+
 /** Whether `error` says that a condition of a write (`ifMatch`, `ifNoneMatch`) was not met. */
 export function isPrecondition(error: unknown): boolean {
   const signs = signsOf(error)
@@ -70,9 +85,8 @@ export function isRefusal(error: unknown, local: boolean): boolean {
   if (says(signs, IMPOSSIBLE_KEY)) return true
   if (local) return isPrecondition(error) || isMissing(error) || says(signs, LIMITS)
   if (says(signs, UNSURE)) return false
-  const answer = signs.findLast(({ $metadata }) => typeof $metadata?.httpStatusCode === 'number')?.$metadata
-  if (answer === undefined || (typeof answer.attempts === 'number' && answer.attempts > 1)) return false
-  const status = Number(answer.httpStatusCode)
+  const status = statusOf(signs)
+  if (status === null || signs.some(({ $metadata }) => Number($metadata?.attempts) > 1)) return false
   return status >= 400 && status < 500 && !UNSURE_STATUS.has(status)
 }
 
@@ -96,6 +110,12 @@ export function isDenied(error: unknown, local: boolean): boolean {
 export function reasonOf(error: unknown): string {
   const innermost = signsOf(error).findLast((sign) => sign instanceof Error)
   return innermost instanceof Error ? innermost.message : String(error)
+}
+
+/** The status of the answer that the AWS SDK had, null where there was none. */
+function statusOf(signs: readonly Sign[]): number | null {
+  const answered = signs.findLast(({ $metadata }) => typeof $metadata?.httpStatusCode === 'number')
+  return answered === undefined ? null : Number(answered.$metadata?.httpStatusCode)
 }
 
 function says(signs: readonly Sign[], names: ReadonlySet<string>): boolean {

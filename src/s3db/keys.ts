@@ -37,7 +37,7 @@ export function isText(key: string): boolean {
 export function notText(key: string, what: string): TidemarkError {
   return new TidemarkError(
     'SOURCE_UNSUPPORTED',
-    `The key ${JSON.stringify(key)} holds half of a surrogate pair, so it is no Unicode text and has no place in a history. ${what}`,
+    `${JSON.stringify(key)} holds half of a surrogate pair, so it is no Unicode text and has no place in a history. ${what}`,
     { hint: 'Use an id of whole characters (`id.toWellFormed()`); to delete such a record works.' },
   )
 }

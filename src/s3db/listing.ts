@@ -14,7 +14,10 @@ export async function* listItems(reader: Reader, resources?: readonly string[]):
   const named = await reader.schemas()
   const schemas = [...named.keys()]
     .filter((name) => chosen?.has(name) ?? true)
-    .map((resource): Item => ({ kind: 'schema', resource, id: '' }))
+    .map((resource): Item => {
+      if (!isText(resource)) throw notText(resource, 'The database cannot be listed with it.')
+      return { kind: 'schema', resource, id: '' }
+    })
     .sort(compareItems)
   yield* batches(schemas)
   yield* isLocal(reader.client) ? localItems(reader, chosen) : remoteItems(reader, chosen, [...named.keys()])

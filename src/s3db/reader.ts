@@ -4,7 +4,7 @@ import { type Image, type Item, unreadableImage } from '../model/event.ts'
 import { isLocal } from './access.ts'
 import type { Database, StorageClient, StoredResponse } from './client.ts'
 import { imageOf } from './decode.ts'
-import { isDamage, isDenied, isMissing, reasonOf } from './errors.ts'
+import { isDamage, isDenied, isMissing, isRefusedKey, reasonOf } from './errors.ts'
 import { encodeStored, type StoredObject, storedFromResponse } from './image.ts'
 import { type KeySpace, keyOfItem, SCHEMA_KEY } from './keys.ts'
 import { Layouts } from './layouts.ts'
@@ -70,9 +70,14 @@ export class Reader {
     try {
       return await storedFromResponse(await this.#get(key), isLocal(this.client))
     } catch (error) {
-      if (isMissing(error)) return null
+      if (isMissing(error) || this.#cannotBe(key, error)) return null
       throw error
     }
+  }
+
+  #cannotBe(key: string, error: unknown): boolean {
+    const { keyPrefix = '' } = this.client.config ?? {}
+    return !isLocal(this.client) && isRefusedKey(error, `${keyPrefix}/${key}`)
   }
 
   /** Reads that are not the application's. */

@@ -1,7 +1,7 @@
 import type { Sink } from '../capture/source.ts'
 import { type Item, unreadableImage } from '../model/event.ts'
 import { currentContext } from './context.ts'
-import { SCHEMA_KEY } from './keys.ts'
+import { isText, notText, SCHEMA_KEY } from './keys.ts'
 import type { Reader } from './reader.ts'
 import { changedSchemas, type SchemaImages, splitSchema } from './schema-items.ts'
 
@@ -30,6 +30,8 @@ export class SchemaWrites {
     const before = await this.#reader.schemasIfReadable()
     const names = before === null ? this.#namesOf(after) : changedSchemas(before, after)
     if (names.length === 0) return perform()
+    const broken = names.find((name) => after.has(name) && !isText(name))
+    if (broken !== undefined) throw notText(broken, 'The schemas were not written.')
     const items = names.map((resource): Item => ({ kind: 'schema', resource, id: '' }))
     const pick = (images: SchemaImages) => names.map((name) => images.get(name) ?? null)
     const damaged = items.map((item) => unreadableImage(item, `${SCHEMA_KEY} is no JSON object`))

@@ -123,6 +123,17 @@ it('an id with half of a surrogate pair is refused before the database is touche
   await life.db.disconnect()
 })
 
+it('a resource whose name is no text is refused before its schema is written', async () => {
+  const life = await live(place())
+  await expect(life.db.createResource({ name: 'half\ud800', attributes: { name: 'string' } })).rejects.toThrow(
+    /half of a surrogate pair/,
+  )
+  expect(
+    String(await life.db.client.getObject('s3db.json').then(({ Body }) => Body?.transformToString?.())),
+  ).not.toMatch(/half/)
+  await life.db.disconnect()
+})
+
 it('a database that holds such an id is not listed without it, and it can be deleted', async () => {
   const db = new S3db({ connectionString: `memory://half-${process.pid}`, logLevel: 'silent' })
   await db.connect()

@@ -139,11 +139,19 @@ describe('a refusal', () => {
   })
 
   it('is what S3 says of a key that it cannot hold', async () => {
-    for (const name of ['KeyTooLongError', 'XMinioInvalidObjectName', 'InvalidURI']) {
-      const rig = remote(answer(name, 400))
-      expect(await refuses(rig.put('x'.repeat(1100)))).toBe(true)
-      expect(await rig.reader.image(item('x'.repeat(1100)))).toBeNull()
+    for (const name of ['KeyTooLongError', 'XMinioInvalidObjectName', 'InvalidURI', 'SomethingElse']) {
+      for (const id of ['x'.repeat(1100), 'a\0b']) {
+        const rig = remote(answer(name, 400))
+        expect(await refuses(rig.put(id))).toBe(true)
+        expect(await rig.reader.image(item(id))).toBeNull()
+      }
     }
+  })
+
+  it('is not what S3 says of a key that it can hold, nor where it answers for another reason', async () => {
+    await expect(remote(answer('SomethingElse', 400)).reader.image(item('a'))).rejects.toThrow()
+    for (const status of [403, 429, 503])
+      await expect(remote(answer('Other', status)).reader.image(item('x'.repeat(1100)))).rejects.toThrow()
   })
 
   it('is a condition that was not met', async () => {
