@@ -27,7 +27,9 @@ CREATE OR REPLACE TEMP MACRO last_ulid(ms) AS
 SET VARIABLE store = coalesce(getvariable('store'), './backups');
 SET VARIABLE moment = coalesce(CAST(getvariable('moment') AS VARCHAR), CAST(now() AS VARCHAR));
 SET VARIABLE until = CASE
-  WHEN regexp_full_match(getvariable('moment'), '[0-7][0-9A-HJKMNP-TV-Z]{25}') THEN getvariable('moment')
+  -- An event stands for everything that was written together with it: what differs only behind bit 64 is one instant.
+  WHEN regexp_full_match(getvariable('moment'), '[0-7][0-9A-HJKMNP-TV-Z]{25}') THEN getvariable('moment')[:13]
+    || CASE WHEN getvariable('moment')[14] >= 'G' THEN 'Z' ELSE 'F' END || repeat('Z', 12)
   ELSE last_ulid(epoch_ms(CAST(getvariable('moment') AS TIMESTAMPTZ))) END;
 
 -- What every generation says: a file of timeline/ is a checkpoint, or the changes since one.

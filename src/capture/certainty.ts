@@ -1,4 +1,4 @@
-import type { Ulid } from '../model/ulid.ts'
+import { instantEnd, type Ulid } from '../model/ulid.ts'
 import type { HeldIntent } from './journal-recovery.ts'
 
 /** Up to which stamp it is known what happened to the writes of a journal. */
@@ -8,7 +8,7 @@ export class Certainty {
   readonly #leftOpen: ReadonlyMap<number, Ulid>
 
   constructor(open: ReadonlyMap<number, HeldIntent>) {
-    this.#leftOpen = new Map([...open].map(([id, { intent }]) => [id, intent.since]))
+    this.#leftOpen = new Map([...open].map(([id, { intent }]) => [id, instantEnd(intent.since)]))
   }
 
   /** From `since`, a stamp after all so far, it is not known whether a write happened, until what this returns is called. */

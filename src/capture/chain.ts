@@ -1,4 +1,4 @@
-import { type Image, type Item, sameImage } from '../model/event.ts'
+import { type Image, type Item, SoundImage, sameImage } from '../model/event.ts'
 import type { Version } from '../model/fold.ts'
 import type { Finding } from '../model/found.ts'
 import type { Ulid } from '../model/ulid.ts'
@@ -91,8 +91,10 @@ export class Chain {
 }
 
 /** An image that keeps no larger buffer alive: encoders cut theirs from pools. */
-function own({ json, raw }: Image): Image {
-  return { json: ownBytes(json), raw: raw === null ? null : ownBytes(raw) }
+function own(image: Image): Image {
+  const json = ownBytes(image.json)
+  const raw = image.raw === null ? null : ownBytes(image.raw)
+  return image instanceof SoundImage ? new SoundImage(json, raw) : { json, raw }
 }
 
 function ownBytes(bytes: Uint8Array): Uint8Array {

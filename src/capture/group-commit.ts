@@ -14,6 +14,14 @@ interface OpenBatch extends Batch {
   readonly reject: (error: TidemarkError) => void
 }
 
+/** What batch is wanted. */
+export interface GatherOptions {
+  /** One that holds no event yet. */
+  readonly empty?: boolean
+  /** The one that took the last entry, however full it is. */
+  readonly together?: boolean
+}
+
 /** A batch takes no further entries beyond this many bytes, so that no commit takes long. */
 const FULL_BYTES = 2 * 1024 * 1024
 const SPARE_BUILDERS = 2
@@ -40,10 +48,11 @@ export class GroupCommit {
    * The batch that takes entries now, on demand one that holds no event yet. It stays in memory until `commit`.
    * Throws what has failed before.
    */
-  gather({ empty = false }: { empty?: boolean } = {}): Batch {
+  gather({ empty = false, together = false }: GatherOptions = {}): Batch {
     if (this.#failure !== null) throw this.#failure
     const last = this.#queue.at(-1)
-    const takes = last !== undefined && last.builder.bytes < FULL_BYTES && !(empty && last.builder.eventCount > 0)
+    const isRoomy = last !== undefined && (together || last.builder.bytes < FULL_BYTES)
+    const takes = isRoomy && !(empty && last.builder.eventCount > 0)
     if (takes) return last
     const { promise: durable, resolve, reject } = Promise.withResolvers<void>()
     // Those who wait learn of a failure by their own promise; a batch that nobody waits for needs no handler.

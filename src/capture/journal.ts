@@ -1,17 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { LIMITS } from '../base/limits.ts'
-import { encodedEventBytes } from '../format/event-codec.ts'
-import { encodedIntentBytes, type Intent } from '../format/intent-codec.ts'
+import type { Intent } from '../format/intent-codec.ts'
 import { decodeFrame, type FrameBuilder, streamSeed, WRITER_BYTES } from '../format/journal-frame.ts'
-import type { Change, Image, Stamp } from '../model/event.ts'
+import type { Change, Stamp } from '../model/event.ts'
 import type { ShedRange } from '../model/timeline.ts'
 import { type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
 import type { Backlog } from './backlog.ts'
 import { Certainty } from './certainty.ts'
+import { checkedBytes, checkIntent, checkTogether } from './check.ts'
 import type { FrameLog } from './frame-log.ts'
-import { type Batch, GroupCommit } from './group-commit.ts'
+import { type Batch, type GatherOptions, GroupCommit } from './group-commit.ts'
 import {
   eventsAfter,
   type LostFrames,
@@ -140,29 +139,29 @@ export class Journal {
 
   /** Makes intents durable; resolves with the id of each. */
   async intend(intents: readonly Omit<Intent, 'intent'>[]): Promise<readonly number[]> {
-    for (const intent of intents) checkSize(intent.before, null, encodedIntentBytes(intent))
-    const ids = this.note(intents)
+    for (const intent of intents) checkIntent(intent)
+    const ids = intents.map((intent) => this.#addIntent(this.#gather().builder, intent))
     if (ids.length > 0) await this.#commitNow()
     return ids
   }
 
-  /** The same without waiting: they become durable with the frame that is gathering now, or with a later one. */
+  /** The same without waiting: they become durable with what was stamped last, in the same turn of the event loop. */
   note(intents: readonly Omit<Intent, 'intent'>[]): readonly number[] {
-    return intents.map((intent) => {
-      const id = ++this.#lastIntent
-      this.#gather().builder.addIntent({ ...intent, intent: id })
-      return id
-    })
+    const { builder } = this.#gather({ together: true })
+    return intents.map((intent) => this.#addIntent(builder, intent))
   }
 
   /**
-   * Stamps the changes, in this order and now, and resolves with the stamps when the events are durable; null for an
-   * outcome without a change, which waits for nothing.
+   * Stamps the changes of one capture, in this order, now and in one instant, and resolves with the stamps when the events
+   * are durable; null for an outcome without a change, which waits for nothing. They stand in one frame, so that a crash
+   * keeps all of them or none. Errors: `SOURCE_UNSUPPORTED` for what a frame cannot hold; then nothing was stamped.
    */
   async settle(outcomes: readonly Outcome[]): Promise<readonly (Stamp | null)[]> {
+    let bytes = 0
     for (const { change } of outcomes) {
-      if (change !== null) checkSize(change.before, change.after, encodedEventBytes(change))
+      if (change !== null) bytes += checkedBytes(change)
     }
+    checkTogether(outcomes.length, bytes)
     const { stream } = this.#options
     let batch: Batch | null = null
     const stamps: (Stamp | null)[] = []
@@ -172,8 +171,9 @@ export class Journal {
         stamps.push(null)
         continue
       }
-      batch = this.#gather()
-      const stamp = { ulid: this.#ulids.next(), stream, sequence: this.#lastSequence + 1 }
+      const ulid = batch === null ? this.#ulids.next() : this.#ulids.another()
+      batch ??= this.#gather()
+      const stamp = { ulid, stream, sequence: this.#lastSequence + 1 }
       batch.builder.addEvent(change, stamp.ulid, stamp.sequence, intent)
       this.#lastSequence = stamp.sequence
       stamps.push(stamp)
@@ -207,7 +207,7 @@ export class Journal {
   async endShed(): Promise<void> {
     await this.#commits.flush()
     if (this.#shed.every(({ before }) => before !== null)) return
-    const mark = this.#ulids.next()
+    const mark = this.#ulids.mark()
     this.#shed = this.#shed.map((range) => (range.before === null ? { ...range, before: mark } : range))
   }
 
@@ -285,7 +285,7 @@ export class Journal {
 
   /** A stamp that no event has: greater than that of every event so far, smaller than that of every later one. */
   mark(): Ulid {
-    return this.#ulids.next()
+    return this.#ulids.mark()
   }
 
   /**
@@ -293,7 +293,7 @@ export class Journal {
    * durable.
    */
   doubt(): () => void {
-    return this.#certainty.doubt(this.#ulids.next())
+    return this.#certainty.doubt(this.#ulids.mark())
   }
 
   /** Behind this stamp it is not known what happened; null where there is no doubt. */
@@ -324,7 +324,13 @@ export class Journal {
     return batch
   }
 
-  #gather(options: { empty?: boolean } = {}): Batch {
+  #addIntent(builder: FrameBuilder, intent: Omit<Intent, 'intent'>): number {
+    const id = ++this.#lastIntent
+    builder.addIntent({ ...intent, intent: id })
+    return id
+  }
+
+  #gather(options: GatherOptions = {}): Batch {
     if (this.#closed) {
       throw new TidemarkError(
         'CAPTURE_CLOSED',
@@ -383,15 +389,4 @@ export class Journal {
     const next = this.#durable.frame + 1
     return Math.min(next, this.#backlog.firstFrame ?? next, oldestIntent ?? next)
   }
-}
-
-function checkSize(before: Image | null, after: Image | null, entryBytes: number): void {
-  const parts = [before?.json, before?.raw, after?.json, after?.raw]
-  const largest = parts.reduce((most, part) => Math.max(most, part?.length ?? 0), 0)
-  if (largest <= LIMITS.imageBytes && entryBytes <= LIMITS.frameBytes / 2) return
-  throw new TidemarkError(
-    'SOURCE_UNSUPPORTED',
-    `A record of ${largest} bytes is larger than the journal can hold; it was not captured.`,
-    { hint: `Keep records under ${LIMITS.imageBytes} bytes.`, details: { bytes: largest } },
-  )
 }

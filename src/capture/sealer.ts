@@ -4,7 +4,7 @@ import { hasCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { segmentKey } from '../format/keys.ts'
 import type { SegmentEntry, StreamEntry, Timeline } from '../model/timeline.ts'
-import type { Ulid } from '../model/ulid.ts'
+import { instantEnd, type Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { SegmentEncoder } from './encoder.ts'
 import type { Journal } from './journal.ts'
@@ -212,13 +212,15 @@ export class Sealer {
     let part = await this.#putSegment()
     // After an outage the journal holds more than fits one segment, or memory: part by part, each let go before the next.
     for (; part !== null && !part.isLast; part = await this.#putSegment()) {
-      const sealedThrough = this.#certain(part.segment.lastUlid)
+      const sealedThrough = this.#certain(instantEnd(part.segment.lastUlid))
       if (!(await this.#commit({ ...this.#stream, sealedThrough }, part))) return false
     }
     const segment = part?.segment ?? null
     const sameShed = sameRanges(this.#stream.shed, journal.shedRanges)
     const nothingNew = segment === null && state === this.#stream.state && sameShed
-    const sealedThrough = this.#certain(segment !== null && segment.lastUlid > mark ? segment.lastUlid : mark)
+    // A segment ends where a frame does, and has every event of the captures in it.
+    const end = segment === null ? mark : instantEnd(segment.lastUlid)
+    const sealedThrough = this.#certain(end > mark ? end : mark)
     const isThere = through === null || through <= this.#stream.sealedThrough
     if (nothingNew && (isThere || sealedThrough === this.#stream.sealedThrough)) return true
     return this.#commit({ ...this.#stream, state, sealedThrough }, part)

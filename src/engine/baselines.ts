@@ -61,10 +61,10 @@ export class Baselines {
     )
   }
 
-  /** Takes one now, after that which is under way. */
+  /** Takes one now, after that which is under way, whatever comes of it. */
   async once(): Promise<SnapshotEntry> {
     await this.#steps.ready()
-    await this.#latest
+    await this.#latest.catch(() => undefined) // it is logged, and tried again
     const taken = this.#steps.take(this.#breaking.signal)
     this.#latest = taken.catch(() => undefined) // the caller has the error
     return taken

@@ -33,6 +33,17 @@ export interface Image {
   readonly raw: Uint8Array | null
 }
 
+/** An image that is known to be sound because of how it was made: by `makeImage`, or copied from one that was. */
+export class SoundImage implements Image {
+  readonly json: Uint8Array
+  readonly raw: Uint8Array | null
+
+  constructor(json: Uint8Array, raw: Uint8Array | null) {
+    this.json = json
+    this.raw = raw
+  }
+}
+
 /** Who wrote, in which transaction, and what the application noted (JSON text). */
 export interface Context {
   readonly actor: string | null

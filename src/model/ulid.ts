@@ -74,11 +74,31 @@ function encodeTime(ms: number): string {
 
 /** Units of the sub-millisecond part: 64 ticks a microsecond, so that two processes on one machine interleave truly. */
 const TICKS_PER_MS = 65_536
+/** Numbers of the ULIDs of one instant; the last one is that of marks. */
+const INSTANT_ULIDS = 2 ** 24
+/** Characters before the one that holds the last bit of the ticks, and those behind it. */
+const TICK_CHARS = 13
+const REST_CHARS = 12
+
+/**
+ * The greatest ULID of the same instant: the same millisecond and tick. The events of one capture share an instant, so
+ * that as an inclusive bound this has all of them or none.
+ */
+export function instantEnd(ulid: Ulid): Ulid {
+  return ulid.slice(0, TICK_CHARS) + (ulid.charAt(TICK_CHARS) >= 'G' ? 'Z' : 'F') + 'Z'.repeat(REST_CHARS)
+}
+
+/** The ULID just before the instant of `ulid` in order. */
+export function beforeInstant(ulid: Ulid): Ulid {
+  const least = ulid.charAt(TICK_CHARS) >= 'G' ? 'G' : '0'
+  return previousUlid(ulid.slice(0, TICK_CHARS) + least + '0'.repeat(REST_CHARS))
+}
 
 /**
  * Gives the ULIDs of one stream: strictly increasing, whatever the clock does. The 80 bits after the time are
- * 16 bits of ticks within the millisecond and 64 random bits that are constant for this generator, which makes
- * ULIDs of different streams distinct and a column of them compress well.
+ * 16 bits of ticks within the millisecond, which make the instant; 24 bits that number the ULIDs of one instant; and 40
+ * random bits that are constant for this generator, which makes ULIDs of different streams distinct and a column of them
+ * compress well.
  *
  * Stamps are not made by the package `ulid`: its `monotonicFactory` knows no ticks, forgets what came before at a restart,
  * and calls for random numbers 16 times in every new millisecond (33 us a ULID against 0.14 us here, on the machine that
@@ -89,28 +109,23 @@ export class UlidGenerator {
   readonly #suffix: string
   #ms = 0
   #tick = -1
+  #index = 0
   #timeText = ''
   #timeOf = -1
 
-  constructor(now: () => number, entropy: Uint8Array = randomBytes(8)) {
+  constructor(now: () => number, entropy: Uint8Array = randomBytes(5)) {
     this.#now = now
-    // 16 bits of ticks and 64 of entropy make 80 bits; 16 characters of 5 bits. The first 3 characters and one bit
-    // of the fourth are the ticks, so the constant part is 12 whole characters after the mixed fourth.
     let bits = 0n
-    for (const byte of entropy.subarray(0, 8)) bits = (bits << 8n) | BigInt(byte)
+    for (const byte of entropy.subarray(0, 5)) bits = (bits << 8n) | BigInt(byte)
     let out = ''
-    for (let i = 0; i < 12; i++) {
+    for (let i = 0; i < 8; i++) {
       out = ALPHABET.charAt(Number(bits & 31n)) + out
       bits >>= 5n
     }
     this.#suffix = out
-    this.#high = Number(bits)
   }
 
-  /** The 4 high bits of the entropy, which share a character with the last bit of the ticks. */
-  readonly #high: number
-
-  /** The next ULID: later than every one before it, and not before the clock. */
+  /** The next ULID: of a later instant than every one before it, and not before the clock. */
   next(): Ulid {
     const now = Math.max(0, this.#now())
     const ms = Math.floor(now)
@@ -124,6 +139,30 @@ export class UlidGenerator {
       this.#ms++
       this.#tick = 0
     }
+    this.#index = 0
+    return this.#encode()
+  }
+
+  /**
+   * A ULID of a later instant, behind every other one of that instant, also those of other generators: as an inclusive bound
+   * it has a capture of any stream whole, or nothing of it.
+   */
+  mark(): Ulid {
+    this.next()
+    this.#index = INSTANT_ULIDS - 1
+    return this.#encode()
+  }
+
+  /**
+   * Another ULID of the instant of the last one, greater than it; the last call was `next` or this one. Errors:
+   * `SOURCE_UNSUPPORTED` beyond 16,777,215 of one instant.
+   */
+  another(): Ulid {
+    if (++this.#index >= INSTANT_ULIDS - 1) {
+      throw new TidemarkError('SOURCE_UNSUPPORTED', `One capture has more than ${INSTANT_ULIDS - 1} items.`, {
+        hint: 'Capture what is written together in smaller parts.',
+      })
+    }
     return this.#encode()
   }
 
@@ -136,8 +175,8 @@ export class UlidGenerator {
   advanceTo(ulid: Ulid): void {
     const ms = ulidTime(ulid)
     let tick = 0
-    for (let i = 10; i < 13; i++) tick = tick * 32 + ALPHABET.indexOf(ulid.charAt(i))
-    tick = tick * 2 + (ALPHABET.indexOf(ulid.charAt(13)) >> 4)
+    for (let i = 10; i < TICK_CHARS; i++) tick = tick * 32 + ALPHABET.indexOf(ulid.charAt(i))
+    tick = tick * 2 + (ALPHABET.indexOf(ulid.charAt(TICK_CHARS)) >> 4)
     if (ms > this.#ms || (ms === this.#ms && tick > this.#tick)) {
       this.#ms = ms
       this.#tick = tick
@@ -150,13 +189,24 @@ export class UlidGenerator {
       this.#timeOf = this.#ms
     }
     const t = this.#tick
+    const i = this.#index
     return (
       this.#timeText +
       ALPHABET.charAt(t >> 11) +
       ALPHABET.charAt((t >> 6) & 31) +
       ALPHABET.charAt((t >> 1) & 31) +
-      ALPHABET.charAt(((t & 1) << 4) | this.#high) +
+      ALPHABET.charAt(((t & 1) << 4) | (i >> 20)) +
+      (i === 0 ? '0000' : encodeIndex(i)) +
       this.#suffix
     )
   }
+}
+
+function encodeIndex(index: number): string {
+  return (
+    ALPHABET.charAt((index >> 15) & 31) +
+    ALPHABET.charAt((index >> 10) & 31) +
+    ALPHABET.charAt((index >> 5) & 31) +
+    ALPHABET.charAt(index & 31)
+  )
 }

@@ -1,11 +1,12 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
-import { isUlid, lastUlidAt, previousUlid, type Ulid, ulidTime } from '../model/ulid.ts'
+import { beforeInstant, instantEnd, isUlid, lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
 import { type Reach, reachTimes } from './reach.ts'
 
 /**
  * Where to restore to: an RFC 3339 timestamp, epoch milliseconds or a `Date` (inclusive); the ULID of an event
- * (inclusive); just before an event; or the last reachable moment.
+ * (inclusive); just before an event; or the last reachable moment. What was written together is restored together: an event
+ * stands for all of its capture.
  */
 export type Moment = string | number | Date | { readonly before: Ulid }
 
@@ -30,11 +31,11 @@ export function parseMoment(moment: Moment): Bound | null {
     if (typeof moment?.before !== 'string' || !isUlid(moment.before) || Object.keys(moment).length !== 1) {
       throw invalid(JSON.stringify(moment))
     }
-    return { ulid: previousUlid(moment.before), event: moment.before, label: `just before event ${moment.before}` }
+    return { ulid: beforeInstant(moment.before), event: moment.before, label: `just before event ${moment.before}` }
   }
   const before = /^before:(.+)$/.exec(moment)?.[1]
   if (before !== undefined) return parseMoment({ before })
-  if (isUlid(moment)) return { ulid: moment, event: moment, label: `event ${moment}` }
+  if (isUlid(moment)) return { ulid: instantEnd(moment), event: moment, label: `event ${moment}` }
   if (!RFC3339.test(moment)) throw invalid(moment)
   return timeBound(Date.parse(moment.replace(' ', 'T')), moment)
 }

@@ -1,5 +1,5 @@
 import { sha256, utf8 } from '../base/bytes.ts'
-import type { Image, Item } from '../model/event.ts'
+import { type Image, type Item, SoundImage } from '../model/event.ts'
 import type { StoredObject } from './image.ts'
 import type { Layout, Values } from './layout.ts'
 import type { Layouts } from './layouts.ts'
@@ -24,8 +24,8 @@ interface Parts {
 /** The image of a stored object, whose encoded form is `raw`. */
 export function imageOf(item: Item, stored: StoredObject, raw: Uint8Array, layouts: Layouts): Image | Promise<Image> {
   const values = item.kind === 'record' ? recordValues(item, stored, layouts) : objectValues(item, stored)
-  if (values instanceof Promise) return values.then((made) => ({ json: jsonBytes(made), raw }))
-  return { json: jsonBytes(values), raw }
+  if (values instanceof Promise) return values.then((made) => new SoundImage(jsonBytes(made), raw))
+  return new SoundImage(jsonBytes(values), raw)
 }
 
 function jsonBytes(values: Values): Uint8Array {

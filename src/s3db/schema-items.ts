@@ -1,6 +1,6 @@
 import { text, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import type { Image } from '../model/event.ts'
+import { type Image, SoundImage } from '../model/event.ts'
 import { SCHEMA_KEY } from './keys.ts'
 
 /** The schema items of an `s3db.json`: by resource name, the database itself under the empty name. */
@@ -40,7 +40,7 @@ export function changedSchemas(before: SchemaImages, after: SchemaImages): strin
 }
 
 function image(value: object): Image {
-  return { json: utf8(JSON.stringify(value)), raw: null }
+  return new SoundImage(utf8(JSON.stringify(value)), null)
 }
 
 function parseObject(json: string): Record<string, unknown> {

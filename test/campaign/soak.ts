@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -25,6 +25,9 @@ export interface SoakOptions {
 const WRITER = fileURLToPath(new URL('../support/soak-writer.ts', import.meta.url))
 const NAMES = ['anna', 'bert']
 const PASSPHRASE = 'the tide leaves a mark on every pile'
+/** Whether processes can be started in pid namespaces of their own here. */
+const HAS_NAMESPACES =
+  spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'true'], { stdio: 'ignore' }).status === 0
 /** Everything that was begun is over by then, on a slow machine. */
 const PATIENCE_MS = 240_000
 
@@ -126,14 +129,21 @@ class Soak {
     const parts: SoakWriterParts = {
       database: `file://${this.#path('db')}`,
       store: this.#env.TIDEMARK_STORE ?? '',
-      journal: this.#path(`journal-${name}`),
+      // One directory for both, as containers have it that share a volume.
+      journal: this.#path('journal'),
       acknowledged: this.#path(`${name}.acknowledged`),
       log: this.#path(`${name}.log`),
       name,
       life: ++writer.life,
     }
     const err = openSync(this.#path(`${name}.err`), 'w')
-    const child = spawn(process.execPath, [WRITER, JSON.stringify(parts)], {
+    const [program = process.execPath, ...args] = [
+      ...this.#around(writer),
+      process.execPath,
+      WRITER,
+      JSON.stringify(parts),
+    ]
+    const child = spawn(program, args, {
       env: { ...process.env, ...this.#env },
       stdio: ['pipe', 'pipe', err],
     })
@@ -145,6 +155,12 @@ class Soak {
     return { child, ready }
   }
 
+  /** The second process runs as the first of a pid namespace of its own, as in a container, where this machine allows it. */
+  #around({ name }: Writer): readonly string[] {
+    if (name !== NAMES[1] || !HAS_NAMESPACES) return []
+    return ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child']
+  }
+
   async #kill(next: () => number): Promise<void> {
     while (performance.now() < this.#until) {
       await sleep(1000 + next() * 5000)
@@ -152,10 +168,24 @@ class Soak {
       if (writer?.child == null) continue
       const { exitCode } = writer.child
       if (exitCode !== null) throw new Error(`${writer.name} ended by itself with ${exitCode}: ${this.#errors(writer)}`)
-      await killed(writer.child)
-      this.tally.add('kills')
+      if (next() < 0.3) await this.#terminate(writer)
+      else {
+        await killed(writer.child)
+        this.tally.add('kills')
+      }
       await this.#start(writer)
     }
+  }
+
+  /** A deploy: the process is asked to end, seals what it has, and ends. */
+  async #terminate(writer: Writer): Promise<void> {
+    const { name, child } = writer
+    if (child?.pid === undefined) return
+    const ended = new Promise((resolve) => child.once('exit', resolve))
+    process.kill(innermost(child.pid), 'SIGTERM')
+    const code = await Promise.race([ended, sleep(PATIENCE_MS, 'not yet')])
+    if (code === 'not yet') throw new Error(`${name} does not end: ${this.#errors(writer)}`)
+    this.tally.add(`SIGTERM`)
   }
 
   #errors({ name }: Writer): string {
@@ -271,6 +301,12 @@ class Soak {
     await db.disconnect()
     return found
   }
+}
+
+/** The process that one started in the end: that in a namespace is the child of what made the namespace. */
+function innermost(pid: number): number {
+  const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')
+  return child === undefined || child === '' || !HAS_NAMESPACES ? pid : Number(child)
 }
 
 async function killed(child: ChildProcess): Promise<void> {

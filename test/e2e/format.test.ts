@@ -225,7 +225,7 @@ test('a reader made from FORMAT.md finds the state that restoreAt gives', async 
   for (let i = 0; i < 20; i++) await write(i)
   const options = { store: `file:${store}`, source: database, journal: `${home}/journal`, seal: { events: 7 } }
   let tidemark = await Tidemark.capture(options)
-  await tidemark.flush()
+  await tidemark.baseline()
   const moments: number[] = []
   for (let round = 0; round < 6; round++) {
     await Promise.all(Array.from({ length: 25 }, (_, i) => write(round * 31 + i)))

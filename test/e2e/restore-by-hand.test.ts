@@ -49,7 +49,7 @@ beforeAll(async () => {
     await new Promise((resolve) => setTimeout(resolve, 5))
     return new Date().toISOString()
   }
-  await tidemark.flush()
+  await tidemark.reachable('latest') // waits for the first baseline
   moments.set('as it was found', await now())
   await workload.run(120)
   for (const text of texts) await odd.insert({ _tidemark: text, text, token: 's3cr3t' })
@@ -188,7 +188,7 @@ test('a database that was empty has a state, and a segment that nobody committed
     const state = await byHand(new Date().toISOString(), undefined, store)
     return [...state.keys()].filter((key) => key.startsWith('["record"'))
   }
-  await plugin.flush()
+  await plugin.reachable('latest')
   expect(await records()).toEqual([])
   const only = await small.createResource({ name: 'only', attributes: { a: 'number' } })
   await only.insert({ id: 'one', a: 1 })

@@ -63,7 +63,7 @@ test('at every event, before every event and at the end, the state is what the m
         let tidemark = await open()
         const base: Model = new Map()
         for (const { item, image } of database.items_.values()) base.set(keyOf(item), show(image))
-        await tidemark.flush()
+        await tidemark.baseline()
         for (const [index, round] of rounds.entries()) {
           await Promise.all(round.map(({ item, image }) => database.write(item, image)))
           if (index % 2 === 1) await tidemark.snapshot()

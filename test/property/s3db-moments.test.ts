@@ -52,6 +52,10 @@ async function stateAt(states: AsyncIterable<ItemState>): Promise<Map<string, st
   return new Map([...storedState(images)].map(([key, stored]) => [key, describeBytes(stored)]))
 }
 
+function instantOf({ stamp: { ulid } }: Event): string {
+  return `${ulid.slice(0, 13)}${ulid.charAt(13) >= 'G' ? 1 : 0}`
+}
+
 describe.each(KINDS_OF_CLIENT)('a random concurrent workload on %s://', (kind) => {
   it.each(SEEDS)('is, at every event, exactly what the storage held then, seed %i', async (seed) => {
     const { db, connectionString } = await newDatabase(kind)
@@ -76,7 +80,7 @@ describe.each(KINDS_OF_CLIENT)('a random concurrent workload on %s://', (kind) =
     await db.usePlugin(tidemark)
     for (let round = 0; round < 3; round++) {
       await workload.run(round === 0 ? 30 : 70) // in the first round the baseline is being read meanwhile
-      if (round === 0) await tidemark.flush()
+      if (round === 0) await tidemark.baseline()
       else await tidemark.snapshot()
     }
     await settled()
@@ -95,9 +99,12 @@ describe.each(KINDS_OF_CLIENT)('a random concurrent workload on %s://', (kind) =
 
     const counts = new Map([...baseline.keys()].map((key) => [key, 1]))
     let compared = 0
-    for (const event of events) {
+    for (const [index, event] of events.entries()) {
       const key = keyOfItem(event)
       counts.set(key, (counts.get(key) ?? 0) + 1)
+      // What was written together is one moment: the first 64 bits of a ULID.
+      const next = events[index + 1]
+      if (next !== undefined && instantOf(next) === instantOf(event)) continue
       const whole = await stateAt(tidemark.at(event.stamp.ulid).states()).catch((error: { code?: string }) => {
         if (compared === 0 && error.code === 'MOMENT_UNREACHABLE') return null // before the end of the baseline
         throw error
@@ -110,7 +117,7 @@ describe.each(KINDS_OF_CLIENT)('a random concurrent workload on %s://', (kind) =
       expect(one === null).toBe(!model.has(key))
       if (event.after !== null) expect(one).toEqual(JSON.parse(Buffer.from(event.after.json).toString('utf8')))
     }
-    expect(compared).toBeGreaterThan(100)
+    expect(compared).toBeGreaterThan(70)
     expect((await tidemark.verify()).damage).toEqual([])
     await db.disconnect()
   })

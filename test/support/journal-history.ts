@@ -22,9 +22,14 @@ function unsteadyClock(next: () => number): Clock {
   }
 }
 
+/** A text of up to 255 bytes. */
+function messagePack(text: string): Uint8Array {
+  return new Uint8Array([0xd9, text.length, ...Buffer.from(text)])
+}
+
 function image(next: () => number, label: string): Image {
   const padding = 'x'.repeat(Math.floor(next() ** 4 * 3000))
-  return { json: Buffer.from(JSON.stringify({ label, padding })), raw: next() < 0.5 ? Buffer.from(label) : null }
+  return { json: Buffer.from(JSON.stringify({ label, padding })), raw: next() < 0.5 ? messagePack(label) : null }
 }
 
 const context = { actor: null, transaction: null, metadata: null }

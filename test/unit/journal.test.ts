@@ -127,7 +127,7 @@ test('sealing within a frame leaves exactly the rest of it', async () => {
 test('a frame with an open intent outlives the sealing of its events, and goes when it is settled', async () => {
   const log = new MemoryLog()
   const { journal } = await open(log)
-  const before = { json: utf8('{"v":1}'), raw: utf8('raw') }
+  const before = { json: utf8('{"v":1}'), raw: Uint8Array.from([0xa3, ...utf8('raw')]) }
   const context = { actor: 'a', transaction: 't', metadata: '{}' }
   const [held = 0] = await journal.intend([{ item: item('held'), before, ...READ, context }])
   for (let i = 0; i < 20; i++) await journal.settle([outcome(`event ${i}`)])
