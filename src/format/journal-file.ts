@@ -1,10 +1,11 @@
 import { crc32 } from '../base/bytes.ts'
+import { TidemarkError } from '../base/errors.ts'
 import { streamSeed } from './journal-frame.ts'
 
 /*
  * The start of a journal file. Little endian. The frames follow without gaps; behind the last one all bytes are zero.
  *
- *   0  4    "TMJ1": a journal file of format 1
+ *   0  4    "TMJ2": a journal file of format 2
  *   4  u32  CRC-32 (IEEE) of bytes 8 to 63
  *   8  u64  file number, gapless from 1 in the stream; the file is named after it, 8 digits and ".journal"
  *  16  u64  number of the first frame in the file
@@ -27,7 +28,9 @@ export const FILE_END_BYTES = 16
 /** Bytes in front of the first frame. */
 export const FILE_HEADER_BYTES = 64
 
-const MAGIC = Buffer.from('TMJ1', 'latin1')
+const MAGIC = Buffer.from('TMJ2', 'latin1')
+/** Of version 0.1, whose intents say less. */
+const OLD_MAGIC = Buffer.from('TMJ1', 'latin1')
 const END_MAGIC = Buffer.from('TMJE', 'latin1')
 const NAME = /^(\d{8,})\.journal$/
 
@@ -49,10 +52,11 @@ export function encodeFileHeader(header: JournalFileHeader): Uint8Array {
   return bytes
 }
 
-/** The header at the start of `bytes`, or null where none stands there. */
+/** The header at the start of `bytes`, or null where none stands there. Errors: `JOURNAL_CORRUPT` for one of an older format. */
 export function decodeFileHeader(bytes: Uint8Array): JournalFileHeader | null {
   if (bytes.length < FILE_HEADER_BYTES) return null
   const header = Buffer.from(bytes.buffer, bytes.byteOffset, FILE_HEADER_BYTES)
+  if (header.compare(OLD_MAGIC, 0, 4, 0, 4) === 0) throw tooOld()
   if (header.compare(MAGIC, 0, 4, 0, 4) !== 0 || header.readUInt32LE(4) !== crc32(header.subarray(8))) return null
   return {
     file: Number(header.readBigUInt64LE(8)),
@@ -87,4 +91,14 @@ export function journalFileName(file: number): string {
 export function parseJournalFileName(name: string): number | null {
   const match = NAME.exec(name)
   return match?.[1] === undefined ? null : Number(match[1])
+}
+
+function tooOld(): TidemarkError {
+  return new TidemarkError(
+    'JOURNAL_CORRUPT',
+    'The journal was written by Tidemark 0.1, in a format that this version does not read. Nothing was changed.',
+    {
+      hint: 'Start the application once more with version 0.1 and let it disconnect: then everything is in the store. Or use an empty journal directory.',
+    },
+  )
 }

@@ -9,7 +9,7 @@ import { decodeIntents, encodedIntentBytes, encodeIntent, type Intent } from './
 /*
  * A frame of the journal: what one group commit made durable. Little endian.
  *
- *   0  4    "TMF1": a journal frame of format 1
+ *   0  4    "TMF2": a journal frame of format 2
  *   4  u32  CRC-32 (IEEE) of the stream id (26 ASCII bytes) and then of bytes 8 to the end of the frame; so a frame of
  *           another stream is never taken for one of this stream
  *   8  u64  frame number, gapless from 1 in the stream
@@ -36,7 +36,7 @@ export const FRAME_HEADER_BYTES = 96
 export const WRITER_BYTES = 6
 
 /** How a frame begins. */
-export const PLAIN_MAGIC: Buffer = Buffer.from('TMF1', 'latin1')
+export const PLAIN_MAGIC: Buffer = Buffer.from('TMF2', 'latin1')
 /** How a frame begins whose body is encrypted, see encrypted-frame. */
 export const ENCRYPTED_MAGIC: Buffer = Buffer.from('TMFE', 'latin1')
 /** What encryption adds to a body. */

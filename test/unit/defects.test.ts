@@ -5,6 +5,7 @@ import { MemoryLog } from '../../src/capture/memory-log.ts'
 import { readStoreFile } from '../../src/engine/store-file.ts'
 import { EventCursor } from '../../src/format/event-codec.ts'
 import { decodeIntents } from '../../src/format/intent-codec.ts'
+import { decodeFileHeader, encodeFileHeader } from '../../src/format/journal-file.ts'
 import { decodeLine, splitLines } from '../../src/format/jsonl.ts'
 import { decodeManifest } from '../../src/format/manifest.ts'
 import { eventsOf } from '../../src/format/segment/events.ts'
@@ -67,4 +68,11 @@ const DEFECTS: readonly [string, string, (bytes: Uint8Array) => unknown][] = [
 test.each(DEFECTS)('%s is refused with %s', async (name, code, decode) => {
   const bytes = golden(`defect-${name}.bin`)
   await expect((async () => decode(bytes))()).rejects.toMatchObject({ code, category: 'corrupt' })
+})
+
+test('a journal of version 0.1 is refused by name, and told from a damaged one', () => {
+  const header = Buffer.from(encodeFileHeader({ file: 1, firstFrame: 1, stream: '01KAJ0QZX3N5V7E8T9RYBWDCFG' }))
+  expect(decodeFileHeader(header)?.file).toBe(1)
+  header.write('TMJ1', 0, 'latin1')
+  expect(() => decodeFileHeader(header)).toThrow(/written by Tidemark 0\.1/)
 })

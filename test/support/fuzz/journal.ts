@@ -163,7 +163,7 @@ function repairedFrame(bytes: Uint8Array, random: Random): Uint8Array {
   const frame = Buffer.from(bytes)
   if (frame.length < FRAME_HEADER) return frame
   if (random() < 0.7) {
-    frame.write('TMF1', 0, 'latin1')
+    frame.write('TMF2', 0, 'latin1')
     const body = frame.length - FRAME_HEADER
     frame.writeUInt32LE(body, 16)
     const rest = body - frame.readUInt32LE(32) - (frame.readUInt32LE(20) + frame.readUInt32LE(36)) * 8
