@@ -4,8 +4,8 @@ import type { Logger } from '../base/log.ts'
 import { retryMs } from '../capture/sealer.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 
-/** A baseline that is under way when the capture is closed may still take so long, milliseconds; then it is broken off. */
-const GRACE_MS = 2_000
+/** A baseline that is under way when the capture is flushed or closed is waited for so long, milliseconds. */
+const GRACE_MS = 1_000
 
 /** What baselines are taken with. */
 export interface BaselineSteps {
@@ -32,6 +32,13 @@ export class Baselines {
   /** Settles with the one that is under way; at once where none is. */
   get latest(): Promise<unknown> {
     return this.#latest
+  }
+
+  /** Resolves when the one that is under way has ended, whatever came of it, or after moments: who waits need not wait long. */
+  async soon(): Promise<void> {
+    const ended = new AbortController()
+    const latest = this.#latest.catch(() => undefined).finally(() => ended.abort())
+    await Promise.race([latest, this.#steps.clock.idle(GRACE_MS, ended.signal)])
   }
 
   /** Begins one that is due. */
@@ -73,12 +80,9 @@ export class Baselines {
   /** Begins no other, and breaks off the one that is under way, unless it ends by itself within moments. */
   async end(): Promise<void> {
     this.#stopping.abort()
-    const ended = new AbortController()
-    // Whoever waited for it has the error, and it is logged.
-    const latest = this.#latest.catch(() => undefined).finally(() => ended.abort())
-    await Promise.race([latest, this.#steps.clock.idle(GRACE_MS, ended.signal)])
+    await this.soon()
     this.#breaking.abort(brokenOff())
-    await latest
+    await this.#latest.catch(() => undefined) // whoever waited for it has the error, and it is logged
   }
 }
 

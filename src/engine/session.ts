@@ -209,10 +209,14 @@ export class Session {
     if (!isKnown) throw undecided(this.stream, this.recorder.undecided.length)
   }
 
-  /** Brings every event that was acknowledged before the call into the store. A baseline that is under way is not waited for. */
+  /**
+   * Brings every event that was acknowledged before the call into the store. A baseline that is under way is not waited for,
+   * unless it ends within moments, as that of a small database does.
+   */
   async flush(): Promise<void> {
     await this.#settled
     await this.#bringIn(null, 'acknowledged')
+    await this.#baselines.soon()
   }
 
   /**

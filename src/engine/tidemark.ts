@@ -322,7 +322,7 @@ export class Tidemark {
 
   /**
    * Resolves when every event that was acknowledged before the call is in the store. While the first baseline is under
-   * way that is not yet enough to restore from, and it is not waited for.
+   * way that is not yet enough to restore from; it is waited for a second at most.
    */
   async flush(): Promise<void> {
     await this.#session?.flush()

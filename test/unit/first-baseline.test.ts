@@ -66,7 +66,7 @@ test('nothing is reachable while another process may hold events from before the
 /** The time that closing gives to a baseline is over at once; nothing else comes by time. */
 const hasty: Clock = {
   ...systemClock,
-  idle: (ms, signal) => (ms === 2_000 ? Promise.resolve() : clock.idle(ms, signal)),
+  idle: (ms, signal) => (ms === 1_000 ? Promise.resolve() : clock.idle(ms, signal)),
 }
 
 test('flush and closing wait for no baseline, and the next start begins it again', async () => {
