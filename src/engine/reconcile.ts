@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { Source } from '../capture/source.ts'
+import type { Item } from '../model/event.ts'
 import type { Finding } from '../model/found.ts'
 import { UlidGenerator } from '../model/ulid.ts'
 import { type Reconciliation, reconcile } from '../upkeep/reconcile.ts'
@@ -16,11 +17,13 @@ export interface ReconcileOptions {
   readonly record?: boolean
   /** Only these resources. Default: everything. */
   readonly resources?: readonly string[]
+  /** Only these items, instead of all: nothing else is read. */
+  readonly items?: readonly Item[]
   /** Called for each finding, after it was recorded. */
   readonly onFinding?: (finding: Finding) => void | Promise<void>
 }
 
-const NAMES = ['source', 'record', 'resources', 'onFinding']
+const NAMES = ['source', 'record', 'resources', 'items', 'onFinding']
 
 /** Compares the captured database, or the one that is given, with the history. */
 export async function reconcileWith(
@@ -31,7 +34,7 @@ export async function reconcileWith(
   signal?: AbortSignal,
 ): Promise<Reconciliation> {
   checkOptions('reconcile', options, NAMES)
-  const { source = captured, record = false, resources, onFinding = (): void => {} } = options
+  const { source = captured, record = false, resources, items, onFinding = (): void => {} } = options
   if (source === null || (source !== captured && captured !== null)) throw wrongSource(captured !== null)
   if (record && session === null) throw notCapturing()
   const { clock, complete } = archive.seams
@@ -44,7 +47,12 @@ export async function reconcileWith(
     know: () => archive.know(),
     mark: markOf(session, clock),
   }
-  const run = { record, onFinding, ...(resources === undefined ? {} : { resources }) }
+  const run = {
+    record,
+    onFinding,
+    ...(resources === undefined ? {} : { resources }),
+    ...(items === undefined ? {} : { items }),
+  }
   return reconcile(seams, signal === undefined ? run : { ...run, signal })
 }
 

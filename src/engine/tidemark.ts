@@ -150,6 +150,11 @@ export class Tidemark {
     await this.#session?.settled()
   }
 
+  /** Whether the history has begun: before its first snapshot nothing can be missing in it. */
+  get hasBegun(): boolean {
+    return this.#archive.seams.timeline.timeline.snapshots.length > 0
+  }
+
   /** The database as it was at a moment. */
   at(moment: Moment): View {
     return new View(this.#archive, moment)

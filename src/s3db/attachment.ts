@@ -5,6 +5,7 @@ import { createLogger, type Logger } from '../base/log.ts'
 import { closeLimitMs } from '../engine/closing.ts'
 import { Tidemark } from '../engine/tidemark.ts'
 import type { TidemarkOptions } from '../engine/tidemark-options.ts'
+import { isLookedAt, MissedWrites } from './missed-writes.ts'
 import { override } from './override.ts'
 import { holdExit, isEndedByS3db } from './shutdown.ts'
 import { captureClosed, type HeldSource, holdWrites, type SourceOptions } from './source.ts'
@@ -29,6 +30,7 @@ export class Attachment {
   readonly #db: S3db
   readonly #seams: AttachmentSeams
   readonly #source: HeldSource
+  readonly #missed: MissedWrites
   readonly #log: Logger
   readonly #undo: (() => void)[]
   #phase: Phase = 'closed'
@@ -49,7 +51,8 @@ export class Attachment {
     this.#seams = seams
     const { pluginStorage = false, logger } = seams.options
     this.#log = logger ?? createLogger()
-    this.#source = holdWrites(db, { pluginStorage })
+    this.#source = holdWrites(db, { pluginStorage }, (item) => this.#missed.note(item))
+    this.#missed = new MissedWrites(this.#source, this.#log)
     this.#opening = this.#begin()
     this.#undo = [
       override(db, 'connect', db.connect, (original) => () => this.#connect(original)),
@@ -122,15 +125,18 @@ export class Attachment {
     const { pluginStorage: _, ...options } = this.#seams.options
     await this.#source.prepare()
     const tidemark = await Tidemark.open({ ...options, logger: this.#log, source: this.#source })
+    const hadBegun = tidemark.hasBegun
     await this.#seams.opened(tidemark)
     const started = tidemark.start() // writes pass from here on
     if (this.#phase === 'opening') this.#phase = 'open'
     this.#wasOpen = true
     await started
+    if (isLookedAt(this.#db)) this.#missed.begin(tidemark, hadBegun)
     return tidemark
   }
 
   async #close(): Promise<void> {
+    this.#missed.end()
     const deadline = systemClock.now() + this.#limitMs
     const othersLimitMs = this.#limitMs / 2
     if (!(await within(this.#othersStopped, othersLimitMs))) {

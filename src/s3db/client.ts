@@ -91,10 +91,15 @@ export interface StorageClient extends ClientWrites {
   }): Promise<ListPage>
   getAllKeys(params: { readonly prefix: string }): Promise<readonly string[]>
   emit?(event: string, ...values: readonly unknown[]): unknown
+  on?(event: string, listener: AnswerListener): unknown
+  off?(event: string, listener: AnswerListener): unknown
   /** Clients over SQL databases have it; what they write can be rolled back. */
   readonly runInTransaction?: unknown
   readonly storage?: { readonly enableCompression?: boolean; readonly persistPath?: string | undefined }
 }
+
+/** Is told of a command that was answered: its name, the answer, and what it was about. */
+type AnswerListener = (command: string, answer: unknown, input: NonNullable<AwsCommand['input']>) => void
 
 /** Where a client stores. */
 export interface ClientConfig {

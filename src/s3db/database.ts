@@ -6,6 +6,7 @@ import type { Moment } from '../restore/moment.ts'
 import type { Target } from '../restore/target.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import { clientOf, identityOf } from './access.ts'
+import { lookForNothing } from './missed-writes.ts'
 import { type PluginRestoreOptions, TidemarkPlugin, type TidemarkPluginOptions } from './plugin.ts'
 import { createSource } from './source.ts'
 import { connectS3db, createS3dbTarget } from './target.ts'
@@ -37,6 +38,7 @@ export class ConnectedDatabase {
     reconcile: (options: Omit<ReconcileOptions, 'source'>) => Promise<Reconciliation>
   }> {
     const plugin = this.#plugin ?? new TidemarkPlugin(options)
+    lookForNothing(this.#db)
     if (this.#plugin === null) await this.#db.usePlugin(plugin)
     this.#plugin = plugin
     return {

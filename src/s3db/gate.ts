@@ -1,18 +1,27 @@
 import type { TidemarkError } from '../base/errors.ts'
 import type { Sink, Write } from '../capture/source.ts'
 import type { Context, Item } from '../model/event.ts'
+import type { EarlyWrites } from './early-writes.ts'
 
 /**
  * Where the writes of a client go: held until there is a capture, handed on to it, or refused before they touch the
  * database. No write passes by. It is made holding.
  */
 export class Gate implements Sink {
+  readonly #early: EarlyWrites
   #sink: Sink | null = null
   #refusal: TidemarkError | null = null
   #held: (() => void)[] = []
 
+  /** `early` learns which answers of the client are to captured writes. */
+  constructor(early: EarlyWrites) {
+    this.#early = early
+  }
+
   capture<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
-    return this.#sink === null ? this.#hold(items, context, write) : this.#sink.capture(items, context, write)
+    const sink = this.#sink
+    if (sink === null) return this.#hold(items, context, write)
+    return this.#early.run(() => sink.capture(items, context, write))
   }
 
   /** Holds what comes from now on until one of the others is called. */
@@ -40,7 +49,7 @@ export class Gate implements Sink {
       if (this.#refusal !== null) throw this.#refusal
       await new Promise<void>((resolve) => this.#held.push(resolve))
     }
-    return this.#sink.capture(items, context, write)
+    return this.capture(items, context, write)
   }
 
   #decided(): void {

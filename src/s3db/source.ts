@@ -1,10 +1,12 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Sink, Source } from '../capture/source.ts'
+import type { Item } from '../model/event.ts'
 import { clientOf, identityOf, isVolatile } from './access.ts'
 import type { Database, DatabaseMetadata, StorageClient } from './client.ts'
+import { EarlyWrites } from './early-writes.ts'
 import { Gate } from './gate.ts'
 import { intercept } from './interception.ts'
-import { SCHEMA_KEY } from './keys.ts'
+import { itemOfKey, SCHEMA_KEY } from './keys.ts'
 import { listItems } from './listing.ts'
 import { Reader } from './reader.ts'
 
@@ -45,9 +47,10 @@ export function createSource(db: Database, options: SourceOptions = {}): Source 
 
 /**
  * As `createSource`, and from the call on every write waits until the source is attached; when that ends, writes are
- * refused with `CAPTURE_CLOSED`. The database may still be connecting. Errors: `SOURCE_ATTACHED`.
+ * refused with `CAPTURE_CLOSED`. The database may still be connecting. `missed` is called with what a write has changed
+ * that was under way at the call and passed by. Errors: `SOURCE_ATTACHED`.
  */
-export function holdWrites(db: Database, options: SourceOptions = {}): HeldSource {
+export function holdWrites(db: Database, options: SourceOptions, missed: (item: Item) => void): HeldSource {
   const client = clientOf(db)
   let stored: DatabaseMetadata | null = null
   const view: Database = {
@@ -61,7 +64,11 @@ export function holdWrites(db: Database, options: SourceOptions = {}): HeldSourc
     },
   }
   const reader = new Reader(view, options.pluginStorage ?? false)
-  const gate = new Gate()
+  const early = new EarlyWrites(client, (key) => {
+    const item = itemOfKey(key, reader.space)
+    if (item !== null) missed(item)
+  })
+  const gate = new Gate(early)
   const detach = interceptOnce(client, reader, gate)
   return {
     ...readingOf(client, reader),
@@ -75,7 +82,10 @@ export function holdWrites(db: Database, options: SourceOptions = {}): HeldSourc
     },
     hold: () => gate.hold(),
     refuse: (error) => gate.refuse(error),
-    release: detach,
+    release: () => {
+      early.end()
+      detach()
+    },
   }
 }
 

@@ -41,6 +41,8 @@ export interface ReconcileRun {
   /** Append an event for each finding; needs a recorder. */
   readonly record: boolean
   readonly resources?: readonly string[]
+  /** Only these; nothing else is read. */
+  readonly items?: readonly Item[]
   readonly onFinding: (finding: Finding) => void | Promise<void>
   readonly signal?: AbortSignal
 }
@@ -76,19 +78,24 @@ const CRASHED = 'a process crashed while it wrote them; the next start of the ca
  */
 export async function reconcile(seams: ReconcileSeams, run: ReconcileRun): Promise<Reconciliation> {
   const first = await seams.know()
+  const judge = new Judge(seams, run, first)
+  if (run.items === undefined) await compareAll(seams, run, first, judge)
+  else for (const item of run.items) await judge.add({ ...item, before: null, after: null })
+  await judge.finish()
+  const because = [...judge.because].sort()
+  return { ...judge.counts, undecidedBecause: because }
+}
+
+async function compareAll(seams: ReconcileSeams, run: ReconcileRun, first: Knowledge, judge: Judge): Promise<void> {
   const { source, sources } = seams
   const selection = run.resources === undefined ? {} : { resources: run.resources }
   const known = replay(sources, first.plan, selection)
   const live = liveStates(source, (item) => source.read(item), run.resources)
-  const judge = new Judge(seams, run, first)
   for await (const { differences, unchanged } of compareStates(known, live)) {
     run.signal?.throwIfAborted()
     judge.counts.same += unchanged
     for (const difference of differences) await judge.add(difference)
   }
-  await judge.finish()
-  const because = [...judge.because].sort()
-  return { ...judge.counts, undecidedBecause: because }
 }
 
 /** What came of looking at some items. */

@@ -5,6 +5,8 @@ import { FullTextPlugin, type Resource, S3db } from 's3db.js'
 import { Plugin } from 's3db.js/plugins/plugin.class'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Tidemark } from '../../src/index.ts'
+import type { Kind } from '../../src/model/event.ts'
+import { foundInterval } from '../../src/model/found.ts'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'plugin-life-'))
@@ -285,5 +287,101 @@ describe('a capture that cannot be opened', () => {
     await notes.insert({ id: 'a', n: 1 })
     expect((await notes.get('a')).n).toBe(1)
     await db.disconnect()
+  })
+})
+
+/** The operations on an item of the history, and whether each was found. */
+async function operationsOn(tidemark: Tidemark, resource: string, id: string, kind: Kind): Promise<string[]> {
+  const operations: string[] = []
+  for await (const { operation, context } of tidemark.history(resource, id, kind)) {
+    operations.push(foundInterval(context) === null ? operation : `${operation} found`)
+  }
+  return operations
+}
+
+async function inHistory(store: string, resource: string, id: string, kind: Kind = 'record'): Promise<string[]> {
+  const reader = await Tidemark.open({ store })
+  try {
+    return await operationsOn(reader, resource, id, kind)
+  } finally {
+    await reader.close()
+  }
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 50))
+}
+
+describe('what was written just before the capture is found', () => {
+  it('a schema that changed, and a resource that was made with its records, while nothing captured', async () => {
+    const { options, connectionString } = place()
+    const first = new S3db({ connectionString, logLevel: 'silent' })
+    await first.connect()
+    await use(first, new TidemarkPlugin(options))
+    await first.createResource({ name: 'notes', attributes })
+    await first.disconnect()
+    const bare = new S3db({ connectionString, logLevel: 'silent' })
+    await bare.connect()
+    await bare.createResource({ name: 'notes', attributes: { ...attributes, more: 'string|optional' } })
+    await (await bare.createResource({ name: 'orders', attributes })).insert({ id: 'a', n: 1 })
+    await bare.disconnect()
+    const db = new S3db({ connectionString, logLevel: 'silent' })
+    await db.connect()
+    const tidemark = new TidemarkPlugin(options)
+    await use(db, tidemark)
+    await until(async () => ((await tidemark.status()).findings?.count ?? 0) >= 3)
+    await db.disconnect()
+    expect(await inHistory(options.store, 'notes', '', 'schema')).toEqual(['insert', 'update found'])
+    expect(await inHistory(options.store, 'orders', '', 'schema')).toEqual(['insert found'])
+    expect(await inHistory(options.store, 'orders', 'a')).toEqual(['insert found'])
+  })
+
+  it('and only what is asked for is looked at', async () => {
+    const { options, connectionString } = place()
+    const db = new S3db({ connectionString, logLevel: 'silent' })
+    await db.connect()
+    const tidemark = new TidemarkPlugin(options)
+    await use(db, tidemark)
+    const notes = await db.createResource({ name: 'notes', attributes })
+    for (const id of ['a', 'b']) await notes.insert({ id, n: 1 })
+    const bare = new S3db({ connectionString, logLevel: 'silent' })
+    await bare.connect()
+    for (const id of ['a', 'b']) await (await bare.getResource('notes')).update(id, { n: 2 })
+    const items = [{ kind: 'record', resource: 'notes', id: 'a' } as const]
+    expect(await tidemark.reconcile({ items })).toMatchObject({ added: 0, changed: 1, removed: 0, same: 0 })
+    await bare.disconnect()
+    await db.disconnect()
+  })
+
+  it('a write that was under way while the plugin was attached', async () => {
+    const { options, connectionString } = place()
+    const first = new S3db({ connectionString, logLevel: 'silent' })
+    await first.connect()
+    await use(first, new TidemarkPlugin(options))
+    await (await first.createResource({ name: 'notes', attributes })).insert({ id: 'a', n: 1 })
+    await first.disconnect()
+    const db = new S3db({ connectionString, logLevel: 'silent' })
+    await db.connect()
+    // A put of the client that takes longer than attaching does.
+    const { client } = db
+    let letPass = (): void => {}
+    const passing = new Promise<void>((resolve) => {
+      letPass = resolve
+    })
+    const put = client.putObject.bind(client)
+    client.putObject = async (params) => {
+      await passing
+      return put(params)
+    }
+    const late = (await db.getResource('notes')).update('a', { n: 2 })
+    await new Promise((resolve) => setTimeout(resolve, 50)) // it is in the client by now
+    client.putObject = put
+    const tidemark = new TidemarkPlugin(options)
+    await use(db, tidemark)
+    letPass()
+    await late
+    await until(async () => (await tidemark.status()).findings?.count === 1)
+    await db.disconnect()
+    expect(await inHistory(options.store, 'notes', 'a')).toEqual(['insert', 'update found'])
   })
 })
