@@ -37,6 +37,7 @@ export class Baselines {
   /** Resolves when the one that is under way has ended, whatever came of it, or after moments: who waits need not wait long. */
   async soon(): Promise<void> {
     const ended = new AbortController()
+    // Who began it has its error.
     const latest = this.#latest.catch(() => undefined).finally(() => ended.abort())
     await Promise.race([latest, this.#steps.clock.idle(GRACE_MS, ended.signal)])
   }
