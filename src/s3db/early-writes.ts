@@ -4,7 +4,9 @@ import { isLocal } from './access.ts'
 import type { AwsCommand, StorageClient } from './client.ts'
 
 /** s3db.js gives up an operation on S3 after four attempts of 30 s with pauses between them. */
-const WATCHED_MS = 180_000
+const REMOTE_MS = 180_000
+/** Memory and files are not tried again. */
+const LOCAL_MS = 10_000
 
 const captured = new AsyncLocalStorage<true>()
 
@@ -27,7 +29,7 @@ export class EarlyWrites {
     this.#client = client
     this.#done = done
     client.on?.(ANSWER, this.#answered)
-    void systemClock.idle(WATCHED_MS, this.#ending.signal).then(() => this.end())
+    void systemClock.idle(isLocal(client) ? LOCAL_MS : REMOTE_MS, this.#ending.signal).then(() => this.end())
   }
 
   /** Runs a captured write, of whose answer nothing new is learnt. */
