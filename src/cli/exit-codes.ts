@@ -12,6 +12,7 @@ export type ExitMeaning =
   | 'gap'
   | 'lag'
   | 'differs'
+  | 'stalled'
   | 'locked'
   | 'interrupted'
 
@@ -27,6 +28,7 @@ export const EXIT_CODES: Readonly<Record<ExitMeaning, readonly [number, string]>
   gap: [7, 'status: events are missing that nobody has acknowledged (--fail-on-gap, --at)'],
   lag: [8, 'status: events wait longer for the store than --fail-on-lag allows, or nobody can tell'],
   differs: [9, 'reconcile: the database is not as its history says: writes that were not captured were found'],
+  stalled: [10, 'status: a stream may hold later events, and nobody can be asked'],
   locked: [12, 'the store is encrypted, and its key is missing or wrong'],
   interrupted: [130, 'interrupted (Ctrl-C)'],
 }

@@ -38,11 +38,14 @@ export async function statusCommand(options: StatusOptions, around: Surroundings
   })
 }
 
-function exitCode({ verdict, gaps }: Status, asked: boolean, failOnGap: boolean, late: boolean): number {
+function exitCode({ verdict, gaps, streams }: Status, asked: boolean, failOnGap: boolean, late: boolean): number {
   const isAlarm = ({ acknowledged }: Status['gaps'][number]): boolean => acknowledged === null
   if (asked && verdict.verdict === 'no') return EXIT_CODES.notFound[0]
   if ((asked && verdict.gaps.some(isAlarm)) || (failOnGap && gaps.some(isAlarm))) return EXIT_CODES.gap[0]
-  return late ? EXIT_CODES.lag[0] : EXIT_CODES.ok[0]
+  if (late) return EXIT_CODES.lag[0]
+  // A moment that was asked for is final, whatever comes after it.
+  const isStalled = !asked && streams.some(({ condition }) => condition.state === 'stalled')
+  return isStalled ? EXIT_CODES.stalled[0] : EXIT_CODES.ok[0]
 }
 
 /** Where nobody can tell how old the oldest event outside the store is, it may be as old as the last seal. */
@@ -123,7 +126,7 @@ function encryptionText(keys: readonly KeyInfo[]): string {
 }
 
 function limitText({ id, host, pid }: StreamStatus): string {
-  return `stream ${id}, open on ${host} (pid ${pid}); on that host a later moment is asked of it`
+  return `stream ${id}, open on ${host} (pid ${pid}); on that machine a later moment is asked of it`
 }
 
 function restoredText({ epochs }: Status): string {
@@ -157,8 +160,14 @@ function streamLines(streams: readonly StreamStatus[], paint: Paint): string[] {
   return [
     ...table(header, rows, '  '),
     ...ahead.map(({ id, clockAheadMs }) => `  ${paint('yellow', id)}: ${aheadText(clockAheadMs)}`),
-    ...troubled.map(({ id, condition }) => `  ${paint('yellow', id)}: ${printable(condition.why ?? '')}`),
+    ...troubled.map((stream) => `  ${paint('yellow', stream.id)}: ${troubleText(stream)}`),
   ]
+}
+
+function troubleText({ condition, lagAtMostMs }: StreamStatus): string {
+  const why = printable(condition.why ?? '')
+  if (condition.state !== 'stalled') return why
+  return `nothing of it for ${durationText(lagAtMostMs)}, and nobody can be asked: ${why}`
 }
 
 function aheadText(ms: number): string {
@@ -168,7 +177,7 @@ function aheadText(ms: number): string {
 function nextLines({ reachable, gaps, streams }: Status, store: string): string[] {
   const { latest } = reachable
   const verify = `  tidemark verify${store}`
-  const gone = streams.filter(({ condition }) => condition.state === 'died' && condition.pending === null)
+  const gone = streams.filter(({ condition }) => condition.state === 'stalled')
   const ends = gone.map(({ id }) => `  tidemark stream end ${id} --reason <why> --name <who>${store}`)
   if (latest === null) return ['  start the application with the plugin, and look again', ...ends, verify]
   return [

@@ -1,22 +1,25 @@
 import type { Clock } from '../base/clock.ts'
+import { TidemarkError } from '../base/errors.ts'
 import type { RecordKeys } from '../capture/record-keys.ts'
 import type { Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
-import { firstUlidAt, lastUlidAt, type Ulid } from '../model/ulid.ts'
+import { firstUlidAt, lastUlidAt, MIN_ULID, type Ulid, ulidTime } from '../model/ulid.ts'
 import { hasEvent } from '../restore/lookup.ts'
 import { type Bound, type Limit, type Moment, noSuchEvent, parseMoment, resolveMoment } from '../restore/moment.ts'
 import { type Plan, planRestore, segmentsBetween } from '../restore/plan.ts'
-import { type Reach, reachOf } from '../restore/reach.ts'
+import { closingThrough, type Reach, reachOf, reachTimes } from '../restore/reach.ts'
 import type { ReplaySources } from '../restore/replay.ts'
 import { Segments } from '../restore/segments.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { createScratch, type Scratch } from '../store/scratch.ts'
 import type { Knowledge } from '../upkeep/reconcile.ts'
 import type { Completion } from './completion.ts'
-import { type ConditionSeams, conditionOf, type StreamCondition } from './condition.ts'
+import { type ConditionSeams, conditionOf, type StreamCondition, type StreamState } from './condition.ts'
 import type { OpenStore } from './opening.ts'
 
+/** States of streams that may hold later events of which nobody is asked. */
+const UNASKED: readonly StreamState[] = ['died', 'stalled']
 /** After every event. */
 const END: Ulid = firstUlidAt(2 ** 48 - 1)
 
@@ -63,12 +66,10 @@ export class Archive {
 
   /** The timeline as others left it, and what is reachable of it. */
   async refresh(): Promise<{ timeline: Timeline; reach: Reach }> {
-    // Before the timeline is read: a stream that is entered while it is has events from now on.
-    const nowMs = this.seams.clock.now()
     const timeline = await this.seams.timeline.refresh()
     // What was erased meanwhile is not to be read any more, although this process may still hold the keys.
     await this.seams.recordKeys?.current()
-    return { timeline, reach: reachOf(timeline, nowMs) }
+    return { timeline, reach: reachOf(timeline) }
   }
 
   /**
@@ -83,16 +84,71 @@ export class Archive {
   /** Resolves a moment, whatever gaps there are before it. Errors: `MOMENT_INVALID`, `MOMENT_UNREACHABLE`. */
   async locate(moment: Moment): Promise<Located> {
     const wanted = parseMoment(moment)
-    const future = wanted !== null && wanted.ulid > lastUlidAt(this.seams.clock.now())
-    if (!future) await this.seams.complete(wanted?.ulid ?? null)
+    if (wanted === null) return this.#locateLatest()
+    const isFuture = wanted.ulid > lastUlidAt(this.seams.clock.now())
+    const failure = isFuture ? null : await this.#makeFinal(wanted.ulid)
     const { timeline, reach } = await this.refresh()
-    const beyond = reach.latest === null || (wanted !== null && wanted.ulid > reach.latest)
-    const limit = beyond && reach.openStream !== null ? await this.#limitOf(reach.openStream) : null
+    const { openStream, latest } = reach
+    const beyond = latest === null || wanted.ulid > latest
+    const limit = beyond && openStream !== null ? await this.#limitOf([openStream]) : beyond ? failure : null
     const bound = resolveMoment(moment, reach, limit)
     if (bound.event !== null && !(await hasEvent(this.sources, timeline.segments, bound.event))) {
       throw noSuchEvent(bound.event, timeline)
     }
     return { bound, timeline, reach }
+  }
+
+  /** The last reachable moment, whether or not it is the end of what was acknowledged. Errors: `MOMENT_UNREACHABLE`, `HISTORY_GAP`. */
+  async reachLast(): Promise<Reached> {
+    await this.seams.complete(null)
+    const { timeline, reach } = await this.refresh()
+    const bound = resolveMoment('latest', reach)
+    return { bound, plan: planRestore(timeline, bound.ulid) }
+  }
+
+  /** The end of what was acknowledged, as far as anyone can know. */
+  async #locateLatest(): Promise<Located> {
+    const isKnown = ({ undecided, unheard }: Completion): boolean => undecided.length === 0 && unheard.length === 0
+    const first = isKnown(await this.seams.complete(null))
+    let found = await this.refresh()
+    // A stream that has been idle is complete up to its last seal only, and others have gone on since.
+    const end = lastEventOf(found.timeline)
+    const isBehind = found.reach.latest !== null && found.reach.latest < end
+    const isWhole = first && (!isBehind || isKnown(await this.seams.complete(end)))
+    if (isBehind) found = await this.refresh()
+    const { timeline, reach } = found
+    const limit = isWhole ? null : await this.#limitOf(await this.#unasked(timeline))
+    const last = reachTimes(reach)?.latest
+    const known = last === undefined ? '' : ` What is known, without what came later: --to ${last}`
+    const bound = resolveMoment('latest', reach, limit === null ? null : { ...limit, hint: `${limit.hint}.${known}` })
+    return { bound, timeline, reach }
+  }
+
+  /** Open streams of which something may be missing that nobody can be asked for. */
+  async #unasked({ streams }: Timeline): Promise<readonly StreamEntry[]> {
+    const open = streams.filter(({ state }) => state === 'open')
+    const conditions = await Promise.all(open.map((stream) => this.conditionOf(stream)))
+    return open.filter((_, i) => UNASKED.includes(conditions[i]?.state ?? 'stalled'))
+  }
+
+  /**
+   * Brings what streams hold into the store, so that moments up to `ulid` are final. Where none is open, that is noted in
+   * the timeline: the clock of whoever asks does not keep a later writer, whose clock may be behind, from that time.
+   * Returns why that could not be.
+   */
+  async #makeFinal(ulid: Ulid): Promise<Limit | null> {
+    const { complete, timeline } = this.seams
+    await complete(ulid)
+    try {
+      await timeline.refresh()
+      // Without a snapshot nothing is restored from there.
+      await timeline.commit((now) => (now.snapshots.length === 0 ? null : closingThrough(now, ulid)))
+      return null
+    } catch (error) {
+      if (!(error instanceof TidemarkError)) throw error
+      const why = `no process was writing then, and that none will write at that time could not be noted in the store (${error.message})`
+      return { why, hint: 'Nothing was captured after that: latest is what the database was then.' }
+    }
   }
 
   /** Finds out how a stream is doing, without changing anything. */
@@ -101,16 +157,27 @@ export class Archive {
     return conditionOf(stream, { store, clock, own })
   }
 
-  async #limitOf(stream: StreamEntry): Promise<Limit> {
-    const { state, why } = await this.conditionOf(stream)
-    const may = state === 'died' || state === 'elsewhere'
-    return {
-      stream,
-      why: why ?? `it is ${state}`,
-      hint: may
-        ? `Start its application again, or ask on its host; if it never comes back: tidemark stream end ${stream.id} --reason <why> --name <who>`
-        : 'Close the writing process (or call its flush()) and try again.',
-    }
+  /** What is known of the open streams beyond whose end a moment lies; null where there is none. */
+  async #limitOf(streams: readonly StreamEntry[]): Promise<Limit | null> {
+    const told = await Promise.all(
+      streams.map(async (stream) => {
+        const { state, why } = await this.conditionOf(stream)
+        return { stream, isUnasked: UNASKED.includes(state), why: why ?? `it is ${state}` }
+      }),
+    )
+    const [first] = told
+    if (first === undefined) return null
+    const why = told.map(({ stream: { id, host, sealedThrough }, why }) => {
+      const since = new Date(ulidTime(sealedThrough)).toISOString()
+      return `stream ${id} of host ${host} was never closed, and what it wrote after ${since} is not in the store (${why})`
+    })
+    const unasked = told.filter(({ isUnasked }) => isUnasked)
+    const ends = unasked.map(({ stream: { id } }) => `tidemark stream end ${id} --reason <why> --name <who>`)
+    const hint =
+      ends.length === 0
+        ? 'Close the writing process (or call its flush()) and try again.'
+        : `Start its application again, or ask where it runs; if it never comes back: ${ends.join('; ')}`
+    return { why: why.join('; '), hint }
   }
 
   /** Everything that the store can be brought to know now, also of writes that are under way. */
@@ -139,6 +206,10 @@ export class Archive {
     this.#scratch ??= createScratch()
     return prefixed(this.#scratch.store, `${++this.#passes}/`)
   }
+}
+
+function lastEventOf({ segments }: Timeline): Ulid {
+  return segments.reduce((last, { lastUlid }) => (lastUlid > last ? lastUlid : last), MIN_ULID)
 }
 
 /** The part of a store under a prefix, as a store. */

@@ -10,10 +10,11 @@ import { addressOf, livenessOfStream } from './liveness.ts'
 
 /**
  * How a stream is doing. `idle`: alive, with everything in the store. `behind`: alive, with events that wait for their
- * seal. `stalled`: alive, and its seals fail, are overdue, or it does not answer. `died`: its process ended without
- * closing it. `elsewhere`: of another machine, container or user, which cannot be asked from here.
+ * seal. `failing`: alive, and its seals fail or are overdue. `died`: its process ended without closing it, and what it
+ * left can be brought in from here. `stalled`: it may hold later events, and nobody can be asked: its process does not
+ * answer, may be alive where nobody here can tell, or ended with its journal out of reach.
  */
-export type StreamState = 'closed' | 'idle' | 'behind' | 'stalled' | 'died' | 'elsewhere'
+export type StreamState = 'closed' | 'idle' | 'behind' | 'failing' | 'died' | 'stalled'
 
 /** What is known of a stream beyond the timeline. */
 export interface StreamCondition {
@@ -51,17 +52,17 @@ export async function conditionOf(stream: StreamEntry, seams: ConditionSeams): P
     const report = address === null ? null : await askReport(address)
     if (report !== null) return aliveAs(report)
   } catch (error) {
-    return { ...UNKNOWN, state: 'stalled', why: messageOf(error) }
+    return { ...UNKNOWN, why: messageOf(error) }
   }
   const liveness = await livenessOfStream(stream)
   if (liveness === 'dead') return leftBehind(stream, seams, 'died', `${process} has ended without closing it`)
   const why = liveness === 'alive' ? 'lives and cannot be asked from here' : 'may be alive: nobody here can tell'
-  return leftBehind(stream, seams, 'elsewhere', `${process} ${why}`)
+  return leftBehind(stream, seams, 'stalled', `${process} ${why}`)
 }
 
 const NOTHING = { events: 0, bytes: 0 }
 const UNKNOWN: StreamCondition = {
-  state: 'died',
+  state: 'stalled',
   pending: null,
   lagMs: null,
   lastPendingEvent: null,
@@ -73,8 +74,8 @@ function aliveAs(report: StreamReport): StreamCondition {
   const { pending, failures, sealMs } = report
   const found = { pending, lagMs: pending.ageMs, lastPendingEvent: null, report }
   if (failures > 0)
-    return { ...found, state: 'stalled', why: `its last ${failures} attempts to reach the store failed` }
-  if (pending.ageMs > sealMs + OVERDUE_MS) return { ...found, state: 'stalled', why: 'its next seal is overdue' }
+    return { ...found, state: 'failing', why: `its last ${failures} attempts to reach the store failed` }
+  if (pending.ageMs > sealMs + OVERDUE_MS) return { ...found, state: 'failing', why: 'its next seal is overdue' }
   return { ...found, state: pending.events > 0 ? 'behind' : 'idle', why: null }
 }
 
@@ -82,12 +83,12 @@ function aliveAs(report: StreamReport): StreamCondition {
 async function leftBehind(
   stream: StreamEntry,
   { store, clock }: ConditionSeams,
-  state: 'died' | 'elsewhere',
+  state: 'died' | 'stalled',
   why: string,
 ): Promise<StreamCondition> {
   const { journal, id } = stream
   const sealed = { sequence: stream.lastSequence, ulid: stream.lastUlid }
-  const unknown = (what: string): StreamCondition => ({ ...UNKNOWN, state, why: `${why}; ${what}` })
+  const unknown = (what: string): StreamCondition => ({ ...UNKNOWN, why: `${why}; ${what}` })
   if (journal.kind === 'memory') return unknown('its journal was in memory')
   const there = journal.kind === 'disk' ? `its journal is at ${journal.path} there` : ''
   let peek: JournalPeek
@@ -98,7 +99,7 @@ async function leftBehind(
         : await peekStore(store, id, sealed)
   } catch (error) {
     return unknown(
-      journal.kind === 'disk' && state === 'elsewhere' ? there : `its journal cannot be read: ${messageOf(error)}`,
+      journal.kind === 'disk' && state === 'stalled' ? there : `its journal cannot be read: ${messageOf(error)}`,
     )
   }
   const { events, bytes, since, lastUlid, openIntents } = peek
@@ -108,7 +109,7 @@ async function leftBehind(
     pending: { events, bytes },
     lagMs: since === null ? 0 : Math.max(0, clock.now() - since),
     lastPendingEvent: lastUlid === null ? null : new Date(ulidTime(lastUlid)).toISOString(),
-    why: `${why}; its journal can be read${state === 'elsewhere' && journal.kind === 'disk' ? ` here, at ${journal.path}` : ''}${unsettled}`,
+    why: `${why}; its journal can be read${state === 'stalled' && journal.kind === 'disk' ? ` here, at ${journal.path}` : ''}${unsettled}`,
     report: null,
   }
 }

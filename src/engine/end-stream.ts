@@ -19,7 +19,7 @@ export interface EndStreamOptions {
 }
 
 const NAMES = ['stream', 'reason', 'name']
-const ALIVE: readonly StreamCondition['state'][] = ['idle', 'behind', 'stalled']
+const ALIVE: readonly StreamCondition['state'][] = ['idle', 'behind', 'failing']
 
 /**
  * Ends a stream whose process will never come back. What its journal still holds and can be read from here, whichever

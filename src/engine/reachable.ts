@@ -25,9 +25,18 @@ export async function reachableAt(archive: Archive, moment: Moment): Promise<Ver
   }
 }
 
-/** The verdict for the last moment of the timeline as it is, without asking anybody. */
-export function verdictNow(timeline: Timeline, reach: Reach): Verdict {
+/**
+ * The verdict for the last moment of the timeline as it is, without asking anybody; none can be given where streams are
+ * `stalled`: what is said of them.
+ */
+export function verdictNow(timeline: Timeline, reach: Reach, stalled: string | null): Verdict {
   const { latest } = reach
+  if (latest !== null && stalled !== null) {
+    const message = `The moment latest cannot be reached: ${stalled}.`
+    const hint =
+      'Ask where those processes run; for one that never comes back: tidemark stream end. Earlier moments are reachable.'
+    return no(timeline, reach, 'latest', null, { code: 'MOMENT_UNREACHABLE', message, hint })
+  }
   if (latest !== null) return verdictAt(timeline, reach, 'latest', latest)
   const reason = {
     code: 'MOMENT_UNREACHABLE',

@@ -95,7 +95,7 @@ export function statusOf(parts: StatusParts): Status {
       ...(reachTimes(reach) ?? { earliest: null, latest: null }),
       limitedBy: reach.openStream?.id ?? null,
     },
-    verdict: verdictNow(timeline, reach),
+    verdict: verdictNow(timeline, reach, stalledIn(parts)),
     generation: timeline.generation,
     epochs: timeline.epochs,
     streams: streamsOf(parts),
@@ -117,6 +117,18 @@ export function statusOf(parts: StatusParts): Status {
     drill: drillOf(parts),
     requests,
   }
+}
+
+/** What is said of streams that may hold later events, and of which nobody can be asked; null where there is none. */
+function stalledIn({ timeline: { streams }, conditions }: StatusParts): string | null {
+  const stalled = streams.flatMap(({ id, sealedThrough }, i) => {
+    const condition = conditions[i]
+    if (condition?.state !== 'stalled') return []
+    return [
+      `stream ${id} is stalled: nothing of it since ${timeOf(sealedThrough)}, and nobody can be asked (${condition.why})`,
+    ]
+  })
+  return stalled.length === 0 ? null : stalled.join('; ')
 }
 
 function drillOf({ drill, nowMs }: StatusParts): Status['drill'] {

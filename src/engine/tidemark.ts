@@ -209,7 +209,7 @@ export class Tidemark {
 
   /** Makes a snapshot of the last reachable moment from history, without touching the database. */
   async snapshot(): Promise<SnapshotEntry> {
-    const { plan } = await this.#archive.reach('latest')
+    const { plan } = await this.#archive.reachLast()
     const { seams, sources } = this.#archive
     return takeSnapshot(sources, seams.timeline, plan, seams.file.database)
   }

@@ -1,5 +1,5 @@
 import { TidemarkError } from '../base/errors.ts'
-import type { StreamEntry, Timeline } from '../model/timeline.ts'
+import type { Timeline } from '../model/timeline.ts'
 import { beforeInstant, instantEnd, isUlid, lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
 import { type Reach, reachTimes } from './reach.ts'
 
@@ -53,21 +53,21 @@ function invalid(given: string): TidemarkError {
   })
 }
 
-/** What is known of the open stream beyond whose end a moment lies. */
+/** Why nothing is reachable beyond the end of what is. */
 export interface Limit {
-  readonly stream: StreamEntry
   readonly why: string
   readonly hint: string
 }
 
 /**
  * The stamp that `moment` stands for. Errors: `MOMENT_UNREACHABLE`, naming the nearest reachable moments on either
- * side; never another moment instead. `limit` says more of the stream that ends before it.
+ * side; never another moment instead. `limit`: the end of what is reachable is not that of what was acknowledged.
  */
 export function resolveMoment(moment: Moment, reach: Reach, limit: Limit | null = null): Bound {
   const bound = parseMoment(moment)
   if (bound === null) {
     if (reach.latest === null) throw unreachable('latest', reach, whyNothing(reach), limit)
+    if (limit !== null) throw unreachable('latest', reach, limit.why, limit)
     return { ulid: reach.latest, event: null, label: 'latest' }
   }
   if (reach.earliest === null || reach.latest === null) {
@@ -76,8 +76,10 @@ export function resolveMoment(moment: Moment, reach: Reach, limit: Limit | null 
   if (bound.ulid < reach.earliest) throw unreachable(bound.label, reach, 'the history begins later')
   if (bound.ulid <= reach.latest) return bound
   const { openStream } = reach
-  if (openStream === null) throw unreachable(bound.label, reach, 'it lies in the future')
-  const why = `stream ${openStream.id} of host ${openStream.host} was never closed, and what it wrote after ${time(reach.latest)} is not in the store${limit === null ? '' : ` (${limit.why})`}`
+  if (openStream === null) throw unreachable(bound.label, reach, limit?.why ?? 'it lies in the future', limit)
+  const why =
+    limit?.why ??
+    `stream ${openStream.id} of host ${openStream.host} was never closed, and what it wrote after ${time(reach.latest)} is not in the store`
   throw unreachable(bound.label, reach, why, limit)
 }
 

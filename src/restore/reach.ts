@@ -1,5 +1,5 @@
-import type { StreamEntry, Timeline } from '../model/timeline.ts'
-import { lastUlidAt, lastWholeMs, type Ulid, ulidTime } from '../model/ulid.ts'
+import type { StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
+import { lastWholeMs, type Ulid, ulidTime } from '../model/ulid.ts'
 
 /** Which moments of a timeline can be restored: everything from `earliest` to `latest`, both inclusive. */
 export interface Reach {
@@ -7,15 +7,18 @@ export interface Reach {
   readonly earliest: Ulid | null
   /** Null, too, while an open stream may hold events from before `earliest`: then nothing can be restored yet. */
   readonly latest: Ulid | null
-  /** The open stream that sets `latest`: it may hold events that are not in the store yet. Null: `latest` is now. */
+  /**
+   * The open stream that sets `latest`: it may hold events that are not in the store yet. Null: no stream is open, and
+   * `latest` is the last stamp of the timeline, since whoever writes next stamps after that and nothing else.
+   */
   readonly openStream: StreamEntry | null
 }
 
 /**
- * The reach of `timeline` at `nowMs`. A moment is reachable only when no event can appear at or before it any more:
+ * The reach of `timeline`. A moment is reachable only when no event can appear at or before it any more:
  * every closed stream is complete, an open one is complete up to its `sealedThrough`.
  */
-export function reachOf(timeline: Timeline, nowMs: number): Reach {
+export function reachOf(timeline: Timeline): Reach {
   const earliest = earliestOf(timeline)
   if (earliest === null) return { earliest, latest: null, openStream: null }
   let openStream: StreamEntry | null = null
@@ -23,7 +26,7 @@ export function reachOf(timeline: Timeline, nowMs: number): Reach {
     if (stream.state !== 'open') continue
     if (openStream === null || stream.sealedThrough < openStream.sealedThrough) openStream = stream
   }
-  const bound = openStream?.sealedThrough ?? maxUlid(endOf(timeline), lastUlidAt(nowMs))
+  const bound = openStream?.sealedThrough ?? endOf(timeline)
   // A baseline has seen writes of other processes in part: it is a state only together with their events until its end.
   return { earliest, latest: bound < earliest ? null : bound, openStream }
 }
@@ -39,6 +42,23 @@ export function reachTimes({ earliest, latest }: Reach): { readonly earliest: st
     earliest: new Date(first).toISOString(),
     latest: new Date(Math.max(first, lastWholeMs(latest))).toISOString(),
   }
+}
+
+/**
+ * What makes every moment up to `ulid` final where no stream is open: a closed stream that says that nothing of it is there up
+ * to then, which whoever writes next starts behind. Null where that is so already, a stream is open, or none can say it.
+ */
+export function closingThrough(timeline: Timeline, ulid: Ulid): TimelineChange | null {
+  if (timeline.streams.some(({ state }) => state === 'open') || ulid <= endOf(timeline)) return null
+  const ends = new Set(timeline.segments.map(({ stream, lastSequence }) => `${stream} ${lastSequence}`))
+  // Where the last event is missing, the gap would grow with it.
+  const isWhole = ({ id, lastSequence, shed }: StreamEntry): boolean => {
+    return (
+      (lastSequence === 0 || ends.has(`${id} ${lastSequence}`)) && (shed ?? []).every(({ before }) => before !== null)
+    )
+  }
+  const stream = timeline.streams.findLast(isWhole)
+  return stream === undefined ? null : { putStreams: [{ ...stream, sealedThrough: ulid }] }
 }
 
 function earliestOf(timeline: Timeline): Ulid | null {

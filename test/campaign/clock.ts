@@ -9,7 +9,7 @@ import type { Event, Item } from '../../src/model/event.ts'
 import { lastUlidAt, type Ulid, ulidTime } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { RequestMeter } from '../../src/store/meter.ts'
-import { liveState, openRig, type Rig, stateAt, verify } from '../support/capture-rig.ts'
+import { liveState, openReader, openRig, type Rig, stateAt, verify } from '../support/capture-rig.ts'
 import { keyOf, ModelDatabase, recordImage } from '../support/model-database.ts'
 import { random } from '../support/random.ts'
 import { assert, assertState, type State } from '../support/truth.ts'
@@ -116,6 +116,28 @@ class History {
     }
     this.#tally.add('warnings', rig.logged.filter(isWarning).length)
     this.#disturb()
+    if (this.#next() < 0.5) await this.#askFromElsewhere()
+  }
+
+  /**
+   * Nobody writes, and somebody asks whose clock is another one: what he is told is final, or he is told nothing, however
+   * far behind the clock of the next writer is.
+   */
+  async #askFromElsewhere(): Promise<void> {
+    const offset = Math.floor((this.#next() - 0.5) * 4 * DAY)
+    const { sleep, idle } = this.#clock
+    const clock: Clock = { sleep, idle, now: () => this.#clock.now() + offset }
+    const { archive } = await openReader(this.#store, clock)
+    const moment = Math.floor(clock.now() - this.#next() * HOUR)
+    try {
+      const { bound } = await archive.locate(moment)
+      this.#tally.add('told by another clock')
+      if (bound.ulid > this.#reached.ulid) this.#reached = { ulid: bound.ulid, events: this.#done.length }
+    } catch (error) {
+      if (!hasCode(error, 'MOMENT_UNREACHABLE')) throw error
+    } finally {
+      archive.close()
+    }
   }
 
   async #open(): Promise<Rig> {

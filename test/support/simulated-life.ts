@@ -81,16 +81,16 @@ function messagePack(text: string): Uint8Array {
   return new Uint8Array([0xd9, text.length, ...Buffer.from(text)])
 }
 
-async function snapshot(process: SimulatedProcess, { clock, database }: World): Promise<void> {
+async function snapshot(process: SimulatedProcess, { database }: World): Promise<void> {
   await process.seal()
-  const { latest } = reachOf(process.timeline.timeline, clock.now())
+  const { latest } = reachOf(process.timeline.timeline)
   if (latest === null) return
   const plan = planRestore(process.timeline.timeline, latest)
   await takeSnapshot(process.sources, process.timeline, plan, database.identity)
 }
 
 /** Checks everything that a store holds against the truth; the process has settled and sealed what there was. */
-export async function check(process: SimulatedProcess, { truth, clock }: World, next: () => number): Promise<void> {
+export async function check(process: SimulatedProcess, { truth }: World, next: () => number): Promise<void> {
   const { timeline } = process.timeline
   const { damage } = await verifyStore(process.sources, timeline, () => {})
   assert(damage.length === 0, `damaged: ${damage[0]?.key}: ${damage[0]?.message}`)
@@ -99,7 +99,7 @@ export async function check(process: SimulatedProcess, { truth, clock }: World, 
   truth.check(events, timeline.generation)
   assert(events.length === truth.changes, `${events.length} events instead of ${truth.changes}`)
 
-  const { earliest, latest } = reachOf(timeline, clock.now())
+  const { earliest, latest } = reachOf(timeline)
   assert(earliest !== null && latest !== null, 'nothing is reachable')
   assertState(await stateAt(process, latest), truth.state, 'latest')
   for (const { changes, state } of sample(truth.instants, next)) {
