@@ -8,7 +8,7 @@ export class Certainty {
   readonly #leftOpen: ReadonlyMap<number, Ulid>
 
   constructor(open: ReadonlyMap<number, HeldIntent>) {
-    this.#leftOpen = new Map([...open].map(([id, { intent }]) => [id, instantEnd(intent.since)]))
+    this.#leftOpen = new Map([...open].map(([id, { through }]) => [id, instantEnd(through)]))
   }
 
   /** From `since`, a stamp after all so far, it is not known whether a write happened, until what this returns is called. */

@@ -27,6 +27,8 @@ export interface OpenIntent extends Intent {
 export interface HeldIntent {
   readonly intent: OpenIntent
   readonly frame: number
+  /** The last stamp in the frame: what the intent is about comes later. */
+  readonly through: Ulid
 }
 
 /** What a frame says of what may be missing: events up to this sequence, and frames below this number. */
@@ -89,7 +91,8 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
     const { eventCount, events } = frame
     backlog.add(frame.number, next - 1, { events: eventCount, bytes: events.length, length: bytes.length, since })
     for (const intent of frame.intents()) {
-      open.set(intent.intent, { intent: { ...intent, since: last?.lastUlid ?? MIN_ULID }, frame: frame.number })
+      const since = last?.lastUlid ?? MIN_ULID
+      open.set(intent.intent, { intent: { ...intent, since }, frame: frame.number, through: frame.lastUlid })
       lastIntent = Math.max(lastIntent, intent.intent)
     }
     for (const settled of [...frame.settles(), ...frame.aborted()]) {

@@ -78,7 +78,10 @@ export class Stamping {
   /** Who is there now. */
   company(): Company {
     const { peers } = this.#seams
-    return peers === NO_PEERS ? NOBODY : { isShared: peers.isShared(), heard: peers.learn() }
+    if (peers === NO_PEERS) return NOBODY
+    // First what was told: who has said that nothing more comes of him is nobody then.
+    const heard = peers.learn()
+    return { isShared: peers.isShared(), heard }
   }
 
   /** Whether another process may have written since. */

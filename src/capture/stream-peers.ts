@@ -39,6 +39,8 @@ export class StreamPeers implements Pick<Peers, 'learn' | 'tell' | 'isShared'> {
   #heard: Ulid = MIN_ULID
   /** Open clock files by the directory of their streams. */
   readonly #others = new Map<string, number>()
+  /** Directories of streams from which nothing more comes: whoever opens one again makes himself known again. */
+  readonly #over = new Set<string>()
 
   private constructor(directory: string, told: Ulid) {
     this.#directory = directory
@@ -78,6 +80,7 @@ export class StreamPeers implements Pick<Peers, 'learn' | 'tell' | 'isShared'> {
       if (!told.isOver) continue
       closeSync(clock)
       this.#others.delete(directory)
+      this.#over.add(directory)
     }
     return this.#heard
   }
@@ -92,9 +95,9 @@ export class StreamPeers implements Pick<Peers, 'learn' | 'tell' | 'isShared'> {
     return this.#others.size > 0
   }
 
-  /** Whether the stream in a directory is one of those that are heard. */
+  /** Whether the stream in a directory is one of those that are heard, or were until they were over. */
   hears(directory: string): boolean {
-    return this.#others.has(directory)
+    return this.#others.has(directory) || this.#over.has(directory)
   }
 
   /** Ends the hearing. What was told stays to be read. */
@@ -131,6 +134,7 @@ export class StreamPeers implements Pick<Peers, 'learn' | 'tell' | 'isShared'> {
     if (this.#others.has(other)) return true
     try {
       this.#others.set(other, openSync(join(other, CLOCK), 'r'))
+      this.#over.delete(other)
       return true
     } catch (error) {
       if (isMissing(error)) return false

@@ -106,17 +106,22 @@ export class Archive {
     return { bound, plan: planRestore(timeline, bound.ulid) }
   }
 
-  /** The end of what was acknowledged, as far as anyone can know. */
+  /**
+   * The end of what was acknowledged, as far as anyone can know: every open stream was asked, or brought in for a dead
+   * process, and is complete up to the last event of all. A write of which nobody knows whether it happened was not
+   * acknowledged, and comes later.
+   */
   async #locateLatest(): Promise<Located> {
-    const isKnown = ({ undecided, unheard }: Completion): boolean => undecided.length === 0 && unheard.length === 0
-    const first = isKnown(await this.seams.complete(null))
+    let { unheard } = await this.seams.complete(null)
     let found = await this.refresh()
-    // A stream that has been idle is complete up to its last seal only, and others have gone on since.
     const end = lastEventOf(found.timeline)
-    const isBehind = found.reach.latest !== null && found.reach.latest < end
-    const isWhole = first && (!isBehind || isKnown(await this.seams.complete(end)))
-    if (isBehind) found = await this.refresh()
+    // A stream that has been idle is complete up to its last seal only, and others have gone on since.
+    if (unheard.length === 0 && found.reach.latest !== null && found.reach.latest < end) {
+      unheard = (await this.seams.complete(end)).unheard
+      found = await this.refresh()
+    }
     const { timeline, reach } = found
+    const isWhole = unheard.length === 0 && (reach.latest === null || reach.latest >= end)
     const limit = isWhole ? null : await this.#limitOf(await this.#unasked(timeline))
     const last = reachTimes(reach)?.latest
     const known = last === undefined ? '' : ` What is known, without what came later: --to ${last}`
@@ -147,7 +152,7 @@ export class Archive {
     } catch (error) {
       if (!(error instanceof TidemarkError)) throw error
       const why = `no process was writing then, and that none will write at that time could not be noted in the store (${error.message})`
-      return { why, hint: 'Nothing was captured after that: latest is what the database was then.' }
+      return { why, cause: error, hint: 'Nothing was captured after that: latest is what the database was then.' }
     }
   }
 

@@ -60,7 +60,7 @@ async function eraseOnce(archive: Archive, item: Item, options: EraseOptions): P
   const keys = mode === 'keys' ? (recordKeys ?? noKeys(name)) : null
   // Everything that was written until now must be in the store: nothing of the record can come after this.
   await requireTold(archive, item)
-  const { bound, timeline: known } = await archive.locate(Math.floor(clock.now()))
+  const { bound, timeline: known } = await archive.locate(Math.floor(clock.now())).catch(whatFailed)
   // It may have been made again since then: what counts is the end of everything that is known.
   const end = planRestore(known, lastUlidAt(2 ** 48 - 1))
   if ((await findVersion(archive.sources, end, item))?.image != null) throw stillThere(item)
@@ -88,6 +88,11 @@ async function requireTold(archive: Archive, { kind, resource, id }: Item): Prom
     hint: 'Start the application of that process again, which settles what it left; then erase.',
     details: { stream: unheard[0] ?? null },
   })
+}
+
+/** Who erases has to write to the store: what keeps him from that is told, not what follows from it. */
+function whatFailed(error: unknown): never {
+  throw error instanceof TidemarkError && error.cause instanceof TidemarkError ? error.cause : error
 }
 
 function noKeys(name: string): never {

@@ -57,6 +57,8 @@ function invalid(given: string): TidemarkError {
 export interface Limit {
   readonly why: string
   readonly hint: string
+  /** What was tried and failed. */
+  readonly cause?: TidemarkError
 }
 
 /**
@@ -103,6 +105,7 @@ function unreachable(label: string, reach: Reach, why: string, limit: Limit | nu
     {
       hint: limit === null ? `${range}.` : `${range}. ${limit.hint}`,
       details: { earliest, latest, openStream: openStream?.id ?? null },
+      ...(limit?.cause === undefined ? {} : { cause: limit.cause }),
     },
   )
 }
