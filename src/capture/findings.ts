@@ -44,23 +44,29 @@ export class Findings {
    * Tells of a finding, unless the store says that another process was there after all: one that began on another machine since
    * the timeline was read last. Nobody waits for it. Where the store cannot be asked, what is known here counts.
    */
-  async raise(finding: Finding): Promise<void> {
-    const { aloneSince, clock, log } = this.#seams
+  async confirm(finding: Finding): Promise<void> {
+    const { aloneSince, log } = this.#seams
     const { kind, resource, id, interval } = finding
-    const about = { kind, resource, id, difference: findingKind(finding), ...interval }
     try {
-      if (!(await aloneSince(interval.after)))
-        return log.info(about, 'What was found may have been written by another process.')
+      if (await aloneSince(interval.after)) return this.raise(finding)
+      log.info({ kind, resource, id, ...interval }, 'What was found may have been written by another process.')
     } catch (error) {
       log.warn(
-        { ...about, error: messageOf(error) },
+        { kind, resource, id, error: messageOf(error) },
         'Whether another process wrote this cannot be asked of the store now.',
       )
+      this.raise(finding)
     }
+  }
+
+  /** Tells of a finding. */
+  raise(finding: Finding): void {
+    const { clock, log } = this.#seams
+    const { kind, resource, id, interval } = finding
     this.#count++
     this.#last = new Date(clock.now()).toISOString()
     log.warn(
-      about,
+      { kind, resource, id, difference: findingKind(finding), ...interval },
       'A write that was not captured was found: its event is in the history, with the interval in which it happened.',
     )
     for (const listener of this.#listeners) this.#tell(listener, finding)

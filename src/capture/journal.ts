@@ -190,6 +190,11 @@ export class Journal {
     for (const intent of intents) this.#gather().builder.addAbort(intent)
   }
 
+  /** Begins to make durable what has gathered; nobody waits for it. */
+  persist(): void {
+    this.#commits.commit()
+  }
+
   /**
    * Begins not to record: gives the next `count` sequences to writes that leave no event. The hole is durable when
    * this resolves, so that no crash can hide it.

@@ -112,6 +112,8 @@ export class Recorder implements Sink {
       const since = this.#stamping.company()
       const found = await judge()
       await this.#stamping.stamp(since, [], found)
+      // Whoever judged them has asked everybody.
+      for (const finding of found) this.#seams.findings.raise(finding)
       return found
     })
   }
@@ -200,6 +202,7 @@ export class Recorder implements Sink {
     }
     try {
       await this.#stamping.stamp(since, doneBy(begun, requireEach(items, write.after(before, result))), found)
+      for (const finding of found) void this.#seams.findings.confirm(finding)
     } catch (error) {
       // The write was done, and what it left cannot be recorded as its source tells it: what the database says counts.
       this.#doubt(openOf(begun))

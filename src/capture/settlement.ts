@@ -28,6 +28,8 @@ export interface Settled {
 export function settled(intent: Omit<Intent, 'intent'>, now: Image | null, isShared: boolean): Settled | null {
   const { before, meant, isAssumed, context, item } = intent
   const isSame = sameImage(before, now)
+  // An intent that watches what was stamped: to read just that is all that was still to be done.
+  if (isSame && context.metadata === OBSERVED.metadata) return null
   if (meant !== null && equalBytes(meant, fingerprint(now))) return isSame && !isShared ? null : { context, before }
   if (isAssumed && meant !== null) {
     return isShared && now !== null ? { context: OBSERVED, before: unknownImage(item) } : null

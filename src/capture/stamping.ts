@@ -14,7 +14,6 @@ import {
 import { type Finding, foundContext } from '../model/found.ts'
 import { MIN_ULID, type Ulid } from '../model/ulid.ts'
 import type { Chain } from './chain.ts'
-import type { Findings } from './findings.ts'
 import type { Journal, Outcome } from './journal.ts'
 import { NO_PEERS, type Peers } from './peers.ts'
 import { readEach } from './read-each.ts'
@@ -35,7 +34,6 @@ export interface StampingSeams {
   readonly journal: Journal
   readonly peers: Peers
   readonly chain: Chain
-  readonly findings: Findings
   readonly log: Logger
   /** The present state of an item, from the database itself. */
   readonly read: (item: Item) => Promise<Image | null>
@@ -101,7 +99,7 @@ export class Stamping {
 
   /** Everything up to the telling is done in one turn: no other event of this process comes between. */
   async #stamp(since: Company, done: readonly Done[], found: readonly Finding[]): Promise<readonly Told[]> {
-    const { journal, peers, chain, findings, noticed, unconfirmed } = this.#seams
+    const { journal, peers, chain, noticed, unconfirmed } = this.#seams
     if (peers !== NO_PEERS) journal.advanceTo(peers.learn())
     const isShared = this.isShared(since)
     const outcomes = outcomesOf(done, isShared)
@@ -125,7 +123,6 @@ export class Stamping {
       chain.note(change, change.after, stamp.ulid)
       if (peers.isElsewhere()) unconfirmed(itemOf(change), change.after, stamp.ulid)
     }
-    for (const finding of found) void findings.raise(finding)
     noticed()
     return told
   }
@@ -159,6 +156,8 @@ export class Stamping {
       } else if (sameImage(said, state.value)) journal.abort([watch])
       else differing.push({ item, intent: watch, before: said, after: state.value, context: OBSERVED })
     }
+    // A watch that is over only in memory keeps the stream undecided for who finds it after a kill.
+    if (differing.length < told.length) journal.persist()
     return differing.length === 0 ? [] : this.#stamp(since, differing, [])
   }
 }
