@@ -83,7 +83,8 @@ async function build(seed: number): Promise<Built> {
 
 function imageOf(id: string, value: number): ReturnType<typeof recordImage> {
   const secret = id === VICTIM ? 'canary-value' : 'plain'
-  return recordImage({ id, value, secret }, Buffer.from(`raw ${secret} ${value}`))
+  const text = Buffer.from(`raw ${secret} ${value}`)
+  return recordImage({ id, value, secret }, Buffer.concat([Uint8Array.of(0xd9, text.length), text]))
 }
 
 async function stateAt(tidemark: Tidemark, moment: string): Promise<Map<string, string>> {

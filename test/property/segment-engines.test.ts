@@ -32,8 +32,15 @@ function expectedRows(list: readonly Event[], rowGroupRows: number): Cell[][] {
     return [
       [ulid, ulidTime(ulid), stream, sequence, event.kind, event.resource, event.id, event.operation],
       [actor, transaction, metadata, json(before), json(event.after), raw(before), raw(event.after), elided],
-    ].flat()
+    ]
+      .flat()
+      .map(asDecoded)
   })
+}
+
+/** Both readers decode text in JavaScript with a `TextDecoder`, which drops a byte order mark; it is in the file. */
+function asDecoded(cell: Cell): Cell {
+  return typeof cell === 'string' ? cell.replace(/^\ufeff/, '') : cell
 }
 
 const sameItem = (a: Event, b: Event): boolean => a.kind === b.kind && a.resource === b.resource && a.id === b.id
