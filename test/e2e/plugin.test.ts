@@ -157,6 +157,7 @@ describe.each(['memory', 'file'])('a restore on %s://', (kind) => {
     const { db, stored } = await openDatabase(kind === 'memory' ? connectionString : `file://${home}-db`)
     const tidemark = new TidemarkPlugin(options)
     await db.usePlugin(tidemark)
+    await tidemark.reachable('latest') // waits for the first baseline, behind which the moments are
     const bytes = async (): Promise<[string, string][]> => {
       await settled()
       return [...essential(await stored())]
