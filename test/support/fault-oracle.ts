@@ -85,7 +85,11 @@ export function checkTold(events: readonly Event[], { told }: Witness): Told[] {
     }
     const changes = (found.get(key) ?? [])
       .filter((event, i, all) => isNew(event, all[i - 1]))
-      .map(({ before, after }) => `${show(before)} -> ${show(after)}`)
+      .map(({ before, after, context }) => {
+        // Who observes what another write left tells it from what was known last, or from something unknown.
+        const isObserved = context.metadata?.startsWith('{"tidemark":"observed') === true
+        return { text: `${show(before)} -> ${show(after)}`, after: isObserved ? show(after) : null }
+      })
     let at = 0
     const done = writes.filter(({ outcome }) => outcome !== 'refused')
     for (const [index, write] of done.entries()) {
@@ -96,7 +100,9 @@ export function checkTold(events: readonly Event[], { told }: Witness): Told[] {
     }
     if (at !== changes.length) {
       const wrote = writes.map(({ change, outcome }) => `${outcome}: ${brief(change)}`)
-      throw new Error(`${key}: told ${wrote.join(', ')}; the history has ${changes.map(brief).join(', ')}`)
+      throw new Error(
+        `${key}: told ${wrote.join(', ')}; the history has ${changes.map(({ text }) => brief(text)).join(', ')}`,
+      )
     }
     found.delete(key)
   }
@@ -104,11 +110,9 @@ export function checkTold(events: readonly Event[], { told }: Witness): Told[] {
   return missing
 }
 
-/** Whether an event is this change: what was there before may be unknown to who found it. */
-function isTold(event: string | undefined, change: string): boolean {
-  if (event === change) return true
-  const [before = '', after] = event?.split(' -> ') ?? []
-  return before.includes('_unknown') && after === change.split(' -> ')[1]
+/** Whether an event is this change; of one that was observed what it left counts. */
+function isTold(event: { readonly text: string; readonly after: string | null } | undefined, change: string): boolean {
+  return event?.text === change || (event !== undefined && event.after === change.split(' -> ')[1])
 }
 
 function brief(change: string): string {
