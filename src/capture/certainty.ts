@@ -23,7 +23,7 @@ export class Certainty {
    * and its outcome may have changed the database: nothing behind the last stamp before the intent is certain while it is
    * among those that are `open`.
    */
-  through(open: ReadonlyMap<number, unknown>): Ulid | null {
+  through(open: Pick<ReadonlyMap<number, unknown>, 'has'>): Ulid | null {
     const [oldest] = this.#doubts // stamps grow
     let certain = oldest?.since ?? null
     for (const [intent, since] of this.#leftOpen) {

@@ -6,6 +6,7 @@ import type { ShedRange } from '../model/timeline.ts'
 import { MIN_ULID, type Ulid, ulidTime } from '../model/ulid.ts'
 import { Backlog } from './backlog.ts'
 import type { FrameLog } from './frame-log.ts'
+import type { FramePlace } from './open-intents.ts'
 import { withHole } from './shed-ranges.ts'
 
 /** The last event of a stream that is in the store. */
@@ -19,14 +20,13 @@ export const NOTHING_SEALED: Sealed = { sequence: 0, ulid: MIN_ULID }
 
 /** A write of which it is unknown whether it happened. */
 export interface OpenIntent extends Intent {
-  /** The last stamp of its journal before it was begun; `MIN_ULID` where there is none. */
+  /** The last stamp of its journal before it was begun; `MIN_ULID` where there is none, or it is not known. */
   readonly since: Ulid
 }
 
 /** An intent that has no outcome, and the frame that holds it. */
-export interface HeldIntent {
+export interface HeldIntent extends FramePlace {
   readonly intent: OpenIntent
-  readonly frame: number
   /** The last stamp in the frame: what the intent is about comes later. */
   readonly through: Ulid
 }
@@ -60,6 +60,8 @@ export interface RecoveredState {
   readonly shed: readonly ShedRange[]
   /** Null: the journal is whole. */
   readonly lost: LostFrames | null
+  /** Bytes of the frames. */
+  readonly bytes: number
   /** By intent id, in the order in which they were made. */
   readonly open: ReadonlyMap<number, HeldIntent>
 }
@@ -77,6 +79,7 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
   let last: Frame | null = null
   let shed: readonly ShedRange[] = []
   let lastIntent = 0
+  let length = 0
   const { missing } = log
   let lost: LostFrames | null = null
   for await (const bytes of log.read(log.range?.first ?? 1)) {
@@ -91,8 +94,13 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
     const { eventCount, events } = frame
     backlog.add(frame.number, next - 1, { events: eventCount, bytes: events.length, length: bytes.length, since })
     for (const intent of frame.intents()) {
-      const since = last?.lastUlid ?? MIN_ULID
-      open.set(intent.intent, { intent: { ...intent, since }, frame: frame.number, through: frame.lastUlid })
+      const since = intent.isCarried === true ? MIN_ULID : (last?.lastUlid ?? MIN_ULID)
+      open.set(intent.intent, {
+        intent: { ...intent, since },
+        frame: frame.number,
+        at: length,
+        through: frame.lastUlid,
+      })
       lastIntent = Math.max(lastIntent, intent.intent)
     }
     for (const settled of [...frame.settles(), ...frame.aborted()]) {
@@ -100,6 +108,7 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
       lastIntent = Math.max(lastIntent, settled)
     }
     last = frame
+    length += bytes.length
   }
   const sealed = Math.max(known.sequence, last?.sealedThrough ?? 0)
   if (next !== null && sealed >= next) {
@@ -124,7 +133,8 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
     noted: last === null ? null : { sealedThrough: last.sealedThrough, keepFrom: last.keepFrom },
     shed,
     lost,
-    open,
+    bytes: length,
+    open: new Map([...open].sort(([a], [b]) => a - b)),
   }
 }
 

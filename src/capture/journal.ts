@@ -21,6 +21,7 @@ import {
   recoverState,
   type Sealed,
 } from './journal-recovery.ts'
+import { OpenIntents } from './open-intents.ts'
 import { joinShed, withHole } from './shed-ranges.ts'
 
 /** What a journal is opened over. */
@@ -30,6 +31,8 @@ export interface JournalSeams {
   readonly clock: Clock
   /** The last event of the stream that the store's timeline knows of. Default: none. */
   readonly sealed?: Sealed
+  /** Bytes of frames that nothing but writes under way may keep before their intents are written again. Default 1 MiB. */
+  readonly carryBytes?: number
   /** What the timeline lists as not recorded; default none. */
   readonly shed?: readonly ShedRange[]
 }
@@ -88,8 +91,9 @@ export class Journal {
   readonly #backlog: Backlog
   readonly #seed: number
   readonly #writer = randomBytes(WRITER_BYTES)
-  /** Intents without a durable outcome, oldest first, with the frame of each; those of frames to come are left out. */
-  readonly #open: Map<number, number>
+  readonly #open: OpenIntents
+  /** Of all frames since the oldest that was read at the opening. */
+  #written: number
   #keepFrom = 0
   /** What the frame of the opening says of what may be missing: no more than the one before it. */
   #noted: Noted | null
@@ -107,7 +111,8 @@ export class Journal {
     this.#ulids.advanceTo(state.lastUlid)
     this.#backlog = state.backlog
     this.#seed = streamSeed(options.stream)
-    this.#open = new Map([...state.open].map(([intent, held]) => [intent, held.frame]))
+    this.#open = new OpenIntents(state.open, options.carryBytes)
+    this.#written = state.bytes
     this.#certainty = new Certainty(state.open)
     this.#lastIntent = state.lastIntent
     this.#lastSequence = state.lastSequence
@@ -173,6 +178,7 @@ export class Journal {
       }
       const ulid = batch === null ? this.#ulids.next() : this.#ulids.another()
       batch ??= this.#gather()
+      this.#open.ending([intent])
       const stamp = { ulid, stream, sequence: this.#lastSequence + 1 }
       batch.builder.addEvent(change, stamp.ulid, stamp.sequence, intent)
       this.#lastSequence = stamp.sequence
@@ -187,6 +193,7 @@ export class Journal {
    * is settled at the next start anyway.
    */
   abort(intents: readonly number[]): void {
+    this.#open.ending(intents)
     for (const intent of intents) this.#gather().builder.addAbort(intent)
   }
 
@@ -223,12 +230,13 @@ export class Journal {
 
   /** Number of writes under way, or of which it is not known whether they happened, as far as that is durable. */
   get openIntents(): number {
-    return this.#open.size
+    return this.#open.count
   }
 
-  /** Bytes of the frames that cannot go before the store has their events. */
+  /** Bytes of the frames that cannot go: the store has not their events, or a write that is under way keeps them. */
   get heldBytes(): number {
-    return this.#backlog.held
+    const { oldest } = this.#open
+    return Math.max(this.#backlog.held, oldest === null ? 0 : this.#written - oldest.at)
   }
 
   pending(): Pending {
@@ -268,6 +276,7 @@ export class Journal {
   async sealed(throughSequence: number): Promise<void> {
     if (throughSequence <= this.#backlog.sealedThrough) return
     this.#backlog.seal(throughSequence)
+    await this.#carryOver()
     this.#keepFrom = this.#oldestNeeded()
     const keepFrom = this.#keepFrom
     // Recovery believes the newest frame about what may be missing: it says so before anything goes.
@@ -382,16 +391,30 @@ export class Journal {
     this.#shed = withHole(this.#shed, this.#durable.sequence + 1, firstSequence - 1, after)
     const sequence = firstSequence - 1 + builder.eventCount
     this.#durable = { frame: number, sequence, ulid }
-    for (const intent of builder.intentIds) this.#open.set(intent, number)
-    for (const intent of builder.outcomes) this.#open.delete(intent)
+    this.#open.begun(builder.intentIds, { frame: number, at: this.#written })
+    this.#open.ended(builder.outcomes)
+    this.#written += length
     const since = first === null ? 0 : Math.min(ulidTime(first), this.#options.clock.now())
     this.#backlog.add(number, sequence, { events: builder.eventCount, bytes: builder.eventBytes, length, since })
   }
 
+  /** Writes intents once more that keep frames whose events are in the store: a write that hangs must not pin the journal. */
+  async #carryOver(): Promise<void> {
+    const needed = this.#backlog.firstFrame ?? this.#durable.frame + 1
+    if (!this.#open.pins(needed, this.heldBytes - this.#backlog.held)) return
+    let batch: Batch | null = null
+    for (const intent of await this.#open.pinning(this.#options.log, needed)) {
+      // It may have ended while the others were read.
+      if (!this.#open.hangs(intent.intent)) continue
+      batch = this.#gather()
+      batch.builder.addIntent({ ...intent, isCarried: true })
+    }
+    await this.#durably(batch)
+  }
+
   /** The oldest frame that holds an event that is not sealed or an intent that is open. */
   #oldestNeeded(): number {
-    const [oldestIntent] = this.#open.values()
     const next = this.#durable.frame + 1
-    return Math.min(next, this.#backlog.firstFrame ?? next, oldestIntent ?? next)
+    return Math.min(next, this.#backlog.firstFrame ?? next, this.#open.oldest?.frame ?? next)
   }
 }

@@ -8,7 +8,7 @@ import { type Context, type Image, type Item, KINDS } from '../model/event.ts'
  *
  *   0  u32  length of everything after this field
  *   4  u8   kind (index in KINDS)
- *   5  u8   1 where the state before was assumed and not read, else 0
+ *   5  u8   bit 0: the state before was assumed and not read; bit 1: carried over from an earlier frame
  *   6  u16  bit i set: variable field i is present (absent and empty are different)
  *   8  u64  intent id
  *  16  u32  x 8, length of each variable field, 0 where absent
@@ -20,6 +20,8 @@ const HEADER_BYTES = 48
 const LENGTHS_AT = 16
 const FIELD_COUNT = 8
 const FINGERPRINT_BYTES = 32
+const ASSUMED = 1
+const CARRIED = 2
 const REQUIRED_FIELDS = 0b11
 
 /** What is about to be written: the item, its state before (null where it does not exist), and who writes. */
@@ -33,6 +35,8 @@ export interface Intent {
   /** `fingerprint` of what the write leaves; null where that is not known. */
   readonly meant: Uint8Array | null
   readonly context: Context
+  /** Whether it was in an earlier frame already, that was let go of: what its journal had stamped before it is not known. */
+  readonly isCarried?: boolean
 }
 
 type Fields = readonly [
@@ -80,7 +84,7 @@ export function encodeIntent(target: Buffer, offset: number, intent: Intent): nu
   })
   target.writeUInt32LE(at - offset - 4, offset)
   target[offset + 4] = KINDS.indexOf(intent.item.kind)
-  target[offset + 5] = intent.isAssumed ? 1 : 0
+  target[offset + 5] = (intent.isAssumed ? ASSUMED : 0) | (intent.isCarried === true ? CARRIED : 0)
   target.writeUInt16LE(present, offset + 6)
   target.writeBigUInt64LE(BigInt(intent.intent), offset + 8)
   return at
@@ -106,8 +110,8 @@ function decodeIntent(section: Buffer, offset: number, end: number): Intent {
   const kind = KINDS[section.readUInt8(offset + 4)]
   const intent = Number(section.readBigUInt64LE(offset + 8))
   if (kind === undefined || !Number.isSafeInteger(intent) || intent < 1) throw corruptIntent(offset)
-  const assumed = section.readUInt8(offset + 5)
-  if (assumed > 1) throw corruptIntent(offset)
+  const flags = section.readUInt8(offset + 5)
+  if (flags > (ASSUMED | CARRIED)) throw corruptIntent(offset)
   if ((present & REQUIRED_FIELDS) !== REQUIRED_FIELDS || present >= 1 << FIELD_COUNT) throw corruptIntent(offset)
   let at = offset + HEADER_BYTES
   const fields: (Buffer | null)[] = []
@@ -127,7 +131,8 @@ function decodeIntent(section: Buffer, offset: number, end: number): Intent {
     intent,
     item: { kind, resource: textOf(resource) ?? '', id: textOf(id) ?? '' },
     before: json ? { json: Uint8Array.from(json), raw: raw ? Uint8Array.from(raw) : null } : null,
-    isAssumed: assumed === 1,
+    isAssumed: (flags & ASSUMED) !== 0,
+    ...((flags & CARRIED) === 0 ? {} : { isCarried: true }),
     meant: meant ? Uint8Array.from(meant) : null,
     context: { actor: textOf(actor), transaction: textOf(transaction), metadata: textOf(metadata) },
   }

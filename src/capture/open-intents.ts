@@ -1,0 +1,91 @@
+import { encodedIntentBytes, type Intent } from '../format/intent-codec.ts'
+import { decodeFrame, frameNumber } from '../format/journal-frame.ts'
+import type { FrameLog } from './frame-log.ts'
+
+/** Where the frame of an intent begins: its number, and the bytes of the journal before it. */
+export interface FramePlace {
+  readonly frame: number
+  readonly at: number
+}
+
+/** What intents may keep, beside what waits for the store, before they are written again. */
+const CARRY_BYTES = 1024 * 1024
+/** Nor are they before it is so many times what they were when they were written again last. */
+const CARRY_RATIO = 8
+
+/** The intents without a durable outcome, and the frame that holds each of them. */
+export class OpenIntents {
+  /** In the order of their frames. */
+  readonly #places: Map<number, FramePlace>
+  /** Those whose outcome is on its way to the disk. */
+  readonly #ending = new Set<number>()
+
+  readonly #least: number
+  #most: number
+
+  /** `recovered`: by intent id; `carryBytes`: what they may pin, default 1 MiB. */
+  constructor(recovered: ReadonlyMap<number, FramePlace>, carryBytes: number = CARRY_BYTES) {
+    this.#least = carryBytes
+    this.#most = carryBytes
+    this.#places = new Map([...recovered].sort(([, a], [, b]) => a.frame - b.frame))
+  }
+
+  get count(): number {
+    return this.#places.size
+  }
+
+  /** The frame that cannot go because of them; null where there are none. */
+  get oldest(): FramePlace | null {
+    const [oldest] = this.#places.values()
+    return oldest ?? null
+  }
+
+  /** They are durable in this frame; one that was in an earlier frame is in this one from now on. */
+  begun(intents: readonly number[], place: FramePlace): void {
+    for (const intent of intents) {
+      this.#places.delete(intent)
+      this.#places.set(intent, place)
+    }
+  }
+
+  /** Their outcome will be in a frame to come. */
+  ending(intents: readonly number[]): void {
+    for (const intent of intents) if (intent !== 0) this.#ending.add(intent)
+  }
+
+  /** Their outcome is durable. */
+  ended(intents: readonly number[]): void {
+    for (const intent of intents) {
+      this.#places.delete(intent)
+      this.#ending.delete(intent)
+    }
+  }
+
+  /** Whether the intent hangs, as far as anybody knows: one that is ending and is begun again would be open for ever. */
+  hangs(intent: number): boolean {
+    return this.#places.has(intent) && !this.#ending.has(intent)
+  }
+
+  has(intent: number): boolean {
+    return this.#places.has(intent)
+  }
+
+  /** Whether they keep too much, with `bytes` of frames below `needed` that nothing else needs. */
+  pins(needed: number, bytes: number): boolean {
+    const { oldest } = this
+    return oldest !== null && oldest.frame < needed && bytes >= this.#most
+  }
+
+  /** Reads those in frames below `needed`. */
+  async pinning(log: FrameLog, needed: number): Promise<readonly Intent[]> {
+    const found = new Map<number, Intent>()
+    for await (const bytes of log.read(this.oldest?.frame ?? needed)) {
+      if (frameNumber(bytes) >= needed) break
+      for (const intent of decodeFrame(bytes).intents()) if (this.hangs(intent.intent)) found.set(intent.intent, intent)
+    }
+    const intents = [...found.values()]
+    const size = intents.reduce((sum, intent) => sum + encodedIntentBytes(intent), 0)
+    this.#most = Math.max(this.#least, size * CARRY_RATIO)
+    return intents
+  }
+}
