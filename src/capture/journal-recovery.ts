@@ -27,7 +27,7 @@ export interface OpenIntent extends Intent {
 /** An intent that has no outcome, and the frame that holds it. */
 export interface HeldIntent extends FramePlace {
   readonly intent: OpenIntent
-  /** The last stamp in the frame: what the intent is about comes later. */
+  /** The last stamp in the frame that held it first, `MIN_ULID` where that is gone: what the intent is about comes later. */
   readonly through: Ulid
 }
 
@@ -94,13 +94,10 @@ export async function recoverState(log: FrameLog, known: Sealed): Promise<Recove
     const { eventCount, events } = frame
     backlog.add(frame.number, next - 1, { events: eventCount, bytes: events.length, length: bytes.length, since })
     for (const intent of frame.intents()) {
-      const since = intent.isCarried === true ? MIN_ULID : (last?.lastUlid ?? MIN_ULID)
-      open.set(intent.intent, {
-        intent: { ...intent, since },
-        frame: frame.number,
-        at: length,
-        through: frame.lastUlid,
-      })
+      const isCarried = intent.isCarried === true
+      const since = isCarried ? MIN_ULID : (last?.lastUlid ?? MIN_ULID)
+      const through = isCarried ? MIN_ULID : frame.lastUlid
+      open.set(intent.intent, { intent: { ...intent, since }, frame: frame.number, at: length, through })
       lastIntent = Math.max(lastIntent, intent.intent)
     }
     for (const settled of [...frame.settles(), ...frame.aborted()]) {

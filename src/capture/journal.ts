@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { Intent } from '../format/intent-codec.ts'
-import { decodeFrame, type FrameBuilder, streamSeed, WRITER_BYTES } from '../format/journal-frame.ts'
+import { type FrameBuilder, streamSeed, WRITER_BYTES } from '../format/journal-frame.ts'
 import type { Change, Stamp } from '../model/event.ts'
 import type { ShedRange } from '../model/timeline.ts'
 import { type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
@@ -12,7 +12,6 @@ import { checkedBytes, checkIntent, checkTogether } from './check.ts'
 import type { FrameLog } from './frame-log.ts'
 import { type Batch, type GatherOptions, GroupCommit } from './group-commit.ts'
 import {
-  eventsAfter,
   type LostFrames,
   NOTHING_SEALED,
   type Noted,
@@ -23,6 +22,7 @@ import {
 } from './journal-recovery.ts'
 import { OpenIntents } from './open-intents.ts'
 import { joinShed, withHole } from './shed-ranges.ts'
+import { readUnsealed, type Unsealed } from './unsealed.ts'
 
 /** What a journal is opened over. */
 export interface JournalSeams {
@@ -55,18 +55,6 @@ export interface RecoveredJournal {
 export interface Outcome {
   readonly intent: number
   readonly change: Change | null
-}
-
-/** Durable events that are not in the store yet: encoded events (event-codec), regions in order, without a hole. */
-export interface Unsealed {
-  readonly regions: readonly Uint8Array[]
-  readonly bytes: number
-  /** Of the last event in the regions; `sealed` takes it. Where there is none, what was sealed before. */
-  readonly throughSequence: number
-  /** The last event's; every event of the stream that is not later is in the regions or sealed. */
-  readonly throughUlid: Ulid
-  /** Whether events are waiting behind these. */
-  readonly isLast: boolean
 }
 
 /** What waits for the sealer. */
@@ -250,33 +238,19 @@ export class Journal {
    * Without `sealed` in between it reads the same again.
    */
   async unsealed(maxBytes: number = Number.POSITIVE_INFINITY): Promise<Unsealed> {
-    const regions: Uint8Array[] = []
-    let bytes = 0
-    let throughSequence = this.#backlog.sealedThrough
-    let throughUlid = this.#durable.ulid
-    let isLast = true
-    for await (const encoded of this.#options.log.read(this.#backlog.firstFrame ?? this.#durable.frame + 1)) {
-      const frame = decodeFrame(encoded)
-      const region = eventsAfter(frame, throughSequence)
-      const hole = regions.length > 0 && frame.firstSequence > throughSequence + 1
-      if (region.length > 0 && (bytes >= maxBytes || hole)) {
-        isLast = false
-        break
-      }
-      if (regions.length === 0 || !hole) throughUlid = frame.lastUlid
-      if (region.length === 0) continue
-      regions.push(region)
-      bytes += region.length
-      throughSequence = frame.firstSequence + frame.eventCount - 1
-    }
-    return { regions, bytes, throughSequence, throughUlid, isLast }
+    const sealed = { sequence: this.#backlog.sealedThrough, ulid: this.#durable.ulid }
+    return readUnsealed(this.#options.log.read(this.#backlog.firstFrame ?? this.#durable.frame + 1), sealed, maxBytes)
   }
 
   /** Lets go of the events up to this sequence, which are in the store; frames with an open intent stay. */
   async sealed(throughSequence: number): Promise<void> {
     if (throughSequence <= this.#backlog.sealedThrough) return
     this.#backlog.seal(throughSequence)
-    await this.#carryOver()
+    const needed = this.#backlog.firstFrame ?? this.#durable.frame + 1
+    const again = (intent: Intent): void => this.#gather().builder.addIntent(intent)
+    if (await this.#open.carry(this.#options.log, needed, this.heldBytes - this.#backlog.held, again)) {
+      await this.#commitNow()
+    }
     this.#keepFrom = this.#oldestNeeded()
     const keepFrom = this.#keepFrom
     // Recovery believes the newest frame about what may be missing: it says so before anything goes.
@@ -396,20 +370,6 @@ export class Journal {
     this.#written += length
     const since = first === null ? 0 : Math.min(ulidTime(first), this.#options.clock.now())
     this.#backlog.add(number, sequence, { events: builder.eventCount, bytes: builder.eventBytes, length, since })
-  }
-
-  /** Writes intents once more that keep frames whose events are in the store: a write that hangs must not pin the journal. */
-  async #carryOver(): Promise<void> {
-    const needed = this.#backlog.firstFrame ?? this.#durable.frame + 1
-    if (!this.#open.pins(needed, this.heldBytes - this.#backlog.held)) return
-    let batch: Batch | null = null
-    for (const intent of await this.#open.pinning(this.#options.log, needed)) {
-      // It may have ended while the others were read.
-      if (!this.#open.hangs(intent.intent)) continue
-      batch = this.#gather()
-      batch.builder.addIntent({ ...intent, isCarried: true })
-    }
-    await this.#durably(batch)
   }
 
   /** The oldest frame that holds an event that is not sealed or an intent that is open. */

@@ -70,22 +70,23 @@ export class OpenIntents {
     return this.#places.has(intent)
   }
 
-  /** Whether they keep too much, with `bytes` of frames below `needed` that nothing else needs. */
-  pins(needed: number, bytes: number): boolean {
+  /**
+   * Gives those to be written again that are in frames below `needed`, where `pinned` bytes are kept by nothing else and
+   * that is too much: a write that hangs must not pin the journal. False: there were none.
+   */
+  async carry(log: FrameLog, needed: number, pinned: number, again: (intent: Intent) => void): Promise<boolean> {
     const { oldest } = this
-    return oldest !== null && oldest.frame < needed && bytes >= this.#most
-  }
-
-  /** Reads those in frames below `needed`. */
-  async pinning(log: FrameLog, needed: number): Promise<readonly Intent[]> {
+    if (oldest === null || oldest.frame >= needed || pinned < this.#most) return false
     const found = new Map<number, Intent>()
-    for await (const bytes of log.read(this.oldest?.frame ?? needed)) {
+    for await (const bytes of log.read(oldest.frame)) {
       if (frameNumber(bytes) >= needed) break
       for (const intent of decodeFrame(bytes).intents()) if (this.hangs(intent.intent)) found.set(intent.intent, intent)
     }
-    const intents = [...found.values()]
-    const size = intents.reduce((sum, intent) => sum + encodedIntentBytes(intent), 0)
+    // Some may have ended while the others were read.
+    const carried = [...found.values()].filter(({ intent }) => this.hangs(intent))
+    for (const intent of carried) again({ ...intent, isCarried: true })
+    const size = carried.reduce((sum, intent) => sum + encodedIntentBytes(intent), 0)
     this.#most = Math.max(this.#least, size * CARRY_RATIO)
-    return intents
+    return carried.length > 0
   }
 }

@@ -72,6 +72,7 @@ export async function work(disk: SimulatedDisk, seed: number, steps: number, his
     stream: STREAM,
     clock: unsteadyClock(next),
     sealed: history.sealed,
+    carryBytes: 2000,
   })
   // What a start does: the intents that are open are settled by what the database says.
   await Promise.all(recovered.openIntents.map((open) => outcome(journal, open.intent, open.item.id, next, history)))
