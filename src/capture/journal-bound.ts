@@ -19,13 +19,29 @@ export interface JournalBoundSeams {
   readonly journal: Journal
   readonly clock: Clock
   readonly log: Logger
-  /** Bytes of the journal that may wait for the store. Writes that are under way when it is reached come on top. */
+  /** Bytes that the journal may take. Writes that are under way when it is reached come on top. */
   readonly limitBytes: number
   readonly whenFull: WhenFull
   /** Called when the bound is reached: what waits should go to the store now. */
   readonly reached: () => void
   /** Called when writes are recorded again after some were not: the database must be read anew. */
   readonly resumed: () => void
+}
+
+/**
+ * Writes are refused where so much of the limit waits for the store, so that the files stay within the limit: at most
+ * four, of a sixteenth each, are there beside what waits. The beginning of the oldest may be in the store already, the
+ * end of the last is empty, one is made ahead, and what open writes keep is about one.
+ */
+const FULL = 0.75
+/** Part of the limit that a journal file takes. */
+const FILES = 16
+const LEAST_FILE_BYTES = 64 * 1024
+const MOST_FILE_BYTES = 64 * 1024 * 1024
+
+/** Bytes of a journal file on a disk, where the journal may take `limitBytes`. */
+export function journalFileBytes(limitBytes: number): number {
+  return Math.min(MOST_FILE_BYTES, Math.max(LEAST_FILE_BYTES, Math.floor(limitBytes / FILES)))
 }
 
 /** Not recording ends where less than this part of the limit is waiting: it must not begin again at once. */
@@ -95,7 +111,7 @@ export class JournalBound {
   review(): void {
     const { journal, limitBytes, whenFull, log } = this.#seams
     const held = journal.heldBytes
-    const isFull = held >= limitBytes
+    const isFull = held >= limitBytes * FULL
     if (this.#shedding !== null) {
       if (this.#isClosing) return
       this.#isEnding = this.#isEnding ? !isFull : held < limitBytes * ROOM

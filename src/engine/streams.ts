@@ -6,6 +6,7 @@ import { encryptedLog, journalKey } from '../capture/encrypted-log.ts'
 import { openFileLog } from '../capture/file-log.ts'
 import type { FrameLog } from '../capture/frame-log.ts'
 import { Journal, type RecoveredJournal } from '../capture/journal.ts'
+import { journalFileBytes } from '../capture/journal-bound.ts'
 import { type LostFrames, NOTHING_SEALED } from '../capture/journal-recovery.ts'
 import { MemoryLog } from '../capture/memory-log.ts'
 import { NodeDisk } from '../capture/node-disk.ts'
@@ -34,6 +35,8 @@ export interface StreamSeams {
   readonly directory: string
   /** Encrypt what is written to journals on disk; the store must be encrypted. */
   readonly encrypt: boolean
+  /** Of the journal; absent for who writes no events to it. */
+  readonly limitBytes?: number
 }
 
 /** A stream that this process owns, with its journal open. */
@@ -187,7 +190,12 @@ async function openOnDisk(seams: StreamSeams): Promise<readonly [OwnedStream, ..
 
 async function openDir(seams: StreamSeams, dir: StreamDir): Promise<OwnedStream> {
   try {
-    const files = await openFileLog({ disk: new NodeDisk(), directory: dir.path, stream: dir.stream })
+    const files = await openFileLog({
+      disk: new NodeDisk(),
+      directory: dir.path,
+      stream: dir.stream,
+      ...(seams.limitBytes === undefined ? {} : { maxFileBytes: journalFileBytes(seams.limitBytes) }),
+    })
     const { secrets } = seams.store
     const log =
       secrets === undefined ? files : encryptedLog(files, journalKey(secrets, dir.stream), dir.stream, seams.encrypt)
@@ -211,7 +219,7 @@ async function openDir(seams: StreamSeams, dir: StreamDir): Promise<OwnedStream>
 
 /** Opens a stream whose frames are in `log`, and goes on where it ended. Errors: those of `Journal.open`. */
 export async function openStream(
-  { timeline, clock }: Pick<StreamSeams, 'timeline' | 'clock'>,
+  { timeline, clock, limitBytes }: Pick<StreamSeams, 'timeline' | 'clock' | 'limitBytes'>,
   id: string,
   place: StreamEntry['journal'],
   log: FrameLog,
@@ -221,7 +229,7 @@ export async function openStream(
   const listed = { sealed, shed: known?.shed ?? [] }
   // What is entered as open has had a frame before.
   const isGone = known?.state === 'open' && log.range === null
-  const { journal, recovered } = await Journal.open({ log, stream: id, clock, ...listed })
+  const { journal, recovered } = await Journal.open({ log, stream: id, clock, ...listed, ...carrying(limitBytes) })
   // Nothing may be stamped at or before a moment that others have been told they can reach.
   journal.advanceTo(endOf(timeline))
   // Whoever wrote the stream before is gone: what it did not record is over.
@@ -265,6 +273,13 @@ function lossOf({ id, sealedThrough }: StreamEntry, { what, firstSequence, after
     by: null,
   }
 }
+
+/** What hangs may keep a file or so. */
+function carrying(limitBytes: number | undefined): { readonly carryBytes?: number } {
+  return limitBytes === undefined ? {} : { carryBytes: Math.min(MOST_CARRY_BYTES, journalFileBytes(limitBytes)) }
+}
+
+const MOST_CARRY_BYTES = 1024 * 1024
 
 /** The greatest stamp in the timeline. */
 export function endOf({ segments, snapshots, streams }: Timeline): Ulid {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -22,8 +22,13 @@ const clock: Clock = { ...systemClock, idle: (ms, signal) => systemClock.idle(ms
 const LIMIT = 20_000
 const acks = ['journal', 'memory'] as const
 
-async function write(database: ModelDatabase, id: string, n: number): Promise<TidemarkError | null> {
-  const image = recordImage({ id, n, text: 'x'.repeat(400) })
+async function write(
+  database: ModelDatabase,
+  id: string,
+  n: number,
+  text = 'x'.repeat(400),
+): Promise<TidemarkError | null> {
+  const image = recordImage({ id, n, text })
   return database.write({ kind: 'record', resource: 'r', id }, image).then(
     () => null,
     (error: unknown) => {
@@ -71,7 +76,12 @@ describe.each(acks)('a journal that is full, ack %s', (ack) => {
     const kept = accepted - 1
     expect(database.items_.size).toBe(kept + 1) // the refused one is not in the database
     const { heldBytes, state, limitBytes } = rig.session.pending
-    expect([state, limitBytes, heldBytes >= LIMIT, heldBytes < LIMIT + 2000]).toEqual(['refusing', LIMIT, true, true])
+    expect([state, limitBytes, heldBytes >= LIMIT * 0.75, heldBytes < LIMIT * 0.75 + 2000]).toEqual([
+      'refusing',
+      LIMIT,
+      true,
+      true,
+    ])
     expect(await database.read({ kind: 'record', resource: 'r', id: 'first' })).not.toBeNull()
     expect((await write(database, 'again', 1))?.code).toBe('JOURNAL_FULL')
     store.script = well
@@ -119,6 +129,34 @@ describe.each(acks)('a journal that is full, ack %s', (ack) => {
     expect(gapsOf(reader.timeline.timeline)).toEqual(gaps)
     expect(await stateAt(reader.archive, 'latest')).toEqual(liveState(database))
   })
+})
+
+test('limitBytes bounds what the journal takes of the disk, while the store is away and when it is back', async () => {
+  const limitBytes = 2 * 1024 * 1024
+  const directory = join(home, 'bounded')
+  const store = new FaultyStore(new MemoryStore())
+  const database = new ModelDatabase()
+  const rig = await openRig({ store, database, directory, clock, limitBytes, seal: { ageMs: 500 } })
+  const onDisk = (): number => {
+    const names = readdirSync(join(directory, rig.session.stream)).filter((name) => name.endsWith('.journal'))
+    return names.reduce((sum, name) => sum + statSync(join(directory, rig.session.stream, name)).size, 0)
+  }
+  const large = (n: number): Promise<TidemarkError | null> => write(database, `n${n % 50}`, n, 'x'.repeat(20_000))
+  let most = 0
+  for (let round = 0; round < 3; round++) {
+    store.script = gone
+    let accepted = 0
+    while ((await large(accepted)) === null) {
+      accepted++
+      most = Math.max(most, onDisk())
+    }
+    // What may wait is most of the limit.
+    expect(rig.session.pending.heldBytes).toBeGreaterThan(limitBytes * 0.7)
+    store.script = well
+    await until(() => rig.session.pending.state === 'recording')
+  }
+  expect(most).toBeLessThanOrEqual(limitBytes)
+  await rig.session.close()
 })
 
 test('a stream that is closed while writes are not recorded stays closed, and the next start makes the baseline', async () => {
