@@ -126,10 +126,13 @@ export class RecordKeys {
   async destroyOld(): Promise<number> {
     const { keys, timeline } = this.#seams
     await timeline.refresh()
-    const { generation } = await this.current()
+    const { generation, base } = await this.current()
     if ((await this.read(generation)) === null) throw this.#lost(generation, 'is not there')
+    const there = new Set(await this.generations())
+    // What it was made from may be so new that no listing shows it yet.
+    if (base > 0 && !there.has(base) && (await this.#exists(base))) there.add(base)
     const old: number[] = []
-    for (const other of await this.generations()) {
+    for (const other of there) {
       if (other === generation) continue
       if (other < generation || ((await this.read(other))?.base ?? 0) < generation) old.push(other)
     }
@@ -156,6 +159,10 @@ export class RecordKeys {
       `The keyring ${key} at ${this.#seams.name} ${what}: what was erased can be read with it.`,
       { hint: `${todo} the erasure again.`, details: { key } },
     )
+  }
+
+  async #exists(generation: number): Promise<boolean> {
+    return (await this.#seams.keys.head(keyringKey(generation))) !== null
   }
 
   async #nextAfter(generation: number): Promise<Keyring> {

@@ -2,6 +2,7 @@ import { equalBytes } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import { corruptFrame, frameKeepFrom, frameNumber, isWholeFrame, streamSeed } from '../format/journal-frame.ts'
+import { latestBeyond } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { type Retry, retrying } from '../store/retry.ts'
 import type { FrameLog } from './frame-log.ts'
@@ -42,17 +43,30 @@ export async function openStoreLog(store: ObjectStore, stream: string, clock: Cl
     if (digits !== undefined) numbers.push(Number(digits))
   }
   numbers.sort((a, b) => a - b)
-  const last = numbers.at(-1)
-  if (last === undefined) return new StoreLog(store, stream, retry, null)
+  const listed = numbers.at(-1) ?? 0
+  // A listing may be behind, and the frames that it leaves out were acknowledged.
+  const last = await latestBeyond(store, { name: (frame) => storeLogKey(stream, frame) }, listed)
+  if (last === 0) return new StoreLog(store, stream, retry, null)
   const keepFrom = Math.max(1, frameKeepFrom(await readFrame(store, stream, last)))
-  const needed = numbers.filter((number) => number >= keepFrom)
-  const missing = needed.findIndex((number, index) => number !== keepFrom + index)
-  if (missing >= 0) {
-    throw corruptFrame(`frame ${keepFrom + missing} is missing`, storeLogKey(stream, keepFrom + missing))
-  }
+  await requireListed(store, stream, numbers, keepFrom, listed)
   // What an interrupted trim has left behind.
   await store.delete(numbers.filter((number) => number < keepFrom).map((number) => storeLogKey(stream, number)))
   return new StoreLog(store, stream, retry, { first: keepFrom, last })
+}
+
+/** That every frame from `first` to `last` is in the listing, or is there all the same: it may be behind in any place. */
+async function requireListed(
+  store: ObjectStore,
+  stream: string,
+  listing: readonly number[],
+  first: number,
+  last: number,
+): Promise<void> {
+  const shown = new Set(listing)
+  for (let frame = first; frame <= last; frame++) {
+    const key = storeLogKey(stream, frame)
+    if (!shown.has(frame) && (await store.head(key)) === null) throw corruptFrame(`frame ${frame} is missing`, key)
+  }
 }
 
 async function readFrame(store: ObjectStore, stream: string, number: number): Promise<Uint8Array> {

@@ -52,6 +52,14 @@ export class SnapshotReader {
     return new SnapshotReader(store, prefix, decodeManifest(bytes, key))
   }
 
+  /** Of every file of it, the manifest among them. */
+  keys(): readonly string[] {
+    const { objects, resources } = this.manifest
+    const files = [objects, ...resources.flatMap((resource) => [resource.objects, resource.records])]
+    const names = files.filter((file) => file !== null).map(({ file }) => file)
+    return [MANIFEST_FILE, ...names].map((name) => `${this.#prefix}${name}`)
+  }
+
   /** Everything in the selection, in the order of `compareItems`, a gzip member at a time. */
   async *lines(selection: Selection): AsyncGenerator<SnapshotLines> {
     const { manifest } = this

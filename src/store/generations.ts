@@ -18,7 +18,7 @@ export interface GenerationNames {
  * because a listing may be behind what was put.
  */
 export async function latestGeneration(store: ObjectStore, names: GenerationNames, known = 0): Promise<number> {
-  return beyondListing(store, names, await latestListed(store, names, known))
+  return latestBeyond(store, names, await latestListed(store, names, known))
 }
 
 async function latestListed(store: ObjectStore, names: GenerationNames, known: number): Promise<number> {
@@ -36,8 +36,15 @@ async function latestListed(store: ObjectStore, names: GenerationNames, known: n
   }
 }
 
-/** The last of the numbers without a hole that begin with `listed`. One request where the listing was right. */
-async function beyondListing(store: ObjectStore, names: GenerationNames, listed: number): Promise<number> {
+/**
+ * The last of the numbers without a hole that begin with `listed`, the last that a listing showed (0: none). One request
+ * where the listing was right.
+ */
+export async function latestBeyond(
+  store: ObjectStore,
+  names: Pick<GenerationNames, 'name'>,
+  listed: number,
+): Promise<number> {
   const exists = async (generation: number): Promise<boolean> => (await store.head(names.name(generation))) !== null
   let latest = listed
   let step = 1

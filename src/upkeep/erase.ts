@@ -65,12 +65,13 @@ export async function rewriteWithout(
   const entry: Erasure = { ulid, resource, mode: 'rewritten', reason, by, events, snapshots: snapshots.length }
   const change: ErasureChange = { entry, segments, snapshots }
   // Listed before the commit: who puts files later is refused by theirs, or has read the timeline that this one makes.
-  const stored: string[] = []
-  for await (const { key } of sources.store.list('')) stored.push(key)
+  // What is replaced is known to be there, whether or not a listing shows it yet.
+  const stored = new Set(await filesReplaced(sources, plan, change))
+  for await (const { key } of sources.store.list('')) stored.add(key)
   const dead: string[] = []
   await timeline.commit((now) => {
     if (now.erasures.length !== began) throw raced()
-    dead.splice(0, dead.length, ...deadAmong(stored, now, change))
+    dead.splice(0, dead.length, ...deadAmong([...stored], now, change))
     return dead.length === 0 ? null : { erase: requireUnmoved(now, change) }
   })
   await sources.store.delete(dead)
@@ -112,6 +113,20 @@ async function rewriteSnapshot(sources: ReplaySources, entry: SnapshotEntry, ite
   }))
   if ((await (await openSnapshot(sources, by)).find(item)) !== null) throw notWhole(prefix)
   return by
+}
+
+/** The keys of everything that a change takes out of the timeline. */
+async function filesReplaced(
+  sources: ReplaySources,
+  plan: ErasurePlan,
+  { segments, snapshots }: ErasureChange,
+): Promise<readonly string[]> {
+  const keys = segments.map(({ key }) => key)
+  const replaced = new Set(snapshots.map(({ prefix }) => prefix))
+  for (const entry of plan.snapshots) {
+    if (replaced.has(entry.prefix)) keys.push(...(await openSnapshot(sources, entry)).keys())
+  }
+  return keys
 }
 
 function isOf(state: ItemState, { kind, resource, id }: Item): boolean {
