@@ -1,6 +1,6 @@
 import { S3db } from 's3db.js/lite'
 
-type Resource = Awaited<ReturnType<S3db['createResource']>>
+export type Resource = Awaited<ReturnType<S3db['createResource']>>
 
 /** Attributes of the records that the benches write: about 400 bytes of JSON. */
 const ATTRIBUTES = {

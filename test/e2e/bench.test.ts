@@ -7,7 +7,7 @@ const MAIN = fileURLToPath(new URL('../../bench/main.ts', import.meta.url))
 const ROWS: readonly (readonly [bench: string, rows: number])[] = [
   ['segment-encode', 3],
   ['journal', 3],
-  ['capture', 4],
+  ['capture', 9],
   ['snapshot', 3],
   ['replay', 2],
   ['history', 3],

@@ -1,9 +1,13 @@
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { CreateBucketCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import type { S3Server } from './rgw.ts'
 
 /** A client of the SDK itself. */
-export function clientOf({ endpoint, accessKeyId, secretAccessKey }: S3Server): S3Client {
+export function clientOf(
+  { endpoint, accessKeyId, secretAccessKey }: S3Server,
+  options: Pick<S3ClientConfig, 'requestHandler'> = {},
+): S3Client {
   return new S3Client({
+    ...options,
     endpoint,
     credentials: { accessKeyId, secretAccessKey },
     region: 'us-east-1',

@@ -13,7 +13,9 @@ export interface S3dbOnS3 {
 }
 
 /** A place for a database in the bucket of the tests, empty. */
-export async function s3dbOnS3(server: S3ForTests): Promise<S3dbOnS3> {
+export async function s3dbOnS3(
+  server: Pick<S3ForTests, 'endpoint' | 'credentials' | 'client' | 'bucket'>,
+): Promise<S3dbOnS3> {
   const bucket = await server.bucket('tidemark-tests')
   const prefix = `s3db-${randomUUID()}`
   const open = (): S3db => {
