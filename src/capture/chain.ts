@@ -1,8 +1,8 @@
-import { type Image, type Item, SoundImage, sameImage } from '../model/event.ts'
-import type { Version } from '../model/fold.ts'
+import { type Image, type Item, sameImage } from '../model/event.ts'
 import type { Finding } from '../model/found.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { nameOf } from './locks.ts'
+import { RememberedImages } from './remembered-images.ts'
 
 /** What the chain asks. */
 export interface ChainSeams {
@@ -17,12 +17,6 @@ export interface ChainSeams {
 
 /** Bytes of images that are remembered. */
 const MOST_BYTES = 16 * 1024 * 1024
-/** What an entry costs besides its images. */
-const ENTRY_BYTES = 200
-
-interface Remembered extends Version {
-  readonly bytes: number
-}
 
 /**
  * The last known state of the items written last. Each write reads the state before it: where that is not the last
@@ -31,72 +25,43 @@ interface Remembered extends Version {
  */
 export class Chain {
   readonly #seams: ChainSeams
-  readonly #mostBytes: number
-  /** The least recently noted first. */
-  readonly #entries = new Map<string, Remembered>()
-  #bytes = 0
+  readonly #known: RememberedImages
 
   constructor(seams: ChainSeams, mostBytes: number = MOST_BYTES) {
     this.#seams = seams
-    this.#mostBytes = mostBytes
+    this.#known = new RememberedImages(mostBytes)
   }
 
   /** The last known state of an item; undefined where none is remembered. */
   imageOf(item: Item): Image | null | undefined {
-    return this.#entries.get(nameOf(item))?.image
+    return this.#known.copyOf(nameOf(item))
   }
 
   /** The items whose state is not what the chain says, where no other process can have written it. */
   breaks(items: readonly Item[], states: readonly (Image | null)[]): readonly Finding[] {
     let found: Finding[] | null = null
-    for (const [index, item] of items.entries()) {
-      const known = this.#entries.get(nameOf(item))
+    for (let index = 0; index < items.length; index++) {
+      const item = items[index]
+      if (item === undefined) continue
+      const name = nameOf(item)
+      const known = this.#known.get(name)
       const after = states[index] ?? null
       if (known === undefined || sameImage(known.image, after) || !this.#seams.isAloneSince(known.ulid)) continue
       found ??= []
       const { kind, resource, id } = item
       const interval = { after: known.ulid, before: this.#seams.mark() }
-      found.push({ kind, resource, id, before: known.image, after, interval })
+      found.push({ kind, resource, id, before: this.#known.copyOf(name) ?? null, after, interval })
     }
     return found ?? []
   }
 
   /** Forgets items that are written without an event. */
   forget(items: readonly Item[]): void {
-    for (const item of items) {
-      const name = nameOf(item)
-      this.#bytes -= this.#entries.get(name)?.bytes ?? 0
-      this.#entries.delete(name)
-    }
+    for (const item of items) this.#known.delete(nameOf(item))
   }
 
   /** Remembers the state that an event left behind. */
   note(item: Item, image: Image | null, ulid: Ulid): void {
-    const name = nameOf(item)
-    const bytes = ENTRY_BYTES + 2 * name.length + (image?.json.length ?? 0) + (image?.raw?.length ?? 0)
-    const old = this.#entries.get(name)
-    if (old !== undefined) {
-      this.#entries.delete(name)
-      this.#bytes -= old.bytes
-    }
-    if (bytes > this.#mostBytes) return
-    this.#entries.set(name, { image: image === null ? null : own(image), ulid, bytes })
-    this.#bytes += bytes
-    for (const [oldest, entry] of this.#entries) {
-      if (this.#bytes <= this.#mostBytes) break
-      this.#entries.delete(oldest)
-      this.#bytes -= entry.bytes
-    }
+    this.#known.set(nameOf(item), image, ulid)
   }
-}
-
-/** An image that keeps no larger buffer alive: encoders cut theirs from pools. */
-function own(image: Image): Image {
-  const json = ownBytes(image.json)
-  const raw = image.raw === null ? null : ownBytes(image.raw)
-  return image instanceof SoundImage ? new SoundImage(json, raw) : { json, raw }
-}
-
-function ownBytes(bytes: Uint8Array): Uint8Array {
-  return bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes)
 }
