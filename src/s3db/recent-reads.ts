@@ -8,8 +8,8 @@ const MOST_AGE_MS = 1000
 /** Bytes of bodies that are kept alive. */
 const MOST_BYTES = 8 * 1024 * 1024
 const MOST_READS = 1000
-/** Keys of which it is known when they were written last. */
-const MOST_WRITES = 10_000
+/** Keys share so many counts: a power of two. */
+const COUNTS = 16_384
 
 /** A read that was begun: when, and after how many writes. */
 interface BegunRead {
@@ -33,11 +33,12 @@ export class RecentReads {
   /** The oldest first. */
   readonly #reads = new Map<string, Read>()
   #bytes = 0
-  /** How many writes there had been when each of these keys was written last; the oldest first. */
-  readonly #lastWrites = new Map<string, number>()
+  /**
+   * How many writes there had been when one of the keys that share a count was written last: all that a write of another
+   * one does is that something is read once more than it need be.
+   */
+  readonly #lastWrites = new Float64Array(COUNTS)
   #writes = 0
-  /** Of keys that are not among them any more, the last may have been this one. */
-  #forgottenWrites = 0
 
   /** Remembers what `read` gives, a read of `key` by the application. */
   async watch(key: string, read: () => Promise<StoredResponse>): Promise<StoredResponse> {
@@ -66,12 +67,7 @@ export class RecentReads {
   written(key: string): void {
     const found = this.#reads.get(key)
     if (found !== undefined) this.#forget(found)
-    this.#lastWrites.delete(key)
-    this.#lastWrites.set(key, ++this.#writes)
-    if (this.#lastWrites.size <= MOST_WRITES) return
-    const [[oldest, count] = ['', 0]] = this.#lastWrites
-    this.#lastWrites.delete(oldest)
-    this.#forgottenWrites = count
+    this.#lastWrites[countOf(key)] = ++this.#writes
   }
 
   /** Only who reads the body to its end knows the object. */
@@ -87,15 +83,15 @@ export class RecentReads {
   }
 
   #remember(read: Read): void {
-    const lastWrite = this.#lastWrites.get(read.key) ?? this.#forgottenWrites
+    const lastWrite = this.#lastWrites[countOf(read.key)] ?? 0
     if (lastWrite > read.writes || sizeOf(read) > MOST_BYTES) return
     const old = this.#reads.get(read.key)
     if (old !== undefined) this.#forget(old)
     this.#reads.set(read.key, read)
     this.#bytes += sizeOf(read)
-    for (const oldest of this.#reads.values()) {
-      if (this.#bytes <= MOST_BYTES && this.#reads.size <= MOST_READS) break
-      this.#forget(oldest)
+    while (this.#bytes > MOST_BYTES || this.#reads.size > MOST_READS) {
+      const [oldest] = this.#reads.values()
+      if (oldest !== undefined) this.#forget(oldest)
     }
   }
 
@@ -107,4 +103,11 @@ export class RecentReads {
 
 function sizeOf({ bytes }: Read): number {
   return bytes?.length ?? 0
+}
+
+/** FNV-1a, of the key's UTF-16 code units. */
+function countOf(key: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
+  return (hash ^ (hash >>> 15)) & (COUNTS - 1)
 }
