@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { crc32 as zlibCrc32 } from 'node:zlib'
 
 const encoder = new TextEncoder()
@@ -25,12 +25,12 @@ export function crc32(bytes: Uint8Array, seed = 0): number {
 
 /** SHA-256 as lower-case hex. */
 export function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
+  return hash('sha256', bytes, 'hex')
 }
 
 /** SHA-256 as its 32 bytes. */
 export function sha256Bytes(bytes: Uint8Array): Uint8Array {
-  return createHash('sha256').update(bytes).digest()
+  return hash('sha256', bytes, 'buffer')
 }
 
 /** 8 hexadecimal digits that nobody has drawn before: what makes the key of one attempt unlike that of another. */
