@@ -33,6 +33,10 @@ import { MIN_ULID } from '../model/ulid.ts'
  * says, stamps what it read, after every stamp in that journal, and by the two rules. Nothing is sealed past an
  * intent that is open, so no moment is reachable whose events are still to be corrected.
  *
+ * *Telling may run ahead.* What is told need not be a stamp: whoever learns it stamps after it, and so after every stamp
+ * up to it. A process that is alone tells a stamp of a little later and is silent until it has come up to that; beside
+ * others it tells what it has stamped, or their stamps would drive each other ahead of all clocks.
+ *
  * *A process that was alone* since before it read the record, and still is after it has told, need not read again. Whoever
  * comes later has made itself known before its first write, so it learns what was told; who came and went meanwhile has told
  * stamps that were not heard before.
@@ -40,11 +44,14 @@ import { MIN_ULID } from '../model/ulid.ts'
  * `test/campaign/race.ts` tries to refute this with arbitrary pauses and kills between any two steps.
  */
 export interface Peers {
-  /** The greatest stamp that any other process has told; `MIN_ULID` where none has. */
+  /** The greatest stamp that any other process has told; `MIN_ULID` where none has. Looks for new ones. */
   learn(): Ulid
   /** Tells the others that this process has stamped up to `ulid`. */
   tell(ulid: Ulid): void
-  /** Whether another process may write to the database now, as far as can be known without asking the store. */
+  /**
+   * Whether another process may write to the database, as it was at the last `learn`, as far as can be known without asking
+   * the store.
+   */
   isShared(): boolean
   /** Whether one of them cannot be heard, because it is on another machine: see `Confirmations`. */
   isElsewhere(): boolean

@@ -68,6 +68,8 @@ interface Told {
 /** Gives what was done its stamps, so that the last event of an item is what the database holds: see `Peers`. */
 export class Stamping {
   readonly #seams: StampingSeams
+  /** The greatest stamp of others that its own follow already. */
+  #heard: Ulid = MIN_ULID
 
   constructor(seams: StampingSeams) {
     this.#seams = seams
@@ -78,14 +80,28 @@ export class Stamping {
     const { peers } = this.#seams
     if (peers === NO_PEERS) return NOBODY
     // First what was told: who has said that nothing more comes of him is nobody then.
-    const heard = peers.learn()
+    const heard = this.#learn()
     return { isShared: peers.isShared(), heard }
   }
 
   /** Whether another process may have written since. */
-  isShared({ isShared, heard }: Company): boolean {
+  isShared(since: Company): boolean {
+    return this.#isShared(since, this.#learn())
+  }
+
+  #isShared({ isShared, heard }: Company, now: Ulid): boolean {
     const { peers } = this.#seams
-    return isShared || (peers !== NO_PEERS && (peers.isShared() || peers.learn() > heard))
+    return isShared || now > heard || peers.isShared()
+  }
+
+  /** What others have told by now; every later stamp is greater. */
+  #learn(): Ulid {
+    const { journal, peers } = this.#seams
+    if (peers === NO_PEERS) return MIN_ULID
+    const heard = peers.learn()
+    if (heard > this.#heard) journal.advanceTo(heard)
+    if (heard > this.#heard) this.#heard = heard
+    return heard
   }
 
   /**
@@ -100,25 +116,23 @@ export class Stamping {
   /** Everything up to the telling is done in one turn: no other event of this process comes between. */
   async #stamp(since: Company, done: readonly Done[], found: readonly Finding[]): Promise<readonly Told[]> {
     const { journal, peers, chain, noticed, unconfirmed } = this.#seams
-    if (peers !== NO_PEERS) journal.advanceTo(peers.learn())
-    const isShared = this.isShared(since)
+    const isShared = this.#isShared(since, this.#learn())
     const outcomes = outcomesOf(done, isShared)
     const finds = found.map((finding): Outcome => ({ intent: 0, change: changeOf(finding) }))
-    const stamping = [...finds.map((one) => journal.settle([one])), journal.settle(outcomes)]
-    const stamped = Promise.all(stamping)
+    const stamped = finds.length === 0 ? journal.settle(outcomes) : this.#settleEach(finds, outcomes)
     stamped.catch(() => undefined) // it is awaited below, unless the telling fails first
-    const changed = [...finds, ...outcomes].flatMap(({ change }) => (change === null ? [] : [change]))
-    const told = changed.length === 0 ? [] : this.#tell(since, changed, isShared)
+    const all = finds.length === 0 ? outcomes : [...finds, ...outcomes]
+    const told = this.#tell(since, all, isShared)
     let stamps: readonly (Stamp | null)[]
     try {
-      stamps = (await stamped).flat()
+      stamps = await stamped
     } catch (error) {
       // Nothing was stamped: there is nothing to watch, and the intents of the write are open.
       journal.abort(told.map(({ watch }) => watch))
       throw error
     }
-    for (const [i, { change }] of [...finds, ...outcomes].entries()) {
-      const stamp = stamps[i] ?? null
+    for (let i = 0; i < all.length; i++) {
+      const [change, stamp] = [all[i]?.change ?? null, stamps[i] ?? null]
       if (change === null || stamp === null) continue
       chain.note(change, change.after, stamp.ulid)
       if (peers.isElsewhere()) unconfirmed(itemOf(change), change.after, stamp.ulid)
@@ -127,12 +141,19 @@ export class Stamping {
     return told
   }
 
+  /** What was found is no part of the capture: each of it has an instant of its own. */
+  async #settleEach(finds: readonly Outcome[], outcomes: readonly Outcome[]): Promise<readonly (Stamp | null)[]> {
+    const { journal } = this.#seams
+    return (await Promise.all([...finds.map((one) => journal.settle([one])), journal.settle(outcomes)])).flat()
+  }
+
   /** Tells the stamps, then looks for others: where there are any, every item that was stamped is to be read again. */
-  #tell(since: Company, changes: readonly Change[], wasShared: boolean): readonly Told[] {
+  #tell(since: Company, outcomes: readonly Outcome[], wasShared: boolean): readonly Told[] {
     const { journal, peers } = this.#seams
-    if (peers === NO_PEERS) return []
+    if (peers === NO_PEERS || outcomes.every(({ change }) => change === null)) return []
     peers.tell(journal.mark())
     if (!wasShared && !this.isShared(since)) return []
+    const changes = outcomes.flatMap(({ change }) => (change === null ? [] : [change]))
     const last = new Map(changes.map((change) => [JSON.stringify([change.kind, change.resource, change.id]), change]))
     const watched = [...last.values()]
     const watches = journal.note(watched.map(watchOf))

@@ -1,6 +1,6 @@
 import { appendFileSync, closeSync, constants, fstatSync, openSync, readdirSync, readSync, writeSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
-import { isUlid, MIN_ULID, type Ulid } from '../model/ulid.ts'
+import { firstUlidAt, isUlid, MIN_ULID, type Ulid, ulidTime } from '../model/ulid.ts'
 import { journalError } from './node-disk.ts'
 import type { Peers } from './peers.ts'
 
@@ -8,7 +8,7 @@ import type { Peers } from './peers.ts'
  * Two files in the directory of a stream let processes of one machine tell each other their stamps (`Peers`), also from
  * containers that share the volume and nothing else:
  *
- *   clock   what the owner has told: its last stamp, twice, and `open` or `over`; written in place. Read without a lock:
+ *   clock   what the owner has told: no stamp so far is greater; twice, and `open` or `over`; written in place. Read without a lock:
  *           where the two differ, it was being written, and is read again.
  *   peers   one line for each process that made itself known: the id of its stream where that is beside this one, else the
  *           path of its directory. Only appended to while the owner lives; that it has grown costs one call to learn.
@@ -22,6 +22,8 @@ const PEERS = 'peers'
 const CLOCK_BYTES = 26 + 1 + 26 + 1 + 4 + 1
 /** A clock is written by one call, so that a reader meets it half written hardly ever, and never twice in a row for long. */
 const MOST_READS = 1000
+/** A process that is alone tells so much later a stamp than it has given, milliseconds: most writes then tell nothing. */
+const AHEAD_MS = 20
 
 /** What the clock file of a stream says. */
 interface ClockReading {
@@ -59,7 +61,7 @@ export class StreamPeers implements Pick<Peers, 'learn' | 'tell' | 'isShared'> {
   static open(directory: string, told: Ulid, elsewhere: readonly string[] = []): StreamPeers {
     try {
       const peers = new StreamPeers(directory, told)
-      peers.tell(told)
+      writeClock(peers.#clock, { ulid: peers.#told, isOver: false })
       const beside = dirname(directory)
       const siblings = readdirSync(beside).filter(isUlid)
       for (const other of new Set([...siblings.map((id) => join(beside, id)), ...elsewhere])) {
@@ -86,12 +88,12 @@ export class StreamPeers implements Pick<Peers, 'learn' | 'tell' | 'isShared'> {
   }
 
   tell(ulid: Ulid): void {
-    if (ulid > this.#told) this.#told = ulid
+    if (ulid <= this.#told) return
+    this.#told = this.isShared() ? ulid : firstUlidAt(ulidTime(ulid) + AHEAD_MS)
     writeClock(this.#clock, { ulid: this.#told, isOver: false })
   }
 
   isShared(): boolean {
-    this.#lookForOthers()
     return this.#others.size > 0
   }
 

@@ -101,7 +101,7 @@ export class Session {
     this.#peers = openPeers(own, seams)
     const mark = (): Ulid => own.journal.mark()
     const isAloneSince = (ulid: Ulid): boolean => {
-      const isHeard = this.#peers.isShared() || this.#peers.learn() > ulid
+      const isHeard = this.#peers.learn() > ulid || this.#peers.isShared()
       return !isHeard && isAloneIn(seams.timeline.timeline, own.entry.id, ulid)
     }
     this.recorder = new Recorder({

@@ -124,7 +124,7 @@ export class RaceProcess {
       doubted: () => {},
       read: (item) => world.read(name, item),
       chain: new Chain({
-        isAloneSince: (ulid) => !peers.isShared() && peers.learn() <= ulid,
+        isAloneSince: (ulid) => peers.learn() <= ulid && !peers.isShared(),
         mark: () => journal.mark(),
       }),
       findings: new Findings({ clock, log, aloneSince: async () => true }),
