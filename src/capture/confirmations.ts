@@ -70,6 +70,14 @@ export class Confirmations {
     if (oldest !== undefined) this.#waiting.delete(oldest)
   }
 
+  /** What was stamped up to `ulid` got later stamps than it had, in the store: none of them is later than that. */
+  restamped(ulid: Ulid): void {
+    for (const [name, waiting] of this.#waiting) {
+      if (waiting.ulid > ulid) break
+      this.#waiting.set(name, { ...waiting, ulid })
+    }
+  }
+
   /** Reads what all others have passed; `passed`: every later stamp of each of them is greater. One run at a time. */
   confirm(passed: Ulid): Promise<void> {
     this.#running ??= this.#confirm(passed).finally(() => {

@@ -13,6 +13,8 @@ import { withHole } from './shed-ranges.ts'
 export interface Sealed {
   readonly sequence: number
   readonly ulid: Ulid
+  /** What the journal stamped up to here has other stamps in the store (`StreamEntry.late`). Absent: nothing. */
+  readonly lateThrough?: Ulid
 }
 
 /** No event of the stream is in the store. */
@@ -150,9 +152,11 @@ function checkEvents(frame: Frame, known: Sealed): number {
     if (cursor.sequence !== frame.firstSequence + count)
       throw gap(frame, `an event in it has number ${cursor.sequence}`)
     if (count === 0) since = ulidTime(ulidOf(cursor))
-    if (cursor.sequence === known.sequence && ulidOf(cursor) !== known.ulid) throw diverged(known)
-    if (cursor.sequence === known.sequence + 1 && ulidOf(cursor) <= known.ulid) throw diverged(known)
     count++
+    if (cursor.sequence < known.sequence || cursor.sequence > known.sequence + 1) continue
+    const ulid = ulidOf(cursor)
+    if (known.lateThrough !== undefined && ulid <= known.lateThrough) continue
+    if (cursor.sequence === known.sequence ? ulid !== known.ulid : ulid <= known.ulid) throw diverged(known)
   }
   if (count !== frame.eventCount) throw gap(frame, `it holds ${count} events instead of ${frame.eventCount}`)
   return since

@@ -289,6 +289,11 @@ export class Journal {
     return this.#certainty.through(this.#open)
   }
 
+  /** Of the last event that was stamped, durable or not yet. */
+  get lastSequence(): number {
+    return this.#lastSequence
+  }
+
   /** Resolves when everything until now is durable. */
   async flush(): Promise<void> {
     await this.#commits.flush()

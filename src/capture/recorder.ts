@@ -163,6 +163,11 @@ export class Recorder implements Sink {
     return this.#confirmations.confirm(passed)
   }
 
+  /** What was stamped up to `ulid` has later stamps in the store: processes elsewhere have passed it when they have passed `ulid`. */
+  restamped(ulid: Ulid): void {
+    this.#confirmations.restamped(ulid)
+  }
+
   /** Refuses further writes with `error`, before they touch the database. */
   refuse(error: TidemarkError): void {
     this.#refusal ??= error

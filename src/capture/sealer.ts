@@ -3,13 +3,14 @@ import type { Clock } from '../base/clock.ts'
 import { hasCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { segmentKey } from '../format/keys.ts'
-import type { SegmentEntry, StreamEntry, Timeline } from '../model/timeline.ts'
+import type { SegmentEntry, ShedRange, StreamEntry, Timeline } from '../model/timeline.ts'
 import { instantEnd, type Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { SegmentEncoder } from './encoder.ts'
 import type { Journal } from './journal.ts'
+import { withLateStamps } from './late-stamps.ts'
 import { keyringGeneration } from './record-keys.ts'
-import { sameRanges } from './shed-ranges.ts'
+import { sameRanges, shedBehind } from './shed-ranges.ts'
 import type { TimelineLog } from './timeline-log.ts'
 
 /** When events leave the journal for the store: whichever comes first. */
@@ -39,6 +40,13 @@ export interface SealerSeams {
   readonly fenced: (error: TidemarkError) => void
   /** Called after the journal has let events go. */
   readonly drained: () => void
+  /** Enters the stream in the timeline; resolves with its entry there. Absent: it is there. */
+  readonly enter?: () => Promise<StreamEntry>
+  /**
+   * The stamp before the first event of streams that are not in the timeline yet, so that nothing may be told to be complete behind
+   * it; null where there is none. Absent: none.
+   */
+  readonly waiting?: () => Promise<Ulid | null>
 }
 
 /** What is not given. */
@@ -97,11 +105,13 @@ export class Sealer {
   #attempts: StreamEntry[] = []
   /** A segment that no commit has entered yet: it is uploaded once, however often the timeline cannot be written. */
   #made: MadeSegment | null = null
+  #isEntered: boolean
   #closed = false
 
   constructor(seams: SealerSeams, stream: StreamEntry, options: SealOptions) {
     this.#seams = seams
     this.#stream = stream
+    this.#isEntered = seams.enter === undefined
     this.#limits = { ...SEAL_DEFAULTS, ...options }
   }
 
@@ -153,7 +163,8 @@ export class Sealer {
   #sealSoon(ms: number): void {
     if (this.#due !== null && (ms > 0 || this.#due.now)) return
     // The first event since the last seal: the time to learn whether others have begun to write meanwhile.
-    if (this.#due === null) this.#seams.timeline.refresh().catch((error: unknown) => this.#failed(error))
+    if (this.#due === null && this.#isEntered)
+      this.#seams.timeline.refresh().catch((error: unknown) => this.#failed(error))
     this.#due?.waiting.abort()
     const due = { waiting: new AbortController(), now: ms === 0 }
     this.#due = due
@@ -200,11 +211,14 @@ export class Sealer {
   /** False where it is to be done anew, see `#commit`; what was committed before that stands. */
   async #sealOnce(through: Ulid | null, wanted: StreamEntry['state']): Promise<boolean> {
     const { journal, timeline } = this.#seams
+    await this.#requireEntered()
     if (through !== null) journal.advanceTo(through)
     // Every event stamped so far is before the mark, and every later one behind it.
     const mark = journal.mark()
     await journal.flush()
-    const state = journal.openIntents > 0 ? 'open' : wanted
+    const waiting = (await this.#seams.waiting?.()) ?? null
+    // Where all are closed, everything that the timeline knows is told to be complete.
+    const state = journal.openIntents > 0 || waiting !== null ? 'open' : wanted
     // A commit whose answer was lost may have been made all the same.
     if (this.#attempts.length > 0) await this.#learn(await timeline.refresh())
     // It holds every event there will ever be, which readers rely on: only who owns the stream next opens it again.
@@ -212,24 +226,35 @@ export class Sealer {
     let part = await this.#putSegment()
     // After an outage the journal holds more than fits one segment, or memory: part by part, each let go before the next.
     for (; part !== null && !part.isLast; part = await this.#putSegment()) {
-      const sealedThrough = this.#certain(instantEnd(part.segment.lastUlid))
+      const sealedThrough = this.#certain(instantEnd(part.segment.lastUlid), waiting)
       if (!(await this.#commit({ ...this.#stream, sealedThrough }, part))) return false
     }
     const segment = part?.segment ?? null
-    const sameShed = sameRanges(this.#stream.shed, journal.shedRanges)
+    const sameShed = sameRanges(this.#stream.shed, this.#shed)
     const nothingNew = segment === null && state === this.#stream.state && sameShed
     // A segment ends where a frame does, and has every event of the captures in it.
     const end = segment === null ? mark : instantEnd(segment.lastUlid)
-    const sealedThrough = this.#certain(end > mark ? end : mark)
+    const sealedThrough = this.#certain(end > mark ? end : mark, waiting)
     const isThere = through === null || through <= this.#stream.sealedThrough
     if (nothingNew && (isThere || sealedThrough === this.#stream.sealedThrough)) return true
     return this.#commit({ ...this.#stream, state, sealedThrough }, part)
   }
 
-  /** As far as it is known what happened; never back. */
-  #certain(ulid: Ulid): Ulid {
-    const { certainThrough } = this.#seams.journal
-    const certain = certainThrough !== null && certainThrough < ulid ? certainThrough : ulid
+  async #requireEntered(): Promise<void> {
+    const { enter } = this.#seams
+    if (this.#isEntered || enter === undefined) return
+    this.#stream = await enter()
+    this.#isEntered = true
+  }
+
+  get #shed(): readonly ShedRange[] {
+    return shedBehind(this.#seams.journal.shedRanges, this.#stream.late)
+  }
+
+  /** As far as it is known what happened, also in streams that are `waiting`; never back. */
+  #certain(ulid: Ulid, waiting: Ulid | null): Ulid {
+    const bounds = [ulid, this.#seams.journal.certainThrough ?? ulid, waiting ?? ulid]
+    const certain = bounds.reduce((least, bound) => (bound < least ? bound : least))
     return certain > this.#stream.sealedThrough ? certain : this.#stream.sealedThrough
   }
 
@@ -241,7 +266,7 @@ export class Sealer {
    */
   async #commit(entry: StreamEntry, part: Part | null): Promise<boolean> {
     const segment = part?.segment ?? null
-    const shed = this.#seams.journal.shedRanges
+    const shed = this.#shed
     const whole = { ...entry, ...(shed.length === 0 ? {} : { shed }) }
     const stream = segment === null ? whole : { ...whole, ...endOf(segment) }
     const before = this.#stream
@@ -287,7 +312,8 @@ export class Sealer {
     const most = Math.min(this.#limits.bytes * LARGEST_SEAL, encoder.mostBytes)
     const { regions, isLast } = await journal.unsealed(most)
     if (regions.length === 0) return null
-    const { bytes, info, keyring } = await encoder.encode(this.#stream.id, this.#stream.chain, regions)
+    const { id, chain, late, lastUlid } = this.#stream
+    const { bytes, info, keyring } = await encoder.encode(id, chain, withLateStamps(regions, late, lastUlid))
     const segment = { ...info, key: segmentKey({ ...info, nonce: nonce() }) }
     const making: MadeSegment = { segment, keyring, isThere: false }
     this.#made = making

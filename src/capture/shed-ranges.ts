@@ -1,4 +1,4 @@
-import type { ShedRange } from '../model/timeline.ts'
+import type { LateStamps, ShedRange } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 
 /** `shed` with a hole behind the others: one with the last where that still goes on and no event came in between. */
@@ -32,4 +32,17 @@ export function sameRanges(listed: readonly ShedRange[] = [], own: readonly Shed
 
 function sameRange({ firstSequence, lastSequence, before }: ShedRange, other: ShedRange | undefined): boolean {
   return firstSequence === other?.firstSequence && lastSequence === other.lastSequence && before === other.before
+}
+
+/** The same ranges, where `late` says that what was captured before its end comes behind moments that were reachable. */
+export function shedBehind(ranges: readonly ShedRange[], late: LateStamps | undefined): readonly ShedRange[] {
+  if (late === undefined) return ranges
+  return ranges.map((range) => {
+    const { after, before } = range
+    return {
+      ...range,
+      after: after > late.after ? after : late.after,
+      before: before === null || before > late.through ? before : late.through,
+    }
+  })
 }

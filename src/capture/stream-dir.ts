@@ -83,7 +83,7 @@ export async function createStream(directory: string, stream: Ulid): Promise<Str
   const path = join(directory, stream)
   const draft = join(directory, `new-${stream}`)
   try {
-    await makeDirectory(nodeFiles, directory)
+    await makeJournalDirectory(directory)
     await mkdir(draft, { mode: 0o700 })
     const lock = await takeLock(draft)
     if (lock === null) throw locked(path)
@@ -93,6 +93,15 @@ export async function createStream(directory: string, stream: Ulid): Promise<Str
     return streamDir(directory, stream, lock.movedTo(path))
   } catch (error) {
     throw journalError(error, path)
+  }
+}
+
+/** Makes the directory of the journals of a store where it does not exist, durably. Errors: `JOURNAL_*`. */
+export async function makeJournalDirectory(directory: string): Promise<void> {
+  try {
+    await makeDirectory(nodeFiles, directory)
+  } catch (error) {
+    throw journalError(error, directory)
   }
 }
 

@@ -21,6 +21,11 @@ export class TimelineLog {
     this.#store = store
   }
 
+  /** The timeline of a store that cannot be asked now: empty until the first refresh or commit reads it. */
+  static unread(store: ObjectStore): TimelineLog {
+    return new TimelineLog(store)
+  }
+
   /** Reads the latest generation. Errors: `TIMELINE_CORRUPT`, and those of the store. */
   static async open(store: ObjectStore): Promise<TimelineLog> {
     const log = new TimelineLog(store)

@@ -17,6 +17,7 @@ import type { Knowledge } from '../upkeep/reconcile.ts'
 import type { Completion } from './completion.ts'
 import { type ConditionSeams, conditionOf, type StreamCondition, type StreamState } from './condition.ts'
 import type { OpenStore } from './opening.ts'
+import { journalDirectories, waitingStreams } from './waiting-streams.ts'
 
 /** States of streams that may hold later events of which nobody is asked. */
 const UNASKED: readonly StreamState[] = ['died', 'stalled']
@@ -129,9 +130,15 @@ export class Archive {
     return { bound, timeline, reach }
   }
 
+  /** Streams of this machine that were begun while the store was away, and are not in the timeline yet. */
+  waiting(timeline: Timeline): Promise<readonly StreamEntry[]> {
+    return waitingStreams(journalDirectories(timeline, this.seams.file.id), timeline)
+  }
+
   /** Open streams of which something may be missing that nobody can be asked for. */
-  async #unasked({ streams }: Timeline): Promise<readonly StreamEntry[]> {
-    const open = streams.filter(({ state }) => state === 'open')
+  async #unasked(timeline: Timeline): Promise<readonly StreamEntry[]> {
+    const waiting = await this.waiting(timeline)
+    const open = [...timeline.streams, ...waiting].filter(({ state }) => state === 'open')
     const conditions = await Promise.all(open.map((stream) => this.conditionOf(stream)))
     return open.filter((_, i) => UNASKED.includes(conditions[i]?.state ?? 'stalled'))
   }
@@ -145,7 +152,9 @@ export class Archive {
     const { complete, timeline } = this.seams
     await complete(ulid)
     try {
-      await timeline.refresh()
+      const now = await timeline.refresh()
+      const waiting = (await this.waiting(now)).filter(({ openedAt }) => openedAt < ulid)
+      if (waiting.length > 0) return await this.#limitOf(waiting)
       // Without a snapshot nothing is restored from there.
       await timeline.commit((now) => (now.snapshots.length === 0 ? null : closingThrough(now, ulid)))
       return null

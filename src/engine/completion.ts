@@ -1,4 +1,3 @@
-import { basename, dirname } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
@@ -14,8 +13,9 @@ import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { addressOf, livenessOfStream } from './liveness.ts'
 import { endClockOf } from './peers.ts'
-import { enteringOf } from './stream-opening.ts'
+import { enterLeft } from './stream-opening.ts'
 import { type OwnedStream, openDeadStream, openLeftovers, type StreamSeams } from './streams.ts'
+import { journalDirectories, journalsOf, waitingStreams } from './waiting-streams.ts'
 
 /** What local streams are completed over. */
 export interface CompletionSeams {
@@ -57,7 +57,8 @@ export async function completeOthers(
   wanted: Wanted = 'acknowledged',
 ): Promise<Completion> {
   await own?.complete(through, wanted)
-  const { streams } = await seams.timeline.refresh()
+  const now = await seams.timeline.refresh()
+  const waiting = await waitingStreams(journalDirectories(now, seams.file.id), now)
   const directories = new Set<string>()
   const unheard = new Set<string>()
   const ask = async (stream: StreamEntry): Promise<void> => {
@@ -67,7 +68,7 @@ export async function completeOthers(
     const directory = journalsOf(stream, seams.file.id)
     if (directory !== null && (await livenessOfStream(stream)) === 'dead') directories.add(directory)
   }
-  const open = streams.filter(({ id, state, sealedThrough }) => {
+  const open = [...now.streams, ...waiting].filter(({ id, state, sealedThrough }) => {
     const isThere = wanted === 'acknowledged' && through !== null && sealedThrough >= through
     return state === 'open' && own?.owns(id) !== true && !isThere
   })
@@ -90,16 +91,6 @@ export async function completeOthers(
     return { undecided: [], unheard: [...unheard] }
   }
   return { undecided, unheard: [...unheard] }
-}
-
-/**
- * The journal directory that holds a stream of this store, as `journalDirectory` names it; null where it is none. The
- * path is what the store says: a forged one must not lead to the journals of another store, which would be emptied.
- */
-function journalsOf({ id, journal }: StreamEntry, storeId: string): string | null {
-  if (journal.kind !== 'disk' || basename(journal.path) !== id) return null
-  const directory = dirname(journal.path)
-  return basename(directory) === storeId ? directory : null
 }
 
 /** A stream that was sealed for a dead process, and what it may have written besides. */
@@ -135,7 +126,7 @@ async function sealAll(
   const { store, timeline, clock, log } = seams
   const encoder = new SegmentEncoder(seams.recordKeys, log)
   try {
-    await timeline.commit((now) => (leftovers.length === 0 ? null : enteringOf(now, leftovers)))
+    await enterLeft(timeline, leftovers)
     for (const leftover of leftovers) {
       const { journal, entry, recovered } = leftover
       const fenced = (error: TidemarkError): void => log.error({ error: error.message }, 'A stream goes on elsewhere.')

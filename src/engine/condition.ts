@@ -7,6 +7,7 @@ import type { StreamEntry } from '../model/timeline.ts'
 import { ulidTime } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { addressOf, livenessOfStream } from './liveness.ts'
+import { sealedOf } from './streams.ts'
 
 /**
  * How a stream is doing. `idle`: alive, with everything in the store. `behind`: alive, with events that wait for their
@@ -87,7 +88,7 @@ async function leftBehind(
   why: string,
 ): Promise<StreamCondition> {
   const { journal, id } = stream
-  const sealed = { sequence: stream.lastSequence, ulid: stream.lastUlid }
+  const sealed = sealedOf(stream)
   const unknown = (what: string): StreamCondition => ({ ...UNKNOWN, why: `${why}; ${what}` })
   if (journal.kind === 'memory') return unknown('its journal was in memory')
   const there = journal.kind === 'disk' ? `its journal is at ${journal.path} there` : ''

@@ -8,7 +8,7 @@ import { type CompletionSeams, sealDeadStream } from './completion.ts'
 import { conditionOf, type StreamCondition } from './condition.ts'
 import { livenessOfStream } from './liveness.ts'
 import { checkOptions, checkText } from './options.ts'
-import { enteringOf } from './stream-opening.ts'
+import { enterLeft } from './stream-opening.ts'
 import { newOwner, takeOverStoreStream } from './streams.ts'
 
 /** Which stream will never come back, why, and who says so. */
@@ -57,7 +57,7 @@ async function bringIn(seams: CompletionSeams, stream: StreamEntry): Promise<voi
   const encoder = new SegmentEncoder(seams.recordKeys, log)
   const taken = await takeOverStoreStream({ store, timeline: timeline.timeline, clock }, stream.id)
   try {
-    await timeline.commit((now) => enteringOf(now, [taken]))
+    await enterLeft(timeline, [taken])
     const { journal, entry, recovered } = taken
     const fenced = (error: TidemarkError): void => log.error({ error: error.message }, 'A stream goes on elsewhere.')
     const sealer = new Sealer({ store, timeline, journal, encoder, clock, log, fenced, drained: () => {} }, entry, {})

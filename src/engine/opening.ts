@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
+import type { KeySlot } from '../format/key-slot.ts'
 import { isClearKey, STORE_FILE, slotKey } from '../format/keys.ts'
 import type { StoreFile } from '../format/store-file.ts'
 import { newUlid, type Ulid } from '../model/ulid.ts'
@@ -24,6 +25,8 @@ export interface OpenStore {
   readonly file: StoreFile
   /** Null where nothing is encrypted. */
   readonly storeKey: SecretKey | null
+  /** The slots of its key that the secret opened; none where nothing is encrypted. */
+  readonly slots: readonly KeySlot[]
 }
 
 /**
@@ -97,11 +100,11 @@ async function unlock({ stored, name, secret }: StorePlace, file: StoreFile): Pr
   const owner = ownerOf(file)
   if (owner === null) {
     if (secret !== null) throw notEncrypted(name)
-    return { store: stored, stored, name, file, storeKey: null }
+    return { store: stored, stored, name, file, storeKey: null, slots: [] }
   }
   if (secret === null) throw keyNeeded(name, await readSlots(stored, owner))
-  const { storeKey } = await requireOpen(stored, owner, secret)
-  return { store: new EncryptedStore(stored, storeKey, isClearKey), stored, name, file, storeKey: storeKey.key }
+  const { storeKey, slots } = await requireOpen(stored, owner, secret)
+  return { store: new EncryptedStore(stored, storeKey, isClearKey), stored, name, file, storeKey: storeKey.key, slots }
 }
 
 /** What the key slots of a store belong to; null where nothing is encrypted. */

@@ -22,13 +22,15 @@ export interface OpenPeers extends Peers {
 export interface PeersSeams {
   readonly timeline: Pick<TimelineLog, 'timeline'>
   readonly source: { readonly volatile: boolean }
+  /** Whether the timeline was read: before, there may be anybody on other machines. */
+  readonly isRead: () => boolean
 }
 
 /**
  * The other processes that may write what the owner of a stream writes. Those whose journal directories can be reached from
  * here are heard; of the others it is known from the timeline, as it was read last, that they are there.
  */
-export function openPeers(own: OwnedStream, { timeline, source }: PeersSeams): OpenPeers {
+export function openPeers(own: OwnedStream, { timeline, source, isRead }: PeersSeams): OpenPeers {
   const { journal, id } = own.entry
   let read: Timeline | null = null
   let open: readonly StreamEntry[] = []
@@ -43,14 +45,17 @@ export function openPeers(own: OwnedStream, { timeline, source }: PeersSeams): O
   // What is in the memory of this process has writers elsewhere only where several captures run in it.
   const heard = journal.kind === 'disk' && !source.volatile ? hear(journal.path, own, others) : null
   const elsewhere = (): readonly StreamEntry[] => others().filter((other) => !isHeard(heard, other))
-  const isElsewhere = (): boolean => others().some((other) => !isHeard(heard, other))
+  const isElsewhere = (): boolean => !isRead() || others().some((other) => !isHeard(heard, other))
   return {
     learn: () => heard?.learn() ?? MIN_ULID,
     tell: (ulid) => heard?.tell(ulid),
     isShared: () => heard?.isShared() === true || isElsewhere(),
     isElsewhere,
     passed: () =>
-      elsewhere().reduce((least, { sealedThrough }) => (sealedThrough < least ? sealedThrough : least), END),
+      elsewhere().reduce(
+        (least, { sealedThrough }) => (sealedThrough < least ? sealedThrough : least),
+        isRead() ? END : MIN_ULID,
+      ),
     told: () =>
       elsewhere().reduce((most, { sealedThrough }) => (sealedThrough > most ? sealedThrough : most), MIN_ULID),
     close: () => heard?.close(),

@@ -49,8 +49,8 @@ export interface RecordKeysOpening {
   readonly file: StoreFile
   readonly timeline: TimelineLog
   readonly ack: Ack
-  /** Makes the keyring of a store that is new. */
-  readonly capturing: boolean
+  /** For capturing, with a timeline that was `read` or is `unread`: read, the keyring of a store that is new is made. Else null. */
+  readonly capturing: 'read' | 'unread' | null
 }
 
 /**
@@ -64,14 +64,16 @@ export async function openRecordKeys(opening: RecordKeysOpening): Promise<Record
     return null
   }
   if (!file.recordKeys) throw foreign(place.name)
-  if (capturing && ack === 'store') {
+  if (capturing !== null && ack === 'store') {
     throw invalid(
       "with ack: 'store' the journal is in the store, where its images could not be erased",
       "Use ack: 'journal'.",
     )
   }
   const recordKeys = new RecordKeys({ ...place.keyring, store: file.id, timeline })
-  if (capturing) await recordKeys.create()
+  // Which one is in force, the timeline says.
+  if (capturing === 'unread') return recordKeys
+  if (capturing === 'read') await recordKeys.create()
   await recordKeys.current()
   return recordKeys
 }

@@ -1,52 +1,28 @@
-import type { Clock } from '../base/clock.ts'
-import { messageOf, TidemarkError } from '../base/errors.ts'
-import type { Logger } from '../base/log.ts'
+import { messageOf, type TidemarkError } from '../base/errors.ts'
 import { Chain } from '../capture/chain.ts'
 import { SegmentEncoder } from '../capture/encoder.ts'
 import { Findings } from '../capture/findings.ts'
-import { type Backpressure, JournalBound, type WhenFull } from '../capture/journal-bound.ts'
-import type { RecordKeys } from '../capture/record-keys.ts'
+import { type Backpressure, JournalBound } from '../capture/journal-bound.ts'
 import { Recorder } from '../capture/recorder.ts'
-import { retryMs, SEAL_DEFAULTS, Sealer, type SealOptions } from '../capture/sealer.ts'
-import type { Source } from '../capture/source.ts'
+import { retryMs, SEAL_DEFAULTS, Sealer } from '../capture/sealer.ts'
 import type { StreamReport, Wanted } from '../capture/stream-control.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
-import type { SnapshotEntry } from '../model/timeline.ts'
+import type { SnapshotEntry, StreamEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { needsBaseline } from '../restore/gaps.ts'
-import type { Requests } from '../store/meter.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
+import { Adoption } from './adoption.ts'
 import { Baselines } from './baselines.ts'
 import { ClockWatch } from './clock-watch.ts'
 import { closeLimitMs, closeWithin } from './closing.ts'
 import { Confirming } from './confirming.ts'
+import { Entering } from './entering.ts'
 import { Leftovers } from './leftovers.ts'
 import { endClockOf, isAloneIn, type OpenPeers, openPeers } from './peers.ts'
-import { enteringOf, openingOf } from './stream-opening.ts'
-import { type Ack, type OwnedStream, openLeftovers, openStreams, orphansIn } from './streams.ts'
-
-/** What a session is opened over. */
-export interface SessionSeams {
-  readonly store: ObjectStore
-  readonly timeline: TimelineLog
-  /** Of the records; null where their images are stored as they are. */
-  readonly recordKeys: RecordKeys | null
-  readonly source: Source
-  readonly clock: Clock
-  readonly log: Logger
-  readonly ack: Ack
-  /** Of the journals of this store. */
-  readonly directory: string
-  /** See `JournalOptions`. */
-  readonly encrypt: boolean
-  readonly seal: SealOptions
-  /** Bytes of the journal that may wait for the store, and what becomes of writes then. */
-  readonly limitBytes: number
-  readonly whenFull: WhenFull
-  /** Of this process, in the last 24 hours. */
-  readonly requests: () => Requests
-}
+import type { SessionSeams } from './session-seams.ts'
+import { enterAtOnce, enterLeft } from './stream-opening.ts'
+import { type OwnedStream, openLeftovers, openStreams, type StreamSeams } from './streams.ts'
+import { undecided } from './undecided.ts'
+import { openWaiting } from './waiting-streams.ts'
 
 const NO_DOOR =
   'No local socket could be made for this stream: other processes cannot ask this one for its last events, so moments ' +
@@ -67,6 +43,10 @@ export class Session {
   readonly #confirming: Confirming
   readonly #clockWatch: ClockWatch
   readonly #baselines: Baselines
+  /** Null: the stream was in the timeline from the beginning. */
+  readonly #entering: Entering | null
+  readonly #adoption: Adoption
+  #isStarted = false
   #detach: () => void = () => {}
   #settled: Promise<void> = Promise.resolve()
   #isSettling = false
@@ -76,6 +56,11 @@ export class Session {
   private constructor(seams: SessionSeams, [own, ...leftovers]: readonly [OwnedStream, ...OwnedStream[]]) {
     this.#seams = seams
     this.#stream = own
+    const entered = (entry: StreamEntry): void => this.#entered(entry)
+    const refused = (error: TidemarkError): void => this.recorder.refuse(error)
+    this.#entering = seams.away === undefined ? null : new Entering({ ...seams, own, entered, refused })
+    const adopt = (directory: string): Promise<unknown> => this.adopt(directory)
+    this.#adoption = new Adoption({ ...seams, adopt, signal: this.#stopping.signal })
     this.#encoder = new SegmentEncoder(seams.recordKeys, seams.log)
     this.#sealer = this.#sealerOf(own)
     this.#leftovers = new Leftovers((leftover) => this.#sealerOf(leftover), seams.log)
@@ -98,11 +83,11 @@ export class Session {
       return isAloneIn(await seams.timeline.refresh(), own.entry.id, ulid)
     }
     this.findings = new Findings({ clock, log, aloneSince })
-    this.#peers = openPeers(own, seams)
+    this.#peers = openPeers(own, { ...seams, isRead: () => this.isEntered })
     const mark = (): Ulid => own.journal.mark()
     const isAloneSince = (ulid: Ulid): boolean => {
       const isHeard = this.#peers.learn() > ulid || this.#peers.isShared()
-      return !isHeard && isAloneIn(seams.timeline.timeline, own.entry.id, ulid)
+      return this.isEntered && !isHeard && isAloneIn(seams.timeline.timeline, own.entry.id, ulid)
     }
     this.recorder = new Recorder({
       journal: own.journal,
@@ -129,13 +114,13 @@ export class Session {
     this.#confirming = new Confirming({ ...seams, journal: own.journal, peers: this.#peers, recorder: this.recorder })
   }
 
-  /** Opens the journal and enters the stream in the timeline. The database is not touched before `start`. */
+  /** Opens the journal and enters the stream in the timeline, where the store is away when it answers. The database is not touched before `start`. */
   static async open(seams: SessionSeams): Promise<Session> {
-    const { timeline } = seams
-    const session = new Session(seams, await openStreams({ ...seams, timeline: timeline.timeline }))
+    const { timeline, away } = seams
+    const waiting = away === undefined ? null : await openWaiting(seams, away)
+    const session = new Session(seams, waiting === null ? await openStreams(over(seams)) : [waiting])
     try {
-      const dead = new Set((await orphansIn(timeline.timeline)).map(({ id }) => id))
-      await timeline.commit((now) => openingOf(now, session.#streams, dead, session.#stream.journal.mark()))
+      if (waiting === null) await enterAtOnce(timeline, session.#streams)
       session.#serve()
       if (session.#stream.door === null) seams.log.warn({ stream: session.stream }, NO_DOOR)
       void session.#encoder.prove()
@@ -156,6 +141,16 @@ export class Session {
     return this.#stream.entry.id
   }
 
+  /** Whether the stream is in the timeline: else it was begun while the store was away. */
+  get isEntered(): boolean {
+    return this.#entering?.isDone ?? true
+  }
+
+  /** Resolves when it is; never, where the capture ends before. */
+  get entered(): Promise<void> {
+    return this.#entering?.done ?? Promise.resolve()
+  }
+
   /** Events that are durable and not yet in the store. */
   get pending(): Backpressure {
     const { state, shedWrites } = this.#bound
@@ -165,7 +160,9 @@ export class Session {
   /** How the stream is doing, without asking the store. */
   report(): StreamReport {
     const { clockAheadMs } = this.#stream.journal
-    return { pending: this.pending, ...this.#sealer.progress, clockAheadMs, requests: this.#seams.requests() }
+    const failing = this.isEntered ? {} : { failures: this.#entering?.failures ?? 0 }
+    const progress = { ...this.#sealer.progress, ...failing }
+    return { pending: this.pending, ...progress, clockAheadMs, requests: this.#seams.requests() }
   }
 
   /**
@@ -177,7 +174,9 @@ export class Session {
     this.#takeOver(this.#streams)
     this.#settled = this.#settle()
     this.#detach = source.attach(this.recorder)
-    if (needsBaseline(timeline.timeline)) this.#baselines.begin()
+    this.#isStarted = true
+    if (this.isEntered && needsBaseline(timeline.timeline)) this.#baselines.begin()
+    this.#entering?.begin()
   }
 
   /** Resolves when what earlier processes left open is settled, or was tried once: what fails is tried again. */
@@ -225,9 +224,9 @@ export class Session {
    */
   async adopt(directory: string): Promise<readonly OwnedStream[]> {
     const { timeline } = this.#seams
-    const left = await openLeftovers({ ...this.#seams, directory, timeline: timeline.timeline })
+    const left = await openLeftovers({ ...over(this.#seams), directory })
     try {
-      await timeline.commit((now) => (left.length === 0 ? null : enteringOf(now, left)))
+      await enterLeft(timeline, left)
       this.#stopping.signal.throwIfAborted()
     } catch (error) {
       for (const { release } of left) await release()
@@ -308,6 +307,7 @@ export class Session {
   }
 
   async #takeBaseline(signal: AbortSignal): Promise<SnapshotEntry> {
+    await this.#entering?.enter()
     await this.recorder.settleOpen()
     const { store, timeline, source, recordKeys, log } = this.#seams
     const { journal } = this.#stream
@@ -324,8 +324,19 @@ export class Session {
     })
   }
 
+  /** What begins when a stream that was begun without the store is in the timeline. */
+  #entered({ late }: StreamEntry): void {
+    const { timeline, directory } = this.#seams
+    if (late !== undefined) this.recorder.restamped(late.through)
+    if (this.#isStarted && needsBaseline(timeline.timeline)) this.#baselines.begin()
+    this.#adoption.begin(directory)
+    void this.#seams.remember?.()
+    this.#confirming.noticed()
+  }
+
   async #close(): Promise<void> {
     this.#stopping.abort()
+    this.#entering?.end()
     try {
       await this.#settled
       await this.#baselines.end()
@@ -338,6 +349,7 @@ export class Session {
         await this.#stream.journal.endShed()
         await this.#sealer.close()
         if (this.#sealer.stream.state === 'closed') endClockOf(this.#sealer.stream)
+        await this.#seams.remember?.()
       } finally {
         await this.#release()
       }
@@ -375,18 +387,14 @@ export class Session {
     }
     // What is full must have begun to go before.
     const bytes = Math.min(seal.bytes ?? SEAL_DEFAULTS.bytes, Math.ceil(limitBytes / 4))
-    const seams = { store, timeline, journal, encoder: this.#encoder, clock, log, fenced, drained }
+    const entering = entry.id === this.stream ? this.#entering : null
+    const enter = entering === null ? {} : { enter: () => entering.enter() }
+    const waiting = (): Promise<Ulid | null> => this.#adoption.waiting()
+    const seams = { store, timeline, journal, encoder: this.#encoder, clock, log, fenced, drained, waiting, ...enter }
     return new Sealer(seams, entry, { ...seal, bytes })
   }
 }
 
-function undecided(stream: string, writes: number): TidemarkError {
-  return new TidemarkError(
-    'MOMENT_UNREACHABLE',
-    `Whether ${writes} writes of stream ${stream} happened is not known: the database could not be read since.`,
-    {
-      hint: 'They are settled as soon as the database can be read (the log says why it cannot); earlier moments are reachable.',
-      details: { stream, writes },
-    },
-  )
+function over(seams: SessionSeams): StreamSeams {
+  return { ...seams, timeline: seams.timeline.timeline }
 }

@@ -63,12 +63,17 @@ export async function claimStore(
     file = await create(store, await make())
   }
   if (file.database === database) return file
-  throw new TidemarkError(
+  throw otherDatabase(name, file.database, database)
+}
+
+/** The error of a store that has the history of another database. */
+export function otherDatabase(name: string, found: string, database: string): TidemarkError {
+  return new TidemarkError(
     'STORE_FOREIGN',
-    `The store at ${name} holds the history of ${file.database}, not of ${database}. Nothing was captured or changed.`,
+    `The store at ${name} holds the history of ${found}, not of ${database}. Nothing was captured or changed.`,
     {
-      hint: `Give each database a store of its own; where this is the same database in a new place, set database: '${file.database}'.`,
-      details: { expected: database, found: file.database },
+      hint: `Give each database a store of its own; where this is the same database in a new place, set database: '${found}'.`,
+      details: { expected: database, found },
     },
   )
 }

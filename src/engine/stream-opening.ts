@@ -1,25 +1,66 @@
+import { dirname } from 'node:path'
+import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { Loss } from '../model/gap.ts'
 import type { StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
-import { enterStreams, lossesOf, type OwnedStream } from './streams.ts'
+import { enterStreams } from './stream-entries.ts'
+import { firstStampOf, lossesOf, type OwnedStream, orphansIn } from './streams.ts'
+import { entered, waitingBeside } from './waiting-streams.ts'
+
+/** Enters streams that were opened over a timeline that was read. */
+export async function enterAtOnce(
+  timeline: TimelineLog,
+  opened: readonly [OwnedStream, ...OwnedStream[]],
+): Promise<void> {
+  const [own] = opened
+  const dead = new Set((await orphansIn(timeline.timeline)).map(({ id }) => id))
+  const waiting = await waitingFor(timeline.timeline, opened)
+  await timeline.commit((now) => openingOf(now, { opened, dead, waiting, mark: own.journal.mark() }))
+  for (const { entry } of opened) await entered(entry)
+}
+
+/** Enters a stream that was begun while the store was away; resolves with its entry. It may have been done by an earlier try. */
+export async function enterLater(timeline: TimelineLog, own: OwnedStream): Promise<StreamEntry> {
+  const { entry, journal } = own
+  await timeline.refresh()
+  const first = await firstStampOf(journal)
+  const dead = new Set((await orphansIn(timeline.timeline)).map(({ id }) => id))
+  const waiting = await waitingFor(timeline.timeline, [own])
+  const entryIn = ({ streams }: Timeline): StreamEntry | undefined =>
+    streams.find(({ id, owner }) => id === entry.id && owner === entry.owner)
+  const now = await timeline.commit((now) => {
+    if (entryIn(now) !== undefined) return null
+    return openingOf(now, { opened: [{ ...own, first }], dead, waiting, mark: journal.mark() })
+  })
+  const known = entryIn(now)
+  if (known === undefined) throw new Error(`stream ${entry.id} is not in the timeline`)
+  await entered(known)
+  return known
+}
+
+/** Streams that are opened. */
+interface Opening {
+  readonly opened: readonly [OwnedStream, ...OwnedStream[]]
+  /** Streams whose owners are known to be dead. */
+  readonly dead: ReadonlySet<string>
+  /** See `enterStreams`. */
+  readonly waiting: Ulid | null
+  /** A stamp that no event has. */
+  readonly mark: Ulid
+}
 
 /**
- * What opening streams changes about the timeline, where the owners of `dead` are known to be. What a crash took from a journal in memory is gone for good, and
- * nobody knows how much that was: until `now`, a stamp that no event has, it is a loss.
+ * What opening streams changes about the timeline. What a crash took from a journal in memory is gone for good, and nobody
+ * knows how much that was: until `mark` it is a loss.
  */
-export function openingOf(
-  timeline: Timeline,
-  opened: readonly [OwnedStream, ...OwnedStream[]],
-  dead: ReadonlySet<string>,
-  now: Ulid,
-): TimelineChange {
+function openingOf(timeline: Timeline, { opened, dead, waiting, mark }: Opening): TimelineChange {
   const lost = timeline.streams.filter(
     ({ id, state, journal }) => state === 'open' && journal.kind === 'memory' && dead.has(id),
   )
-  const addLosses = [...lost.map((stream) => lossOf(stream, now)), ...lossesOf(timeline, opened)]
+  const addLosses = [...lost.map((stream) => lossOf(stream, mark)), ...lossesOf(timeline, opened)]
   const putStreams = [
     ...lost.map((stream): StreamEntry => ({ ...stream, state: 'closed' })),
-    ...enterStreams(timeline, opened),
+    ...enterStreams(timeline, opened, waiting),
   ]
   const first = timeline.epochs.length === 0
   return {
@@ -29,10 +70,22 @@ export function openingOf(
   }
 }
 
-/** What entering streams that were left behind changes about the timeline. */
-export function enteringOf(now: Timeline, taken: readonly OwnedStream[]): TimelineChange {
-  const addLosses = lossesOf(now, taken)
-  return { putStreams: enterStreams(now, taken), ...(addLosses.length === 0 ? {} : { addLosses }) }
+/** Enters streams that were left behind, where there are any. */
+export async function enterLeft(timeline: TimelineLog, left: readonly OwnedStream[]): Promise<void> {
+  if (left.length === 0) return
+  const waiting = await waitingFor(timeline.timeline, left)
+  await timeline.commit((now) => {
+    const addLosses = lossesOf(now, left)
+    return { putStreams: enterStreams(now, left, waiting), ...(addLosses.length === 0 ? {} : { addLosses }) }
+  })
+  for (const { entry } of left) await entered(entry)
+}
+
+/** The stamp before the first event of streams that wait beside those that are opened; null where none does. */
+async function waitingFor(timeline: Timeline, opened: readonly OwnedStream[]): Promise<Ulid | null> {
+  const [place] = opened.flatMap(({ entry: { journal } }) => (journal.kind === 'disk' ? [journal.path] : []))
+  if (place === undefined) return null
+  return (await waitingBeside(timeline, dirname(place), new Set(opened.map(({ entry }) => entry.id)))).first
 }
 
 function lossOf({ id, lastSequence, sealedThrough, host, pid }: StreamEntry, now: Ulid): Loss {

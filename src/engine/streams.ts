@@ -7,18 +7,18 @@ import { openFileLog } from '../capture/file-log.ts'
 import type { FrameLog } from '../capture/frame-log.ts'
 import { Journal, type RecoveredJournal } from '../capture/journal.ts'
 import { journalFileBytes } from '../capture/journal-bound.ts'
-import { type LostFrames, NOTHING_SEALED } from '../capture/journal-recovery.ts'
+import { type LostFrames, NOTHING_SEALED, type Sealed } from '../capture/journal-recovery.ts'
+import { firstStampIn } from '../capture/late-stamps.ts'
 import { MemoryLog } from '../capture/memory-log.ts'
 import { NodeDisk } from '../capture/node-disk.ts'
 import { thisProcess } from '../capture/process-mark.ts'
-import { takenOver } from '../capture/sealer.ts'
 import { openStoreLog } from '../capture/store-log.ts'
 import { createStream, type StreamDir, takeDeadStream, takeStream, takeStreams } from '../capture/stream-dir.ts'
 import { type Door, makePrivateDoor } from '../capture/stream-door.ts'
 import { chainStart } from '../format/segment/chain.ts'
 import type { Loss } from '../model/gap.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
-import { MIN_ULID, type Ulid, UlidGenerator } from '../model/ulid.ts'
+import { beforeInstant, MIN_ULID, type Ulid, UlidGenerator } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { livenessOfStream } from './liveness.ts'
 
@@ -37,6 +37,8 @@ export interface StreamSeams {
   readonly encrypt: boolean
   /** Of the journal; absent for who writes no events to it. */
   readonly limitBytes?: number
+  /** Every stamp comes after it, and after those that the timeline knows. Absent: after those. */
+  readonly after?: Ulid
 }
 
 /** A stream that this process owns, with its journal open. */
@@ -46,6 +48,8 @@ export interface OwnedStream {
   readonly known: StreamEntry | null
   readonly journal: Journal
   readonly recovered: RecoveredJournal
+  /** A stamp that no event comes before, of a stream with events that is not in the timeline yet; else null. */
+  readonly first: Ulid | null
   /** What is gone for good because files of its journal were taken away; null: nothing. */
   readonly loss: Loss | null
   /** At which its owner is asked, and seen to be alive; null where none could be made. */
@@ -90,24 +94,6 @@ export async function openLeftovers(seams: StreamSeams): Promise<readonly OwnedS
 export async function openDeadStream(seams: StreamSeams, id: Ulid): Promise<OwnedStream | null> {
   const dir = await takeDeadStream(seams.directory, id)
   return dir === null ? null : openDir(seams, dir)
-}
-
-/**
- * What entering opened streams changes about the timeline. Errors: `STREAM_FENCED` where another process opened or
- * wrote one of them since its entry was read.
- */
-export function enterStreams(now: Timeline, opened: readonly OwnedStream[]): readonly StreamEntry[] {
-  return opened.map(({ entry, known, journal, recovered }) => {
-    const present = now.streams.find(({ id }) => id === entry.id)
-    const same = present?.owner === known?.owner && present?.lastSequence === known?.lastSequence
-    if (present !== undefined && !same) throw takenOver(present)
-    const isNew = present === undefined ? known === null : present.state === 'closed'
-    if (!isNew || recovered.unsealedEvents > 0 || recovered.openIntents.length > 0) return entry
-    // While the stream was closed, or not there, moments up to the present were told to be reachable, and stay so:
-    // nothing is in its journal, and its owner stamps only behind this mark.
-    journal.advanceTo(endOf(now))
-    return { ...entry, sealedThrough: journal.mark() }
-  })
 }
 
 /** What of them is gone for good, and is not in the timeline yet: a process that was killed may have entered it. */
@@ -188,7 +174,8 @@ async function openOnDisk(seams: StreamSeams): Promise<readonly [OwnedStream, ..
   return [await openDir(seams, await createStream(seams.directory, id))]
 }
 
-async function openDir(seams: StreamSeams, dir: StreamDir): Promise<OwnedStream> {
+/** Opens the journal in the directory of a stream that this process has locked, and lets go of that where it cannot. */
+export async function openDir(seams: StreamSeams, dir: StreamDir): Promise<OwnedStream> {
   try {
     const files = await openFileLog({
       disk: new NodeDisk(),
@@ -219,22 +206,24 @@ async function openDir(seams: StreamSeams, dir: StreamDir): Promise<OwnedStream>
 
 /** Opens a stream whose frames are in `log`, and goes on where it ended. Errors: those of `Journal.open`. */
 export async function openStream(
-  { timeline, clock, limitBytes }: Pick<StreamSeams, 'timeline' | 'clock' | 'limitBytes'>,
+  { timeline, clock, limitBytes, after }: Pick<StreamSeams, 'timeline' | 'clock' | 'limitBytes' | 'after'>,
   id: string,
   place: StreamEntry['journal'],
   log: FrameLog,
 ): Promise<OwnedStream> {
   const known = timeline.streams.find((stream) => stream.id === id) ?? null
-  const sealed = known === null ? NOTHING_SEALED : { sequence: known.lastSequence, ulid: known.lastUlid }
+  const sealed = known === null ? NOTHING_SEALED : sealedOf(known)
   const listed = { sealed, shed: known?.shed ?? [] }
   // What is entered as open has had a frame before.
   const isGone = known?.state === 'open' && log.range === null
   const { journal, recovered } = await Journal.open({ log, stream: id, clock, ...listed, ...carrying(limitBytes) })
   // Nothing may be stamped at or before a moment that others have been told they can reach.
   journal.advanceTo(endOf(timeline))
+  if (after !== undefined) journal.advanceTo(after)
   // Whoever wrote the stream before is gone: what it did not record is over.
   await journal.endShed()
-  const openedAt = known?.openedAt ?? journal.mark()
+  const first = known === null && recovered.unsealedEvents > 0 ? await firstStampOf(journal) : null
+  const openedAt = known?.openedAt ?? (first === null ? journal.mark() : beforeInstant(first))
   const lost = isGone ? { ...EVERYTHING, firstSequence: recovered.nextSequence } : recovered.lost
   const through = journal.mark()
   const { pid, started, boot, namespace } = thisProcess()
@@ -254,9 +243,23 @@ export async function openStream(
     chain: known?.chain ?? chainStart(id),
     owner: newOwner(),
     ...(journal.shedRanges.length === 0 ? {} : { shed: journal.shedRanges }),
+    ...(known?.late === undefined ? {} : { late: known.late }),
   }
   const loss = lost === null ? null : lossOf(entry, lost, through)
-  return { entry, known, journal, recovered, loss, door: null, release: () => journal.close() }
+  return { entry, known, journal, recovered, first, loss, door: null, release: () => journal.close() }
+}
+
+/** A stamp that no event that is not in the store comes before, now or later. */
+export async function firstStampOf(journal: Journal): Promise<Ulid> {
+  const mark = journal.mark()
+  await journal.flush()
+  return firstStampIn((await journal.unsealed(1)).regions) ?? mark
+}
+
+/** What the timeline says of the journal of a stream. */
+export function sealedOf({ lastSequence, lastUlid, late }: StreamEntry): Sealed {
+  const sealed = { sequence: lastSequence, ulid: lastUlid }
+  return late === undefined ? sealed : { ...sealed, lateThrough: late.through }
 }
 
 const EVERYTHING = { what: 'every journal file is missing', after: MIN_ULID }

@@ -3,7 +3,6 @@ import { TidemarkError } from '../base/errors.ts'
 import { createLogger, type Logger } from '../base/log.ts'
 import type { Source } from '../capture/source.ts'
 import type { Wanted } from '../capture/stream-control.ts'
-import { TimelineLog } from '../capture/timeline-log.ts'
 import type { DrillProof } from '../format/drill-file.ts'
 import type { Event, Kind } from '../model/event.ts'
 import type { Finding } from '../model/found.ts'
@@ -33,14 +32,14 @@ import { type EraseOptions, type EraseResult, eraseRecord } from './erasure.ts'
 import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
 import { journalOptions } from './journal-options.ts'
 import { encryptionOf } from './keys.ts'
-import { cannotEncrypt, openForCapture, openForReading, placeOf } from './opening.ts'
+import { cannotEncrypt, placeOf } from './opening.ts'
 import { checkChoice, checkOptions, checkText } from './options.ts'
 import { reachableAt } from './reachable.ts'
 import { type ReconcileOptions, reconcileWith } from './reconcile.ts'
-import { openRecordKeys } from './record-keys.ts'
 import { type RestoreResult, restoreInto } from './restore.ts'
 import { jobsOf, type ScheduleOptions } from './schedule.ts'
 import { Session } from './session.ts'
+import { openToRead, type Started, startCapture } from './starting.ts'
 import { type Status, statusOf } from './status.ts'
 import { endOf, journalDirectory } from './streams.ts'
 import { openDirectoryTarget } from './targets.ts'
@@ -91,46 +90,39 @@ export class Tidemark {
     const log = options.logger ?? createLogger()
     const meter = new RequestMeter(clock)
     const place = await placeOf(options.store, environment, (store) => meter.over(store))
-    const { source, ack = 'journal' } = options
-    const opened =
-      source === undefined
-        ? await openForReading(place)
-        : await openForCapture(place, options.database ?? source.identity, clock)
-    const { store, file } = opened
-    const timeline = await TimelineLog.open(store)
-    const recordKeys = await openRecordKeys({ place, file, timeline, ack, capturing: source !== undefined })
-    const { directory, limitBytes, whenFull, encrypt } = journalOptions(options.journal)
-    if (encrypt && store.secrets === undefined) throw cannotEncrypt(opened.name)
-    const session =
-      source === undefined
-        ? null
-        : await Session.open({
-            store,
-            timeline,
-            recordKeys,
-            source,
-            clock,
-            log,
-            directory: journalDirectory(directory, file.id),
-            limitBytes,
-            whenFull,
-            encrypt,
-            ack,
-            seal: options.seal ?? {},
-            requests: () => meter.requests,
-          })
-    const complete = (through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<Completion> =>
-      completeOthers({ store, timeline, recordKeys, clock, log, file }, session, through, wanted)
+    const { source } = options
     const memory = options.memory ?? DEFAULT_MEMORY
-    return new Tidemark(
-      new Archive({ ...opened, timeline, recordKeys, clock, memory, complete, own: session }),
-      session,
-      {
-        meter,
+    const whole = (started: Started, session: Session | null): Tidemark => {
+      const { opened, timeline, recordKeys } = started
+      const { store, file } = opened
+      const complete = (through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<Completion> =>
+        completeOthers({ store, timeline, recordKeys, clock, log, file }, session, through, wanted)
+      const archive = new Archive({ ...opened, timeline, recordKeys, clock, memory, complete, own: session })
+      return new Tidemark(archive, session, { meter, log, source: source ?? null })
+    }
+    if (source === undefined) return whole(await openToRead(place), null)
+    const { ack = 'journal', database = source.identity, seal = {} } = options
+    const { directory, limitBytes, whenFull, encrypt } = journalOptions(options.journal)
+    return startCapture({ place, database, ack, directory, clock, log }, async (started) => {
+      const { opened, ...rest } = started
+      const { store, file, name } = opened
+      if (encrypt && store.secrets === undefined) throw cannotEncrypt(name)
+      const session = await Session.open({
+        ...rest,
+        store,
+        source,
+        clock,
         log,
-        source: source ?? null,
-      },
-    )
+        directory: journalDirectory(directory, file.id),
+        limitBytes,
+        whenFull,
+        encrypt,
+        ack,
+        seal,
+        requests: () => meter.requests,
+      })
+      return whole(started, session)
+    })
   }
 
   /** `open`, then `start`; resolves when what earlier processes left open is settled too, as `start` does. */
@@ -150,9 +142,14 @@ export class Tidemark {
     await this.#session?.settled()
   }
 
+  /** Resolves when the stream of this process is in the timeline: at once, unless it was started without the store. */
+  get entered(): Promise<void> {
+    return this.#session?.entered ?? Promise.resolve()
+  }
+
   /** Whether the history has begun: before its first snapshot nothing can be missing in it. */
   get hasBegun(): boolean {
-    return this.#archive.seams.timeline.timeline.snapshots.length > 0
+    return this.#session?.isEntered === false || this.#archive.seams.timeline.timeline.snapshots.length > 0
   }
 
   /** The database as it was at a moment. */
@@ -235,8 +232,9 @@ export class Tidemark {
 
   /** What the store holds and how far it reaches, without changing or completing anything. */
   async status(): Promise<Status> {
-    const { timeline, reach } = await this.#archive.refresh()
+    const { timeline: entered, reach } = await this.#archive.refresh()
     const { name: store, file, clock } = this.#archive.seams
+    const timeline = { ...entered, streams: [...entered.streams, ...(await this.#archive.waiting(entered))] }
     const conditions = await Promise.all(timeline.streams.map((stream) => this.#archive.conditionOf(stream)))
     const names = { store, database: file.database, encryption: await encryptionOf(this.#archive.seams) }
     const { requests } = this.#process.meter

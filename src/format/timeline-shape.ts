@@ -1,4 +1,4 @@
-import type { SegmentEntry, Timeline, TimelineChange } from '../model/timeline.ts'
+import type { SegmentEntry, StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import { type Check, hash, isText, isUlidText, listOf, matching, oneOf, orNull, shaped, wholeFrom } from './shape.ts'
 
 /*
@@ -66,7 +66,14 @@ const stream = shaped(
     chain: hash,
     owner: matching(/^[0-9a-f]{16}$/),
   },
-  { shed: listOf(shed, 1), started: someText, boot: someText, namespace: someText, door: someText },
+  {
+    shed: listOf(shed, 1),
+    late: shaped({ after: ulid, through: ulid }),
+    started: someText,
+    boot: someText,
+    namespace: someText,
+    door: someText,
+  },
 )
 
 const epoch = shaped({ epoch: positive, startedAt: ulid, restored: orNull(ulid) })
@@ -134,6 +141,11 @@ const changes = listOf(
     },
   ),
 )
+
+/** Whether a value can be worked with as the entry of a stream. */
+export function isStreamEntry(value: unknown): value is StreamEntry {
+  return stream(value)
+}
 
 /** Whether values can be worked with as segments of a timeline. */
 export function areSegments(values: readonly unknown[]): values is readonly SegmentEntry[] {

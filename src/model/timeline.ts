@@ -62,6 +62,15 @@ export interface ShedRange {
   readonly before: Ulid | null
 }
 
+/**
+ * What was captured before the stream was in the timeline, and so late that other moments had been told to be reachable by
+ * then: the events that its journal stamped up to `through` have stamps in the store that come after `after`, in their order.
+ */
+export interface LateStamps {
+  readonly after: Ulid
+  readonly through: Ulid
+}
+
 /** One stream: one writer's gapless series of events. */
 export interface StreamEntry {
   readonly id: string
@@ -96,6 +105,8 @@ export interface StreamEntry {
   readonly owner: string
   /** What was told and not recorded, by sequence; absent where there is none. */
   readonly shed?: readonly ShedRange[]
+  /** Absent: every stamp in the store is that of the journal. */
+  readonly late?: LateStamps
 }
 
 /** A restore into the live database starts a new epoch; the history before it stays readable. */

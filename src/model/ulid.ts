@@ -183,6 +183,13 @@ export class UlidGenerator {
     }
   }
 
+  /** Passes over so many instants. */
+  skip(instants: number): void {
+    const ticks = this.#tick + instants
+    this.#ms += Math.floor(ticks / TICKS_PER_MS)
+    this.#tick = ticks % TICKS_PER_MS
+  }
+
   #encode(): Ulid {
     if (this.#timeOf !== this.#ms) {
       this.#timeText = encodeTime(this.#ms)

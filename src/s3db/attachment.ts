@@ -131,8 +131,14 @@ export class Attachment {
     if (this.#phase === 'opening') this.#phase = 'open'
     this.#wasOpen = true
     await started
-    if (isLookedAt(this.#db)) this.#missed.begin(tidemark, hadBegun)
+    if (isLookedAt(this.#db)) void this.#lookAtMissed(tidemark, hadBegun)
     return tidemark
+  }
+
+  /** The history has to be there to be compared with. */
+  async #lookAtMissed(tidemark: Tidemark, hadBegun: boolean): Promise<void> {
+    await tidemark.entered
+    if (this.#phase === 'open') this.#missed.begin(tidemark, hadBegun)
   }
 
   async #close(): Promise<void> {

@@ -104,7 +104,7 @@ export async function openRig(options: RigOptions): Promise<Rig> {
 
 /** A store that is not encrypted. */
 export function openedAs(store: ObjectStore, keys?: ObjectStore): OpenStore {
-  return { store, stored: store, name: 'test', file: fileWith(keys), storeKey: null }
+  return { store, stored: store, name: 'test', file: fileWith(keys), storeKey: null, slots: [] }
 }
 
 function fileWith(keys: ObjectStore | undefined): StoreFile {
