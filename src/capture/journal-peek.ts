@@ -18,6 +18,8 @@ export interface JournalPeek {
   readonly lastUlid: Ulid | null
   /** Writes of which it is unknown whether they happened. */
   readonly openIntents: number
+  /** Whether nothing was taken away from it. */
+  readonly isWhole: boolean
 }
 
 /**
@@ -49,9 +51,9 @@ export async function peekStore(store: ObjectStore, stream: string, known: Seale
 
 async function peek(log: FrameLog, known: Sealed): Promise<JournalPeek> {
   try {
-    const { backlog, lastUlid, open } = await recoverState(log, known)
+    const { backlog, lastUlid, open, lost } = await recoverState(log, known)
     const hasEvents = isUlid(lastUlid) && backlog.size.events > 0
-    return { ...backlog.size, lastUlid: hasEvents ? lastUlid : null, openIntents: open.size }
+    return { ...backlog.size, lastUlid: hasEvents ? lastUlid : null, openIntents: open.size, isWhole: lost === null }
   } finally {
     await log.close()
   }

@@ -15,7 +15,7 @@ export interface AdoptionSteps {
   readonly directory: string
   readonly clock: Clock
   readonly log: Logger
-  /** Aborts when the capture ends. */
+  /** Aborts when the capture ends: then nothing is tried again. */
   readonly signal: AbortSignal
 }
 
@@ -23,7 +23,7 @@ export interface AdoptionSteps {
 export class Adoption {
   readonly #steps: AdoptionSteps
   /** Directories that are being taken over. */
-  readonly #busy = new Set<string>()
+  readonly #busy = new Map<string, Promise<void>>()
 
   constructor(steps: AdoptionSteps) {
     this.#steps = steps
@@ -32,8 +32,15 @@ export class Adoption {
   /** Begins to take over what is left in a directory; tries again where that fails. */
   begin(directory: string): void {
     if (this.#busy.has(directory)) return
-    this.#busy.add(directory)
-    void this.#adopt(directory).finally(() => this.#busy.delete(directory))
+    this.#busy.set(
+      directory,
+      this.#adopt(directory).finally(() => this.#busy.delete(directory)),
+    )
+  }
+
+  /** Resolves when what was begun is done, or, once the capture ends, was tried. */
+  async ended(): Promise<void> {
+    await Promise.all(this.#busy.values())
   }
 
   /** See `SealerSeams.waiting`. What a dead process left waiting is taken over, so that it does not wait for ever. */
@@ -46,7 +53,7 @@ export class Adoption {
 
   async #adopt(directory: string): Promise<void> {
     const { adopt, clock, log, signal } = this.#steps
-    for (let failures = 1; !signal.aborted; failures++) {
+    for (let failures = 1; failures === 1 || !signal.aborted; failures++) {
       try {
         await adopt(directory)
         return

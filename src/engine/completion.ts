@@ -13,7 +13,7 @@ import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { addressOf, livenessOfStream } from './liveness.ts'
 import { endClockOf } from './peers.ts'
-import { enterLeft } from './stream-opening.ts'
+import { enterOpened } from './stream-opening.ts'
 import { type OwnedStream, openDeadStream, openLeftovers, type StreamSeams } from './streams.ts'
 import { journalDirectories, journalsOf, waitingStreams } from './waiting-streams.ts'
 
@@ -126,7 +126,7 @@ async function sealAll(
   const { store, timeline, clock, log } = seams
   const encoder = new SegmentEncoder(seams.recordKeys, log)
   try {
-    await enterLeft(timeline, leftovers)
+    await enterOpened(timeline, leftovers)
     for (const leftover of leftovers) {
       const { journal, entry, recovered } = leftover
       const fenced = (error: TidemarkError): void => log.error({ error: error.message }, 'A stream goes on elsewhere.')

@@ -8,8 +8,9 @@ import { type CompletionSeams, sealDeadStream } from './completion.ts'
 import { conditionOf, type StreamCondition } from './condition.ts'
 import { livenessOfStream } from './liveness.ts'
 import { checkOptions, checkText } from './options.ts'
-import { enterLeft } from './stream-opening.ts'
+import { enterOpened } from './stream-opening.ts'
 import { newOwner, takeOverStoreStream } from './streams.ts'
+import { entered, journalDirectories, waitingStreams } from './waiting-streams.ts'
 
 /** Which stream will never come back, why, and who says so. */
 export interface EndStreamOptions {
@@ -32,19 +33,23 @@ export async function endStream(seams: CompletionSeams, options: EndStreamOption
   checkOptions('endStream', options, NAMES)
   for (const name of NAMES) checkText('endStream', name, Reflect.get(options, name) ?? '')
   const { timeline, store, clock } = seams
-  const stream = openStreamOf(await timeline.refresh(), options.stream)
+  const before = await timeline.refresh()
+  const waiting = await waitingStreams(journalDirectories(before, seams.file.id), before)
+  const stream = openStreamOf({ streams: [...before.streams, ...waiting] }, options.stream)
   const condition = await conditionOf(stream, { store, clock, own: null })
   if (ALIVE.includes(condition.state) || (await livenessOfStream(stream)) === 'alive') throw live(stream)
   if (condition.pending !== null) await bringIn(seams, stream)
   let loss: Loss | null = null
   await timeline.refresh()
   await timeline.commit((now) => {
-    const entry = now.streams.find(({ id, state }) => id === stream.id && state === 'open')
-    loss = entry === undefined ? null : lossOf(entry, options, clock.now())
-    if (entry === undefined || loss === null) return null
+    // One that never reached the store, and whose journal cannot be read, enters it as a loss.
+    const entry = now.streams.find(({ id }) => id === stream.id) ?? stream
+    loss = entry.state === 'open' ? lossOf(entry, options, clock.now()) : null
+    if (loss === null) return null
     // With an owner that nobody has: a process that is alive after all may write no more to it.
     return { putStreams: [{ ...entry, state: 'closed', owner: newOwner() }], addLosses: [loss] }
   })
+  await entered(stream)
   return loss
 }
 
@@ -57,7 +62,7 @@ async function bringIn(seams: CompletionSeams, stream: StreamEntry): Promise<voi
   const encoder = new SegmentEncoder(seams.recordKeys, log)
   const taken = await takeOverStoreStream({ store, timeline: timeline.timeline, clock }, stream.id)
   try {
-    await enterLeft(timeline, [taken])
+    await enterOpened(timeline, [taken])
     const { journal, entry, recovered } = taken
     const fenced = (error: TidemarkError): void => log.error({ error: error.message }, 'A stream goes on elsewhere.')
     const sealer = new Sealer({ store, timeline, journal, encoder, clock, log, fenced, drained: () => {} }, entry, {})
@@ -83,7 +88,7 @@ function lossOf(entry: StreamEntry, { reason, name }: EndStreamOptions, nowMs: n
   }
 }
 
-function openStreamOf({ streams }: Timeline, id: string): StreamEntry {
+function openStreamOf({ streams }: Pick<Timeline, 'streams'>, id: string): StreamEntry {
   const stream = streams.find((one) => one.id === id)
   if (stream?.state === 'open') return stream
   const open = streams.filter(({ state }) => state === 'open').map((one) => one.id)

@@ -43,9 +43,9 @@ export class Entering {
     return this.#done.promise
   }
 
-  /** Attempts that failed; 0 once it is there. */
-  get failures(): number {
-    return this.isDone ? 0 : this.#failures
+  /** Attempts that failed, while it is not there. */
+  get progress(): { readonly failures?: number } {
+    return this.isDone ? {} : { failures: this.#failures }
   }
 
   get isDone(): boolean {

@@ -20,13 +20,10 @@ import { Leftovers } from './leftovers.ts'
 import { endClockOf, isAloneIn, type OpenPeers, openPeers } from './peers.ts'
 import type { SessionSeams } from './session-seams.ts'
 import { enterAtOnce, enterLeft } from './stream-opening.ts'
-import { type OwnedStream, openLeftovers, openStreams, type StreamSeams } from './streams.ts'
+import { NO_DOOR, type OwnedStream, openStreams, type StreamSeams } from './streams.ts'
 import { undecided } from './undecided.ts'
+import { Unsettled } from './unsettled.ts'
 import { openWaiting } from './waiting-streams.ts'
-
-const NO_DOOR =
-  'No local socket could be made for this stream: other processes cannot ask this one for its last events, so moments ' +
-  'after its last seal are out of their reach until it is closed.'
 
 /** The capture of one live database by this process: its stream, from the first write to the last. */
 export class Session {
@@ -46,11 +43,13 @@ export class Session {
   /** Null: the stream was in the timeline from the beginning. */
   readonly #entering: Entering | null
   readonly #adoption: Adoption
+  #unsettled: Unsettled | null = null
   #isStarted = false
   #detach: () => void = () => {}
   #settled: Promise<void> = Promise.resolve()
   #isSettling = false
   readonly #stopping = new AbortController()
+  readonly #released = new AbortController()
   #closing: Promise<void> | null = null
 
   private constructor(seams: SessionSeams, [own, ...leftovers]: readonly [OwnedStream, ...OwnedStream[]]) {
@@ -59,8 +58,7 @@ export class Session {
     const entered = (entry: StreamEntry): void => this.#entered(entry)
     const refused = (error: TidemarkError): void => this.recorder.refuse(error)
     this.#entering = seams.away === undefined ? null : new Entering({ ...seams, own, entered, refused })
-    const adopt = (directory: string): Promise<unknown> => this.adopt(directory)
-    this.#adoption = new Adoption({ ...seams, adopt, signal: this.#stopping.signal })
+    this.#adoption = new Adoption({ ...seams, adopt: (left) => this.adopt(left), signal: this.#stopping.signal })
     this.#encoder = new SegmentEncoder(seams.recordKeys, seams.log)
     this.#sealer = this.#sealerOf(own)
     this.#leftovers = new Leftovers((leftover) => this.#sealerOf(leftover), seams.log)
@@ -121,6 +119,7 @@ export class Session {
     const session = new Session(seams, waiting === null ? await openStreams(over(seams)) : [waiting])
     try {
       if (waiting === null) await enterAtOnce(timeline, session.#streams)
+      else session.#unsettled = await Unsettled.open(seams)
       session.#serve()
       if (session.#stream.door === null) seams.log.warn({ stream: session.stream }, NO_DOOR)
       void session.#encoder.prove()
@@ -160,8 +159,7 @@ export class Session {
   /** How the stream is doing, without asking the store. */
   report(): StreamReport {
     const { clockAheadMs } = this.#stream.journal
-    const failing = this.isEntered ? {} : { failures: this.#entering?.failures ?? 0 }
-    const progress = { ...this.#sealer.progress, ...failing }
+    const progress = { ...this.#sealer.progress, ...this.#entering?.progress }
     return { pending: this.pending, ...progress, clockAheadMs, requests: this.#seams.requests() }
   }
 
@@ -172,6 +170,7 @@ export class Session {
   start(): void {
     const { source, timeline } = this.#seams
     this.#takeOver(this.#streams)
+    this.#unsettled?.adoptInto(this.recorder)
     this.#settled = this.#settle()
     this.#detach = source.attach(this.recorder)
     this.#isStarted = true
@@ -223,16 +222,7 @@ export class Session {
    * by `flush` and `complete`, else in the background. Returns the streams.
    */
   async adopt(directory: string): Promise<readonly OwnedStream[]> {
-    const { timeline } = this.#seams
-    const left = await openLeftovers({ ...over(this.#seams), directory })
-    try {
-      await enterLeft(timeline, left)
-      this.#stopping.signal.throwIfAborted()
-    } catch (error) {
-      for (const { release } of left) await release()
-      if (this.#stopping.signal.aborted) return []
-      throw error
-    }
+    const left = await enterLeft({ ...over(this.#seams), directory }, this.#seams.timeline, this.#released.signal)
     this.#leftovers.add(left)
     this.#takeOver(left)
     void this.#settleOn()
@@ -291,6 +281,7 @@ export class Session {
   async #settleNow(): Promise<void> {
     try {
       await this.recorder.settleOpen()
+      if ((await this.#unsettled?.release()) === true && this.isEntered) this.#adoption.begin(this.#seams.directory)
     } catch (error) {
       this.#seams.log.error(
         { error: messageOf(error), items: this.recorder.undecided.length },
@@ -349,6 +340,7 @@ export class Session {
         await this.#stream.journal.endShed()
         await this.#sealer.close()
         if (this.#sealer.stream.state === 'closed') endClockOf(this.#sealer.stream)
+        await this.#endAdoption()
         await this.#seams.remember?.()
       } finally {
         await this.#release()
@@ -371,7 +363,15 @@ export class Session {
     )
   }
 
+  async #endAdoption(): Promise<void> {
+    if (this.#entering !== null) this.#adoption.begin(this.#seams.directory)
+    await this.#adoption.ended()
+    if (this.#leftovers.size > 0) await this.#settleNow()
+  }
+
   async #release(): Promise<void> {
+    this.#released.abort()
+    await this.#unsettled?.release()
     for (const { door } of this.#streams) await door?.shut()
     this.#peers.close()
     for (const { release } of this.#streams) await release()

@@ -11,8 +11,9 @@ import { openRecordKeys } from './record-keys.ts'
 import { readStoreFile } from './store-file.ts'
 import { type Ack, endOf } from './streams.ts'
 
-/** A start does not wait longer for a store that it knows, milliseconds. */
-const REACH_MS = 2_000
+/** A start does not wait longer for the first answer of a store that it knows, milliseconds; nor then for the rest of opening it. */
+const ANSWER_MS = 2_000
+const OPEN_MS = 10_000
 
 /** What a capture is started with. */
 export interface Starting {
@@ -88,27 +89,27 @@ async function reach(starting: Starting): Promise<Started> {
   return { ...rememberedBy(starting, opened, timeline), opened, timeline, recordKeys }
 }
 
-/** The store that is known, or another that was put in its place; never a new one. Errors: `STORE_UNAVAILABLE` when it takes long. */
+/** The store that is known, or another that was put in its place; never a new one. Errors: `STORE_UNAVAILABLE` where it takes long. */
 async function reachSoon(starting: Starting, { file }: KnownStore): Promise<Started> {
-  const { place, clock, log } = starting
-  const reaching = async (): Promise<Started> => {
-    const found = await readStoreFile(place.stored)
-    if (found === null) throw notThere(place.name, file.id)
-    if (found.id !== file.id) {
-      log.warn(
-        { store: place.name, id: found.id, before: file.id },
-        'Another store is where one was before. The journals of that one stay as they are.',
-      )
-    }
-    return reach(starting)
+  const { place, log } = starting
+  const found = await soon(starting, ANSWER_MS, readStoreFile(place.stored))
+  if (found === null) throw notThere(place.name, file.id)
+  if (found.id !== file.id) {
+    log.warn(
+      { store: place.name, id: found.id, before: file.id },
+      'Another store is where one was before. The journals of that one stay as they are.',
+    )
   }
+  return soon(starting, OPEN_MS, reach(starting))
+}
+
+/** What comes of `work`, unless it takes longer than `ms`: then it goes on, and nobody waits for it. */
+async function soon<T>({ clock, place }: Starting, ms: number, work: Promise<T>): Promise<T> {
   const done = new AbortController()
-  const reached = reaching().finally(() => done.abort())
-  reached.catch(() => undefined) // where it is late, nobody waits for it any more
-  const late = clock
-    .idle(REACH_MS, done.signal)
-    .then(() => (done.signal.aborted ? reached : Promise.reject(slow(place))))
-  return Promise.race([reached, late])
+  const ended = work.finally(() => done.abort())
+  ended.catch(() => undefined) // who still waits has the error
+  const late = clock.idle(ms, done.signal).then(() => (done.signal.aborted ? ended : Promise.reject(slow(place, ms))))
+  return Promise.race([ended, late])
 }
 
 function isAway(error: unknown): error is TidemarkError {
@@ -136,8 +137,8 @@ function needed({ place: { name }, directory, ack }: Starting, cause: TidemarkEr
   )
 }
 
-function slow({ name }: StorePlace): TidemarkError {
-  return new TidemarkError('STORE_UNAVAILABLE', `The store at ${name} does not answer within ${REACH_MS / 1000} s.`, {
+function slow({ name }: StorePlace, ms: number): TidemarkError {
+  return new TidemarkError('STORE_UNAVAILABLE', `The store at ${name} has not answered within ${ms / 1000} s.`, {
     hint: 'It is tried again.',
   })
 }

@@ -4,7 +4,7 @@ import type { Loss } from '../model/gap.ts'
 import type { StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { enterStreams } from './stream-entries.ts'
-import { firstStampOf, lossesOf, type OwnedStream, orphansIn } from './streams.ts'
+import { firstStampOf, lossesOf, type OwnedStream, openLeftovers, orphansIn, type StreamSeams } from './streams.ts'
 import { entered, waitingBeside } from './waiting-streams.ts'
 
 /** Enters streams that were opened over a timeline that was read. */
@@ -70,8 +70,29 @@ function openingOf(timeline: Timeline, { opened, dead, waiting, mark }: Opening)
   }
 }
 
+/**
+ * Opens what crashed processes left in a journal directory, and enters it. Where that fails, or `signal` aborts meanwhile, it is let go;
+ * aborted, there is none.
+ */
+export async function enterLeft(
+  seams: StreamSeams,
+  timeline: TimelineLog,
+  signal?: AbortSignal,
+): Promise<readonly OwnedStream[]> {
+  const left = await openLeftovers({ ...seams, timeline: timeline.timeline })
+  try {
+    await enterOpened(timeline, left)
+    signal?.throwIfAborted()
+    return left
+  } catch (error) {
+    for (const { release } of left) await release()
+    if (signal?.aborted === true) return []
+    throw error
+  }
+}
+
 /** Enters streams that were left behind, where there are any. */
-export async function enterLeft(timeline: TimelineLog, left: readonly OwnedStream[]): Promise<void> {
+export async function enterOpened(timeline: TimelineLog, left: readonly OwnedStream[]): Promise<void> {
   if (left.length === 0) return
   const waiting = await waitingFor(timeline.timeline, left)
   await timeline.commit((now) => {

@@ -15,8 +15,8 @@ import { type OwnedStream, openDir, type StreamSeams } from './streams.ts'
 const ENTRY = 'entry.json'
 
 /**
- * Begins a stream of a store that cannot be asked; its stamps come after `after`. What other processes left is not touched: of
- * a stream whose entry was not read nobody knows what is in the store.
+ * Begins a stream of a store that cannot be asked; its stamps come after `after`. What other processes left is not taken
+ * over: of a stream whose entry was not read nobody knows what is in the store.
  */
 export async function openWaiting(seams: Omit<StreamSeams, 'timeline'>, after: Ulid): Promise<OwnedStream> {
   const { directory, clock } = seams

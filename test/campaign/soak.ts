@@ -109,19 +109,13 @@ class Soak {
     return join(this.#directory, name)
   }
 
-  /** Starts a writer, again and again while the store is away: a process cannot begin without it, and says so. */
+  /** Starts a writer: whether the store is there or not, once it was. */
   async #start(writer: Writer): Promise<void> {
-    for (let begun = performance.now(); ; await sleep(1000)) {
-      const since = performance.now()
-      const { child, ready } = this.#spawn(writer)
-      writer.child = child
-      if (await ready) return
-      const log = readFileSync(this.#path(`${writer.name}.err`), 'utf8')
-      const excused = this.#wasAway(since) && /STORE_UNAVAILABLE/.test(log)
-      if (!excused || performance.now() - begun > PATIENCE_MS)
-        throw new Error(`${writer.name} does not start: ${log.slice(-2000)}`)
-      this.tally.add('starts refused without the store')
-    }
+    const wasUp = this.#isUp
+    const { child, ready } = this.#spawn(writer)
+    writer.child = child
+    if (!(await ready)) throw new Error(`${writer.name} does not start: ${this.#errors(writer)}`)
+    if (!wasUp && !this.#isUp) this.tally.add('starts without the store')
   }
 
   #spawn(writer: Writer): { child: ChildProcess; ready: Promise<boolean> } {

@@ -9,8 +9,9 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import type { TidemarkOptions } from '../../src/engine/tidemark-options.ts'
@@ -156,12 +157,16 @@ test('nothing is promised on a machine past what a process beside has captured w
   const live = await start('beside', other, { journal })
   await live.flush()
   unmount('a')
+  await new Promise((resolve) => setTimeout(resolve, 2))
+  const beforeIt = new Date().toISOString()
+  await new Promise((resolve) => setTimeout(resolve, 2))
   const away = await start('a', database)
   await write(database, 'x', 1)
   await write(other, 'x', 2)
   await live.flush()
   const reader = await Tidemark.open({ store: join(home, 'beside'), logger: memoryLogger([]) })
   const asked = new Date().toISOString()
+  expect(await reader.reachable(beforeIt)).toMatchObject({ verdict: 'yes' })
   expect(await reader.reachable('latest')).toMatchObject({ verdict: 'no', reason: { code: 'STORE_UNAVAILABLE' } })
   expect(await reader.reachable(asked)).toMatchObject({ verdict: 'no' })
   expect((await reader.status()).streams.map(({ condition }) => condition.state)).toEqual(['idle', 'failing'])
@@ -248,6 +253,61 @@ test('without the store an encrypted one is begun with its key alone, in clear b
   expect(await away.at('latest').get('r', 'x')).toEqual({ secret })
 })
 
+test('without the store an image is sealed with the key of its record all the same, when it comes', async () => {
+  mount('a')
+  const database = new ModelDatabase()
+  const store = { url: join(home, 'a'), recordKeys: join(home, 'keys') }
+  await (await start('a', database, { store })).close()
+  unmount('a')
+  const away = await start('a', database, { store })
+  await write(database, 'x', 1)
+  await write(database, 'y', 1)
+  await database.write({ kind: 'record', resource: 'r', id: 'y' }, null)
+  mount('a')
+  await away.flush()
+  expect((await historyOf(away, 'y')).length).toBe(2)
+  expect(await away.erase('r', 'y', { reason: 'asked for' })).toMatchObject({ mode: 'keys' })
+  expect(await away.at('latest').get('r', 'x')).toEqual({ n: 1 })
+  expect(await historyOf(away, 'y')).toEqual([])
+})
+
+test('a start that would need the store says so where it has no journal to begin in', async () => {
+  const { server, endpoint } = await nobodyAt()
+  const credentials = { accessKeyId: 'a', secretAccessKey: 'b' }
+  const store = { url: 's3://bucket/store', endpoint, region: 'us-east-1', credentials }
+  for (const ack of ['store', 'memory'] as const) {
+    await expect(start('a', new ModelDatabase(), { store, ack })).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      message: expect.stringContaining(`with ack: '${ack}' there is no journal on a disk to begin in`),
+    })
+  }
+  server.close()
+})
+
+test('a stream that never reached the store, whose journal cannot be read, ends as a loss', async () => {
+  mount('a')
+  const database = new ModelDatabase()
+  await (await start('a', database)).close()
+  unmount('a')
+  const away = await start('a', database)
+  await write(database, 'x', 1)
+  await away.close().catch(() => {}) // the store is away
+  mount('a')
+  const directory = join(home, 'journal of a')
+  const entry = filesUnder(directory).find((file) => file.endsWith('entry.json')) ?? ''
+  const journal = join(dirname(entry), '00000001.journal')
+  const bytes = readFileSync(journal)
+  bytes.fill(0xff, 0, 600)
+  writeFileSync(journal, bytes)
+  const reader = await Tidemark.open({ store: join(home, 'a'), logger: memoryLogger([]) })
+  await expect(reader.reachable('latest')).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT' })
+  const loss = await reader.endStream({ stream: basename(dirname(entry)), reason: 'its disk broke', name: 'anna' })
+  expect(loss).toMatchObject({ cause: 'ended', firstSequence: 1 })
+  const { streams, gaps } = await reader.status()
+  expect([streams.map(({ state }) => state), gaps.length]).toEqual([['closed', 'closed'], 1])
+  await reader.close()
+})
+
 test('what is noted of a store is for one place and one database, and as good as nothing where it is damaged', async () => {
   mount('a')
   const database = new ModelDatabase()
@@ -288,4 +348,13 @@ function filesUnder(directory: string): string[] {
     .filter((one) => one.isFile())
     .map((one) => join(one.parentPath, one.name))
     .sort()
+}
+
+/** An address at which nobody answers. */
+async function nobodyAt(): Promise<{ server: Server; endpoint: string }> {
+  const server = createServer((socket) => socket.destroy())
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return { server, endpoint: `http://127.0.0.1:${address.port}` }
 }

@@ -7,9 +7,17 @@ import { readStoreFile } from '../../../src/engine/store-file.ts'
 import { type DrillProof, decodeProof, encodeProof } from '../../../src/format/drill-file.ts'
 import { decodeKeySlot, encodeKeySlot, type KeySlot } from '../../../src/format/key-slot.ts'
 import { drillKey } from '../../../src/format/keys.ts'
+import {
+  decodeKnownStore,
+  decodeWaitingEntry,
+  encodeKnownStore,
+  encodeWaitingEntry,
+  type KnownStore,
+} from '../../../src/format/known-store.ts'
 import { sealJson, unsealJson } from '../../../src/format/sealed-json.ts'
-import { encodeStoreFile, type StoreFile } from '../../../src/format/store-file.ts'
+import { decodeStoreFile, encodeStoreFile, type StoreFile } from '../../../src/format/store-file.ts'
 import { decodeHead } from '../../../src/format/timeline-codec.ts'
+import type { StreamEntry } from '../../../src/model/timeline.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import { STREAM } from '../journal-frames.ts'
 import { type Case, type Decoder, same } from './case.ts'
@@ -167,5 +175,47 @@ export function sealedKinds(files: {
       read: async (bytes) => decodeProof(drillKey(STREAM), bytes) ?? refused('a proof'),
       check: (found) => expectValid(drillSchema, sealed(encodeProof(found as DrillProof))),
     },
+    ...localKinds(files),
   ]
+}
+
+/** What stands beside the journals; a damaged one counts as none. */
+function localKinds(files: {
+  readonly store: readonly Uint8Array[]
+  readonly slots: readonly Uint8Array[]
+}): SealedKind[] {
+  const slots = files.slots.flatMap((bytes) => decodeKeySlot(bytes) ?? [])
+  const known = files.store.flatMap((bytes) => decodeStoreFile(bytes) ?? [])
+  const places = { locations: ['s3://bucket/store', 'file:/mnt/store'], through: STREAM }
+  const again = (written: Uint8Array, found: object, decode: (bytes: Uint8Array) => object | null): void =>
+    same(JSON.stringify(decode(written)), JSON.stringify(found), 'a local file, written again')
+  return [
+    {
+      name: 'known-store',
+      samples: known.map((file) => encodeKnownStore({ ...places, file, slots })),
+      read: async (bytes) => decodeKnownStore(bytes) ?? refused('a known store'),
+      check: (found) => again(encodeKnownStore(found as KnownStore), found, decodeKnownStore),
+    },
+    {
+      name: 'waiting-entry',
+      samples: [encodeWaitingEntry(ENTRY)],
+      read: async (bytes) => decodeWaitingEntry(bytes) ?? refused('an entry'),
+      check: (found) => again(encodeWaitingEntry(found as StreamEntry), found, decodeWaitingEntry),
+    },
+  ]
+}
+
+const ENTRY: StreamEntry = {
+  id: STREAM,
+  state: 'open',
+  host: 'here',
+  pid: 7,
+  boot: 'a boot',
+  journal: { kind: 'disk', path: `/var/lib/app/${STREAM}` },
+  openedAt: STREAM,
+  sealedThrough: STREAM,
+  lastSequence: 0,
+  lastUlid: '0'.repeat(26),
+  chain: '0'.repeat(64),
+  owner: '0123456789abcdef',
 }
