@@ -12,7 +12,10 @@ import { captureClosed, type HeldSource, holdWrites, type SourceOptions } from '
 
 /** What an attachment needs of its plugin. */
 export interface AttachmentSeams {
-  readonly plugin: Parameters<S3db['usePlugin']>[0] & { readonly instanceName: string }
+  readonly plugin: Parameters<S3db['usePlugin']>[0] & {
+    readonly instanceName: string
+    removeAllListeners(): unknown
+  }
   readonly options: Omit<TidemarkOptions, 'source'> & SourceOptions
   /** Called each time a capture was opened, before its first event. */
   readonly opened: (tidemark: Tidemark) => Promise<void>
@@ -184,10 +187,13 @@ export class Attachment {
     plugins.splice(0, plugins.length, ...others, plugin)
     const watched = others.filter(isStoppable).map(watchStop)
     this.#othersStopped = Promise.all(watched.map(({ stopped }) => stopped))
+    // s3db.js takes away the listeners of what it stops; this capture goes on with the next connect().
+    const keepListeners = override(plugin, 'removeAllListeners', plugin.removeAllListeners, () => () => plugin)
     try {
       await original()
       await this.close() // s3db.js leaves out the plugins where something before them failed
     } finally {
+      keepListeners()
       for (const { undo } of watched) undo()
       this.#othersStopped = Promise.resolve()
     }
