@@ -2,17 +2,19 @@ import { cpSync, readdirSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { sha256 } from '../../src/base/bytes.ts'
 import type { Clock } from '../../src/base/clock.ts'
+import { Journal } from '../../src/capture/journal.ts'
 import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import type { Ack } from '../../src/engine/streams.ts'
 import { timelineKey } from '../../src/format/keys.ts'
 import { sealJson } from '../../src/format/sealed-json.ts'
+import type { Stamp } from '../../src/model/event.ts'
 import type { StreamEntry, Timeline } from '../../src/model/timeline.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { show } from './arbitrary.ts'
 import { openRig, type Rig } from './capture-rig.ts'
 import { keyOf, ModelDatabase, recordImage } from './model-database.ts'
 
-/** A write, as the database knows it: the truth. */
+/** What has an event: a write, or what a writer saw of another's. The truth is what the database was. */
 export interface Written {
   readonly at: number
   readonly key: string
@@ -37,6 +39,8 @@ export type Death = 'killed' | 'killed, disk lost' | 'host lost'
 /** No process has this number: Linux gives none above 4,194,304. */
 const DEAD = 4_194_999
 const RECORDS = 10
+/** A process that was alone has told stamps ahead of its clock: who starts before they are past stamps behind them. */
+const TOLD_AHEAD_MS = 25
 
 /** A database, its writers and its store, at a time that stands still between two steps. */
 export class World {
@@ -48,7 +52,8 @@ export class World {
   readonly #directory: string
   readonly #gone: Rig[] = []
   readonly #initial = new Map<string, string>()
-  readonly #sequences = new Map<string, number>()
+  /** Gives the journals back what tells of their stamps. */
+  readonly #untold: () => void
   #now: number
   #values = 0
 
@@ -57,6 +62,7 @@ export class World {
     this.#now = startMs
     const idle = (_ms: number, signal: AbortSignal): Promise<void> =>
       new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+    this.#untold = this.#hearStamps()
     this.clock = { now: () => this.#now, sleep: async () => {}, idle }
   }
 
@@ -74,6 +80,7 @@ export class World {
   }
 
   async start(ack: Ack): Promise<Writer> {
+    this.pass(TOLD_AHEAD_MS)
     const database = new ModelDatabase(this.database.identity, this.database.items_)
     const { store, clock } = this
     const rig = await openRig({ store, database, directory: this.#directory, clock, ack, seal: { ageMs: 1e9 } })
@@ -83,15 +90,11 @@ export class World {
     return writer
   }
 
-  async write({ database, stream }: Writer, share: number, deletes: boolean): Promise<void> {
+  async write({ database }: Writer, share: number, deletes: boolean): Promise<void> {
     const item = itemOf(Math.floor(share * RECORDS))
     const key = keyOf(item)
     const image = deletes && this.database.items_.has(key) ? null : recordImage({ value: ++this.#values })
     await database.write(item, image)
-    const sequence = (this.#sequences.get(stream) ?? 0) + 1
-    this.#sequences.set(stream, sequence)
-    const shown = image === null ? null : show(image)
-    this.written.push({ at: this.#now, key, image: shown, stream, sequence, lost: false })
   }
 
   async stop(writer: Writer): Promise<void> {
@@ -161,9 +164,37 @@ export class World {
   }
 
   async close(): Promise<void> {
+    this.#untold()
     for (const { rig } of this.writers) await rig.session.close()
     // What a dead process would still say goes unheard: another owns its stream, or its disk is gone.
     for (const { session } of this.#gone) await session.close().catch(() => undefined)
+  }
+
+  /**
+   * A write may have more than one event: who writes a record that a process on another machine wrote too looks again, and
+   * stamps what it sees. Which there are only the journals know.
+   */
+  #hearStamps(): () => void {
+    const settle = Journal.prototype.settle
+    const heard = (outcomes: Parameters<Journal['settle']>[0], stamps: readonly (Stamp | null)[]): void => {
+      for (const [i, stamp] of stamps.entries()) {
+        const change = outcomes[i]?.change
+        if (stamp === null || change == null) continue
+        const key = keyOf(change)
+        const image = this.database.items_.get(key)?.image
+        const { stream, sequence } = stamp
+        const shown = image === undefined ? null : show(image)
+        this.written.push({ at: this.#now, key, image: shown, stream, sequence, lost: false })
+      }
+    }
+    Journal.prototype.settle = async function settleAndTell(outcomes) {
+      const stamps = await settle.call(this, outcomes)
+      heard(outcomes, stamps)
+      return stamps
+    }
+    return () => {
+      Journal.prototype.settle = settle
+    }
   }
 
   #forget(writer: Writer): void {
