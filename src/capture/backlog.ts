@@ -22,6 +22,16 @@ export interface FrameSize {
   readonly since: number
 }
 
+/** What waits for the sealer. */
+export interface Pending {
+  readonly events: number
+  readonly bytes: number
+  /** Milliseconds since the oldest event, 0 where there is none. */
+  readonly ageMs: number
+  /** Bytes of the frames that cannot go before the store has the events: what the bound is about. */
+  readonly heldBytes: number
+}
+
 /** Runs are joined beyond this many: an outage of the store must not fill the memory. */
 const MOST_RUNS = 4096
 

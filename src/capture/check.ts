@@ -24,23 +24,23 @@ export function checkIntent({ item, context, before }: Omit<Intent, 'intent'>): 
   checkImage(item, before)
 }
 
-/** Checks a change; returns the bytes of its event. */
-export function checkedBytes(change: Change): number {
-  checkItem(change, change.context)
-  checkImage(change, change.before)
-  checkImage(change, change.after)
-  return encodedEventBytes(change)
-}
-
-/** Checks that what is captured together fits one frame of the journal. */
-export function checkTogether(items: number, bytes: number): void {
+/** Checks what one capture did, and that it fits one frame of the journal. */
+export function checkOutcomes(outcomes: readonly { readonly change: Change | null }[]): void {
+  let bytes = 0
+  for (const { change } of outcomes) {
+    if (change === null) continue
+    checkItem(change, change.context)
+    checkImage(change, change.before)
+    checkImage(change, change.after)
+    bytes += encodedEventBytes(change)
+  }
   if (bytes <= LIMITS.frameBytes / 2) return
   throw new TidemarkError(
     'SOURCE_UNSUPPORTED',
-    `A capture of ${items} items has ${bytes} bytes of events, more than one frame of the journal can hold; it was not stamped.`,
+    `A capture of ${outcomes.length} items has ${bytes} bytes of events, more than one frame of the journal can hold; it was not stamped.`,
     {
       hint: `Write less than ${LIMITS.frameBytes / 2} bytes together; what was written is recorded item by item.`,
-      details: { items, bytes },
+      details: { items: outcomes.length, bytes },
     },
   )
 }

@@ -25,6 +25,7 @@ export function encryptedLog(log: FrameLog, key: SecretKey, stream: string, encr
       return log.range
     },
     missing: log.missing,
+    room: log.room,
     append: (frame) =>
       log.append(encrypts ? sealFrame(frame, seed, (nonce, body, header) => key.seal(nonce, body, header)) : frame),
     read: async function* (from) {

@@ -89,7 +89,8 @@ export async function recoverFiles(
     if (next !== null && found.some(({ file }) => file === next)) {
       throw corruptFrame(`frame ${read.lastFrame + 1} is damaged`, last.path)
     }
-    if (followedBy !== null && read.lastFrame !== followedBy - 1) {
+    // What was torn may have been tried in this file before, in vain as far as its writer knows.
+    if (followedBy !== null && read.lastFrame !== followedBy - 1 && read.lastFrame !== followedBy) {
       throw corruptFrame(`frame ${followedBy - 1} is missing or damaged`, last.path)
     }
     if (read.lastFrame >= last.header.firstFrame) {

@@ -1,3 +1,13 @@
+import { hasCode, type TidemarkError } from '../base/errors.ts'
+
+/** What a log knows of the room on its disk. */
+export interface Room {
+  /** Why the log may soon take no more; null: nothing is in its way. */
+  readonly shortage: TidemarkError | null
+  /** Tries again to make room where there is a shortage. Never rejects. */
+  prepare(): Promise<void>
+}
+
 /**
  * Where the frames of one stream become durable. One process has it open for appending. Every implementation passes
  * `test/contract`.
@@ -7,10 +17,14 @@ export interface FrameLog {
   readonly range: { readonly first: number; readonly last: number } | null
   /** For people, what of it was taken away from where it lies; null where nothing was. `read` passes over it. */
   readonly missing: string | null
+  /** Null where room is not what it can run out of. */
+  readonly room: Room | null
   /**
    * Appends a frame, whose number must follow the newest one. It is durable when the promise resolves; its bytes are
-   * the caller's again then. One call at a time. After a rejection the frame may be there or not: append no more, and
-   * let the next opening decide. Errors: `STREAM_FENCED` where another process writes this stream, `JOURNAL_*`.
+   * the caller's again then. One call at a time. After a rejection the frame may be there or not. Where the disk did not
+   * take it (`isDiskRefusal`) a frame of the same number may be appended: where that resolves, it alone counts. After
+   * any other error append no more, and let the next opening decide. Errors: `STREAM_FENCED` where another process
+   * writes this stream, `JOURNAL_*`.
    */
   append(frame: Uint8Array): Promise<void>
   /**
@@ -21,4 +35,9 @@ export interface FrameLog {
   /** Lets go of frames below `before`; some of them may stay for a while, the newest frame always does. */
   trim(before: number): Promise<void>
   close(): Promise<void>
+}
+
+/** Whether a disk did not take what was to be appended: it may take it later, when there is room, or elsewhere. */
+export function isDiskRefusal(error: unknown): error is TidemarkError {
+  return hasCode(error, 'JOURNAL_FULL', 'JOURNAL_DENIED', 'JOURNAL_FAILED')
 }

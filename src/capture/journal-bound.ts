@@ -1,7 +1,9 @@
 import type { Clock } from '../base/clock.ts'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import type { Journal, Pending } from './journal.ts'
+import type { Pending } from './backlog.ts'
+import type { Journal } from './journal.ts'
+import { refusedBy } from './refusal.ts'
 
 /** What becomes of a write when the journal is full: it is refused, or done without being recorded. */
 export type WhenFull = 'refuse' | 'shed'
@@ -69,6 +71,7 @@ export class JournalBound {
 
   /** What becomes of a write now. */
   get state(): Backpressure['state'] {
+    if (this.#seams.journal.room.obstacle !== null) return 'refusing'
     if (this.#shedding !== null && !this.#isEnding) return 'shedding'
     return this.#isFull && this.#seams.whenFull === 'refuse' ? 'refusing' : 'recording'
   }
@@ -78,13 +81,19 @@ export class JournalBound {
     return this.#shedWrites
   }
 
-  /** Whether the next write is to be recorded; false: it goes through `shed`. Errors: `JOURNAL_FULL`. */
+  /**
+   * Whether the next write is to be recorded; false: it goes through `shed`. Errors: `JOURNAL_FULL`, and what the disk
+   * refuses the journal with: where nothing can be made durable, no gap can either.
+   */
   admits(): boolean {
+    const { journal } = this.#seams
     this.review()
+    if (journal.room.obstacle !== null) throw refusedBy(journal.room.obstacle)
     if (this.#shedding !== null) return this.#isEnding
     if (!this.#isFull) return true
     this.#seams.reached()
-    if (this.#seams.whenFull === 'refuse') throw this.#full()
+    if (this.#seams.whenFull === 'refuse')
+      throw journal.room.shortage === null ? this.#full() : refusedBy(journal.room.shortage)
     return false
   }
 
@@ -92,13 +101,7 @@ export class JournalBound {
   async shed<T>(count: number, perform: () => Promise<T>): Promise<T> {
     this.#underWay++
     try {
-      if (this.#shedding === null) {
-        this.#report('The journal is full: writes are done and NOT recorded until the store takes events again.')
-        this.#shedding = this.#seams.journal.beginShed(count)
-      } else {
-        this.#seams.journal.shed(count)
-      }
-      await this.#shedding
+      await this.#skip(count)
       this.#shedWrites++
       return await perform()
     } finally {
@@ -107,14 +110,32 @@ export class JournalBound {
     }
   }
 
+  async #skip(count: number): Promise<void> {
+    const { journal } = this.#seams
+    if (this.#shedding !== null) {
+      journal.shed(count)
+      return this.#shedding
+    }
+    this.#report(`${this.#reason} Writes are done and NOT recorded until there is room again.`)
+    const { durable, tried } = journal.beginShed(count)
+    this.#shedding = durable
+    try {
+      await tried
+    } catch (error) {
+      throw refusedBy(error)
+    }
+  }
+
   /** Looks whether there is room again: when the store has taken events, and at each write. */
   review(): void {
     const { journal, limitBytes, whenFull, log } = this.#seams
     const held = journal.heldBytes
-    const isFull = held >= limitBytes * FULL
+    const isShort = journal.room.shortage !== null
+    const isFull = isShort || held >= limitBytes * FULL
+    if (isShort) void journal.room.awaitRoom()
     if (this.#shedding !== null) {
       if (this.#isClosing) return
-      this.#isEnding = this.#isEnding ? !isFull : held < limitBytes * ROOM
+      this.#isEnding = this.#isEnding ? !isFull : !isShort && held < limitBytes * ROOM
       if (!this.#isEnding || this.#underWay > 0) return
       this.#isClosing = true
       this.#ended = this.#end()
@@ -123,7 +144,7 @@ export class JournalBound {
     if (isFull === this.#isFull) return
     this.#isFull = isFull
     if (whenFull === 'shed') return
-    if (isFull) this.#report('The journal is full: writes are refused until the store takes events again.')
+    if (isFull) this.#report(`${this.#reason} Until there is room again, writes are refused.`)
     else log.info({ held, limitBytes }, 'There is room in the journal again: writes are accepted.')
   }
 
@@ -137,7 +158,8 @@ export class JournalBound {
     try {
       await journal.endShed()
     } catch (error) {
-      // The journal itself has failed: nothing is recorded any more, and its next opening ends the gap.
+      // Until the disk takes it the gap goes on; where it never does, the next opening ends it.
+      this.#isClosing = false
       log.error({ error: messageOf(error) }, 'The journal failed while writes began to be recorded again.')
       return
     }
@@ -150,6 +172,10 @@ export class JournalBound {
       'Writes are recorded again. The gap is in the history; a new baseline makes later moments reachable.',
     )
     resumed()
+  }
+
+  get #reason(): string {
+    return this.#seams.journal.room.shortage?.message ?? 'The journal is full: the store takes nothing.'
   }
 
   #report(message: string): void {

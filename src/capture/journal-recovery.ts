@@ -68,6 +68,26 @@ export interface RecoveredState {
   readonly open: ReadonlyMap<number, HeldIntent>
 }
 
+/** What a journal held when it was opened. */
+export interface RecoveredJournal {
+  /** Sequence of the next event. */
+  readonly nextSequence: number
+  /** The last event's; `MIN_ULID` where the journal knows of none. Later stamps are greater. */
+  readonly lastUlid: Ulid
+  /** Number of events that are not in the store yet; `unsealed` reads them. */
+  readonly unsealedEvents: number
+  /** Writes of which it is unknown whether they happened: to be settled by reading the database, by `settle` or `abort`. */
+  readonly openIntents: readonly OpenIntent[]
+  /** What was taken away from it; null: nothing. */
+  readonly lost: LostFrames | null
+}
+
+/** The same for whoever opens the journal. */
+export function recoveredFrom({ lastSequence, lastUlid, backlog, open, lost }: RecoveredState): RecoveredJournal {
+  const openIntents = [...open.values()].map(({ intent }) => intent)
+  return { nextSequence: lastSequence + 1, lastUlid, unsealedEvents: backlog.size.events, openIntents, lost }
+}
+
 /**
  * Reads a journal from its oldest frame on. `known` is what the store's timeline says; the journal may know of more.
  * Errors: `JOURNAL_CORRUPT`, also where sequences run backwards; `STREAM_FENCED` where the store has other events

@@ -1,55 +1,28 @@
 import { randomBytes } from 'node:crypto'
-import type { Clock } from '../base/clock.ts'
-import { TidemarkError } from '../base/errors.ts'
 import type { Intent } from '../format/intent-codec.ts'
-import { type FrameBuilder, streamSeed, WRITER_BYTES } from '../format/journal-frame.ts'
+import { FrameBuilder, streamSeed, WRITER_BYTES } from '../format/journal-frame.ts'
 import type { Change, Stamp } from '../model/event.ts'
 import type { ShedRange } from '../model/timeline.ts'
-import { type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
-import type { Backlog } from './backlog.ts'
+import { instantEnd, type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
+import type { Backlog, Pending } from './backlog.ts'
 import { Certainty } from './certainty.ts'
-import { checkedBytes, checkIntent, checkTogether } from './check.ts'
-import type { FrameLog } from './frame-log.ts'
+import { checkIntent, checkOutcomes } from './check.ts'
+import { isDiskRefusal } from './frame-log.ts'
 import { type Batch, type GatherOptions, GroupCommit } from './group-commit.ts'
 import {
-  type LostFrames,
   NOTHING_SEALED,
   type Noted,
-  type OpenIntent,
+  type RecoveredJournal,
   type RecoveredState,
+  recoveredFrom,
   recoverState,
-  type Sealed,
 } from './journal-recovery.ts'
+import type { JournalSeams } from './journal-seams.ts'
 import { OpenIntents } from './open-intents.ts'
+import { closedJournal, refusedBy } from './refusal.ts'
+import { RoomWatch } from './room-watch.ts'
 import { joinShed, withHole } from './shed-ranges.ts'
 import { readUnsealed, type Unsealed } from './unsealed.ts'
-
-/** What a journal is opened over. */
-export interface JournalSeams {
-  readonly log: FrameLog
-  readonly stream: string
-  readonly clock: Clock
-  /** The last event of the stream that the store's timeline knows of. Default: none. */
-  readonly sealed?: Sealed
-  /** Bytes of frames that nothing but writes under way may keep before their intents are written again. Default 1 MiB. */
-  readonly carryBytes?: number
-  /** What the timeline lists as not recorded; default none. */
-  readonly shed?: readonly ShedRange[]
-}
-
-/** What a journal held when it was opened. */
-export interface RecoveredJournal {
-  /** Sequence of the next event. */
-  readonly nextSequence: number
-  /** The last event's; `MIN_ULID` where the journal knows of none. Later stamps are greater. */
-  readonly lastUlid: Ulid
-  /** Number of events that are not in the store yet; `unsealed` reads them. */
-  readonly unsealedEvents: number
-  /** Writes of which it is unknown whether they happened: to be settled by reading the database, by `settle` or `abort`. */
-  readonly openIntents: readonly OpenIntent[]
-  /** What was taken away from it; null: nothing. */
-  readonly lost: LostFrames | null
-}
 
 /** What became of an intent; 0 stands for an event without one. A null change means that nothing changed. */
 export interface Outcome {
@@ -57,20 +30,11 @@ export interface Outcome {
   readonly change: Change | null
 }
 
-/** What waits for the sealer. */
-export interface Pending {
-  readonly events: number
-  readonly bytes: number
-  /** Milliseconds since the oldest event, 0 where there is none. */
-  readonly ageMs: number
-  /** Bytes of the frames that cannot go before the store has the events: what the bound is about. */
-  readonly heldBytes: number
-}
-
 /**
  * The write-ahead log of one stream. An intent is durable before the database is written, the event (or that there is
- * none) after it. After a write to the log has failed, every call rejects with that failure until the journal is
- * opened again: what is on the disk then decides.
+ * none) after it. What the disk refuses is refused to those who have not written yet; what is done already waits, and
+ * is tried again until the disk takes it. After any other failure every call rejects with it until the journal is opened
+ * again: what is on the disk then decides.
  */
 export class Journal {
   readonly #options: JournalSeams
@@ -78,11 +42,15 @@ export class Journal {
   readonly #ulids: UlidGenerator
   readonly #backlog: Backlog
   readonly #seed: number
-  readonly #writer = randomBytes(WRITER_BYTES)
+  #writer = randomBytes(WRITER_BYTES)
   readonly #open: OpenIntents
   /** Of all frames since the oldest that was read at the opening. */
   #written: number
   #keepFrom = 0
+  /** What the newest durable frame lets go of. */
+  #lettingGo = 0
+  /** Of what the disk refuses. */
+  readonly room: RoomWatch
   /** What the frame of the opening says of what may be missing: no more than the one before it. */
   #noted: Noted | null
   #lastIntent: number
@@ -94,7 +62,8 @@ export class Journal {
 
   private constructor(options: JournalSeams, state: RecoveredState) {
     this.#options = options
-    this.#commits = new GroupCommit((builder) => this.#write(builder))
+    this.#commits = new GroupCommit((builder) => this.#writeOrWait(builder))
+    this.room = new RoomWatch(this.#commits, options, () => this.#letGoAlone())
     this.#ulids = new UlidGenerator(() => options.clock.now())
     this.#ulids.advanceTo(state.lastUlid)
     this.#backlog = state.backlog
@@ -118,23 +87,31 @@ export class Journal {
   static async open(options: JournalSeams): Promise<{ journal: Journal; recovered: RecoveredJournal }> {
     const state = await recoverState(options.log, options.sealed ?? NOTHING_SEALED)
     const journal = new Journal(options, { ...state, shed: joinShed(options.shed ?? [], state.shed) })
-    await journal.#commitNow()
-    journal.#noted = null
-    const recovered = {
-      nextSequence: state.lastSequence + 1,
-      lastUlid: state.lastUlid,
-      unsealedEvents: state.backlog.size.events,
-      openIntents: [...state.open.values()].map(({ intent }) => intent),
-      lost: state.lost,
+    try {
+      await journal.#tried()
+    } catch (error) {
+      journal.room.stop()
+      throw error
     }
-    return { journal, recovered }
+    journal.#noted = null
+    return { journal, recovered: recoveredFrom(state) }
   }
 
-  /** Makes intents durable; resolves with the id of each. */
+  /**
+   * Makes intents durable; resolves with the id of each. Errors: `JOURNAL_*` where the disk does not take them; then there
+   * are none, and nothing may be written.
+   */
   async intend(intents: readonly Omit<Intent, 'intent'>[]): Promise<readonly number[]> {
     for (const intent of intents) checkIntent(intent)
     const ids = intents.map((intent) => this.#addIntent(this.#gather().builder, intent))
-    if (ids.length > 0) await this.#commitNow()
+    if (ids.length === 0) return ids
+    try {
+      await this.#tried()
+    } catch (error) {
+      // Their frame is written when the disk takes it, and says then that nothing came of them.
+      if (this.#commits.failure === null) this.abort(ids)
+      throw refusedBy(error)
+    }
     return ids
   }
 
@@ -146,15 +123,11 @@ export class Journal {
 
   /**
    * Stamps the changes of one capture, in this order, now and in one instant, and resolves with the stamps when the events
-   * are durable; null for an outcome without a change, which waits for nothing. They stand in one frame, so that a crash
-   * keeps all of them or none. Errors: `SOURCE_UNSUPPORTED` for what a frame cannot hold; then nothing was stamped.
+   * are durable, however long the disk takes nothing: what happened must not be forgotten. Null for an outcome without a
+   * change, which waits for nothing. They stand in one frame, so that a crash keeps all of them or none. Errors: `SOURCE_UNSUPPORTED` for what a frame cannot hold; then nothing was stamped.
    */
   async settle(outcomes: readonly Outcome[]): Promise<readonly (Stamp | null)[]> {
-    let bytes = 0
-    for (const { change } of outcomes) {
-      if (change !== null) bytes += checkedBytes(change)
-    }
-    checkTogether(outcomes.length, bytes)
+    checkOutcomes(outcomes)
     const { stream } = this.#options
     let batch: Batch | null = null
     const stamps: (Stamp | null)[] = []
@@ -192,10 +165,12 @@ export class Journal {
 
   /**
    * Begins not to record: gives the next `count` sequences to writes that leave no event. The hole is durable when
-   * this resolves, so that no crash can hide it.
+   * `durable` resolves, so that no crash can hide it, and is made even where `tried` rejects, once the disk takes it.
    */
-  async beginShed(count: number): Promise<void> {
-    await this.#durably(this.#skip(count))
+  beginShed(count: number): Pick<Batch, 'durable' | 'tried'> {
+    const hole = this.#skip(count)
+    this.persist()
+    return hole
   }
 
   /** The hole gets larger by this. A later frame says so; that there is one is durable since `beginShed`. */
@@ -205,7 +180,8 @@ export class Journal {
 
   /** Notes that no write is left that is not recorded: whatever comes now is after all of them. */
   async endShed(): Promise<void> {
-    await this.#commits.flush()
+    const obstacle = await this.#commits.flush()
+    if (obstacle !== null) throw obstacle
     if (this.#shed.every(({ before }) => before !== null)) return
     const mark = this.#ulids.mark()
     this.#shed = this.#shed.map((range) => (range.before === null ? { ...range, before: mark } : range))
@@ -242,20 +218,41 @@ export class Journal {
     return readUnsealed(this.#options.log.read(this.#backlog.firstFrame ?? this.#durable.frame + 1), sealed, maxBytes)
   }
 
-  /** Lets go of the events up to this sequence, which are in the store; frames with an open intent stay. */
+  /**
+   * Lets go of the events up to this sequence, which are in the store; frames with an open intent stay, and so do all
+   * where the disk does not take that they may go.
+   */
   async sealed(throughSequence: number): Promise<void> {
     if (throughSequence <= this.#backlog.sealedThrough) return
     this.#backlog.seal(throughSequence)
+    try {
+      if (this.#commits.obstacle === null) await this.#letGo()
+    } catch (error) {
+      if (!isDiskRefusal(error)) throw error
+    }
+    if (this.room.shortage === null) return
+    this.#keepFrom = this.#oldestNeeded()
+    await this.room.makeRoom()
+  }
+
+  async #letGo(): Promise<void> {
     const needed = this.#backlog.firstFrame ?? this.#durable.frame + 1
     const again = (intent: Intent): void => this.#gather().builder.addIntent(intent)
     if (await this.#open.carry(this.#options.log, needed, this.heldBytes - this.#backlog.held, again)) {
-      await this.#commitNow()
+      await this.#tried()
     }
     this.#keepFrom = this.#oldestNeeded()
     const keepFrom = this.#keepFrom
     // Recovery believes the newest frame about what may be missing: it says so before anything goes.
-    await this.#commitNow()
+    await this.#tried()
     await this.#options.log.trim(keepFrom)
+  }
+
+  /** The same with a frame of its own, in front of what the disk refused: it is small, and finds room where that did not. */
+  async #letGoAlone(): Promise<void> {
+    if (this.#keepFrom <= this.#lettingGo) return
+    await this.#writeOrWait(new FrameBuilder())
+    await this.#options.log.trim(this.#lettingGo)
   }
 
   /**
@@ -294,18 +291,26 @@ export class Journal {
     return this.#lastSequence
   }
 
-  /** Resolves when everything until now is durable. */
-  async flush(): Promise<void> {
-    await this.#commits.flush()
+  /** Resolves with true when everything until now is durable; false where the disk does not take it. */
+  async flush(): Promise<boolean> {
+    return (await this.#commits.flush()) === null
+  }
+
+  /** The last stamp that is durable; later ones may be waiting for the disk. */
+  get durableThrough(): Ulid {
+    return instantEnd(this.#durable.ulid)
   }
 
   /** Makes everything durable and closes the log; further calls reject with `CAPTURE_CLOSED`. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.room.stop()
     try {
-      await this.#commits.flush()
+      const obstacle = await this.#commits.flush()
+      if (obstacle !== null) throw obstacle
     } finally {
+      this.#commits.abandon()
       await this.#options.log.close()
     }
   }
@@ -324,13 +329,7 @@ export class Journal {
   }
 
   #gather(options: GatherOptions = {}): Batch {
-    if (this.#closed) {
-      throw new TidemarkError(
-        'CAPTURE_CLOSED',
-        `The journal of stream ${this.#options.stream} is closed; nothing was written.`,
-        { hint: 'Connect the database again before writing to it.' },
-      )
-    }
+    if (this.#closed) throw closedJournal(this.#options.stream)
     return this.#commits.gather(options)
   }
 
@@ -340,8 +339,22 @@ export class Journal {
     await batch.durable
   }
 
-  #commitNow(): Promise<void> {
-    return this.#durably(this.#gather())
+  /** Everything so far is durable; rejects where the disk does not take it. */
+  async #tried(): Promise<void> {
+    const { tried } = this.#gather()
+    this.#commits.commit()
+    await tried
+  }
+
+  async #writeOrWait(builder: FrameBuilder): Promise<void> {
+    try {
+      await this.#write(builder)
+    } catch (error) {
+      // The next attempt may have other contents: encrypted, no two may have the same nonce.
+      this.#writer = randomBytes(WRITER_BYTES)
+      if (isDiskRefusal(error)) void this.room.awaitRoom()
+      throw error
+    }
   }
 
   async #write(builder: FrameBuilder): Promise<void> {
@@ -366,6 +379,7 @@ export class Journal {
     )
     const { length } = frame
     await this.#options.log.append(frame)
+    this.#lettingGo = keepFrom
     const after = builder.eventCount === 0 ? ulid : this.#durable.ulid
     this.#shed = withHole(this.#shed, this.#durable.sequence + 1, firstSequence - 1, after)
     const sequence = firstSequence - 1 + builder.eventCount

@@ -7,6 +7,7 @@ import type { FrameLog } from './frame-log.ts'
  */
 export class MemoryLog implements FrameLog {
   readonly missing = null
+  readonly room = null
   #frames: Uint8Array[] = []
   #first = 1
 

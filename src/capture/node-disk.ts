@@ -148,15 +148,11 @@ export function journalError(error: unknown, path: string): TidemarkError {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   const details = { path, code }
   if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new TidemarkError(
-      'JOURNAL_FULL',
-      `There is no room left for the journal at ${path}; no further write is acknowledged.`,
-      {
-        hint: 'Free space on the disk of the journal directory and start the application again.',
-        cause: error,
-        details,
-      },
-    )
+    return new TidemarkError('JOURNAL_FULL', `There is no room left on the disk for the journal at ${path}.`, {
+      hint: 'Free space on the disk of the journal directory: writes then work again by themselves.',
+      cause: error,
+      details,
+    })
   }
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
     return new TidemarkError(
@@ -169,13 +165,9 @@ export function journalError(error: unknown, path: string): TidemarkError {
       },
     )
   }
-  return new TidemarkError(
-    'JOURNAL_FAILED',
-    `A call on the journal at ${path} failed (${messageOf(error)}); no further write is acknowledged.`,
-    {
-      hint: 'Check the disk (`dmesg`) and start the application again; at its start the journal is read and settled.',
-      cause: error,
-      details,
-    },
-  )
+  return new TidemarkError('JOURNAL_FAILED', `A call on the journal at ${path} failed (${messageOf(error)}).`, {
+    hint: 'Check the disk (`dmesg`). The journal goes on in another file, as soon as the disk takes one.',
+    cause: error,
+    details,
+  })
 }

@@ -214,11 +214,13 @@ export class Sealer {
     await this.#requireEntered()
     if (through !== null) journal.advanceTo(through)
     // Every event stamped so far is before the mark, and every later one behind it.
-    const mark = journal.mark()
-    await journal.flush()
+    const now = journal.mark()
+    const isDurable = await journal.flush()
     const waiting = (await this.#seams.waiting?.()) ?? null
     // Where all are closed, everything that the timeline knows is told to be complete.
-    const state = journal.openIntents > 0 || waiting !== null ? 'open' : wanted
+    const state = journal.openIntents > 0 || !isDurable || waiting !== null ? 'open' : wanted
+    // What the disk does not take is stamped behind what it has.
+    const mark = isDurable ? now : journal.durableThrough
     // A commit whose answer was lost may have been made all the same.
     if (this.#attempts.length > 0) await this.#learn(await timeline.refresh())
     // It holds every event there will ever be, which readers rely on: only who owns the stream next opens it again.

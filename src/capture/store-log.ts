@@ -81,6 +81,7 @@ async function readFrame(store: ObjectStore, stream: string, number: number): Pr
 
 class StoreLog implements FrameLog {
   readonly missing = null
+  readonly room = null
   readonly #store: ObjectStore
   readonly #stream: string
   readonly #retry: Retry

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import type { Pending } from '../capture/journal.ts'
+import type { Pending } from '../capture/backlog.ts'
 import { SEAL_DEFAULTS, type SealOptions } from '../capture/sealer.ts'
 import type { Ack } from './streams.ts'
 

@@ -24,7 +24,8 @@ import { decodeIntents, encodedIntentBytes, encodeIntent, type Intent } from './
  *  48  u64  sealed through: every event up to this sequence is in segments of the store
  *  56  u64  keep from: frames below this number are no longer needed; those from it on must all be there
  *  64  26   ULID: events up to this frame are not after it, later ones are; "0" x 26 in a stream without events
- *  90  6    random, the same in all frames that were written between one opening of the journal and the next
+ *  90  6    random, the same in all frames that were written between one opening of the journal, or a write that failed,
+ *           and the next
  *  96       body: the events (event-codec), one after the other;
  *           u64 for each event, the intent that it settles, 0 where there is none;
  *           the intents (intent-codec);

@@ -28,7 +28,12 @@ export interface RigOptions {
   readonly directory: string
   readonly clock: Clock
   readonly ack?: Ack
-  readonly seal?: { readonly events?: number; readonly bytes?: number; readonly ageMs?: number }
+  readonly seal?: {
+    readonly events?: number
+    readonly bytes?: number
+    readonly ageMs?: number
+    readonly closeMs?: number
+  }
   readonly limitBytes?: number
   readonly whenFull?: 'refuse' | 'shed'
   /** Bytes that replay may use. */

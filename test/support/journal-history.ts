@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/base/clock.ts'
 import { openFileLog } from '../../src/capture/file-log.ts'
-import { Journal, type RecoveredJournal } from '../../src/capture/journal.ts'
+import { Journal } from '../../src/capture/journal.ts'
+import type { RecoveredJournal } from '../../src/capture/journal-recovery.ts'
 import { NOTHING_SEALED, type Sealed } from '../../src/capture/journal-recovery.ts'
 import { EventCursor, FIELD } from '../../src/format/event-codec.ts'
 import type { Image, InsertChange, Stamp } from '../../src/model/event.ts'

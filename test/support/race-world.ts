@@ -263,6 +263,7 @@ function newStream(owner: string, { options }: RaceWorld): Stream {
 function stepped(log: MemoryLog, who: string, schedule: Schedule): FrameLog {
   return {
     missing: null,
+    room: null,
     get range() {
       return log.range
     },

@@ -1,4 +1,6 @@
+import { dirname } from 'node:path'
 import type { Disk, DiskEntry, DiskFile } from '../../src/capture/disk.ts'
+import { journalError } from '../../src/capture/node-disk.ts'
 import { Inode } from './simulated-inode.ts'
 import { errno, SimulatedTree } from './simulated-tree.ts'
 
@@ -13,20 +15,39 @@ export interface DiskLies {
   readonly resolvesEarly?: boolean
 }
 
+/** What a disk refuses now; it may change at any time. */
+export interface DiskWeather {
+  /** Bytes that all files of the journal may have: a write beyond is refused when a part of it is done. */
+  capacity: number
+  /** Whether the next sync fails. Later ones of that file succeed then, and bring nothing to the disk. */
+  failsSync: () => boolean
+}
+
+/** Nothing is refused. */
+export function fairWeather(): DiskWeather {
+  return { capacity: Number.POSITIVE_INFINITY, failsSync: () => false }
+}
+
 const TURNS_OF_A_SYNC = 4
 
 /** A journal's disk over a simulated tree of files. */
 export class TreeDisk implements Disk {
   readonly #tree: SimulatedTree
   readonly #lies: DiskLies
+  readonly #weather: DiskWeather
 
-  constructor(tree: SimulatedTree, lies: DiskLies = {}) {
+  constructor(tree: SimulatedTree, lies: DiskLies = {}, weather: DiskWeather = fairWeather()) {
     this.#tree = tree
     this.#lies = lies
+    this.#weather = weather
   }
 
   async list(directory: string): Promise<readonly DiskEntry[]> {
     await this.#tree.point('journal read')
+    return this.#files(directory)
+  }
+
+  #files(directory: string): DiskEntry[] {
     return [...this.#tree.names(directory)].flatMap(([name, node]) =>
       node instanceof Inode ? [{ name, bytes: node.current().length }] : [],
     )
@@ -45,7 +66,7 @@ export class TreeDisk implements Disk {
     if (this.#tree.file(path) === null) this.#tree.set(path, inode)
     await this.#tree.point('journal open')
     return {
-      commit: (bytes, at) => this.#commit(inode, bytes, at),
+      commit: (bytes, at) => this.#commit(path, inode, bytes, at),
       close: () => this.#tree.point('journal close'),
     }
   }
@@ -62,10 +83,16 @@ export class TreeDisk implements Disk {
     await this.#tree.point('journal directory sync')
   }
 
-  async #commit(inode: Inode, bytes: Uint8Array, at: number): Promise<void> {
+  async #commit(path: string, inode: Inode, bytes: Uint8Array, at: number): Promise<void> {
     await this.#tree.point('journal write')
+    const used = this.#files(dirname(path)).reduce((sum, file) => sum + file.bytes, 0)
+    const fits = Math.max(0, inode.current().length + Math.max(0, this.#weather.capacity - used) - at)
+    if (fits < bytes.length) {
+      inode.write(bytes.subarray(0, fits), at)
+      throw journalError(errno('ENOSPC'), path)
+    }
     inode.write(bytes, at)
-    const sync = (): Promise<void> => this.#sync(inode, at, at + bytes.length)
+    const sync = (): Promise<void> => this.#sync(path, inode, at, at + bytes.length)
     if (this.#lies.resolvesEarly !== true) return sync()
     void this.#later(sync)
   }
@@ -76,8 +103,12 @@ export class TreeDisk implements Disk {
     await sync().catch(() => undefined)
   }
 
-  async #sync(inode: Inode, from: number, to: number): Promise<void> {
+  async #sync(path: string, inode: Inode, from: number, to: number): Promise<void> {
     await this.#tree.point('journal sync')
+    if (this.#weather.failsSync()) {
+      inode.fail()
+      throw journalError(errno('EIO'), path)
+    }
     if (this.#lies.syncDoesNothing !== true) inode.sync(from, to)
     await this.#tree.point('journal sync')
   }
@@ -87,6 +118,7 @@ export interface SimulatedDiskOptions extends DiskLies {
   readonly seed: number
   /** The power goes at this point; every call has one before, one inside and one after its effect. Default: never. */
   readonly cutAt?: number
+  readonly weather?: DiskWeather
 }
 
 /** A disk with one directory, `journal`, on which the power goes at a point. */
@@ -96,10 +128,15 @@ export class SimulatedDisk extends TreeDisk {
 
   constructor(options: SimulatedDiskOptions, files: ReadonlyMap<string, Buffer> = new Map()) {
     const tree = new SimulatedTree(new Map([...files, ['journal/.', Buffer.alloc(0)]]))
-    super(tree, options)
+    super(tree, options, options.weather)
     this.#tree = tree
     this.#seed = options.seed
     if (options.cutAt !== undefined) tree.arm({ nth: options.cutAt })
+  }
+
+  /** The power goes at this point, counted from now on. */
+  cutAfter(points: number): void {
+    this.#tree.arm({ nth: points })
   }
 
   /** Points passed so far: a run without a cut says how many there are. */

@@ -6,7 +6,7 @@ import { openFileLog } from '../../src/capture/file-log.ts'
 import type { FrameLog } from '../../src/capture/frame-log.ts'
 import { journalError, NodeDisk } from '../../src/capture/node-disk.ts'
 import { STREAM, simpleFrame } from '../support/journal-frames.ts'
-import { random, SimulatedDisk } from '../support/simulated-disk.ts'
+import { type DiskWeather, fairWeather, random, SimulatedDisk } from '../support/simulated-disk.ts'
 
 const FILES = { directory: 'journal', stream: STREAM, maxFileBytes: 2048 }
 const COUNT = 15
@@ -158,4 +158,115 @@ test('what the machine refuses has a code and a hint', async () => {
   } finally {
     await rm(directory, { recursive: true })
   }
+})
+
+/** A log on a disk whose weather the test makes; what it has on the disk after a power cut is read by a second one. */
+async function openInWeather(): Promise<{ log: FrameLog; disk: SimulatedDisk; weather: DiskWeather }> {
+  const weather = fairWeather()
+  const disk = new SimulatedDisk({ seed: 1, weather })
+  return { log: await openFileLog({ ...FILES, disk }), disk, weather }
+}
+
+async function afterPowerCut(disk: SimulatedDisk): Promise<string[]> {
+  const log = await openFileLog({ ...FILES, disk: new SimulatedDisk({ seed: 1 }, disk.powerOff()) })
+  expect(log.missing).toBe(null)
+  return (await readAll(log)).map((frame) => frame.toString('hex'))
+}
+
+const hex = (list: readonly Uint8Array[]): string[] => list.map((frame) => Buffer.from(frame).toString('hex'))
+
+test('a file is written no more once a sync of it has failed: the frame goes into another file, and is there once', async () => {
+  for (const failsAt of frames.keys()) {
+    const { log, disk, weather } = await openInWeather()
+    for (const [index, frame] of frames.entries()) {
+      weather.failsSync = () => index === failsAt
+      if (index === failsAt) await expect(log.append(frame)).rejects.toMatchObject({ code: 'JOURNAL_FAILED' })
+      weather.failsSync = () => false
+      await new Promise((resolve) => setImmediate(resolve)) // the file that is being made ahead fails too
+      await log.append(frame)
+    }
+    expect(hex(await readAll(log))).toEqual(hex(frames))
+    expect(await afterPowerCut(disk)).toEqual(hex(frames))
+  }
+})
+
+test('what follows a failed sync may be another frame of the same number, and it alone counts', async () => {
+  for (const failsAt of frames.keys()) {
+    const { log, disk, weather } = await openInWeather()
+    const other = simpleFrame(failsAt + 1, 33)
+    for (const [index, frame] of frames.entries()) {
+      weather.failsSync = () => index === failsAt
+      if (index === failsAt) await expect(log.append(frame)).rejects.toMatchObject({ code: 'JOURNAL_FAILED' })
+      weather.failsSync = () => false
+      await new Promise((resolve) => setImmediate(resolve)) // the file that is being made ahead fails too
+      await log.append(index === failsAt ? other : frame)
+    }
+    const expected = hex(frames.map((frame, index) => (index === failsAt ? other : frame)))
+    // Not only after a power cut, which keeps what was not synced or does not, but for who finds it all.
+    const found = await openFileLog({ ...FILES, disk: new SimulatedDisk({ seed: 2 }, disk.contents()) })
+    expect(hex(await readAll(found))).toEqual(expected)
+    expect(await afterPowerCut(disk)).toEqual(expected)
+  }
+})
+
+test('a power cut while the frame is tried again leaves it once, or not at all', async () => {
+  // Longer than a sector, so that the power may tear it behind the header of its file.
+  const again = simpleFrame(4, 1500)
+  let isOver = false
+  for (let seed = 0; !isOver; seed++) {
+    const cutAt = Math.floor(seed / 20)
+    const weather = fairWeather()
+    const disk = new SimulatedDisk({ seed, weather })
+    const log = await openFileLog({ ...FILES, disk })
+    for (const frame of frames.slice(0, 3)) await log.append(frame)
+    weather.failsSync = () => true
+    await expect(log.append(frames[3] ?? new Uint8Array())).rejects.toMatchObject({ code: 'JOURNAL_FAILED' })
+    weather.failsSync = () => false
+    disk.cutAfter(cutAt)
+    const isDone = await log.append(again).then(
+      () => true,
+      () => false,
+    )
+    const found = await afterPowerCut(disk)
+    expect(found.slice(0, 3)).toEqual(hex(frames.slice(0, 3)))
+    const either = [hex([again]), ...(isDone ? [] : [[], hex(frames.slice(3, 4))])]
+    expect(either).toContainEqual(found.slice(3))
+    isOver = isDone
+  }
+})
+
+test('a full disk is told before the present file is: what is left of it is for what was begun', async () => {
+  const { log, disk, weather } = await openInWeather()
+  const [first = new Uint8Array()] = frames
+  await log.append(first)
+  expect(log.room?.shortage).toBe(null)
+  weather.capacity = 2048 + 500
+  let count = 1
+  while (log.room?.shortage === null) await log.append(simpleFrame(++count, 150))
+  expect(log.room?.shortage).toMatchObject({ code: 'JOURNAL_FULL' })
+  // Of the file that could not be made nothing is left, so that others have the room.
+  expect([...disk.contents().keys()].filter((name) => name.endsWith('.journal'))).toEqual(['journal/00000001.journal'])
+  await log.append(simpleFrame(++count, 150))
+  // A frame for which there is no room harms nothing, and a small one still finds some.
+  await expect(log.append(simpleFrame(count + 1, 4000))).rejects.toMatchObject({ code: 'JOURNAL_FULL' })
+  await log.append(simpleFrame(++count))
+  await log.room?.prepare()
+  expect(log.room?.shortage).toMatchObject({ code: 'JOURNAL_FULL' })
+  weather.capacity = Number.POSITIVE_INFINITY
+  await log.room?.prepare()
+  expect(log.room?.shortage).toBe(null)
+  await log.append(simpleFrame(++count, 4000))
+  expect((await readAll(log)).length).toBe(count)
+  expect((await afterPowerCut(disk)).length).toBe(count)
+})
+
+test('where there is no room for a file of the usual size, a smaller one is made', async () => {
+  const weather = fairWeather()
+  const disk = new SimulatedDisk({ seed: 1, weather })
+  weather.capacity = 1024 * 1024 + 300 * 1024
+  const log = await openFileLog({ disk, directory: 'journal', stream: STREAM })
+  await log.append(simpleFrame(1, 400_000))
+  await log.close()
+  expect(log.room?.shortage).toBe(null)
+  expect(disk.contents().get('journal/00000002.journal')?.length).toBe(256 * 1024)
 })

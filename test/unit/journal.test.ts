@@ -45,12 +45,24 @@ class HeldLog extends MemoryLog {
   frames = 0
   gate: Promise<void> = Promise.resolve()
   failure: TidemarkError | null = null
+  /** Bytes of the largest frame that there is room for. */
+  most: number = Number.POSITIVE_INFINITY
+  trimmed: () => void = () => {}
   override async append(frame: Uint8Array): Promise<void> {
     await this.gate
     if (this.failure !== null) throw this.failure
+    if (frame.length > this.most) throw FULL
     this.frames++
     await super.append(frame)
   }
+  override async trim(before: number): Promise<void> {
+    await super.trim(before)
+    this.trimmed()
+  }
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 test('what gathers while a frame is written goes into one next frame, and nobody is told before', async () => {
@@ -80,18 +92,104 @@ test('stamps follow the order of the calls and are greater than what the journal
   expect(stamp && stamp.ulid > later && stamp.stream === STREAM).toBe(true)
 })
 
-test('after a failed append every call rejects with the failure, and no later one is written', async () => {
+const FULL = new TidemarkError('JOURNAL_FULL', 'full', { hint: '' })
+
+test('what the disk refuses is refused to who has not written, kept for who has, and written when there is room', async () => {
   const log = new HeldLog()
   const { journal } = await open(log)
   await journal.settle([outcome('kept')])
   const frames = log.frames
-  log.failure = new TidemarkError('JOURNAL_FULL', 'full', { hint: '' })
-  const failing = [
-    journal.settle([outcome('a')]),
-    journal.intend([{ item: item('b'), before: null, ...READ, context: NO_CONTEXT }]),
-  ]
-  for (const call of failing) await expect(call).rejects.toBe(log.failure)
-  const failure = log.failure
+  log.failure = FULL
+  let told = 0
+  const done = journal.settle([outcome('a')]).then(() => told++)
+  const refused = { code: 'JOURNAL_FULL', message: expect.stringContaining('nothing was changed') }
+  const intend = (id: string): Promise<unknown> =>
+    journal.intend([{ item: item(id), before: null, ...READ, context: NO_CONTEXT }])
+  await expect(intend('b')).rejects.toMatchObject(refused)
+  await expect(intend('c')).rejects.toMatchObject(refused)
+  const later = journal.settle([outcome('d')]).then(() => told++)
+  expect([await journal.flush(), journal.room.obstacle, journal.room.shortage]).toEqual([false, FULL, FULL])
+  expect([told, log.frames, await unsealedIds(journal)]).toEqual([0, frames, ['kept']])
+  await journal.room.makeRoom()
+  expect([told, journal.room.obstacle]).toEqual([0, FULL])
+  log.failure = null
+  await journal.room.makeRoom()
+  await Promise.all([done, later])
+  expect([await journal.flush(), journal.room.obstacle, told]).toEqual([true, null, 2])
+  expect(await unsealedIds(journal)).toEqual(['kept', 'a', 'd'])
+  await intend('e')
+  // Nothing is left open of what was refused.
+  const { openIntents, nextSequence } = (await open(log)).recovered
+  expect([openIntents.map(({ item: { id } }) => id), nextSequence]).toEqual([['e'], 4])
+})
+
+test('what the disk refused is tried again by itself', async () => {
+  const log = new HeldLog()
+  const ticking: Clock = { ...clock, idle: (_ms, signal) => (signal.aborted ? Promise.resolve() : turn()) }
+  const { journal } = await Journal.open({ log, stream: STREAM, clock: ticking })
+  log.failure = FULL
+  const done = journal.settle([outcome('a')])
+  for (let i = 0; i < 20; i++) await turn()
+  expect(journal.room.obstacle).toBe(FULL)
+  log.failure = null
+  await done
+  expect(await unsealedIds(journal)).toEqual(['a'])
+})
+
+test('a journal that is closed while the disk takes nothing rejects what waits, and its intents stay open', async () => {
+  const log = new HeldLog()
+  const { journal } = await open(log)
+  const [intent] = await journal.intend([{ item: item('a'), before: null, ...READ, context: NO_CONTEXT }])
+  log.failure = FULL
+  const done = journal.settle([outcome('a', intent)])
+  done.catch(() => undefined)
+  await expect(journal.close()).rejects.toBe(FULL)
+  await expect(done).rejects.toBe(FULL)
+})
+
+test('an attempt that follows a failed one has a nonce of its own', async () => {
+  const log = new HeldLog()
+  const writers: string[] = []
+  const append = log.append.bind(log)
+  log.append = (frame) => {
+    writers.push(Buffer.from(decodeFrame(frame).writer).toString('hex'))
+    return append(frame)
+  }
+  const { journal } = await open(log)
+  log.failure = FULL
+  const done = journal.settle([outcome('a')])
+  await journal.flush()
+  log.failure = null
+  await journal.room.makeRoom()
+  await done
+  expect([writers.length, new Set(writers).size]).toEqual([3, 2])
+  expect(writers[1]).not.toBe(writers[2])
+})
+
+test('what the store has makes room, in front of what the disk refuses', async () => {
+  const log = new HeldLog()
+  const { journal } = await open(log)
+  for (const id of ['a', 'b', 'c']) await journal.settle([outcome(id)])
+  log.most = 200
+  const done = journal.settle([outcome('d'.repeat(400))])
+  expect(await journal.flush()).toBe(false)
+  log.trimmed = () => {
+    log.most = Number.POSITIVE_INFINITY
+  }
+  await journal.sealed(3)
+  await done
+  expect(await unsealedIds(journal)).toEqual(['d'.repeat(400)])
+  expect(log.range?.first).toBeGreaterThan(3)
+})
+
+test('after any other failure every call rejects with it, and no later one is written', async () => {
+  const log = new HeldLog()
+  const { journal } = await open(log)
+  await journal.settle([outcome('kept')])
+  const frames = log.frames
+  const failure = new TidemarkError('STREAM_FENCED', 'fenced', { hint: '' })
+  log.failure = failure
+  await expect(journal.settle([outcome('a')])).rejects.toBe(failure)
   log.failure = null
   await expect(journal.settle([outcome('c')])).rejects.toBe(failure)
   await expect(journal.flush()).rejects.toBe(failure)
@@ -204,7 +302,7 @@ test('sequences of writes that are not recorded are a hole, which no region span
   const { journal } = await open(log)
   await journal.settle([outcome('a'), outcome('b')])
   const before = journal.mark()
-  await journal.beginShed(1)
+  await journal.beginShed(1).durable
   journal.shed(4)
   await journal.settle([outcome('under way')])
   journal.shed(2)

@@ -143,6 +143,7 @@ function logOf(frames: readonly Uint8Array[]): FrameLog {
   return {
     range: first === undefined ? null : { first: decodeFrame(first).number, last: 0 },
     missing: null,
+    room: null,
     append: async () => {},
     read: async function* () {
       yield* frames
