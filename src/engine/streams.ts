@@ -257,8 +257,9 @@ export async function openStream(
 /** A stamp that no event that is not in the store comes before, now or later. */
 export async function firstStampOf(journal: Journal): Promise<Ulid> {
   const mark = journal.mark()
-  await journal.flush()
-  return firstStampIn((await journal.unsealed(1)).regions) ?? mark
+  const isDurable = await journal.flush()
+  // What the disk does not take is stamped behind what it has.
+  return firstStampIn((await journal.unsealed(1)).regions) ?? (isDurable ? mark : journal.durableThrough)
 }
 
 /** What the timeline says of the journal of a stream. */
