@@ -24,6 +24,14 @@ describe('bench', () => {
     for (const line of lines) expect(Number(line.split(/ {2,}/)[1])).toBeGreaterThanOrEqual(0)
   })
 
+  it('the steady application prints what its process took', { timeout: 60_000 }, async () => {
+    const steady = fileURLToPath(new URL('../../bench/steady.ts', import.meta.url))
+    const { stdout } = await promisify(execFile)(process.execPath, [steady, '--quick', '--minutes', '0.02'])
+    const [, ...lines] = stdout.trimEnd().split('\n')
+    expect(lines.map((line) => line.split(/ {2,}/)[0])).toEqual(['steady, heap', 'steady, rss'])
+    for (const line of lines) expect(Number(line.split(/ {2,}/)[4])).toBeGreaterThan(0)
+  })
+
   it('refuses a bench that there is not', async () => {
     const run = promisify(execFile)(process.execPath, [MAIN, '--quick', '--only', 'nothing'])
     await expect(run).rejects.toThrow(/there is no bench nothing; there are segment-encode/)
