@@ -13,7 +13,7 @@ import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { addressOf, livenessOfStream } from './liveness.ts'
 import { endClockOf } from './peers.ts'
-import { enterOpened } from './stream-opening.ts'
+import { enterOpened, waitingFor } from './stream-opening.ts'
 import { type OwnedStream, openDeadStream, openLeftovers, type StreamSeams } from './streams.ts'
 import { journalDirectories, journalsOf, waitingStreams } from './waiting-streams.ts'
 
@@ -130,7 +130,8 @@ async function sealAll(
     for (const leftover of leftovers) {
       const { journal, entry, recovered } = leftover
       const fenced = (error: TidemarkError): void => log.error({ error: error.message }, 'A stream goes on elsewhere.')
-      const seams = { store, timeline, journal, encoder, clock, log, fenced, drained: () => {} }
+      const waiting = (): Promise<Ulid | null> => waitingFor(timeline.timeline, [leftover])
+      const seams = { store, timeline, journal, encoder, clock, log, fenced, drained: () => {}, waiting }
       const sealer = new Sealer(seams, entry, {})
       // A write of which nobody knows whether it happened keeps the stream open: it takes the database to settle it.
       if (recovered.openIntents.length === 0) await sealer.close()

@@ -332,6 +332,8 @@ export class Session {
       await this.#settled
       await this.#baselines.end()
     } finally {
+      // What is to be read once more can be, while writes are recorded; that the store is away, the sealer says.
+      if (this.recorder.unconfirmed > 0) await this.#entering?.enter().catch(() => undefined)
       await this.#confirming.end()
       await this.recorder.close()
       this.#detach()
@@ -340,7 +342,9 @@ export class Session {
         await this.#stream.journal.endShed()
         await this.#sealer.close()
         if (this.#sealer.stream.state === 'closed') endClockOf(this.#sealer.stream)
-        await this.#endAdoption()
+        if (this.#entering !== null) this.#adoption.begin(this.#seams.directory)
+        await this.#adoption.ended()
+        if (this.#leftovers.size > 0) await this.#settleNow()
         await this.#seams.remember?.()
       } finally {
         await this.#release()
@@ -361,12 +365,6 @@ export class Session {
       (through, wanted) => this.complete(through, wanted),
       () => this.report(),
     )
-  }
-
-  async #endAdoption(): Promise<void> {
-    if (this.#entering !== null) this.#adoption.begin(this.#seams.directory)
-    await this.#adoption.ended()
-    if (this.#leftovers.size > 0) await this.#settleNow()
   }
 
   async #release(): Promise<void> {

@@ -103,7 +103,7 @@ export async function enterOpened(timeline: TimelineLog, left: readonly OwnedStr
 }
 
 /** The stamp before the first event of streams that wait beside those that are opened; null where none does. */
-async function waitingFor(timeline: Timeline, opened: readonly OwnedStream[]): Promise<Ulid | null> {
+export async function waitingFor(timeline: Timeline, opened: readonly OwnedStream[]): Promise<Ulid | null> {
   const [place] = opened.flatMap(({ entry: { journal } }) => (journal.kind === 'disk' ? [journal.path] : []))
   if (place === undefined) return null
   return (await waitingBeside(timeline, dirname(place), new Set(opened.map(({ entry }) => entry.id)))).first

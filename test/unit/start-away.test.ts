@@ -157,9 +157,9 @@ test('nothing is promised on a machine past what a process beside has captured w
   const live = await start('beside', other, { journal })
   await live.flush()
   unmount('a')
-  await new Promise((resolve) => setTimeout(resolve, 2))
+  await passed()
   const beforeIt = new Date().toISOString()
-  await new Promise((resolve) => setTimeout(resolve, 2))
+  await passed()
   const away = await start('a', database)
   await write(database, 'x', 1)
   await write(other, 'x', 2)
@@ -179,6 +179,31 @@ test('nothing is promised on a machine past what a process beside has captured w
   const stamps = (await historyOf(reader, 'x')).filter(({ context }) => context.metadata === null)
   expect(numbers(stamps)).toEqual([1, 2, 3])
   expect((await reader.status()).streams.flatMap(({ late }) => late ?? [])).toEqual([])
+  await reader.close()
+})
+
+test('who brings in what one process left promises nothing past what another beside it still has', async () => {
+  mount('a')
+  mount('beside')
+  const database = new ModelDatabase()
+  await (await start('a', database)).close()
+  unmount('a')
+  const left = await start('a', database)
+  await write(database, 'x', 1)
+  await left.close().catch(() => {}) // the store is away
+  await passed()
+  const between = new Date().toISOString()
+  await passed()
+  const away = await start('a', database)
+  await write(database, 'x', 2)
+  const reader = await Tidemark.open({ store: join(home, 'beside'), logger: memoryLogger([]) })
+  expect(await reader.at(between).get('r', 'x')).toEqual({ n: 1 })
+  mount('a')
+  await away.flush()
+  expect(numbers(await historyOf(away, 'x'))).toEqual([1, 2])
+  expect((await away.status()).streams.flatMap(({ late }) => late ?? [])).toEqual([])
+  await away.close()
+  expect((await reader.status()).streams.map(({ state }) => state)).toEqual(['closed', 'closed', 'closed'])
   await reader.close()
 })
 
@@ -330,6 +355,9 @@ test('what is noted of a store is for one place and one database, and as good as
   const places = notes.map((file) => decodeKnownStore(readFileSync(file))?.locations)
   expect(places.filter((some) => some?.length !== 0)).toEqual([[`file:${join(home, 'a')}`]])
 })
+
+/** A millisecond is over. */
+const passed = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2))
 
 /** Does something while nobody can see a directory, as on another machine. */
 async function outOfSight<T>(directory: string, work: () => Promise<T>): Promise<T> {
