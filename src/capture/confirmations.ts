@@ -70,6 +70,11 @@ export class Confirmations {
     if (oldest !== undefined) this.#waiting.delete(oldest)
   }
 
+  /** An item has a later event, which needs no confirmation: what was stamped before is not to be read any more. */
+  superseded(item: Item): void {
+    if (this.#waiting.size > 0) this.#waiting.delete(nameOf(item))
+  }
+
   /** What was stamped up to `ulid` got later stamps than it had, in the store: none of them is later than that. */
   restamped(ulid: Ulid): void {
     for (const [name, waiting] of this.#waiting) {

@@ -84,7 +84,8 @@ export class Recorder implements Sink {
     const doubted = (intent: Omit<OpenIntent, 'since'>): void => this.#doubt([intent])
     const unconfirmed: Confirmations['add'] = (...stamped) => this.#confirmations.add(...stamped)
     const locked = (item: Item, look: () => Promise<void>): Promise<void> => this.#locked([item], look)
-    this.#stamping = new Stamping({ ...seams, doubted, unconfirmed })
+    const superseded = (item: Item): void => this.#confirmations.superseded(item)
+    this.#stamping = new Stamping({ ...seams, doubted, unconfirmed, superseded })
     this.#late = new LateWrites(seams, locked, this.#stamping)
     this.#confirmations = new Confirmations(seams, this.#stamping, locked)
   }

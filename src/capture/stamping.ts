@@ -39,6 +39,8 @@ export interface StampingSeams {
   readonly read: (item: Item) => Promise<Image | null>
   /** Called with what was stamped of an item that processes elsewhere may write too. */
   readonly unconfirmed: (item: Item, image: Image | null, ulid: Ulid) => void
+  /** Called with what was stamped of an item that no process elsewhere can write any more. */
+  readonly superseded: (item: Item) => void
   /** Called after events became durable. */
   readonly noticed: () => void
   /** Called where the database cannot be read: whether the item is as the intent says is to be found out later. */
@@ -115,7 +117,7 @@ export class Stamping {
 
   /** Everything up to the telling is done in one turn: no other event of this process comes between. */
   async #stamp(since: Company, done: readonly Done[], found: readonly Finding[]): Promise<readonly Told[]> {
-    const { journal, peers, chain, noticed, unconfirmed } = this.#seams
+    const { journal, peers, chain, noticed, unconfirmed, superseded } = this.#seams
     const isShared = this.#isShared(since, this.#learn())
     const outcomes = outcomesOf(done, isShared)
     const finds = found.map((finding): Outcome => ({ intent: 0, change: changeOf(finding) }))
@@ -136,6 +138,7 @@ export class Stamping {
       if (change === null || stamp === null) continue
       chain.note(change, change.after, stamp.ulid)
       if (peers.isElsewhere()) unconfirmed(itemOf(change), change.after, stamp.ulid)
+      else superseded(change)
     }
     noticed()
     return told

@@ -19,11 +19,13 @@ export interface AdoptionSteps {
   readonly signal: AbortSignal
 }
 
-/** Takes over, in the background, what processes left that never reached the store. */
+/** Takes over what processes left that died, or never reached the store. */
 export class Adoption {
   readonly #steps: AdoptionSteps
-  /** Directories that are being taken over. */
-  readonly #busy = new Map<string, Promise<void>>()
+  /** Directories that are being taken over in the background. */
+  readonly #begun = new Set<string>()
+  readonly #running = new Set<Promise<unknown>>()
+  readonly #over = new AbortController()
 
   constructor(steps: AdoptionSteps) {
     this.#steps = steps
@@ -31,16 +33,30 @@ export class Adoption {
 
   /** Begins to take over what is left in a directory; tries again where that fails. */
   begin(directory: string): void {
-    if (this.#busy.has(directory)) return
-    this.#busy.set(
-      directory,
-      this.#adopt(directory).finally(() => this.#busy.delete(directory)),
-    )
+    if (this.#begun.has(directory)) return
+    this.#begun.add(directory)
+    void this.#adoptOn(directory).finally(() => this.#begun.delete(directory))
   }
 
-  /** Resolves when what was begun is done, or, once the capture ends, was tried. */
+  /** Does `work`, which takes something over, and counts it among what `ended` waits for; aborted, it is to take nothing any more. */
+  async run<T>(work: (over: AbortSignal) => Promise<T>): Promise<T> {
+    const result = work(this.#over.signal)
+    const ended = result.then(
+      () => undefined,
+      () => undefined, // who began it has the error
+    )
+    this.#running.add(ended)
+    try {
+      return await result
+    } finally {
+      this.#running.delete(ended)
+    }
+  }
+
+  /** Resolves when everything under way is done or has failed; nothing is taken over from then on. */
   async ended(): Promise<void> {
-    await Promise.all(this.#busy.values())
+    while (this.#running.size > 0) await Promise.all(this.#running)
+    this.#over.abort()
   }
 
   /** See `SealerSeams.waiting`. What a dead process left waiting is taken over, so that it does not wait for ever. */
@@ -51,7 +67,7 @@ export class Adoption {
     return first
   }
 
-  async #adopt(directory: string): Promise<void> {
+  async #adoptOn(directory: string): Promise<void> {
     const { adopt, clock, log, signal } = this.#steps
     for (let failures = 1; failures === 1 || !signal.aborted; failures++) {
       try {

@@ -20,7 +20,7 @@ import { Leftovers } from './leftovers.ts'
 import { endClockOf, isAloneIn, type OpenPeers, openPeers } from './peers.ts'
 import type { SessionSeams } from './session-seams.ts'
 import { enterAtOnce, enterLeft } from './stream-opening.ts'
-import { NO_DOOR, type OwnedStream, openStreams, type StreamSeams } from './streams.ts'
+import { NO_DOOR, type OwnedStream, openStreams } from './streams.ts'
 import { undecided } from './undecided.ts'
 import { Unsettled } from './unsettled.ts'
 import { openWaiting } from './waiting-streams.ts'
@@ -49,7 +49,6 @@ export class Session {
   #settled: Promise<void> = Promise.resolve()
   #isSettling = false
   readonly #stopping = new AbortController()
-  readonly #released = new AbortController()
   #closing: Promise<void> | null = null
 
   private constructor(seams: SessionSeams, [own, ...leftovers]: readonly [OwnedStream, ...OwnedStream[]]) {
@@ -116,7 +115,10 @@ export class Session {
   static async open(seams: SessionSeams): Promise<Session> {
     const { timeline, away } = seams
     const waiting = away === undefined ? null : await openWaiting(seams, away)
-    const session = new Session(seams, waiting === null ? await openStreams(over(seams)) : [waiting])
+    const session = new Session(
+      seams,
+      waiting === null ? await openStreams({ ...seams, timeline: timeline.timeline }) : [waiting],
+    )
     try {
       if (waiting === null) await enterAtOnce(timeline, session.#streams)
       else session.#unsettled = await Unsettled.open(seams)
@@ -221,12 +223,14 @@ export class Session {
    * Takes over what processes that died meanwhile left in a journal directory, as a start does: it is settled and closed, now
    * by `flush` and `complete`, else in the background. Returns the streams.
    */
-  async adopt(directory: string): Promise<readonly OwnedStream[]> {
-    const left = await enterLeft({ ...over(this.#seams), directory }, this.#seams.timeline, this.#released.signal)
-    this.#leftovers.add(left)
-    this.#takeOver(left)
-    void this.#settleOn()
-    return left
+  adopt(directory: string): Promise<readonly OwnedStream[]> {
+    return this.#adoption.run(async (over) => {
+      const left = await enterLeft({ ...this.#seams, directory }, over)
+      this.#leftovers.add(left)
+      this.#takeOver(left)
+      void this.#settleOn()
+      return left
+    })
   }
 
   /**
@@ -368,7 +372,7 @@ export class Session {
   }
 
   async #release(): Promise<void> {
-    this.#released.abort()
+    await this.#adoption.ended()
     await this.#unsettled?.release()
     for (const { door } of this.#streams) await door?.shut()
     this.#peers.close()
@@ -391,8 +395,4 @@ export class Session {
     const seams = { store, timeline, journal, encoder: this.#encoder, clock, log, fenced, drained, waiting, ...enter }
     return new Sealer(seams, entry, { ...seal, bytes })
   }
-}
-
-function over(seams: SessionSeams): StreamSeams {
-  return { ...seams, timeline: seams.timeline.timeline }
 }

@@ -70,23 +70,26 @@ function openingOf(timeline: Timeline, { opened, dead, waiting, mark }: Opening)
   }
 }
 
+/** What streams are opened over where the timeline moves on meanwhile. */
+interface OpeningSeams extends Omit<StreamSeams, 'timeline'> {
+  readonly timeline: TimelineLog
+}
+
 /**
- * Opens what crashed processes left in a journal directory, and enters it. Where that fails, or `signal` aborts meanwhile, it is let go;
+ * Opens what crashed processes left in a journal directory, and enters it. Where that fails, or `over` aborts meanwhile, it is let go;
  * aborted, there is none.
  */
-export async function enterLeft(
-  seams: StreamSeams,
-  timeline: TimelineLog,
-  signal?: AbortSignal,
-): Promise<readonly OwnedStream[]> {
+export async function enterLeft(seams: OpeningSeams, over: AbortSignal): Promise<readonly OwnedStream[]> {
+  if (over.aborted) return []
+  const { timeline } = seams
   const left = await openLeftovers({ ...seams, timeline: timeline.timeline })
   try {
     await enterOpened(timeline, left)
-    signal?.throwIfAborted()
+    over.throwIfAborted()
     return left
   } catch (error) {
     for (const { release } of left) await release()
-    if (signal?.aborted === true) return []
+    if (over.aborted) return []
     throw error
   }
 }

@@ -102,6 +102,27 @@ test('a stream that is begun without the store comes into it by itself, and flus
   expect(logged.join()).toContain('capture begins in the journal')
 })
 
+test('what is written as soon as the store is back is not told a second time by who reads what was written before', async () => {
+  mount('a')
+  const database = new ModelDatabase()
+  mount('beside')
+  await (await start('a', database)).close()
+  // Beside another process whatever is read again and differs from what was stamped is an event.
+  const other = new ModelDatabase('model://test', database.items_)
+  await start('beside', other, { journal: join(home, 'journal of a') })
+  unmount('a')
+  const tidemark = await start('a', database)
+  const ids = Array.from({ length: 300 }, (_, n) => `x${n}`)
+  for (const id of ids) await write(database, id, 1)
+  mount('a')
+  await tidemark.entered
+  await Promise.all(ids.toReversed().map((id) => write(database, id, 2)))
+  await tidemark.flush()
+  for (const id of [...ids.slice(0, 3), ...ids.slice(-3)]) {
+    expect([id, numbers(await historyOf(tidemark, id))]).toEqual([id, [1, 2]])
+  }
+})
+
 test('moments that others were told of while a process had no store stay as they were, and its events come behind them', async () => {
   mount('a')
   mount('elsewhere')
