@@ -63,6 +63,7 @@ export class JournalBound {
   #isClosing = false
   #ended: Promise<void> = Promise.resolve()
   #isFull = false
+  #isWaiting = false
   #shedWrites = 0
 
   constructor(seams: JournalBoundSeams) {
@@ -132,7 +133,7 @@ export class JournalBound {
     const held = journal.heldBytes
     const isShort = journal.room.shortage !== null
     const isFull = isShort || held >= limitBytes * FULL
-    if (isShort) void journal.room.awaitRoom()
+    if (isShort) void this.#awaitRoom()
     if (this.#shedding !== null) {
       if (this.#isClosing) return
       this.#isEnding = this.#isEnding ? !isFull : !isShort && held < limitBytes * ROOM
@@ -146,6 +147,16 @@ export class JournalBound {
     if (whenFull === 'shed') return
     if (isFull) this.#report(`${this.#reason} Until there is room again, writes are refused.`)
     else log.info({ held, limitBytes }, 'There is room in the journal again: writes are accepted.')
+  }
+
+  async #awaitRoom(): Promise<void> {
+    if (this.#isWaiting) return
+    this.#isWaiting = true
+    const { room } = this.#seams.journal
+    await room.awaitRoom()
+    if (room.shortage !== null) return // the journal is closed
+    this.#isWaiting = false
+    this.review()
   }
 
   /** Resolves when everything is recorded again, where that has begun. */

@@ -18,7 +18,7 @@ export class RoomWatch {
   readonly #seams: RoomSeams
   readonly #letGo: () => Promise<void>
   readonly #stopping = new AbortController()
-  #isWaiting = false
+  #waiting: Promise<void> | null = null
 
   /** `letGo` lets files go whose events are in the store, where the disk took nothing. */
   constructor(commits: GroupCommit, seams: RoomSeams, letGo: () => Promise<void>) {
@@ -37,16 +37,19 @@ export class RoomWatch {
     return this.#commits.failure ?? this.#commits.obstacle
   }
 
-  /** Tries again now and then, until the disk takes what it refused and there is room for more. */
-  async awaitRoom(): Promise<void> {
-    if (this.#isWaiting) return
-    this.#isWaiting = true
+  /** Tries again now and then, until the disk takes what it refused and there is room for more, or `stop`. */
+  awaitRoom(): Promise<void> {
+    this.#waiting ??= this.#wait()
+    return this.#waiting
+  }
+
+  async #wait(): Promise<void> {
     const { signal } = this.#stopping
     do {
       await this.#seams.clock.idle(RETRY_MS, signal)
       if (!signal.aborted) await this.makeRoom()
     } while (this.shortage !== null && !signal.aborted)
-    this.#isWaiting = false
+    this.#waiting = null
   }
 
   /** Tries again what the disk refused, and to make room for more. What is in the store goes first: that makes room. */

@@ -6,7 +6,7 @@ const RANK: readonly Kind[] = ['schema', 'object', 'record']
 /** A database in memory that is a source, for tests of the engine: writes are asynchronous and interleave. */
 export class ModelDatabase implements Source {
   readonly identity: string
-  readonly volatile = false
+  readonly volatile: boolean = false
   readonly items_: Map<string, { item: Item; image: Image }>
   #sink: Sink | null = null
 

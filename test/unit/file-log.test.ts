@@ -214,7 +214,7 @@ test('a power cut while the frame is tried again leaves it once, or not at all',
   const again = simpleFrame(4, 1500)
   let isOver = false
   for (let seed = 0; !isOver; seed++) {
-    const cutAt = Math.floor(seed / 20)
+    const cutAt = Math.floor(seed / 200)
     const weather = fairWeather()
     const disk = new SimulatedDisk({ seed, weather })
     const log = await openFileLog({ ...FILES, disk })
