@@ -99,7 +99,7 @@ export class EncodeThread {
 function ownBuffer(region: Uint8Array): Uint8Array<ArrayBuffer> {
   const { buffer } = region
   const whole = buffer instanceof ArrayBuffer && region.byteLength === buffer.byteLength
-  return whole ? new Uint8Array(buffer) : Uint8Array.from(region)
+  return whole ? new Uint8Array(buffer) : new Uint8Array(region)
 }
 
 function errorOf(failure: { code: ErrorCode | null; message: string; hint: string }): Error {

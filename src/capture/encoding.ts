@@ -25,7 +25,7 @@ export class Encoding {
   encode({ stream, previous, regions, keyring }: EncodeRequest): SealedSegment {
     const events = keyring === null ? regions : this.#sealed(regions, keyring)
     const { bytes, info } = encodeSegment(events, { stream, level: 0, previous })
-    return { bytes: Uint8Array.from(bytes), info, keyring: keyring?.generation ?? 0 }
+    return { bytes: new Uint8Array(bytes), info, keyring: keyring?.generation ?? 0 }
   }
 
   #sealed(

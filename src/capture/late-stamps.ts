@@ -20,7 +20,7 @@ export function withLateStamps(
   ulids.advanceTo(last > late.after ? last : late.after)
   let instant: Ulid | null = null
   return regions.map((region) => {
-    const stamped = Uint8Array.from(region)
+    const stamped = new Uint8Array(region)
     const cursor = new EventCursor(stamped)
     while (cursor.next()) {
       const given = Buffer.from(cursor.ulidBytes).toString('latin1')

@@ -17,7 +17,7 @@ export class MemoryLog implements FrameLog {
 
   async append(frame: Uint8Array): Promise<void> {
     if (this.#frames.length === 0) this.#first = frameNumber(frame)
-    this.#frames.push(Uint8Array.from(frame))
+    this.#frames.push(new Uint8Array(frame))
   }
 
   async *read(from: number): AsyncIterable<Uint8Array> {

@@ -192,7 +192,8 @@ export class Recorder implements Sink {
       return bound.shed(items.length, () => write.perform())
     }
     const since = this.#stamping.company()
-    const before = requireEach(items, await write.read(this.#known(items, since)))
+    const known = write.isAssumed === true ? undefined : this.#known(items, since)
+    const before = requireEach(items, await write.read(known))
     const found = chain.breaks(items, before)
     const intents = await this.#intend(items, context, write, before)
     const begun = { items, context, write, since, before, intents }
@@ -283,7 +284,9 @@ export class Recorder implements Sink {
   async #withLocks<T>(items: readonly Item[], work: () => Promise<T>): Promise<T> {
     const release = await this.#locks.acquire(items)
     try {
-      for (const item of items) await this.#undecided.settle(item, (journal, intent) => this.#decide(journal, intent))
+      if (!this.#undecided.isEmpty) {
+        for (const item of items) await this.#undecided.settle(item, (journal, intent) => this.#decide(journal, intent))
+      }
       return await work()
     } finally {
       release()

@@ -24,6 +24,10 @@ export class Undecided {
     this.#doubts.set(name, doubts)
   }
 
+  get isEmpty(): boolean {
+    return this.#doubts.size === 0
+  }
+
   /** What they may have written. */
   get items(): readonly Item[] {
     return [...this.#doubts.values()].flatMap(([first]) => (first === undefined ? [] : [first.intent.item]))
@@ -31,7 +35,6 @@ export class Undecided {
 
   /** Settles those of an item, the oldest first, under its lock. What fails, and what is behind it, stays. */
   async settle(item: Item, settle: (journal: Journal, intent: OpenIntent) => Promise<void>): Promise<void> {
-    if (this.#doubts.size === 0) return
     const name = nameOf(item)
     const doubts = this.#doubts.get(name)
     if (doubts === undefined) return
