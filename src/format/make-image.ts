@@ -18,5 +18,5 @@ export function makeImage(value: object, stored?: unknown): Image {
       hint: 'Give an object with the members of the record.',
     })
   }
-  return new SoundImage(utf8(json), stored === undefined ? null : Uint8Array.from(packr.pack(stored)))
+  return new SoundImage(utf8(json), stored === undefined ? null : new Uint8Array(packr.pack(stored)))
 }
