@@ -29,7 +29,10 @@ export function enterStreams(
       return { ...entry, sealedThrough: complete(entry.openedAt) }
     }
     const isNew = present === undefined ? known === null : present.state === 'closed'
-    if (!isNew || recovered.unsealedEvents > 0 || recovered.openIntents.length > 0) return entry
+    if (!isNew) return entry
+    if (recovered.unsealedEvents > 0 || recovered.openIntents.length > 0) {
+      return known === null ? { ...entry, sealedThrough: complete(entry.sealedThrough) } : entry
+    }
     // While the stream was closed, or not there, moments up to the present were told to be reachable, and stay so:
     // nothing is in its journal, and its owner stamps only behind this mark.
     journal.advanceTo(endOf(now))

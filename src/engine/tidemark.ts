@@ -78,8 +78,9 @@ export class Tidemark {
   }
 
   /**
-   * Opens a store; with a source it is made where the place is empty. Errors: `OPTION_INVALID`, `STORE_*`,
-   * `ENCRYPTION_*`, `RECORD_KEYS_*`, `JOURNAL_*`, `TIMELINE_CORRUPT`.
+   * Opens a store; with a source it is made where the place is empty. One that cannot be reached, and that journals of this
+   * directory were brought into before, is not waited for: capture begins in the journal, see `entered`. Errors:
+   * `OPTION_INVALID`, `STORE_*`, `ENCRYPTION_*`, `RECORD_KEYS_*`, `JOURNAL_*`, `TIMELINE_CORRUPT`.
    */
   static async open(
     options: TidemarkOptions,

@@ -45,7 +45,7 @@ async function load(duck: DuckDBConnection, store: string, acknowledged: readonl
   await duck.run(`SET VARIABLE store = '${store.replaceAll("'", "''")}'`)
   await duck.run(await readFile(BY_HAND, 'utf8'))
   await duck.run(`CREATE TABLE events AS
-    SELECT ulid, stream, sequence, record_id AS id, after, after ->> '$.token' AS token
+    SELECT ulid, stream, sequence, record_id AS id, metadata, after, after ->> '$.token' AS token
     FROM read_parquet(getvariable('segments')) WHERE kind = 'record'`)
   await duck.run(`CREATE TABLE sequences AS
     SELECT stream, sequence, ulid FROM read_parquet(getvariable('segments'))`)
@@ -70,11 +70,12 @@ const RULES: readonly (readonly [string, string])[] = [
     'writes that were acknowledged and are not in the history',
     "SELECT id, token FROM acks ANTI JOIN events USING (id, token) WHERE what = 'W' ORDER BY position",
   ],
-  // Of a record that two processes write at the same time, one may also have found what the other wrote.
+  // Of a record that two processes write at the same time, one may also have found what the other wrote, or what it wrote itself
+  // after one that was killed, when it settles what that left.
   [
     'writes that are in the history twice',
     `SELECT id, token FROM events WHERE token NOT NULL
-     GROUP BY id, token, CASE WHEN id LIKE 'shared-%' THEN stream END HAVING count(*) > 1`,
+     GROUP BY id, token, CASE WHEN id LIKE 'shared-%' THEN concat(stream, metadata) END HAVING count(*) > 1`,
   ],
   [
     'deletes that were acknowledged and are not in the history',
