@@ -8,7 +8,7 @@ import { askStream, type Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { StoreFile } from '../format/store-file.ts'
 import type { Item } from '../model/event.ts'
-import type { StreamEntry } from '../model/timeline.ts'
+import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { addressOf, livenessOfStream } from './liveness.ts'
@@ -114,7 +114,8 @@ function leftoverOf({ entry, recovered }: OwnedStream): Leftover {
 }
 
 function over({ store, timeline, clock }: CompletionSeams, directory: string): StreamSeams {
-  return { store, timeline: timeline.timeline, clock, ack: 'journal', directory, encrypt: true }
+  const refresh = (): Promise<Timeline> => timeline.refresh()
+  return { store, timeline: timeline.timeline, refresh, clock, ack: 'journal', directory, encrypt: true }
 }
 
 async function sealAll(

@@ -6,7 +6,7 @@ import { type Backpressure, JournalBound } from '../capture/journal-bound.ts'
 import { Recorder } from '../capture/recorder.ts'
 import { retryMs, SEAL_DEFAULTS, Sealer } from '../capture/sealer.ts'
 import type { StreamReport, Wanted } from '../capture/stream-control.ts'
-import type { SnapshotEntry, StreamEntry } from '../model/timeline.ts'
+import type { SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { needsBaseline } from '../restore/gaps.ts'
 import { takeBaseline } from '../upkeep/baseline.ts'
@@ -115,10 +115,9 @@ export class Session {
   static async open(seams: SessionSeams): Promise<Session> {
     const { timeline, away } = seams
     const waiting = away === undefined ? null : await openWaiting(seams, away)
-    const session = new Session(
-      seams,
-      waiting === null ? await openStreams({ ...seams, timeline: timeline.timeline }) : [waiting],
-    )
+    const refresh = (): Promise<Timeline> => timeline.refresh()
+    const present = { ...seams, timeline: timeline.timeline, refresh }
+    const session = new Session(seams, waiting === null ? await openStreams(present) : [waiting])
     try {
       if (waiting === null) await enterAtOnce(timeline, session.#streams)
       else session.#unsettled = await Unsettled.open(seams)

@@ -82,7 +82,8 @@ interface OpeningSeams extends Omit<StreamSeams, 'timeline'> {
 export async function enterLeft(seams: OpeningSeams, over: AbortSignal): Promise<readonly OwnedStream[]> {
   if (over.aborted) return []
   const { timeline } = seams
-  const left = await openLeftovers({ ...seams, timeline: timeline.timeline })
+  const refresh = (): Promise<Timeline> => timeline.refresh()
+  const left = await openLeftovers({ ...seams, timeline: timeline.timeline, refresh })
   try {
     await enterOpened(timeline, left)
     over.throwIfAborted()

@@ -29,6 +29,8 @@ export type Ack = 'journal' | 'store' | 'memory'
 export interface StreamSeams {
   readonly store: ObjectStore
   readonly timeline: Timeline
+  /** Reads it again when streams are locked: a process that died since may have gone on with them. Absent: none can have. */
+  readonly refresh?: () => Promise<Timeline>
   readonly clock: Clock
   readonly ack: Ack
   /** Directory of the journals of this store on this machine; of a stream without one, only its door may be there. */
@@ -90,15 +92,14 @@ export async function openStreams(seams: StreamSeams): Promise<readonly [OwnedSt
 /** Opens what crashed processes left in a journal directory; creates nothing. Closed streams hold nothing. */
 export async function openLeftovers(seams: StreamSeams): Promise<readonly OwnedStream[]> {
   const closed = closedIn(seams.timeline)
-  const opened: OwnedStream[] = []
-  for (const dir of await takeStreams(seams.directory, (id) => !closed.has(id))) opened.push(await openDir(seams, dir))
-  return opened
+  return openTaken(seams, await takeStreams(seams.directory, (id) => !closed.has(id)))
 }
 
 /** Opens a stream of which somebody knows that its process is dead; null where its journal is not in the directory. */
 export async function openDeadStream(seams: StreamSeams, id: Ulid): Promise<OwnedStream | null> {
   const dir = await takeDeadStream(seams.directory, id)
-  return dir === null ? null : openDir(seams, dir)
+  const [opened] = await openTaken(seams, dir === null ? [] : [dir])
+  return opened ?? null
 }
 
 /** What of them is gone for good, and is not in the timeline yet: a process that was killed may have entered it. */
@@ -174,9 +175,26 @@ async function openOnDisk(seams: StreamSeams): Promise<readonly [OwnedStream, ..
   // What was declared lost stays so: moments behind it were told to be reachable without it.
   const closed = closedIn(seams.timeline)
   const free = await takeStream(seams.directory, (id) => closed.has(id) && !isEnded(seams.timeline, id))
-  if (free !== null) return [await openDir(seams, free)]
+  const [again] = await openTaken(seams, free === null ? [] : [free])
+  if (again !== undefined) return [again]
   const id = new UlidGenerator(() => seams.clock.now()).next()
   return [await openDir(seams, await createStream(seams.directory, id))]
+}
+
+/** Opens what this process has locked, by what the timeline says since; where that fails, all of it is let go. */
+async function openTaken(seams: StreamSeams, dirs: readonly StreamDir[]): Promise<readonly OwnedStream[]> {
+  const opened: OwnedStream[] = []
+  const left = [...dirs]
+  try {
+    const timeline = dirs.length === 0 ? seams.timeline : ((await seams.refresh?.()) ?? seams.timeline)
+    for (let dir = left.shift(); dir !== undefined; dir = left.shift()) {
+      opened.push(await openDir({ ...seams, timeline }, dir))
+    }
+    return opened
+  } catch (error) {
+    for (const { release } of [...opened, ...left]) await release()
+    throw error
+  }
 }
 
 /** Opens the journal in the directory of a stream that this process has locked, and lets go of that where it cannot. */
