@@ -65,6 +65,10 @@ export interface Source {
    * not know, so that writes need no intent.
    */
   readonly volatile: boolean
+  /**
+   * Whether nobody syncs what it has written, so that what was done a moment ago may be gone with the machine. Default: false.
+   */
+  readonly isUnsynced?: boolean
   /** From now on every write of the database goes through `sink`; returns what undoes it. */
   attach(sink: Sink): () => void
   /** Every item there is now, or every item of these resources, in the order of `compareItems`, in batches. */

@@ -17,10 +17,11 @@ import { closeLimitMs, closeWithin } from './closing.ts'
 import { Confirming } from './confirming.ts'
 import { Entering } from './entering.ts'
 import { Leftovers } from './leftovers.ts'
+import { warnAtOpening } from './opening-warnings.ts'
 import { endClockOf, isAloneIn, type OpenPeers, openPeers } from './peers.ts'
 import type { SessionSeams } from './session-seams.ts'
 import { enterAtOnce, enterLeft } from './stream-opening.ts'
-import { NO_DOOR, type OwnedStream, openStreams } from './streams.ts'
+import { type OwnedStream, openStreams } from './streams.ts'
 import { undecided } from './undecided.ts'
 import { Unsettled } from './unsettled.ts'
 import { openWaiting } from './waiting-streams.ts'
@@ -114,6 +115,7 @@ export class Session {
   /** Opens the journal and enters the stream in the timeline, where the store is away when it answers. The database is not touched before `start`. */
   static async open(seams: SessionSeams): Promise<Session> {
     const { timeline, away } = seams
+    const { timeline: before } = timeline
     const waiting = away === undefined ? null : await openWaiting(seams, away)
     const refresh = (): Promise<Timeline> => timeline.refresh()
     const present = { ...seams, timeline: timeline.timeline, refresh }
@@ -122,7 +124,7 @@ export class Session {
       if (waiting === null) await enterAtOnce(timeline, session.#streams)
       else session.#unsettled = await Unsettled.open(seams)
       session.#serve()
-      if (session.#stream.door === null) seams.log.warn({ stream: session.stream }, NO_DOOR)
+      warnAtOpening(seams, before, session.#streams)
       void session.#encoder.prove()
       return session
     } catch (error) {

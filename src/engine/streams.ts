@@ -60,11 +60,6 @@ export interface OwnedStream {
   release(): Promise<void>
 }
 
-/** What it means that a stream has no door, for people. */
-export const NO_DOOR: string =
-  'No local socket could be made for this stream: other processes cannot ask this one for its last events, so moments ' +
-  'after its last seal are out of their reach until it is closed.'
-
 /** The directory of the journals of one store. */
 export function journalDirectory(directory: string, storeId: Ulid): string {
   return join(resolve(directory), storeId)

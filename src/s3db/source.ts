@@ -1,7 +1,7 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Sink, Source } from '../capture/source.ts'
 import type { Item } from '../model/event.ts'
-import { clientOf, identityOf, isVolatile } from './access.ts'
+import { clientOf, identityOf, isLocal, isVolatile } from './access.ts'
 import type { Database, DatabaseMetadata, StorageClient } from './client.ts'
 import { EarlyWrites } from './early-writes.ts'
 import { Gate } from './gate.ts'
@@ -93,6 +93,8 @@ function readingOf(client: StorageClient, reader: Reader): Omit<Source, 'attach'
   return {
     identity: identityOf(client),
     volatile: isVolatile(client),
+    // s3db.js writes and renames files, and syncs none of them.
+    isUnsynced: isLocal(client),
     items: (resources) => listItems(reader, resources),
     read: (item) => reader.image(item),
   }
