@@ -105,13 +105,12 @@ export class Sealer {
   #attempts: StreamEntry[] = []
   /** A segment that no commit has entered yet: it is uploaded once, however often the timeline cannot be written. */
   #made: MadeSegment | null = null
-  #isEntered: boolean
+  #isEntered = false
   #closed = false
 
   constructor(seams: SealerSeams, stream: StreamEntry, options: SealOptions) {
     this.#seams = seams
     this.#stream = stream
-    this.#isEntered = seams.enter === undefined
     this.#limits = { ...SEAL_DEFAULTS, ...options }
   }
 
@@ -163,7 +162,7 @@ export class Sealer {
   #sealSoon(ms: number): void {
     if (this.#due !== null && (ms > 0 || this.#due.now)) return
     // The first event since the last seal: the time to learn whether others have begun to write meanwhile.
-    if (this.#due === null && this.#isEntered)
+    if (this.#due === null && (this.#isEntered || this.#seams.enter === undefined))
       this.#seams.timeline.refresh().catch((error: unknown) => this.#failed(error))
     this.#due?.waiting.abort()
     const due = { waiting: new AbortController(), now: ms === 0 }
@@ -242,10 +241,11 @@ export class Sealer {
     return this.#commit({ ...this.#stream, state, sealedThrough }, part)
   }
 
+  /** The stream as it was entered, which may not be as it was opened. */
   async #requireEntered(): Promise<void> {
-    const { enter } = this.#seams
-    if (this.#isEntered || enter === undefined) return
-    this.#stream = await enter()
+    if (this.#isEntered) return
+    const { enter, timeline } = this.#seams
+    this.#stream = enter === undefined ? requireOwned(timeline.timeline, this.#stream) : await enter()
     this.#isEntered = true
   }
 

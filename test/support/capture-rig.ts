@@ -164,7 +164,7 @@ export async function verify(archive: Archive): Promise<Verification> {
 export async function copyJournals(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true })
   for (const stream of await readdir(from)) {
-    const filter = (name: string): boolean => !basename(name).startsWith('door.')
+    const filter = (name: string): boolean => !/^(door|draft)\./.test(basename(name))
     await cp(join(from, stream), join(to, stream), { recursive: true, filter })
     for (const name of await readdir(join(to, stream))) {
       if (!name.endsWith('.journal')) await rm(join(to, stream, name))

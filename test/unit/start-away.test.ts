@@ -167,6 +167,33 @@ test('moments that others were told of while a process had no store stay as they
   await reader.close()
 })
 
+test('what was left by a process that never reached the store comes behind what others were told of, too', async () => {
+  mount('a')
+  mount('elsewhere')
+  const database = new ModelDatabase()
+  await (await start('a', database)).close()
+  unmount('a')
+  const away = await start('a', database)
+  for (const n of [1, 2]) await write(database, 'x', n)
+  await away.close().catch(() => {}) // the store is away
+  const reader = await Tidemark.open({ store: join(home, 'elsewhere'), logger: memoryLogger([]) })
+  const promised = await outOfSight('journal of a', async () => {
+    const now = new Date().toISOString()
+    expect(await reader.at(now).get('r', 'x')).toBe(null)
+    return now
+  })
+  mount('a')
+  const again = await start('a', database)
+  await write(database, 'x', 3)
+  await again.flush()
+  const events = await historyOf(again, 'x')
+  expect(numbers(events)).toEqual([1, 2, 3])
+  expect(ulidTime(events[0]?.stamp.ulid ?? '')).toBeGreaterThanOrEqual(Date.parse(promised))
+  expect(await reader.at(promised).get('r', 'x')).toBe(null)
+  expect((await again.verify()).damage).toEqual([])
+  await reader.close()
+})
+
 test('nothing is promised on a machine past what a process beside has captured without the store', async () => {
   mount('a')
   mount('beside')
