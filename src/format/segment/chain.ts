@@ -69,7 +69,8 @@ export class ChainRows {
     if (this.#filled[row] !== 0) return false
     this.#filled[row] = 1
     const at = row * ROW_BYTES
-    this.#rows.writeBigUInt64LE(BigInt(sequence), at)
+    this.#rows.writeUInt32LE(sequence % 2 ** 32, at)
+    this.#rows.writeUInt32LE(Math.floor(sequence / 2 ** 32), at + 4)
     if (typeof ulid === 'string') this.#rows.write(ulid, at + 8, 'latin1')
     else this.#rows.set(ulid, at + 8)
     this.#rows.set(digest, at + 34)

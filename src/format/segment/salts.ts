@@ -62,12 +62,12 @@ export class Salts {
   /** The salt of an event, or null where it is gone. A view that is valid until the next call. */
   of(sequence: number): Uint8Array | null {
     const block = Math.floor(sequence / BLOCK)
-    const key = this.#keyOf(block)
-    if (key === null) {
-      const salt = this.#events.get(sequence)
-      return salt === undefined ? null : Buffer.from(salt, 'hex')
-    }
     if (block !== this.#block) {
+      const key = this.#keyOf(block)
+      if (key === null) {
+        const salt = this.#events.get(sequence)
+        return salt === undefined ? null : Buffer.from(salt, 'hex')
+      }
       this.#salts = createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(BLOCK * SALT_BYTES))
       this.#block = block
     }
