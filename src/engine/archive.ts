@@ -8,7 +8,7 @@ import { firstUlidAt, lastUlidAt, MIN_ULID, type Ulid, ulidTime } from '../model
 import { hasEvent } from '../restore/lookup.ts'
 import { type Bound, type Limit, type Moment, noSuchEvent, parseMoment, resolveMoment } from '../restore/moment.ts'
 import { type Plan, planRestore, segmentsBetween } from '../restore/plan.ts'
-import { closingThrough, type Reach, reachOf, reachTimes } from '../restore/reach.ts'
+import { closingThrough, type Reach, reachOf, wholeTimes } from '../restore/reach.ts'
 import type { ReplaySources } from '../restore/replay.ts'
 import { Segments } from '../restore/segments.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -124,7 +124,7 @@ export class Archive {
     const { timeline, reach } = found
     const isWhole = unheard.length === 0 && (reach.latest === null || reach.latest >= end)
     const limit = isWhole ? null : await this.#limitOf(await this.#unasked(timeline))
-    const last = reachTimes(reach)?.latest
+    const last = wholeTimes(reach)?.latest
     const known = last === undefined ? '' : ` What is known, without what came later: --to ${last}`
     const bound = resolveMoment('latest', reach, limit === null ? null : { ...limit, hint: `${limit.hint}.${known}` })
     return { bound, timeline, reach }

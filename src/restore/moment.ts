@@ -1,7 +1,7 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Timeline } from '../model/timeline.ts'
 import { beforeInstant, instantEnd, isUlid, lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
-import { type Reach, reachTimes } from './reach.ts'
+import { type Reach, wholeTimes } from './reach.ts'
 
 /**
  * Where to restore to: an RFC 3339 timestamp, epoch milliseconds or a `Date` (inclusive); the ULID of an event
@@ -92,13 +92,10 @@ function whyNothing({ openStream }: Reach): string {
 
 function unreachable(label: string, reach: Reach, why: string, limit: Limit | null = null): TidemarkError {
   const { earliest, latest, openStream } = reach
-  const times = reachTimes(reach)
-  const whole = earliest !== null && latest !== null && lastUlidAt(ulidTime(earliest)) <= latest
-  const range =
-    times === null
-      ? 'Nothing is reachable'
-      : // A time is a whole millisecond; where the history is shorter than one, no time can be given.
-        `Reachable: ${whole ? `${times.earliest} to ${times.latest}` : 'latest'}`
+  const times = wholeTimes(reach)
+  // Where the history is shorter than a millisecond, it has an end and no time.
+  const end = latest === null || label === 'latest' ? 'Nothing is reachable' : 'Reachable: latest'
+  const range = times === null ? end : `Reachable: ${times.earliest} to ${times.latest}`
   return new TidemarkError(
     'MOMENT_UNREACHABLE',
     `The moment ${label} cannot be reached: ${why}. Nothing was changed.`,

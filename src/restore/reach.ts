@@ -1,5 +1,5 @@
 import type { StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
-import { lastWholeMs, type Ulid, ulidTime } from '../model/ulid.ts'
+import { lastUlidAt, lastWholeMs, type Ulid, ulidTime } from '../model/ulid.ts'
 
 /** Which moments of a timeline can be restored: everything from `earliest` to `latest`, both inclusive. */
 export interface Reach {
@@ -42,6 +42,12 @@ export function reachTimes({ earliest, latest }: Reach): { readonly earliest: st
     earliest: new Date(first).toISOString(),
     latest: new Date(Math.max(first, lastWholeMs(latest))).toISOString(),
   }
+}
+
+/** The same where a whole millisecond of it is reachable; null where the history is shorter: then no time can be given. */
+export function wholeTimes(reach: Reach): ReturnType<typeof reachTimes> {
+  const { earliest, latest } = reach
+  return earliest === null || latest === null || lastUlidAt(ulidTime(earliest)) > latest ? null : reachTimes(reach)
 }
 
 /**

@@ -49,6 +49,10 @@ test('where less than a millisecond is reachable, no time is offered that is not
   const openStream = EMPTY_TIMELINE.streams[0] ?? null
   const reach = { earliest: firstUlidAt(NOW), latest: `${firstUlidAt(NOW).slice(0, 25)}1`, openStream }
   expect(() => resolveMoment(NOW, reach)).toThrow(expect.objectContaining({ hint: 'Reachable: latest.' }))
+  const limit = { why: 'a stream was never closed', hint: 'Close it.' }
+  expect(() => resolveMoment('latest', reach, limit)).toThrow(
+    expect.objectContaining({ hint: 'Nothing is reachable. Close it.' }),
+  )
   const whole = { ...reach, latest: lastUlidAt(NOW) }
   const text = new Date(NOW).toISOString()
   expect(() => resolveMoment(NOW + 1, whole)).toThrow(
