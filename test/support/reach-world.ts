@@ -42,7 +42,10 @@ const RECORDS = 10
 /** A process that was alone has told stamps ahead of its clock: who starts before they are past stamps behind them. */
 const TOLD_AHEAD_MS = 25
 
-/** A database, its writers and its store, at a time that stands still between two steps. */
+/** What one look at the clock takes, milliseconds: two processes that stamp in the same step do so one after the other. */
+const LOOK_MS = 1e-3
+
+/** A database, its writers and its store, at a time that all but stands still between two steps. */
 export class World {
   readonly store: MemoryStore = new MemoryStore()
   readonly database: ModelDatabase = new ModelDatabase()
@@ -55,6 +58,7 @@ export class World {
   /** Gives the journals back what tells of their stamps. */
   readonly #untold: () => void
   #now: number
+  #looks = 0
   #values = 0
 
   constructor(directory: string, startMs: number) {
@@ -63,7 +67,7 @@ export class World {
     const idle = (_ms: number, signal: AbortSignal): Promise<void> =>
       new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
     this.#untold = this.#hearStamps()
-    this.clock = { now: () => this.#now, sleep: async () => {}, idle }
+    this.clock = { now: () => this.#now + Math.min(0.999, LOOK_MS * this.#looks++), sleep: async () => {}, idle }
   }
 
   get now(): number {
@@ -72,6 +76,7 @@ export class World {
 
   pass(ms: number): void {
     this.#now += ms
+    this.#looks = 0
   }
 
   async fill(): Promise<void> {
