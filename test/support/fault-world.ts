@@ -133,7 +133,8 @@ export class Process {
   async start(): Promise<void> {
     const { ack, limitBytes, whenFull, tally } = this.#options
     const { storm, store, clock, database } = this.#life
-    const seal = { events: 15, bytes: 8000, ageMs: 5000 }
+    // In this time a close would give up after 25 ms, and the oracle read what goes on being brought in.
+    const seal = { events: 15, bytes: 8000, ageMs: 5000, closeMs: 1e9 }
     const setup = { store, clock, database, ack, limitBytes, whenFull, seal, directory: this.#directory }
     for (let failures = 0; this.#rig === null; failures++) {
       if (failures > 10) Object.assign(storm, { rate: 0, isGone: false })
