@@ -9,7 +9,18 @@ test('nothing that was acknowledged is lost to a power cut, wherever it comes', 
   for (const place of ['journal write', 'journal sync', 'store write', 'store sync', 'store rename', 'store link']) {
     expect(tally.of(`at ${place}`), place).toBeGreaterThan(0)
   }
-  for (const kind of ['cuts', 'kills', 'in recovery', 'sectors dropped', 'sectors kept', 'writes torn', 'names lost']) {
+  for (const kind of [
+    'full disks',
+    'failed syncs',
+    'refused',
+    'cuts',
+    'kills',
+    'in recovery',
+    'sectors dropped',
+    'sectors kept',
+    'writes torn',
+    'names lost',
+  ]) {
     expect(tally.of(kind), kind).toBeGreaterThan(0)
   }
 })

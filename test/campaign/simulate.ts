@@ -4,10 +4,12 @@ import { random } from '../support/random.ts'
 import { check, initialItems, Workload } from '../support/simulated-life.ts'
 import { type Broken, SimulatedProcess, type World } from '../support/simulated-process.ts'
 import { type Cut, PowerCut, SimulatedTree } from '../support/simulated-tree.ts'
+import { Storm } from '../support/storm.ts'
 import { Truth } from '../support/truth.ts'
 import { type Campaign, campaignMain, type Tally } from './campaign.ts'
 
 const ROUNDS = 3
+const STORMS = 1_000_000
 const CUTS_OF_RECOVERY = 3
 
 /** Where the power goes, and how many of these points a round has, roughly. */
@@ -44,7 +46,9 @@ class Life {
     const initial = initialItems(next)
     const database = new ModelDatabase()
     for (const { item, image } of initial) database.put(item, image)
-    this.#world = { database, truth: new Truth(initial), clock: unsteadyClock(next), broken }
+    // By numbers of its own: half of the seeds have a fair disk, and are what they were.
+    const storm = seed % 2 === 0 ? new Storm(random(seed + STORMS), (what) => tally.add(what)) : null
+    this.#world = { database, truth: new Truth(initial), clock: unsteadyClock(next), broken, storm }
     this.#workload = new Workload(next, this.#world)
   }
 
@@ -88,7 +92,9 @@ class Life {
   /** Runs `act` until it is done or the power goes; then it is null, and the tree is what the next process finds. */
   async #live<T>(when: string, act: () => Promise<T>): Promise<T | null> {
     try {
-      return await act()
+      const done = await act()
+      // What is made ahead may meet the cut, and nobody has noticed yet.
+      if (!this.#tree.isOff) return done
     } catch (error) {
       if (!this.#tree.isOff) throw error
     }
@@ -103,6 +109,7 @@ class Life {
   /** Ends the process; the tree is then what the next one finds. */
   async #end(kill: boolean): Promise<void> {
     this.#tree.turnOff()
+    this.#world.storm?.clear()
     // Whatever is still under way meets the end; it must not go on into the next life.
     for (let turn = 0; turn < 12; turn++) await new Promise((resolve) => setImmediate(resolve))
     this.#tree = kill ? this.#tree.afterKill() : this.#powerCut()

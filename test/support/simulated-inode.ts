@@ -18,7 +18,6 @@ export interface Fates {
 export class Inode {
   durable: Buffer
   #pending: Pending[] = []
-  #isFailing = false
 
   constructor(content: Buffer = Buffer.alloc(0)) {
     this.durable = content
@@ -33,14 +32,8 @@ export class Inode {
     this.#pending.push({ at, bytes: Uint8Array.from(bytes) })
   }
 
-  /** A sync has failed: every later one succeeds, and makes nothing durable. */
-  fail(): void {
-    this.#isFailing = true
-  }
-
   /** Makes the bytes in `[from, to)` durable, and nothing beside them. */
   sync(from = 0, to: number = Number.POSITIVE_INFINITY): void {
-    if (this.#isFailing) return
     const rest: Pending[] = []
     for (const { at, bytes } of this.#pending) {
       const start = Math.min(Math.max(from - at, 0), bytes.length)

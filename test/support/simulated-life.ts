@@ -1,3 +1,4 @@
+import { hasCode } from '../../src/base/errors.ts'
 import { EVENT_COLUMNS, eventsOf } from '../../src/format/segment/events.ts'
 import type { Event, Image, Item } from '../../src/model/event.ts'
 import { previousUlid, type Ulid } from '../../src/model/ulid.ts'
@@ -35,7 +36,9 @@ export class Workload {
   /** Some bursts of writes by several writers at once, with a quiet moment after each, now and then a snapshot. */
   async bursts(process: SimulatedProcess, count: number): Promise<void> {
     for (let burst = 0; burst < count; burst++) {
-      await Promise.all(Array.from({ length: WRITERS }, () => this.#writer(process, 1 + Math.floor(this.#next() * 4))))
+      const count = (): number => 1 + Math.floor(this.#next() * 4)
+      const writes = Promise.all(Array.from({ length: WRITERS }, () => this.#writer(process, count())))
+      await (this.#world.storm?.during(process, writes) ?? writes)
       this.#world.truth.quiet()
       assert(process.lagMs >= 0, 'the lag is negative')
       const step = this.#next()
@@ -61,7 +64,11 @@ export class Workload {
       try {
         await process.write(name, items, images, fails)
       } catch (error) {
-        if (!fails || process.tree.isOff) throw error
+        if (process.tree.isOff) throw error
+        const isRefused = hasCode(error, 'JOURNAL_FULL', 'JOURNAL_FAILED')
+        if (isRefused) this.#world.truth.refused(name)
+        if (isRefused) this.#world.storm?.refused()
+        if (!fails && !isRefused) throw error
       }
     }
   }

@@ -27,6 +27,7 @@ import type { ModelDatabase } from './model-database.ts'
 import { type DiskLies, TreeDisk } from './simulated-disk.ts'
 import { type FilesLies, TreeFiles } from './simulated-files.ts'
 import { PowerCut, type SimulatedTree } from './simulated-tree.ts'
+import type { Storm } from './storm.ts'
 import type { Truth } from './truth.ts'
 
 const STREAM = '01KAJ0QZX3N5V7E8T9RYBWDCFG'
@@ -39,6 +40,8 @@ export interface World {
   readonly truth: Truth
   readonly clock: Clock
   readonly broken: Broken
+  /** Of the disk of the journal; null: what a test does without. */
+  readonly storm: Storm | null
 }
 
 /** A build that is broken on purpose: for the test of the test. */
@@ -133,7 +136,7 @@ export class SimulatedProcess {
     await claimStore(store, 'the store', database.identity, async () => ({ file, undo: async () => {} }))
     const timeline = await TimelineLog.open(store)
     await makeDirectory(files, '/journal')
-    const disk = new TreeDisk(tree, broken.disk)
+    const disk = new TreeDisk(tree, broken.disk, world.storm?.weather)
     const log = await openFileLog({ disk, directory: '/journal', stream: STREAM, maxFileBytes: 6000 })
     const seams = { store, timeline: timeline.timeline, clock, ack: 'journal' as const, directory: '/journal' }
     const own = await openStream(seams, STREAM, { kind: 'disk', path: '/journal' }, log)
@@ -178,6 +181,11 @@ export class SimulatedProcess {
     await this.sealer.close()
     this.#report()
     await this.#stream.release()
+  }
+
+  /** Tries again what the disk refused. */
+  makeRoom(): Promise<void> {
+    return this.#stream.journal.room.makeRoom()
   }
 
   /** Milliseconds that the oldest event has waited for the store. */

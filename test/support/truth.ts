@@ -74,6 +74,14 @@ export class Truth {
     if (asked !== undefined) asked.acknowledged = ++this.#tick
   }
 
+  /** The application was told that nothing was done. Throws where something was. */
+  refused(write: string): void {
+    assert(
+      this.#done.every((done) => done.write !== write),
+      `${write} was refused and done`,
+    )
+  }
+
   /** Nobody writes now. */
   quiet(): void {
     this.instants.push({ changes: this.#done.length, state: new Map(this.#state) })
