@@ -28,7 +28,7 @@ export interface Pending {
   readonly bytes: number
   /** Milliseconds since the oldest event, 0 where there is none. */
   readonly ageMs: number
-  /** Bytes of the frames that cannot go before the store has the events: what the bound is about. */
+  /** Bytes that the journal takes and that cannot go before the store has the events: what the bound is about. */
   readonly heldBytes: number
 }
 

@@ -1,4 +1,5 @@
 import { concat, EMPTY } from '../base/bytes.ts'
+import type { TidemarkError } from '../base/errors.ts'
 import { encodeFileEnd, encodeFileHeader, FILE_END_BYTES, FILE_HEADER_BYTES } from '../format/journal-file.ts'
 import { corruptFrame, frameLengthAt, frameNumber, isWholeFrame, streamSeed } from '../format/journal-frame.ts'
 import type { Disk } from './disk.ts'
@@ -34,10 +35,12 @@ export async function openFileLog(options: FileLogOptions): Promise<FrameLog> {
   return log
 }
 
-class FileLog implements FrameLog {
+class FileLog implements FrameLog, Room {
   readonly #options: FileLogOptions
   readonly #seed: number
   readonly #files: JournalFile[]
+  /** Bytes of all of them but the last. */
+  #ended: number
   readonly #supply: FileSupply
   #active: OpenFile | null = null
   /** Whether a write to it has failed: what stands behind its last frame is not known, and nothing more is written there. */
@@ -54,6 +57,7 @@ class FileLog implements FrameLog {
     this.#seed = seed
     this.#recovered = recovered
     this.#files = [...recovered.files]
+    this.#ended = recovered.files.slice(0, -1).reduce((sum, { bytes }) => sum + bytes, 0)
     this.#end = recovered.end ?? 0
     this.#supply = new FileSupply(options, recovered.nextFile)
     this.#last = recovered.lastFrame
@@ -69,7 +73,19 @@ class FileLog implements FrameLog {
   }
 
   get room(): Room {
-    return this.#supply
+    return this
+  }
+
+  get bytes(): number {
+    return this.#ended + this.#end
+  }
+
+  get shortage(): TidemarkError | null {
+    return this.#supply.shortage
+  }
+
+  prepare(): Promise<void> {
+    return this.#supply.prepare()
   }
 
   /** Opens what is appended to, so that a disk that refuses does so at the start. */
@@ -123,7 +139,10 @@ class FileLog implements FrameLog {
     )
     this.#first = Math.max(this.#first, Math.min(before, this.#last))
     if (keep === 0) return
-    for (const file of this.#files.splice(0, keep)) await this.#options.disk.remove(file.path)
+    for (const file of this.#files.splice(0, keep)) {
+      this.#ended -= file.bytes
+      await this.#options.disk.remove(file.path)
+    }
     await this.#options.disk.syncDirectory(this.#options.directory)
   }
 
@@ -151,7 +170,13 @@ class FileLog implements FrameLog {
     }
     const end = this.#end
     this.#supply.used()
-    this.#files.push({ path: next.path, file: next.number, firstFrame, lastFrame: null })
+    const last = this.#files.pop()
+    if (last !== undefined) {
+      const bytes = Math.max(last.bytes, end)
+      this.#files.push({ ...last, bytes })
+      this.#ended += bytes
+    }
+    this.#files.push({ path: next.path, file: next.number, firstFrame, lastFrame: null, bytes: next.bytes })
     this.#active = next
     this.#isOver = false
     this.#end = FILE_HEADER_BYTES + frame.length

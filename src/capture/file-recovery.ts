@@ -24,6 +24,8 @@ export interface JournalFile {
   readonly firstFrame: number
   /** Known where the file behind it is missing; null: all up to the first frame of the next file. */
   readonly lastFrame: number | null
+  /** That it takes of the disk. */
+  readonly bytes: number
 }
 
 /** What a journal directory holds, with what a crash has left undone already set right. */
@@ -234,19 +236,19 @@ async function neededFiles(
 ): Promise<readonly JournalFile[]> {
   const needed: JournalFile[] = []
   for (const found of files.toReversed()) {
-    const { header, path, file } = found
+    const { header, path, file, bytes } = found
     if (header === null) continue
     const { firstFrame } = header
     const next = needed[0]
     if (next !== undefined && (next.firstFrame <= keepFrom || next.firstFrame === 1)) break
     if (next === undefined || next.file === file + 1) {
-      needed.unshift({ path, file, firstFrame, lastFrame: null })
+      needed.unshift({ path, file, firstFrame, lastFrame: null, bytes })
       continue
     }
     const { lastFrame } = await walk(disk, found, header, seed)
     // One that was let go of, and whose removal a power cut has undone.
     if (lastFrame < keepFrom) break
-    needed.unshift({ path, file, firstFrame, lastFrame })
+    needed.unshift({ path, file, firstFrame, lastFrame, bytes })
   }
   return needed
 }

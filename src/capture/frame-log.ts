@@ -2,6 +2,8 @@ import { hasCode, type TidemarkError } from '../base/errors.ts'
 
 /** What a log knows of the room on its disk. */
 export interface Room {
+  /** Bytes that its files take, the rest of the present one and what is made ahead left out. */
+  readonly bytes: number
   /** Why the log may soon take no more; null: nothing is in its way. */
   readonly shortage: TidemarkError | null
   /** Tries again to make room where there is a shortage. Never rejects. */

@@ -31,19 +31,19 @@ export interface JournalBoundSeams {
 }
 
 /**
- * Writes are refused where so much of the limit waits for the store, so that the files stay within the limit: at most
- * four, of a sixteenth each, are there beside what waits. The beginning of the oldest may be in the store already, the
- * end of the last is empty, one is made ahead, and what open writes keep is about one.
+ * Writes are refused where so much of the limit is held, so that the files stay within the limit: the end of the last
+ * one and the one made ahead come on top, a sixteenth each, and what is under way.
  */
 const FULL = 0.75
 /** Part of the limit that a journal file takes. */
 const FILES = 16
-const LEAST_FILE_BYTES = 64 * 1024
+/** A smaller limit could not be kept: what a write or two take is more. */
+export const LEAST_LIMIT_BYTES: number = 16 * 1024
 const MOST_FILE_BYTES = 64 * 1024 * 1024
 
 /** Bytes of a journal file on a disk, where the journal may take `limitBytes`. */
 export function journalFileBytes(limitBytes: number): number {
-  return Math.min(MOST_FILE_BYTES, Math.max(LEAST_FILE_BYTES, Math.floor(limitBytes / FILES)))
+  return Math.min(MOST_FILE_BYTES, Math.floor(Math.max(LEAST_LIMIT_BYTES, limitBytes) / FILES))
 }
 
 /** Not recording ends where less than this part of the limit is waiting: it must not begin again at once. */

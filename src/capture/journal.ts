@@ -197,10 +197,14 @@ export class Journal {
     return this.#open.count
   }
 
-  /** Bytes of the frames that cannot go: the store has not their events, or a write that is under way keeps them. */
+  /**
+   * Bytes that cannot go: of frames that a write that is under way keeps, or whose events the store has not, with the
+   * files that hold these.
+   */
   get heldBytes(): number {
-    const { oldest } = this.#open
-    return Math.max(this.#backlog.held, oldest === null ? 0 : this.#written - oldest.at)
+    const { held } = this.#backlog
+    const files = held === 0 ? 0 : (this.#options.log.room?.bytes ?? 0)
+    return Math.max(held, files, this.#open.pinned(this.#written))
   }
 
   pending(): Pending {
@@ -238,11 +242,12 @@ export class Journal {
   async #letGo(): Promise<void> {
     const needed = this.#backlog.firstFrame ?? this.#durable.frame + 1
     const again = (intent: Intent): void => this.#gather().builder.addIntent(intent)
-    if (await this.#open.carry(this.#options.log, needed, this.heldBytes - this.#backlog.held, again)) {
-      await this.#tried()
-    }
-    this.#keepFrom = this.#oldestNeeded()
-    const keepFrom = this.#keepFrom
+    const pinned = this.#open.pinned(this.#written) - this.#backlog.held
+    if (await this.#open.carry(this.#options.log, needed, pinned, again)) await this.#tried()
+    // What has come to nothing keeps its frame until that is durable.
+    if (this.#open.isEnding) await this.#tried()
+    const keepFrom = this.#oldestNeeded()
+    this.#keepFrom = keepFrom
     // Recovery believes the newest frame about what may be missing: it says so before anything goes.
     await this.#tried()
     await this.#options.log.trim(keepFrom)
@@ -362,21 +367,10 @@ export class Journal {
     const { first, last } = builder.ulids
     const ulid = last ?? this.#durable.ulid
     const firstSequence = builder.startsAt ?? this.#durable.sequence + 1
-    const { sealedThrough, keepFrom } = this.#noted ?? {
-      sealedThrough: this.#backlog.sealedThrough,
-      keepFrom: this.#keepFrom,
-    }
-    const frame = builder.finish(
-      {
-        number,
-        firstSequence,
-        sealedThrough,
-        keepFrom,
-        lastUlid: ulid,
-        writer: this.#writer,
-      },
-      this.#seed,
-    )
+    const { sealedThrough } = this.#noted ?? this.#backlog
+    const keepFrom = this.#noted?.keepFrom ?? this.#keepFrom
+    const standing = { number, firstSequence, sealedThrough, keepFrom, lastUlid: ulid, writer: this.#writer }
+    const frame = builder.finish(standing, this.#seed)
     const { length } = frame
     await this.#options.log.append(frame)
     this.#lettingGo = keepFrom

@@ -40,6 +40,11 @@ export class OpenIntents {
     return oldest ?? null
   }
 
+  /** Bytes of the frames that cannot go because of them, of `written` in all. */
+  pinned(written: number): number {
+    return this.oldest === null ? 0 : written - this.oldest.at
+  }
+
   /** They are durable in this frame; one that was in an earlier frame is in this one from now on. */
   begun(intents: readonly number[], place: FramePlace): void {
     for (const intent of intents) {
@@ -51,6 +56,11 @@ export class OpenIntents {
   /** Their outcome will be in a frame to come. */
   ending(intents: readonly number[]): void {
     for (const intent of intents) if (intent !== 0) this.#ending.add(intent)
+  }
+
+  /** Whether the outcome of some is on its way. */
+  get isEnding(): boolean {
+    return this.#ending.size > 0
   }
 
   /** Their outcome is durable. */

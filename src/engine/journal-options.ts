@@ -1,12 +1,12 @@
 import { resolve } from 'node:path'
-import type { WhenFull } from '../capture/journal-bound.ts'
-import { checkChoice, checkFlag, checkOptions, checkPositive, checkText } from './options.ts'
+import { LEAST_LIMIT_BYTES, type WhenFull } from '../capture/journal-bound.ts'
+import { checkAtLeast, checkChoice, checkFlag, checkOptions, checkText } from './options.ts'
 
 /** Where the local journals are, and how much may wait in one. */
 export interface JournalOptions {
   /** Each store has a directory of its own in it. Default: `.tidemark`. */
   readonly directory?: string
-  /** Bytes of a journal that may wait for the store to take events; writes under way come on top. Default: 1 GiB. */
+  /** Bytes of a journal that may wait for the store to take events; writes under way come on top. At least 16 KiB; default 1 GiB. */
   readonly limitBytes?: number
   /**
    * At the limit: `refuse` (default) writes with `JOURNAL_FULL` before the database is touched, or `shed`: writes are
@@ -28,7 +28,7 @@ export function checkJournal(journal: string | JournalOptions | undefined): void
   }
   checkOptions('Tidemark.journal', journal, NAMES)
   checkText('Tidemark.journal', 'directory', journal.directory)
-  checkPositive('Tidemark.journal', 'limitBytes', journal.limitBytes)
+  checkAtLeast('Tidemark.journal', 'limitBytes', journal.limitBytes, LEAST_LIMIT_BYTES)
   checkChoice('Tidemark.journal', 'whenFull', journal.whenFull, ['refuse', 'shed'])
   checkFlag('Tidemark.journal', 'encrypt', journal.encrypt)
 }

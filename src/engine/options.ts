@@ -24,6 +24,12 @@ export function checkPositive(what: string, name: string, value: unknown): void 
   throw invalidOption(what, `${name} is ${String(value)}`, ['a whole number above 0'])
 }
 
+/** Refuses a value that is no whole number, or a smaller one; absent is fine. */
+export function checkAtLeast(what: string, name: string, value: unknown, least: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && Number(value) >= least)) return
+  throw invalidOption(what, `${name} is ${String(value)}`, [`a whole number of at least ${least}`])
+}
+
 /** Refuses a value that is neither true nor false; absent is fine. */
 export function checkFlag(what: string, name: string, value: unknown): void {
   if (value === undefined || typeof value === 'boolean') return
