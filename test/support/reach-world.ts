@@ -9,6 +9,7 @@ import { timelineKey } from '../../src/format/keys.ts'
 import { sealJson } from '../../src/format/sealed-json.ts'
 import type { Stamp } from '../../src/model/event.ts'
 import type { StreamEntry, Timeline } from '../../src/model/timeline.ts'
+import { type Ulid, ulidTime } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { show } from './arbitrary.ts'
 import { openRig, type Rig } from './capture-rig.ts'
@@ -17,6 +18,7 @@ import { keyOf, ModelDatabase, recordImage } from './model-database.ts'
 /** What has an event: a write, or what a writer saw of another's. The truth is what the database was. */
 export interface Written {
   readonly at: number
+  readonly ulid: Ulid
   readonly key: string
   /** Null: deleted. */
   readonly image: string | null
@@ -181,20 +183,25 @@ export class World {
    */
   #hearStamps(): () => void {
     const settle = Journal.prototype.settle
-    const heard = (outcomes: Parameters<Journal['settle']>[0], stamps: readonly (Stamp | null)[]): void => {
-      for (const [i, stamp] of stamps.entries()) {
-        const change = outcomes[i]?.change
-        if (stamp === null || change == null) continue
-        const key = keyOf(change)
-        const image = this.database.items_.get(key)?.image
-        const { stream, sequence } = stamp
-        const shown = image === undefined ? null : show(image)
-        this.written.push({ at: this.#now, key, image: shown, stream, sequence, lost: false })
-      }
+    const imageOf = (key: string): string | null => {
+      const image = this.database.items_.get(key)?.image
+      return image === undefined ? null : show(image)
+    }
+    const heard = (stamp: Stamp, key: string, image: string | null): void => {
+      const { ulid, stream, sequence } = stamp
+      this.written.push({ at: ulidTime(ulid), ulid, key, image, stream, sequence, lost: false })
+      this.written.sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
     }
     Journal.prototype.settle = async function settleAndTell(outcomes) {
-      const stamps = await settle.call(this, outcomes)
-      heard(outcomes, stamps)
+      const settling = settle.call(this, outcomes)
+      // What is stamped in the background is durable, and heard of, a step later.
+      const items = outcomes.map(({ change }) => (change === null ? null : keyOf(change)))
+      const images = items.map((key) => (key === null ? null : imageOf(key)))
+      const stamps = await settling
+      for (const [i, stamp] of stamps.entries()) {
+        const key = items[i] ?? null
+        if (stamp !== null && key !== null) heard(stamp, key, images[i] ?? null)
+      }
       return stamps
     }
     return () => {
