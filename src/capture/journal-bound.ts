@@ -68,6 +68,8 @@ export class JournalBound {
 
   constructor(seams: JournalBoundSeams) {
     this.#seams = seams
+    // A write that was done may wait for room, and nobody else may write.
+    seams.journal.room.whenShort(() => seams.reached())
   }
 
   /** What becomes of a write now. */

@@ -19,6 +19,7 @@ export class RoomWatch {
   readonly #letGo: () => Promise<void>
   readonly #stopping = new AbortController()
   #waiting: Promise<void> | null = null
+  #short: () => void = () => {}
 
   /** `letGo` lets files go whose events are in the store, where the disk took nothing. */
   constructor(commits: GroupCommit, seams: RoomSeams, letGo: () => Promise<void>) {
@@ -37,6 +38,11 @@ export class RoomWatch {
     return this.#commits.failure ?? this.#commits.obstacle
   }
 
+  /** `short` is called at every attempt: what the journal holds should go to the store, which makes room. */
+  whenShort(short: () => void): void {
+    this.#short = short
+  }
+
   /** Tries again now and then, until the disk takes what it refused and there is room for more, or `stop`. */
   awaitRoom(): Promise<void> {
     this.#waiting ??= this.#wait()
@@ -46,6 +52,7 @@ export class RoomWatch {
   async #wait(): Promise<void> {
     const { signal } = this.#stopping
     do {
+      this.#short()
       await this.#seams.clock.idle(RETRY_MS, signal)
       if (!signal.aborted) await this.makeRoom()
     } while (this.shortage !== null && !signal.aborted)

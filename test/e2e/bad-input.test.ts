@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -165,58 +164,7 @@ describe('stores', () => {
       await db.disconnect()
     },
   )
-
-  it.skipIf(!canMount())(
-    'on a full disk say so, the write is refused, and what was acknowledged stays (needs root, to mount a small disk)',
-    async () => {
-      const disk = join(directory, 'small')
-      mkdirSync(disk)
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', disk])
-      try {
-        const db = await database()
-        const tidemark = await attach(db, {
-          store: `file:${directory}/roomy`,
-          journal: join(disk, 'journal'),
-          seal: { ageMs: 3_600_000, bytes: 1_000_000_000 },
-        })
-        const notes = await db.createResource({
-          name: 'notes',
-          attributes: { id: 'string|optional', text: 'string' },
-          behavior: 'body-only',
-        })
-        let written = 0
-        const error = await refusal(async () => {
-          for (;;) await notes.insert({ id: `n${written++}`, text: 'x'.repeat(50_000) })
-        }).catch((other: Error) => other)
-        expect(String(error)).toMatch(/no room left/)
-        await db.disconnect().catch(() => undefined)
-        expect(written).toBeGreaterThan(5)
-        execFileSync('mount', ['-o', 'remount,size=30m', disk])
-        const again = await Tidemark.open({ store: `file:${directory}/roomy`, journal: join(disk, 'journal') })
-        expect(await again.status()).toMatchObject({ gaps: [] })
-        await again.close()
-        void tidemark
-      } finally {
-        execFileSync('umount', ['-l', disk])
-      }
-    },
-  )
 })
-
-function canMount(): boolean {
-  if (process.getuid?.() !== 0) return false
-  const probe = mkdtempSync(join(tmpdir(), 'mount-'))
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', probe], { stdio: 'ignore' })
-    execFileSync('umount', [probe], { stdio: 'ignore' })
-    return true
-  } catch (error) {
-    if (error instanceof Error) return false
-    throw error
-  } finally {
-    rmSync(probe, { recursive: true, force: true })
-  }
-}
 
 describe('damage', () => {
   it('one flipped byte in any file of the store: verify names that file, and a restore never gives a wrong record', async () => {

@@ -124,3 +124,34 @@ describe.skipIf(!hasVolume).each(['memory', 'file'] as const)('a journal whose d
     await db.disconnect()
   })
 })
+
+it.skipIf(!hasVolume)(
+  'one writer of large records goes on where sealing makes the room that the disk has not',
+  async () => {
+    const disk = join(home, 'small')
+    mkdirSync(disk)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', disk])
+    try {
+      const { db } = await newDatabase('memory')
+      // Nothing else would seal.
+      const seal = { ageMs: 3_600_000, bytes: 1_000_000_000 }
+      const tidemark = new TidemarkPlugin({ store: `file:${home}/roomy`, journal: join(disk, 'journal'), seal })
+      await db.usePlugin(tidemark)
+      const notes = await db.createResource({ name: 'notes', attributes: { text: 'string' }, behavior: 'body-only' })
+      const done: string[] = []
+      // Twice as much as the disk holds.
+      for (let i = 0; done.length < 60; i++) {
+        const error = await refusal(notes.insert({ id: `n${i}`, text: 'x'.repeat(50_000) }))
+        if (error === null) done.push(`n${i}`)
+        else expect(error.code).toBe('JOURNAL_FULL')
+      }
+      await tidemark.flush()
+      const seen: string[] = []
+      for await (const { id } of tidemark.at('latest').list('notes')) seen.push(String(id))
+      expect(seen.toSorted()).toEqual(done.toSorted())
+      await db.disconnect()
+    } finally {
+      execFileSync('umount', ['-l', disk])
+    }
+  },
+)
