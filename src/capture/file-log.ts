@@ -162,25 +162,25 @@ class FileLog implements FrameLog, Room {
     }
     const firstFrame = frameNumber(frame)
     const header = encodeFileHeader({ file: next.number, firstFrame, stream: this.#options.stream })
+    const end = FILE_HEADER_BYTES + frame.length
+    // Behind a frame that is larger than the file there is a reserve, too: without one nothing could let go of anything.
+    const reserve = FILE_END_BYTES + reserveOf({ bytes: end })
+    const isLarge = end + reserve > next.bytes
+    const bytes = isLarge ? end + reserve : next.bytes
     try {
-      await next.handle.commit(concat([header, frame]), 0)
+      await next.handle.commit(concat([header, frame, isLarge ? Buffer.alloc(reserve) : EMPTY]), 0)
     } catch (error) {
       await this.#supply.discard(next)
       throw error
     }
-    const end = this.#end
+    const before = this.#end
     this.#supply.used()
-    const last = this.#files.pop()
-    if (last !== undefined) {
-      const bytes = Math.max(last.bytes, end)
-      this.#files.push({ ...last, bytes })
-      this.#ended += bytes
-    }
-    this.#files.push({ path: next.path, file: next.number, firstFrame, lastFrame: null, bytes: next.bytes })
-    this.#active = next
+    this.#ended += this.#files.at(-1)?.bytes ?? 0
+    this.#files.push({ path: next.path, file: next.number, firstFrame, lastFrame: null, bytes })
+    this.#active = { ...next, bytes }
     this.#isOver = false
-    this.#end = FILE_HEADER_BYTES + frame.length
-    if (full !== null) await this.#endFile(full, end, next.number)
+    this.#end = end
+    if (full !== null) await this.#endFile(full, before, next.number)
   }
 
   async #endFile(full: OpenFile, end: number, next: number): Promise<void> {
@@ -218,6 +218,6 @@ class FileLog implements FrameLog, Room {
   }
 }
 
-function reserveOf({ bytes }: OpenFile): number {
+function reserveOf({ bytes }: Pick<OpenFile, 'bytes'>): number {
   return Math.min(RESERVE_BYTES, bytes >> 3)
 }

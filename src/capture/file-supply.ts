@@ -6,7 +6,7 @@ import type { Disk, DiskFile } from './disk.ts'
 const FIRST_FILE_BYTES = 1024 * 1024
 const LARGEST_FILE_BYTES = 64 * 1024 * 1024
 /** Where the disk has no room for a file, one of half the size is tried, down to this one. */
-const LEAST_FILE_BYTES = 4096
+const LEAST_FILE_BYTES = 64 * 1024
 /** A file made ahead is filled with zeros in pieces of this size, so that appends get their turn in between. */
 const FILL_BYTES = 256 * 1024
 

@@ -270,3 +270,13 @@ test('where there is no room for a file of the usual size, a smaller one is made
   expect(log.room?.shortage).toBe(null)
   expect(disk.contents().get('journal/00000002.journal')?.length).toBe(256 * 1024)
 })
+
+test('behind a frame that is larger than its file there is a reserve: a small one that lets others go finds room on a full disk', async () => {
+  const { log, disk, weather } = await openInWeather()
+  const frames = [simpleFrame(1), simpleFrame(2, 9000), simpleFrame(3)]
+  for (const frame of frames.slice(0, 2)) await log.append(frame)
+  weather.capacity = 0
+  await expect(log.append(simpleFrame(3, 9000))).rejects.toMatchObject({ code: 'JOURNAL_FULL' })
+  await log.append(frames[2] ?? new Uint8Array())
+  expect(await afterPowerCut(disk)).toEqual(frames.map((frame) => Buffer.from(frame).toString('hex')))
+})
