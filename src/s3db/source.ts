@@ -94,7 +94,7 @@ function readingOf(client: StorageClient, reader: Reader): Omit<Source, 'attach'
     identity: identityOf(client),
     volatile: isVolatile(client),
     // s3db.js writes and renames files, and syncs none of them.
-    isUnsynced: isLocal(client),
+    isUnsynced: isLocal(client) && !isVolatile(client),
     items: (resources) => listItems(reader, resources),
     read: (item) => reader.image(item),
   }

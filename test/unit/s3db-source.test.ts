@@ -3,6 +3,7 @@ import type { AwsCommand, Database, PutParams, StorageClient, StoredResponse } f
 import { joinSchema, splitSchema } from '../../src/s3db/schema-items.ts'
 import { createSource } from '../../src/s3db/source.ts'
 import { RecordingSink } from '../support/recording-sink.ts'
+import { KINDS_OF_CLIENT, newDatabase } from '../support/s3db.ts'
 
 class Failure extends Error {
   readonly statusCode: number
@@ -166,4 +167,19 @@ describe('schema items', () => {
   it('refuse a file that is damaged instead of taking it for empty', () => {
     expect(() => splitSchema('{"version":')).toThrow(expect.objectContaining({ code: 'SOURCE_UNSUPPORTED' }))
   })
+})
+
+it('files on a machine are what nobody syncs; what is in memory is gone with the process anyway', async () => {
+  const said: unknown[] = []
+  for (const kind of KINDS_OF_CLIENT) {
+    const { db } = await newDatabase(kind)
+    const { volatile, isUnsynced } = createSource(db)
+    said.push([kind, volatile, isUnsynced])
+  }
+  const { volatile, isUnsynced } = createSource({ client: remoteClient(''), resources: {}, savedMetadata: null })
+  expect([...said, ['s3', volatile, isUnsynced]]).toEqual([
+    ['memory', true, false],
+    ['file', false, true],
+    ['s3', false, false],
+  ])
 })
