@@ -1,6 +1,6 @@
 import { EventCursor } from '../format/event-codec.ts'
 import type { LateStamps } from '../model/timeline.ts'
-import { instantEnd, type Ulid, UlidGenerator } from '../model/ulid.ts'
+import { instantEnd, MIN_ULID, type Ulid, UlidGenerator } from '../model/ulid.ts'
 
 /** Characters of a ULID that say when it is and which one of its instant; the others tell its stream from others. */
 const ORDER_CHARS = 18
@@ -20,6 +20,8 @@ export function withLateStamps(
   ulids.advanceTo(last > late.after ? last : late.after)
   let instant: Ulid | null = null
   return regions.map((region) => {
+    // Stamps grow: of a stream that entered late long ago, nothing is copied.
+    if ((firstStampIn([region]) ?? MIN_ULID) > late.through) return region
     const stamped = new Uint8Array(region)
     const cursor = new EventCursor(stamped)
     while (cursor.next()) {

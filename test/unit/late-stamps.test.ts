@@ -119,3 +119,14 @@ test('what got a later stamp is read once more when others have passed that, and
   await confirmations.confirm(at(60))
   expect(reads).toEqual(['late', 'after'])
 })
+
+test('what was stamped behind the late ones is given as it is, without a copy', async () => {
+  const { journal } = await journalOf([1, 1])
+  const { regions } = await journal.unsealed()
+  const [first = new Uint8Array()] = regions
+  const through = instantEnd(firstStampIn([first]) ?? '')
+  const after = lastUlidAt(systemClock.now() + 5000)
+  const given = withLateStamps(regions, { after, through }, STREAM)
+  expect(given.map((region, i) => region === regions[i])).toEqual(regions.map((_, i) => i > 0))
+  expect(regions.length).toBeGreaterThan(1)
+})
