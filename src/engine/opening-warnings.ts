@@ -8,8 +8,8 @@ const NO_DOOR =
   'after its last seal are out of their reach until it is closed.'
 
 const WENT_DOWN =
-  'The machine went down while the database was captured, and nobody syncs the files of this database: what was written in ' +
-  'the last moments may be missing from it, or be in it without being in the history. Compare them with `tidemark ' +
+  'The machine went down while the database was captured, or this is another one, and nobody syncs the files of this ' +
+  'database: what was written in the last moments before may be missing from it, or be in it without being in the history. Compare them with `tidemark ' +
   'reconcile`; the history has everything that was acknowledged.'
 
 /** What the people should know who start a capture. */
