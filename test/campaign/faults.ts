@@ -58,9 +58,8 @@ export async function faultScenario(seed: number, tally: Tally, wrap: Wrap = sou
   try {
     for (const { storm } of processes) storm.rate = next() < 0.3 ? 20 : 0
     for (const process of processes) await process.start()
-    const phases = 2 + Math.floor(next() * 3)
-    for (let phase = 0; phase < phases; phase++) {
-      await weatherAndWork(processes, next, tally)
+    for (const phase of phasesOf(seed)) {
+      await weatherAndWork(processes, phase, next, tally)
       await checkpoint(witness)
     }
     for (const { storm } of processes) Object.assign(storm, { rate: 0, isGone: false })
@@ -75,10 +74,35 @@ export async function faultScenario(seed: number, tally: Tally, wrap: Wrap = sou
   }
 }
 
-async function weatherAndWork(processes: readonly Process[], next: () => number, tally: Tally): Promise<void> {
+/** What happens in one weather, but for when. */
+interface Phase {
+  readonly isGone: boolean
+  readonly crashes: boolean
+  readonly snapshots: boolean
+  readonly snapshotsAfter: boolean
+  readonly reopens: boolean
+}
+
+/** Drawn apart from the rest: the seed alone decides on them, however fast the machine comes to the next draw. */
+function phasesOf(seed: number): Phase[] {
+  const next = random(seed + 0x9e3779b9)
+  return Array.from({ length: 2 + Math.floor(next() * 3) }, () => ({
+    isGone: next() < 0.35,
+    crashes: next() < 0.21,
+    snapshots: next() < 0.5,
+    snapshotsAfter: next() < 0.3,
+    reopens: next() < 0.3,
+  }))
+}
+
+async function weatherAndWork(
+  processes: readonly Process[],
+  { isGone, crashes, snapshots, snapshotsAfter, reopens }: Phase,
+  next: () => number,
+  tally: Tally,
+): Promise<void> {
   const clock = new FastClock()
   const begun = clock.now()
-  const isGone = next() < 0.35
   for (const process of processes) Object.assign(process.storm, { rate: next() < 0.25 ? 0 : 5 + next() * 45, isGone })
   const work = processes.flatMap((process) =>
     Array.from({ length: LANES }, async (_, lane) => {
@@ -89,19 +113,19 @@ async function weatherAndWork(processes: readonly Process[], next: () => number,
     }),
   )
   const [first] = processes
-  if (first !== undefined && next() < 0.35) {
+  if (first?.canCrash === true && crashes) {
     await clock.sleep(next() * 30_000)
-    if (first.canCrash && next() < 0.6) await first.crash()
+    await first.crash()
   }
   // The second process neither crashes nor ends before the last weather: it makes snapshots while both write.
-  const snapshots = next() < 0.5 ? snapshotInStorm(processes[1], tally) : null
-  await Promise.all([...work, snapshots])
-  if (next() < 0.3) await snapshotInStorm(first, tally)
+  const underWay = snapshots ? snapshotInStorm(processes[1], tally) : null
+  await Promise.all([...work, underWay])
+  if (snapshotsAfter) await snapshotInStorm(first, tally)
   if (!isGone) return
   tally.add('gone for ten minutes')
   await clock.sleep(Math.max(0, begun + TEN_MINUTES - clock.now()))
   for (const { storm } of processes) storm.isGone = false
-  if (first !== undefined && next() < 0.3) await first.reopen()
+  if (first !== undefined && reopens) await first.reopen()
 }
 
 /** A snapshot from history, which may fail and must not be wrong: the oracle reads through it later. */

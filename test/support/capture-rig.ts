@@ -1,4 +1,4 @@
-import { cp, mkdir, readdir, rm } from 'node:fs/promises'
+import { cpSync, readdirSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { pino } from 'pino'
 import type { Clock } from '../../src/base/clock.ts'
@@ -14,6 +14,7 @@ import type { Ack } from '../../src/engine/streams.ts'
 import { View } from '../../src/engine/view.ts'
 import type { StoreFile } from '../../src/format/store-file.ts'
 import type { Moment } from '../../src/restore/moment.ts'
+import { errnoOf } from '../../src/store/filesystem-errors.ts'
 import { RequestMeter } from '../../src/store/meter.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { type Verification, verifyStore } from '../../src/upkeep/verify.ts'
@@ -160,14 +161,25 @@ export async function verify(archive: Archive): Promise<Verification> {
   return verifyStore(archive.sources, timeline, () => {})
 }
 
-/** What a crash leaves of the journals: a copy that no process has locked. */
-export async function copyJournals(from: string, to: string): Promise<void> {
-  await mkdir(to, { recursive: true })
-  for (const stream of await readdir(from)) {
-    const filter = (name: string): boolean => !/^(door|draft)\./.test(basename(name))
-    await cp(join(from, stream), join(to, stream), { recursive: true, filter })
-    for (const name of await readdir(join(to, stream))) {
-      if (!name.endsWith('.journal')) await rm(join(to, stream, name))
+/**
+ * What a crash leaves of the journals: a copy that no process has locked. Made in one go, as what would be written
+ * between two files is what no crash leaves; a file that a removal under way takes from under the copy is why it may
+ * begin again.
+ */
+export function copyJournals(from: string, to: string): void {
+  const filter = (name: string): boolean => !/^(door|draft)\./.test(basename(name))
+  for (let attempt = 0; ; attempt++) {
+    try {
+      cpSync(from, to, { recursive: true, filter })
+      break
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT' || attempt >= 20) throw error
+      rmSync(to, { recursive: true, force: true })
+    }
+  }
+  for (const stream of readdirSync(to)) {
+    for (const name of readdirSync(join(to, stream))) {
+      if (!name.endsWith('.journal')) rmSync(join(to, stream, name))
     }
   }
 }

@@ -165,7 +165,7 @@ export class Process {
     this.#life = this.#born()
     this.#life.storm.rate = storm.rate
     const left = join(home, name, `after ${++this.#count}`)
-    await copyJournals(this.#directory, left)
+    copyJournals(this.#directory, left)
     this.#directory = left
     tally.add('crashes')
     await this.start()

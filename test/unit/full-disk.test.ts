@@ -192,7 +192,7 @@ test.skipIf(!canMount)('a process that is killed while its disk is full has lost
   fill(500_000)
   const large = Array.from({ length: 8 }, (_, n) => write(database, `large ${n}`, n, 150_000))
   await Promise.race([Promise.all(large), new Promise((resolve) => setTimeout(resolve, 500))])
-  await copyJournals(join(disk, 'journal'), join(home, 'crashed'))
+  copyJournals(join(disk, 'journal'), join(home, 'crashed'))
   const second = await open(database, new FaultyStore(objects), 'refuse', join(home, 'crashed'))
   expect(await write(database, 'after', 1)).toBeNull()
   await second.session.complete(null)

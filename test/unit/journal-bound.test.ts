@@ -199,7 +199,7 @@ test('a crash while writes are not recorded leaves a visible gap, and the next s
   for (let n = 0; rig.session.pending.state === 'recording'; n++) await write(database, `n${n}`, n)
   await write(database, 'lost', 1)
   const inside = new Date()
-  await copyJournals(join(home, 'journal'), join(home, 'crashed'))
+  copyJournals(join(home, 'journal'), join(home, 'crashed'))
   await new Promise((resolve) => setTimeout(resolve, 5))
 
   const second = await open(new FaultyStore(objects), 'shed', { directory: 'crashed', database })

@@ -31,7 +31,7 @@ test.each([
   await database.write({ kind: 'record', resource: 'r', id: 'a' }, recordImage({ n: 1 }))
   await first.session.complete(null)
   expect(warnings(first)).toHaveLength(0)
-  await copyJournals(join(home, 'first'), join(home, 'second'))
+  copyJournals(join(home, 'first'), join(home, 'second'))
   await first.timeline.commit(({ streams }) => ({
     putStreams: streams.map((stream) => (one.boot === null ? stream : { ...stream, boot: one.boot })),
   }))

@@ -89,7 +89,7 @@ async function killed(next: 'done' | 'not done'): Promise<{ world: World; before
   database.next = next
   await expect(database.write(x, recordImage({ n: 2 }))).rejects.toThrow()
   const directory = `${first.directory}-killed`
-  await copyJournals(first.directory, directory)
+  copyJournals(first.directory, directory)
   return { world: { ...first, clock: new Turns(), directory }, before }
 }
 
@@ -166,7 +166,7 @@ test('what an earlier process left is brought into the store, whatever another o
   const other: World = { ...world(), store, database: new Failing('model://test', database.items_) }
   const second = await openRig(other)
   await other.database.write(y, recordImage({ n: 2 }))
-  await copyJournals(other.directory, directory)
+  copyJournals(other.directory, directory)
   // Only x cannot be read.
   database.isDown = false
   const read = database.read.bind(database)
@@ -191,7 +191,7 @@ test('what another stream left open is settled and closed later', async () => {
   const second = await openRig(other)
   other.database.next = 'done'
   await expect(other.database.write(y, recordImage({ n: 2 }))).rejects.toThrow()
-  await copyJournals(other.directory, directory)
+  copyJournals(other.directory, directory)
   const rig = await openRig(left)
   expect(rig.session.stream < second.session.stream).toBe(true)
   await rig.session.settled()
