@@ -1,58 +1,91 @@
+import { performance } from 'node:perf_hooks'
 import { type Clock, systemClock } from '../base/clock.ts'
 
-/** Blocking commits stay while their median is below this: two trips through the thread pool cost more. */
-const FAST_MS = 0.3
+/** Commits never block where their median is above this, however idle the event loop is: a timer would be late by it. */
+const LONGEST_MS = 1
 /** One blocking commit as long as this ends blocking at once. */
 const STALL_MS = 10
 /** Larger commits are never blocking: the write alone would hold the event loop. */
 const LARGEST_BLOCKING_BYTES = 128 * 1024
-const SAMPLES = 8
-/** Commits through the thread pool before blocking ones are tried again; twice as many each time that trial fails. */
+const SAMPLES = 16
+/** Commits of the better way before both are measured again; twice as many each time that blocking was found worse. */
 const PAUSE = 500
 const LONGEST_PAUSE = 64_000
 
+/** What is measured with: the time, and how long the event loop had nothing to do until now, milliseconds. */
+export interface CommitGauge extends Pick<Clock, 'now'> {
+  idle(): number
+}
+
+const SYSTEM: CommitGauge = {
+  now: () => systemClock.now(),
+  idle: () => performance.eventLoopUtilization().idle,
+}
+
+/** Some commits through the pool are measured, then eight that block; the better way is taken for a while. */
+type CommitWay = 'pool measured' | 'blocking measured' | 'pool' | 'blocking'
+
 /**
- * Decides whether a commit blocks the event loop or goes through the thread pool, by the measured time of the last
- * few blocking commits. The first commits after an opening are the measurement.
+ * Decides whether a commit blocks the event loop or goes through the thread pool. Blocking saves two trips through the
+ * pool, and takes from the application the time in which it could have gone on: it is worth it exactly where the loop
+ * would have had nothing to do for longer than the blocking takes. Both are measured, at an opening and again from time
+ * to time, since what the application does changes.
  */
 export class CommitTimes {
-  readonly #clock: Pick<Clock, 'now'>
+  readonly #gauge: CommitGauge
+  #phase: CommitWay = 'pool measured'
+  #left = SAMPLES
   #samples: number[] = []
-  #pause = 0
-  #nextPause = PAUSE
+  /** Median time that the loop had nothing to do while a commit went through the pool. */
+  #idleMs = 0
+  #pause = PAUSE / 2
 
-  constructor(clock: Pick<Clock, 'now'> = systemClock) {
-    this.#clock = clock
+  constructor(gauge: CommitGauge = SYSTEM) {
+    this.#gauge = gauge
   }
 
-  /** Whether the next commit, of this many bytes, is to block. */
-  blocks(bytes: number): boolean {
-    if (bytes > LARGEST_BLOCKING_BYTES) return false
-    if (this.#pause > 0) {
-      this.#pause--
-      return false
+  /** Makes a commit of this many bytes durable, by whichever of the two ways suits it. */
+  async run(bytes: number, blocking: () => void, pool: () => Promise<void>): Promise<void> {
+    if (bytes > LARGEST_BLOCKING_BYTES) return pool()
+    const phase = this.#phase
+    if (phase === 'blocking' || phase === 'blocking measured') {
+      const before = this.#gauge.now()
+      blocking()
+      this.#took(phase, this.#gauge.now() - before)
+    } else {
+      const before = phase === 'pool' ? 0 : this.#gauge.idle()
+      await pool()
+      this.#took(phase, phase === 'pool' ? 0 : this.#gauge.idle() - before)
     }
-    return true
   }
 
-  /** Runs a blocking commit and takes its time. */
-  measure(commit: () => void): void {
-    const start = this.#clock.now()
-    commit()
-    this.#record(this.#clock.now() - start)
+  #took(phase: CommitWay, ms: number): void {
+    // Several files may commit at once: what was begun in another phase says nothing about this one.
+    if (phase !== this.#phase) return
+    if (phase === 'blocking measured' || phase === 'pool measured') this.#samples.push(ms)
+    if (phase.startsWith('blocking') && ms >= STALL_MS) this.#choose('pool')
+    else if (--this.#left === 0) this.#next(phase)
   }
 
-  #record(ms: number): void {
-    this.#samples.push(ms)
-    const full = this.#samples.length === SAMPLES
-    const median = full ? (this.#samples.sort((a, b) => a - b)[SAMPLES >> 1] ?? 0) : 0
-    if (ms >= STALL_MS || median >= FAST_MS) {
-      this.#pause = this.#nextPause
-      this.#nextPause = Math.min(this.#nextPause * 2, LONGEST_PAUSE)
-      this.#samples = []
-    } else if (full) {
-      this.#nextPause = PAUSE
-      this.#samples = []
-    }
+  #next(phase: CommitWay): void {
+    const median = this.#samples.sort((a, b) => a - b)[SAMPLES >> 1] ?? 0
+    this.#samples = []
+    if (phase === 'pool measured') {
+      this.#idleMs = median
+      this.#begin('blocking measured', SAMPLES)
+    } else if (phase === 'blocking measured') {
+      this.#choose(median < Math.min(this.#idleMs, LONGEST_MS) ? 'blocking' : 'pool')
+    } else this.#begin('pool measured', SAMPLES)
+  }
+
+  #choose(way: 'pool' | 'blocking'): void {
+    this.#pause = way === 'blocking' ? PAUSE : Math.min(this.#pause * 2, LONGEST_PAUSE)
+    this.#begin(way, this.#pause)
+  }
+
+  #begin(phase: CommitWay, count: number): void {
+    this.#phase = phase
+    this.#left = count
+    this.#samples = []
   }
 }

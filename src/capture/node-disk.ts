@@ -95,8 +95,11 @@ class NodeFile implements DiskFile {
 
   async commit(bytes: Uint8Array, at: number): Promise<void> {
     try {
-      if (this.#times.blocks(bytes.length)) this.#times.measure(() => this.#commitBlocking(bytes, at))
-      else await this.#commitInPool(bytes, at)
+      await this.#times.run(
+        bytes.length,
+        () => this.#commitBlocking(bytes, at),
+        () => this.#commitInPool(bytes, at),
+      )
     } catch (error) {
       throw journalError(error, this.#path)
     }

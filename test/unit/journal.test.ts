@@ -2,7 +2,6 @@ import { expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { Clock } from '../../src/base/clock.ts'
 import { TidemarkError } from '../../src/base/errors.ts'
-import { CommitTimes } from '../../src/capture/commit-times.ts'
 import type { FrameLog } from '../../src/capture/frame-log.ts'
 import { Journal, type Outcome } from '../../src/capture/journal.ts'
 import { MemoryLog } from '../../src/capture/memory-log.ts'
@@ -274,27 +273,6 @@ test('a journal goes on behind what the store has, and one that is older than th
   const log = new MemoryLog()
   await (await open(log)).journal.settle([outcome('a')])
   await expect(open(log, 2)).rejects.toMatchObject({ code: 'JOURNAL_CORRUPT' })
-})
-
-test('commits block while the disk is fast, and go through the pool when it is slow or one of them stalls', () => {
-  let at = 0
-  const times = new CommitTimes({ now: () => at })
-  const commit = (ms: number): boolean => {
-    if (!times.blocks(1000)) return false
-    times.measure(() => {
-      at += ms
-    })
-    return true
-  }
-  const run = (count: number, ms: number): number =>
-    Array.from({ length: count }, () => commit(ms)).filter(Boolean).length
-  expect(run(1000, 0.1)).toBe(1000)
-  expect(times.blocks(1024 * 1024)).toBe(false)
-  expect(run(1, 50)).toBe(1)
-  expect(run(500, 0.1)).toBe(0)
-  expect(run(100, 0.1)).toBe(100)
-  // Eight are measured, then a pause, then eight again, then a pause of twice the length.
-  expect(run(8 + 500 + 8 + 1000, 1)).toBeLessThanOrEqual(24)
 })
 
 test('sequences of writes that are not recorded are a hole, which no region spans and no opening forgets', async () => {
