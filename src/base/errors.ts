@@ -28,6 +28,9 @@ export type ErrorCode =
   | 'SOURCE_ATTACHED'
   | 'TARGET_NOT_EMPTY'
   | 'TARGET_INVALID'
+  | 'TARGET_DENIED'
+  | 'TARGET_FULL'
+  | 'TARGET_UNAVAILABLE'
   | 'CONFIRMATION_NEEDED'
   | 'ADAPTER_MISSING'
   | 'JOURNAL_LOCKED'
@@ -84,6 +87,9 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   SOURCE_ATTACHED: ['conflict', 409],
   TARGET_NOT_EMPTY: ['conflict', 409],
   TARGET_INVALID: ['caller', 400],
+  TARGET_DENIED: ['caller', 403],
+  TARGET_FULL: ['caller', 507],
+  TARGET_UNAVAILABLE: ['transient', 503],
   CONFIRMATION_NEEDED: ['caller', 409],
   ADAPTER_MISSING: ['caller', 501],
   JOURNAL_LOCKED: ['conflict', 423],

@@ -1,11 +1,12 @@
-import { basename, dirname, join, resolve } from 'node:path'
+import { randomBytes } from 'node:crypto'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { TidemarkError } from '../base/errors.ts'
+import { unfinishedPrefix } from '../format/keys.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { directoryTarget } from '../restore/directory-target.ts'
 import type { Target } from '../restore/target.ts'
-import { FilesystemStore } from '../store/filesystem.ts'
-import { removeDirectory, replaceDirectory } from '../store/scratch.ts'
+import { FilledDirectory } from '../store/filled-directory.ts'
 
 /** What a directory is to hold. */
 export interface DirectoryRequest {
@@ -16,14 +17,8 @@ export interface DirectoryRequest {
 /** A directory in the snapshot layout as a target: `file:./dir` or a path. Errors: `TARGET_INVALID`. */
 export function openDirectoryTarget(spec: string, { moment, database }: DirectoryRequest): Target {
   const path = directoryPath(spec)
-  const next = join(dirname(path), `.${basename(path)}.restore-${moment}-${process.pid}`)
-  const stores = {
-    current: new FilesystemStore(path),
-    next: new FilesystemStore(next),
-    swap: () => replaceDirectory(next, path),
-    discard: () => removeDirectory(next),
-  }
-  return directoryTarget(path, stores, moment, database)
+  const prefix = unfinishedPrefix(randomBytes(4).toString('hex'))
+  return directoryTarget(path, new FilledDirectory(path), { moment, database, prefix })
 }
 
 function directoryPath(spec: string): string {

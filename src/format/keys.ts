@@ -137,6 +137,23 @@ export function objectsFile(resource: string): string {
   return `${encodeName(resource)}%objects.jsonl.gz`
 }
 
+/** A name that differs from those before it without regard to case; the bare `%` cannot occur in an encoded name. */
+export function distinctFile(name: string, nth: number): string {
+  return name.replace(/\.jsonl\.gz$/, `%${nth}.jsonl.gz`)
+}
+
+const UNFINISHED = '%restoring-'
+
+/** What begins the names of the files of one restore into a directory until it is complete; no other file has such a name. */
+export function unfinishedPrefix(nonce: string): string {
+  return `${UNFINISHED}${nonce}-`
+}
+
+/** Whether a file belongs to a restore into its directory that was not completed. */
+export function isUnfinished(name: string): boolean {
+  return name.startsWith(UNFINISHED)
+}
+
 /** Name of the nth file, from 1, of a snapshot whose file names say nothing: the manifest knows what is in it. */
 export function numberedFile(n: number): string {
   return `${n}.jsonl.gz`

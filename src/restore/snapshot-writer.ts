@@ -2,7 +2,7 @@ import { sha256, text, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { readableJson } from '../format/bounded-json.ts'
 import { encodeLine } from '../format/jsonl.ts'
-import { MANIFEST_FILE, numberedFile, objectsFile, recordsFile } from '../format/keys.ts'
+import { distinctFile, MANIFEST_FILE, numberedFile, objectsFile, recordsFile } from '../format/keys.ts'
 import { encodeManifest, type ManifestResource, type SchemaDefinition, type SnapshotFile } from '../format/manifest.ts'
 import { rawToJson } from '../format/raw-json.ts'
 import type { Image } from '../model/event.ts'
@@ -56,6 +56,8 @@ export class SnapshotWriter {
   #records = 0
   #bytes = 0
   #files = 0
+  /** Of the files, without regard to case: where the file system has none, two names must not be one file. */
+  readonly #names = new Set<string>()
 
   constructor(options: SnapshotOptions) {
     this.#options = options
@@ -77,13 +79,37 @@ export class SnapshotWriter {
 
   /** Writes the manifest; the snapshot exists from here on. */
   async finish(): Promise<WrittenSnapshot> {
-    await this.#closeFile()
-    const { store, prefix, ulid, database } = this.#options
-    const resources: ManifestResource[] = [...this.#resources].map(([name, resource]) => ({ name, ...resource }))
-    const parts = { ulid, database, schema: this.#schema, objects: this.#objects, resources }
-    const manifest = readableJson(utf8(encodeManifest(parts)), 'The manifest of the snapshot')
+    await this.complete()
+    const { store, prefix } = this.#options
+    const manifest = this.manifest('')
     await store.put(`${prefix}${MANIFEST_FILE}`, manifest)
     return { records: this.#records, bytes: this.#bytes + manifest.length, manifestSha256: sha256(manifest) }
+  }
+
+  /** Ends the last file: all of them are stored, and no manifest names them yet. */
+  async complete(): Promise<void> {
+    await this.#closeFile()
+  }
+
+  /** The manifest of what is complete, with `prefix` in front of the name of each file. */
+  manifest(prefix: string): Uint8Array {
+    const { ulid, database } = this.#options
+    const placed = (file: SnapshotFile | null): SnapshotFile | null =>
+      file === null ? null : { ...file, file: `${prefix}${file.file}` }
+    const resources: ManifestResource[] = [...this.#resources].map(([name, { schema, records, objects }]) => ({
+      name,
+      schema,
+      records: placed(records),
+      objects: placed(objects),
+    }))
+    const parts = { ulid, database, schema: this.#schema, objects: placed(this.#objects), resources }
+    return readableJson(utf8(encodeManifest(parts)), 'The manifest of the snapshot')
+  }
+
+  /** Names of the files that are complete. */
+  get files(): readonly string[] {
+    const all = [this.#objects, ...[...this.#resources.values()].flatMap(({ records, objects }) => [records, objects])]
+    return all.flatMap((file) => file?.file ?? [])
   }
 
   /** Ends what `finish` has not: a file that is under way is not stored. */
@@ -113,11 +139,18 @@ export class SnapshotWriter {
     await this.#closeFile()
     this.#files++
     const readable = kind === 'record' ? recordsFile(resource) : objectsFile(resource)
-    const name = this.#options.store.secrets !== undefined ? numberedFile(this.#files) : readable
+    const name = this.#options.store.secrets !== undefined ? numberedFile(this.#files) : this.#distinct(readable)
     const members = new MemberFile()
     const stored = this.#options.store.put(`${this.#options.prefix}${name}`, members.body())
     stored.catch((error: unknown) => members.fail(error)) // thrown by the next add, or by closeFile
     this.#open = { name, members, stored }
+  }
+
+  #distinct(readable: string): string {
+    let name = readable
+    for (let nth = 2; this.#names.has(name.toLowerCase()); nth++) name = distinctFile(readable, nth)
+    this.#names.add(name.toLowerCase())
+    return name
   }
 
   async #closeFile(): Promise<void> {
