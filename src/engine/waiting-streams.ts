@@ -1,4 +1,5 @@
 import { basename, dirname, join } from 'node:path'
+import { hasCode } from '../base/errors.ts'
 import { readLocalFile, removeLocalFile, replaceLocalFile, ulidsIn } from '../capture/local-file.ts'
 import { createStream } from '../capture/stream-dir.ts'
 import { decodeWaitingEntry, encodeWaitingEntry } from '../format/known-store.ts'
@@ -44,12 +45,22 @@ export async function waitingStreams(
   const known = new Set(streams.map(({ id }) => id))
   const waiting: StreamEntry[] = []
   for (const directory of directories) {
-    for (const id of await ulidsIn(directory)) {
+    for (const id of await idsIn(directory)) {
       const entry = known.has(id) ? null : await waitingEntry(join(directory, id))
       if (entry !== null) waiting.push(entry)
     }
   }
   return waiting
+}
+
+/** What this user may not look into is as far from this process as another machine: what waits there comes late (FORMAT.md 4). */
+async function idsIn(directory: string): Promise<readonly string[]> {
+  try {
+    return await ulidsIn(directory)
+  } catch (error) {
+    if (hasCode(error, 'JOURNAL_DENIED')) return []
+    throw error
+  }
 }
 
 /**
