@@ -47,6 +47,8 @@ function proofLines(proof: DrillProof, paint: Paint): string[] {
       `restored in ${durationText(restoreMs)} from ${bytesText(plan.bytes)}, compared in ${durationText(compareMs)}`,
   ]
   if (except.length > 0) lines.push(`  without the events of ${plural(except.length, 'acknowledged gap')}`)
+  if (plan.reckonedFrom === plan.snapshot)
+    lines.push('  reckoned from the snapshot that was restored: there is no other yet (tidemark snapshot makes one)')
   if (failure !== null) lines.push(`  ${failure.code}: ${printable(failure.message)}`)
   for (const { kind, resource, id, what } of differences) {
     lines.push(`  ${kind} ${printable(resource)}/${printable(id)}: ${what}`)

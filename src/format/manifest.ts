@@ -1,14 +1,22 @@
 import { utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import type { Gap } from '../model/gap.ts'
 import { isUlid, type Ulid, ulidTime } from '../model/ulid.ts'
 import { parseJson, readableJson } from './bounded-json.ts'
+import { listOf } from './shape.ts'
+import { gap } from './timeline-shape.ts'
 
 /**
  * One gzip member of a snapshot file. Members are independent: a reader fetches and inflates just the one that may
- * hold an id, or many in parallel. `[offset, bytes, records, firstId]`
+ * hold an id, or many in parallel; `sha256` is that of its bytes as they stand in the file, lower-case hex, so that
+ * nobody has to read the whole file to know that what was fetched is what was written.
+ * `[offset, bytes, records, firstId, sha256]`
  */
-export type Member = readonly [offset: number, bytes: number, records: number, firstId: string]
+export type Member = readonly [offset: number, bytes: number, records: number, firstId: string, sha256: string]
+
+/** Of the `tidemark` part. */
+const FORMAT = 2
 
 /** A JSON Lines file of a snapshot. */
 export interface SnapshotFile {
@@ -39,6 +47,9 @@ export interface ManifestResource {
 /** What `s3db.json` of a snapshot says. */
 export interface Manifest {
   readonly ulid: Ulid
+  /** As in the timeline, which can be made again from it, see `SnapshotEntry`. */
+  readonly consistentFrom: Ulid
+  readonly except?: readonly Gap[]
   /** Identity of the database. */
   readonly database: string
   readonly schema: SchemaDefinition | null
@@ -66,8 +77,10 @@ export function encodeManifest(manifest: Manifest): string {
       database: { identity: manifest.database },
       resources,
       tidemark: {
-        format: 1,
+        format: FORMAT,
         ulid: manifest.ulid,
+        consistentFrom: manifest.consistentFrom,
+        except: manifest.except,
         schema: manifest.schema,
         objects: manifest.objects,
         resources: manifest.resources,
@@ -112,11 +125,15 @@ export function decodeManifest(bytes: Uint8Array, key: string): Manifest {
     throw corruptManifest(key, error instanceof RangeError ? error.message : 'it is no JSON', error)
   }
   const tidemark = asObject(asObject(root).tidemark)
-  if (tidemark.format !== 1) throw corruptManifest(key, 'it has no `tidemark` part of format 1')
-  if (typeof tidemark.ulid !== 'string' || !isUlid(tidemark.ulid)) throw corruptManifest(key, 'its ULID is none')
+  if (tidemark.format !== FORMAT) throw corruptManifest(key, `it has no \`tidemark\` part of format ${FORMAT}`)
+  const { ulid, consistentFrom, except } = tidemark
+  if (!isUlidText(ulid) || !isUlidText(consistentFrom)) throw corruptManifest(key, 'its ULIDs are none')
+  if (except !== undefined && !isExcept(except)) throw corruptManifest(key, 'its gaps are none')
   if (!Array.isArray(tidemark.resources)) throw corruptManifest(key, 'its resources are no list')
   return {
-    ulid: tidemark.ulid,
+    ulid,
+    consistentFrom,
+    ...(except === undefined ? {} : { except }),
     database: String(asObject(asObject(root).database).identity ?? ''),
     schema: decodeSchema(tidemark.schema, key),
     objects: decodeFile(tidemark.objects, key),
@@ -166,10 +183,19 @@ function decodeFile(value: unknown, key: string): SnapshotFile | null {
 }
 
 function isMember(value: unknown): value is Member {
-  if (!Array.isArray(value) || value.length !== 4) return false
+  if (!Array.isArray(value) || value.length !== 5) return false
   if (!isCount(value[0]) || !isCount(value[1]) || !isCount(value[2]) || typeof value[3] !== 'string') return false
+  if (!isHash(value[4])) return false
   // Compressed: what does not compress grows by less than a hundredth.
   return value[1] <= LIMITS.memberBytes * 1.01
+}
+
+function isUlidText(value: unknown): value is Ulid {
+  return typeof value === 'string' && isUlid(value)
+}
+
+function isExcept(value: unknown): value is readonly Gap[] {
+  return listOf(gap, 1)(value)
 }
 
 function isHash(value: unknown): value is string {

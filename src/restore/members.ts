@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
+import { sha256 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Member } from '../format/manifest.ts'
@@ -99,7 +100,8 @@ export class MemberFile {
       const compressed = await pending.compressed
       this.#queue.shift()
       this.#room()
-      this.#members.push([this.#bytes, compressed.length, pending.records, pending.firstId])
+      const { records, firstId } = pending
+      this.#members.push([this.#bytes, compressed.length, records, firstId, sha256(compressed)])
       this.#records += pending.records
       this.#bytes += compressed.length
       this.#uncompressed += pending.uncompressed

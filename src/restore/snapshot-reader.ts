@@ -116,9 +116,11 @@ export class SnapshotReader {
     }
   }
 
-  async #readMember(file: SnapshotFile, [offset, bytes, records]: Member): Promise<Line[]> {
+  /** Nothing of a member is used before its hash is known to be the one in the manifest, whose own is in the timeline. */
+  async #readMember(file: SnapshotFile, [offset, bytes, records, , hash]: Member): Promise<Line[]> {
     const key = `${this.#prefix}${file.file}`
     const compressed = await this.#store.get(key, { start: offset, end: offset + bytes })
+    if (sha256(compressed) !== hash) throw damaged(key, `the hash of the part at byte ${offset} is wrong`)
     let whole: Uint8Array
     try {
       whole = await gunzipAsync(compressed, { maxOutputLength: Math.min(LIMITS.memberBytes, file.uncompressedBytes) })

@@ -6,6 +6,7 @@ import { distinctFile, MANIFEST_FILE, numberedFile, objectsFile, recordsFile } f
 import { encodeManifest, type ManifestResource, type SchemaDefinition, type SnapshotFile } from '../format/manifest.ts'
 import { rawToJson } from '../format/raw-json.ts'
 import type { Image } from '../model/event.ts'
+import type { Gap } from '../model/gap.ts'
 import { compareItems } from '../model/order.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -20,6 +21,8 @@ export interface SnapshotOptions {
   /** Written into the manifest. */
   readonly ulid: Ulid
   readonly database: string
+  /** The acknowledged gaps that it is made through; absent: none. */
+  readonly except?: readonly Gap[]
 }
 
 /** What was written. */
@@ -77,11 +80,11 @@ export class SnapshotWriter {
     }
   }
 
-  /** Writes the manifest; the snapshot exists from here on. */
-  async finish(): Promise<WrittenSnapshot> {
+  /** Writes the manifest; the snapshot exists from here on. `consistentFrom`: see `SnapshotEntry`. */
+  async finish(consistentFrom: Ulid = this.#options.ulid): Promise<WrittenSnapshot> {
     await this.complete()
     const { store, prefix } = this.#options
-    const manifest = this.manifest('')
+    const manifest = this.manifest('', consistentFrom)
     await store.put(`${prefix}${MANIFEST_FILE}`, manifest)
     return { records: this.#records, bytes: this.#bytes + manifest.length, manifestSha256: sha256(manifest) }
   }
@@ -92,8 +95,8 @@ export class SnapshotWriter {
   }
 
   /** The manifest of what is complete, with `prefix` in front of the name of each file. */
-  manifest(prefix: string): Uint8Array {
-    const { ulid, database } = this.#options
+  manifest(prefix: string, consistentFrom: Ulid = this.#options.ulid): Uint8Array {
+    const { ulid, database, except } = this.#options
     const placed = (file: SnapshotFile | null): SnapshotFile | null =>
       file === null ? null : { ...file, file: `${prefix}${file.file}` }
     const resources: ManifestResource[] = [...this.#resources].map(([name, { schema, records, objects }]) => ({
@@ -102,7 +105,8 @@ export class SnapshotWriter {
       records: placed(records),
       objects: placed(objects),
     }))
-    const parts = { ulid, database, schema: this.#schema, objects: placed(this.#objects), resources }
+    const span = { ulid, consistentFrom, ...(except === undefined ? {} : { except }) }
+    const parts = { ...span, database, schema: this.#schema, objects: placed(this.#objects), resources }
     return readableJson(utf8(encodeManifest(parts)), 'The manifest of the snapshot')
   }
 

@@ -41,6 +41,7 @@ export interface BaselineSeams {
 export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry> {
   const { store, timeline, source, recorder, recordKeys, mark, log, seal, signal } = seams
   const ulid = mark()
+  let consistentFrom = ulid
   const began = timeline.timeline.erasures.length
   const keyring = (await recordKeys?.current()) ?? null
   const prefix = snapshotPrefix(ulid)
@@ -55,10 +56,10 @@ export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry>
       for (const state of states) if (isUnreadable(state.image)) warnOf(log, state)
       await writer.add(sealedStates(keyring, states))
     }
-    return writer.finish()
+    consistentFrom = mark()
+    return writer.finish(consistentFrom)
   }
   return writeSnapshot({ store, prefix, ulid, database: source.identity }, write, async (written) => {
-    const consistentFrom = mark()
     // The events between the two stamps must be in the store before the snapshot is.
     await seal(consistentFrom)
     const entry: SnapshotEntry = { ulid, consistentFrom, prefix, ...written }

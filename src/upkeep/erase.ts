@@ -103,10 +103,11 @@ async function rewriteSnapshot(sources: ReplaySources, entry: SnapshotEntry, ite
       )
       await writer.add(states.filter((state) => !isOf(state, item)))
     }
-    return writer.finish()
+    return writer.finish(entry.consistentFrom)
   }
   const { database } = old.manifest
-  const by = await writeSnapshot({ store, prefix, ulid: entry.ulid, database }, write, async (written) => ({
+  const holes = entry.except === undefined ? {} : { except: entry.except }
+  const by = await writeSnapshot({ store, prefix, ulid: entry.ulid, database, ...holes }, write, async (written) => ({
     ...entry,
     prefix,
     ...written,

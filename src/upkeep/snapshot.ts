@@ -70,9 +70,9 @@ export async function takeSnapshot(
     for await (const batch of replayStored(sources, plan, {})) await writer.add(batch)
     return writer.finish()
   }
-  return writeSnapshot({ store: sources.store, prefix, ulid, database }, write, async (written) => {
-    const except = plan.except.map(({ acknowledged: _, ...gap }) => gap)
-    const holes = except.length === 0 ? {} : { except }
+  const except = plan.except.map(({ acknowledged: _, ...gap }) => gap)
+  const holes = except.length === 0 ? {} : { except }
+  return writeSnapshot({ store: sources.store, prefix, ulid, database, ...holes }, write, async (written) => {
     const entry: SnapshotEntry = { ulid, consistentFrom: ulid, prefix, ...written, ...holes }
     const now = await timeline.commit((present) => addUnerased(present, began, entry))
     return now.snapshots.find((snapshot) => snapshot.ulid === ulid) ?? entry

@@ -27,7 +27,7 @@ interface SnapshotRow {
 interface FileRow {
   file: string
   sha256: string
-  members: [number, number, number, string][]
+  members: [number, number, number, string, string][]
 }
 interface Image {
   json: string
@@ -134,10 +134,10 @@ function addFile(
   if (entry === null) return
   const bytes = readFileSync(join(directory, entry.file))
   expect(sha256(bytes)).toBe(entry.sha256)
-  for (const [offset, length, records, firstId] of entry.members) {
-    const lines = gunzipSync(bytes.subarray(offset, offset + length))
-      .toString()
-      .split('\n')
+  for (const [offset, length, records, firstId, hash] of entry.members) {
+    const member = bytes.subarray(offset, offset + length)
+    expect(sha256(member)).toBe(hash)
+    const lines = gunzipSync(member).toString().split('\n')
     expect(lines.pop()).toBe('')
     expect(lines).toHaveLength(records)
     for (const [index, line] of lines.entries()) {

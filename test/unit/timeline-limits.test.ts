@@ -176,7 +176,8 @@ test('an object that no reader takes is not stored, wherever the store is', asyn
 test('a schema that no reader of a snapshot takes is not written into one', () => {
   const json = `{"attributes":{},"deep":${'['.repeat(jsonDepth)}${']'.repeat(jsonDepth)}}`
   const resource = { name: 'r', schema: { json, raw: null }, records: null, objects: null }
-  const manifest = { ulid: STREAM, database: 'd', schema: null, resources: [resource], objects: null }
+  const span = { ulid: STREAM, consistentFrom: STREAM }
+  const manifest = { ...span, database: 'd', schema: null, resources: [resource], objects: null }
   expect(() => encodeManifest(manifest)).toThrow(expect.objectContaining({ code: 'LIMIT_EXCEEDED' }))
   const shallow = json.replace(/\[+\]+/, '[]')
   const readable = encodeManifest({ ...manifest, resources: [{ ...resource, schema: { json: shallow, raw: null } }] })

@@ -124,7 +124,7 @@ function changedFile(files: SnapshotFiles, random: Random): { files: SnapshotFil
     const { members, records } = value as SnapshotFile
     const first = members[0]?.[3] ?? ''
     const sizes = { bytes: file.length, uncompressedBytes: input.length, sha256: sha256(file) }
-    return { ...value, ...sizes, members: [[0, file.length, records, first]] }
+    return { ...value, ...sizes, members: [[0, file.length, records, first, sha256(file)]] }
   })
   const text = encodeManifest(JSON.parse(repaired))
   return { files: new Map([...files, [name, file], ['s3db.json', Buffer.from(text)]]), input }
