@@ -1,5 +1,4 @@
 import { TidemarkError } from '../base/errors.ts'
-import type { Moment } from '../restore/moment.ts'
 
 /** Which record is meant. */
 export interface RecordName {
@@ -18,11 +17,6 @@ export function parseRecordName(argument: string, resource: string | undefined):
   throw new TidemarkError('OPTION_INVALID', `"${argument}" is not of the form <resource>/<id>. Nothing was read.`, {
     hint: 'Such as users/u1; where the name of the resource has a slash itself: --resource <name> <id>.',
   })
-}
-
-/** A moment as it is typed; digits alone are epoch milliseconds. The engine checks the rest. */
-export function parseMomentArgument(argument: string): Moment {
-  return /^\d+$/.test(argument) ? Number(argument) : argument
 }
 
 /** MiB as bytes. Errors: `OPTION_INVALID`. */

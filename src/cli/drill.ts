@@ -1,5 +1,5 @@
 import type { DrillProof } from '../format/drill-file.ts'
-import { parseMomentArgument, parseWhole } from './arguments.ts'
+import { parseWhole } from './arguments.ts'
 import { type CommonOptions, type Surroundings, withStore } from './command.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { bytesText, countText, durationText, plural, printable, timeText } from './format.ts'
@@ -23,7 +23,7 @@ export async function drillCommand(options: DrillCommandOptions, around: Surroun
     const line = progressLine(terminal, 'rows')
     try {
       return await tidemark.drill({
-        at: options.at === 'random' ? 'random' : parseMomentArgument(options.at),
+        at: options.at,
         ...(count === undefined ? {} : { count }),
         ...(seed === undefined ? {} : { seed }),
         onProgress: (progress) => line.show(progress),

@@ -3,7 +3,7 @@ import type { RestoreResult } from '../engine/restore.ts'
 import type { Tidemark } from '../engine/tidemark.ts'
 import type { Moment } from '../restore/moment.ts'
 import type { OpenDatabase } from './adapter.ts'
-import { parseMemory, parseMomentArgument } from './arguments.ts'
+import { parseMemory } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeOf, withStore } from './command.ts'
 import { confirmed } from './confirm.ts'
 import { progressLine } from './progress.ts'
@@ -85,7 +85,7 @@ function runner(
   options: RestoreCommandOptions,
   terminal: Terminal,
 ): Restore {
-  const moment: Moment = parseMomentArgument(options.to)
+  const moment: Moment = options.to
   const selection = {
     ...(options.resource === undefined ? {} : { resources: options.resource }),
     ...(options.id === undefined ? {} : { ids: options.id }),

@@ -1,5 +1,5 @@
 import { TidemarkError } from '../base/errors.ts'
-import { parseMomentArgument, parseRecordName } from './arguments.ts'
+import { parseRecordName } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
 import { writeLines } from './terminal.ts'
 
@@ -13,7 +13,7 @@ export interface ShowOptions extends CommonOptions {
 export async function showCommand(argument: string, options: ShowOptions, around: Surroundings): Promise<void> {
   const { resource, id } = parseRecordName(argument, options.resource)
   await withStore(options, around, async (tidemark) => {
-    const record = await tidemark.at(parseMomentArgument(options.at)).get(resource, id)
+    const record = await tidemark.at(options.at).get(resource, id)
     if (record === null) throw noRecord(resource, id, options)
     await writeLines(around.terminal.out, [JSON.stringify(record, null, options.json ? 0 : 2)])
   })

@@ -1,6 +1,6 @@
 import type { KeyInfo } from '../engine/keys.ts'
 import type { Status, StreamStatus } from '../engine/status.ts'
-import { parseDuration, parseMomentArgument } from './arguments.ts'
+import { parseDuration } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { bytesText, countText, durationText, pairs, plural, printable, table, timeText } from './format.ts'
@@ -26,7 +26,7 @@ export async function statusCommand(options: StatusOptions, around: Surroundings
   const limitMs = options.failOnLag === undefined ? null : parseDuration('--fail-on-lag', options.failOnLag)
   return withStore(options, around, async (tidemark) => {
     const { terminal } = around
-    const asked = options.at === undefined ? null : await tidemark.reachable(parseMomentArgument(options.at))
+    const asked = options.at === undefined ? null : await tidemark.reachable(options.at)
     const found = await tidemark.status()
     const status: Status = asked === null ? found : { ...found, verdict: asked }
     const paint = painter(terminal.out, terminal)

@@ -6,10 +6,11 @@ import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { firstUlidAt, lastUlidAt, MIN_ULID, type Ulid, ulidTime } from '../model/ulid.ts'
 import { hasEvent } from '../restore/lookup.ts'
-import { type Bound, type Limit, type Moment, noSuchEvent, parseMoment, resolveMoment } from '../restore/moment.ts'
+import { type Bound, type Moment, parseMoment } from '../restore/moment.ts'
 import { type Plan, planRestore, segmentsBetween } from '../restore/plan.ts'
 import { closingThrough, type Reach, reachOf, wholeTimes } from '../restore/reach.ts'
 import type { ReplaySources } from '../restore/replay.ts'
+import { type Limit, noSuchEvent, resolveMoment } from '../restore/resolve.ts'
 import { Segments } from '../restore/segments.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { createScratch, type Scratch } from '../store/scratch.ts'
@@ -86,12 +87,15 @@ export class Archive {
   async locate(moment: Moment): Promise<Located> {
     const wanted = parseMoment(moment)
     if (wanted === null) return this.#locateLatest()
-    const isFuture = wanted.ulid > lastUlidAt(this.seams.clock.now())
+    const now = this.seams.clock.now()
+    const isFuture = wanted.ulid > lastUlidAt(now)
     const failure = isFuture ? null : await this.#makeFinal(wanted.ulid)
     const { timeline, reach } = await this.refresh()
     const { openStream, latest } = reach
     const beyond = latest === null || wanted.ulid > latest
-    const limit = beyond && openStream !== null ? await this.#limitOf([openStream]) : beyond ? failure : null
+    const told = beyond && openStream !== null ? await this.#limitOf([openStream]) : beyond ? failure : null
+    // Where the clock was set back, the stamp of an event may be.
+    const limit = isFuture && wanted.event === null && latest !== null ? future(now) : told
     const bound = resolveMoment(moment, reach, limit)
     if (bound.event !== null && !(await hasEvent(this.sources, timeline.segments, bound.event))) {
       throw noSuchEvent(bound.event, timeline)
@@ -220,6 +224,11 @@ export class Archive {
     this.#scratch ??= createScratch()
     return prefixed(this.#scratch.store, `${++this.#passes}/`)
   }
+}
+
+function future(nowMs: number): Limit {
+  const now = new Date(nowMs).toISOString()
+  return { why: 'it lies in the future', hint: `It is ${now} now: give a time until then, or latest.` }
 }
 
 function lastEventOf({ segments }: Timeline): Ulid {

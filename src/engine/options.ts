@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { TidemarkError } from '../base/errors.ts'
 
 /**
@@ -15,31 +16,63 @@ export function checkOptions(what: string, given: object, known: readonly string
 /** Refuses a value that is none of the choices; absent is fine. */
 export function checkChoice(what: string, name: string, value: unknown, choices: readonly string[]): void {
   if (value === undefined || (typeof value === 'string' && choices.includes(value))) return
-  throw invalidOption(what, `${name} is ${String(value)}`, choices)
+  throw invalidOption(what, `${name} is ${shown(value)}`, choices)
 }
 
 /** Refuses a value that is no positive whole number; absent is fine. */
 export function checkPositive(what: string, name: string, value: unknown): void {
   if (value === undefined || (Number.isSafeInteger(value) && Number(value) > 0)) return
-  throw invalidOption(what, `${name} is ${String(value)}`, ['a whole number above 0'])
+  throw invalidOption(what, `${name} is ${shown(value)}`, ['a whole number above 0'])
 }
 
 /** Refuses a value that is no whole number, or a smaller one; absent is fine. */
 export function checkAtLeast(what: string, name: string, value: unknown, least: number): void {
   if (value === undefined || (Number.isSafeInteger(value) && Number(value) >= least)) return
-  throw invalidOption(what, `${name} is ${String(value)}`, [`a whole number of at least ${least}`])
+  throw invalidOption(what, `${name} is ${shown(value)}`, [`a whole number of at least ${least}`])
 }
 
 /** Refuses a value that is neither true nor false; absent is fine. */
 export function checkFlag(what: string, name: string, value: unknown): void {
   if (value === undefined || typeof value === 'boolean') return
-  throw invalidOption(what, `${name} is ${String(value)}`, ['true', 'false'])
+  throw invalidOption(what, `${name} is ${shown(value)}`, ['true', 'false'])
 }
 
 /** Refuses a value that is no text, or an empty one; absent is fine. */
 export function checkText(what: string, name: string, value: unknown): void {
   if (value === undefined || (typeof value === 'string' && value !== '')) return
-  throw invalidOption(what, `${name} is ${String(value)}`, ['a text that is not empty'])
+  throw invalidOption(what, `${name} is ${shown(value)}`, ['a text that is not empty'])
+}
+
+/** Refuses a value that is no list of texts; absent is fine. */
+export function checkTexts(what: string, name: string, value: unknown): void {
+  if (value === undefined || (Array.isArray(value) && value.every((one) => typeof one === 'string'))) return
+  throw invalidOption(what, `${name} is ${shown(value)}`, ['a list of texts'])
+}
+
+/** Refuses a value that is no function; absent is fine. */
+export function checkFunction(what: string, name: string, value: unknown): void {
+  if (value === undefined || typeof value === 'function') return
+  throw invalidOption(what, `${name} is ${shown(value)}`, ['a function'])
+}
+
+/** Refuses a target that is neither a text nor one of an adapter. */
+export function checkTarget(what: string, value: unknown): void {
+  if (typeof value === 'string') return
+  const members = ['scan', 'write', 'finish', 'close']
+  const isTarget =
+    typeof value === 'object' &&
+    value !== null &&
+    members.every((name) => typeof Reflect.get(value, name) === 'function')
+  if (isTarget) return
+  throw invalidOption(what, `target is ${shown(value)}`, [
+    'target: a directory (file:./recovered or a path)',
+    'or a target of an adapter',
+  ])
+}
+
+/** Anything at all, on one line; nothing of what is in it, which may be a secret in the wrong place. */
+function shown(value: unknown): string {
+  return typeof value === 'string' ? value : inspect(value, { depth: -1, customInspect: false })
 }
 
 function invalidOption(what: string, why: string, expected: readonly string[]): TidemarkError {

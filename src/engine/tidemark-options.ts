@@ -2,11 +2,21 @@ import { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
+import { type Moment, parseMoment } from '../restore/moment.ts'
 import type { Selection, Target } from '../restore/target.ts'
 import type { StoreSpec } from '../store/open.ts'
 import type { OnFile } from '../upkeep/verify/inspection.ts'
 import { checkJournal, type JournalOptions } from './journal-options.ts'
-import { checkChoice, checkOptions, checkPositive, checkText } from './options.ts'
+import {
+  checkChoice,
+  checkFlag,
+  checkFunction,
+  checkOptions,
+  checkPositive,
+  checkTarget,
+  checkText,
+  checkTexts,
+} from './options.ts'
 import type { Progress } from './restore.ts'
 import type { Ack } from './streams.ts'
 
@@ -59,16 +69,8 @@ export interface RestoreOptions {
 }
 
 const OPTION_NAMES = ['store', 'source', 'journal', 'ack', 'seal', 'memory', 'database', 'logger']
-/** The members of `RestoreOptions`. */
-export const RESTORE_NAMES: readonly string[] = [
-  'target',
-  'resources',
-  'ids',
-  'overwrite',
-  'dryRun',
-  'onProgress',
-  'inPlace',
-]
+const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress', 'inPlace']
+
 /** Errors: `OPTION_INVALID` for what is no option, or not of its kind. */
 export function checkTidemarkOptions(options: TidemarkOptions): void {
   checkOptions('Tidemark', options, OPTION_NAMES)
@@ -80,6 +82,25 @@ export function checkTidemarkOptions(options: TidemarkOptions): void {
   if (seal === undefined) return
   checkOptions('Tidemark.seal', seal, ['events', 'bytes', 'ageMs', 'closeMs'])
   for (const [name, value] of Object.entries(seal)) checkPositive('Tidemark.seal', name, value)
+}
+
+/** Errors: `MOMENT_INVALID`. */
+export function checkMoment(moment: Moment): void {
+  parseMoment(moment)
+}
+
+/** Where a restore goes. Errors: `OPTION_INVALID` for what is neither a place nor a target of an adapter. */
+export function targetOf(options: RestoreOptions): string | Target {
+  checkTarget('restoreAt', Reflect.get(Object(options), 'target'))
+  return options.target
+}
+
+/** Errors: `OPTION_INVALID` for what is no option of a restore, or not of its kind. */
+export function checkRestoreOptions(options: RestoreOptions): void {
+  checkOptions('restoreAt', options, RESTORE_NAMES)
+  for (const name of ['resources', 'ids'] as const) checkTexts('restoreAt', name, options[name])
+  for (const name of ['overwrite', 'dryRun', 'inPlace'] as const) checkFlag('restoreAt', name, options[name])
+  checkFunction('restoreAt', 'onProgress', options.onProgress)
 }
 
 /** What a restore is about. Errors: `OPTION_INVALID` for ids without their resource. */

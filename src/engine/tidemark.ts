@@ -45,11 +45,12 @@ import { endOf, journalDirectory } from './streams.ts'
 import { openDirectoryTarget } from './targets.ts'
 import {
   type CloseOptions,
+  checkRestoreOptions,
   checkTidemarkOptions,
-  RESTORE_NAMES,
   type RestoreOptions,
   selectionOf,
   type TidemarkOptions,
+  targetOf,
   type VerifyOptions,
 } from './tidemark-options.ts'
 import { requireResource, View } from './view.ts'
@@ -173,10 +174,10 @@ export class Tidemark {
    * `RESOURCE_NOT_FOUND`, `SEGMENT_CORRUPT`, `SNAPSHOT_CORRUPT`, `HISTORY_GAP`, and those of the target.
    */
   async restoreAt(moment: Moment, options: RestoreOptions): Promise<RestoreResult> {
-    const { target } = options
+    const target = targetOf(options)
     const given = typeof target === 'string' ? null : target
     try {
-      checkOptions('restoreAt', options, RESTORE_NAMES)
+      checkRestoreOptions(options)
       const selection = selectionOf(options)
       const reached = await this.#archive.reach(moment)
       for (const resource of selection.resources ?? []) await requireResource(this.#archive, reached.plan, resource)

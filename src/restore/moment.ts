@@ -1,10 +1,9 @@
+import { inspect, types } from 'node:util'
 import { TidemarkError } from '../base/errors.ts'
-import type { Timeline } from '../model/timeline.ts'
-import { beforeInstant, instantEnd, isUlid, lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
-import { type Reach, wholeTimes } from './reach.ts'
+import { beforeInstant, instantEnd, isUlid, lastUlidAt, type Ulid } from '../model/ulid.ts'
 
 /**
- * Where to restore to: an RFC 3339 timestamp, epoch milliseconds or a `Date` (inclusive); the ULID of an event
+ * Where to restore to: an RFC 3339 timestamp, epoch milliseconds (also as text) or a `Date` (inclusive); the ULID of an event
  * (inclusive); just before an event; or the last reachable moment. What was written together is restored together: an event
  * stands for all of its capture.
  */
@@ -20,104 +19,70 @@ export interface Bound {
   readonly label: string
 }
 
-const RFC3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,3}0*)?([Zz]|[+-]\d{2}:\d{2})$/
+const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(\.\d{1,3}0*)?(?:[Zz]|[+-](\d{2}):(\d{2}))$/
+const DIGITS = /^\d+$/
 
 /** Reads a moment; `latest` is null, since only the timeline knows it. Errors: `MOMENT_INVALID`. */
 export function parseMoment(moment: Moment): Bound | null {
   if (moment === 'latest') return null
   if (typeof moment === 'number') return timeBound(moment, moment)
-  if (moment instanceof Date) return timeBound(moment.getTime(), moment)
-  if (typeof moment === 'object') {
-    if (typeof moment?.before !== 'string' || !isUlid(moment.before) || Object.keys(moment).length !== 1) {
-      throw invalid(JSON.stringify(moment))
-    }
-    return { ulid: beforeInstant(moment.before), event: moment.before, label: `just before event ${moment.before}` }
-  }
+  // One of another realm is no instance of this one's class.
+  if (types.isDate(moment)) return timeBound(moment.getTime(), moment)
+  if (typeof moment === 'string') return parseText(moment)
+  return eventBefore(moment)
+}
+
+function parseText(moment: string): Bound | null {
   const before = /^before:(.+)$/.exec(moment)?.[1]
-  if (before !== undefined) return parseMoment({ before })
+  if (before !== undefined) return eventBefore({ before })
   if (isUlid(moment)) return { ulid: instantEnd(moment), event: moment, label: `event ${moment}` }
-  if (!RFC3339.test(moment)) throw invalid(moment)
+  if (DIGITS.test(moment)) return timeBound(Number(moment), moment)
+  const parts = RFC3339.exec(moment)
+  if (parts === null) throw invalid(moment)
+  const wrong = wrongIn(parts.slice(1).map(Number))
+  if (wrong !== null) throw invalid(moment, wrong)
   return timeBound(Date.parse(moment.replace(' ', 'T')), moment)
 }
 
+/** `given` may be anything: who calls from JavaScript is told what is wrong with it. */
+function eventBefore(given: unknown): Bound {
+  if (typeof given !== 'object' || given === null || !('before' in given) || Object.keys(given).length !== 1) {
+    throw invalid(given)
+  }
+  const { before } = given
+  if (typeof before !== 'string' || !isUlid(before)) throw invalid(given)
+  return { ulid: beforeInstant(before), event: before, label: `just before event ${before}` }
+}
+
+/** What of a time is on no calendar and no clock; null where all of it is. A date that is shifted would be another moment. */
+function wrongIn([year = 0, month = 0, day = 0, ...time]: readonly number[]): string | null {
+  const [hour = 0, minute = 0, second = 0, , zoneHour = 0, zoneMinute = 0] = time
+  if (month < 1 || month > 12) return `there is no month ${month}`
+  const days = new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate()
+  if (day < 1 || day > days) return `that month has ${days} days`
+  if (hour > 23) return 'an hour is 00 to 23, and midnight is 00:00:00 of the day that begins'
+  if (minute > 59 || second > 59) return 'minutes and seconds are 00 to 59'
+  return zoneHour > 23 || zoneMinute > 59 ? 'there is no such zone' : null
+}
+
 function timeBound(ms: number, given: unknown): Bound {
-  if (!Number.isInteger(ms) || ms < 0 || ms >= 2 ** 48) throw invalid(String(given))
+  if (!Number.isInteger(ms) || ms < 0 || ms >= 2 ** 48) throw invalid(given)
   return { ulid: lastUlidAt(ms), event: null, label: new Date(ms).toISOString() }
 }
 
-function invalid(given: string): TidemarkError {
-  return new TidemarkError('MOMENT_INVALID', `"${given}" is no moment. Nothing was read or changed.`, {
+function invalid(given: unknown, why: string | null = null): TidemarkError {
+  const text = typeof given === 'string' ? `"${given.slice(0, MOST_SHOWN)}"` : shownOf(given)
+  const because = why === null ? '' : `: ${why}`
+  return new TidemarkError('MOMENT_INVALID', `${text} is no moment${because}. Nothing was read or changed.`, {
     hint:
       'Give a time with its zone and at most milliseconds (2026-11-19T02:46:59.123Z), epoch milliseconds, the ULID of ' +
       'an event, before:<ulid>, or latest.',
   })
 }
 
-/** Why nothing is reachable beyond the end of what is. */
-export interface Limit {
-  readonly why: string
-  readonly hint: string
-  /** What was tried and failed. */
-  readonly cause?: TidemarkError
-}
+const MOST_SHOWN = 100
 
-/**
- * The stamp that `moment` stands for. Errors: `MOMENT_UNREACHABLE`, naming the nearest reachable moments on either
- * side; never another moment instead. `limit`: the end of what is reachable is not that of what was acknowledged.
- */
-export function resolveMoment(moment: Moment, reach: Reach, limit: Limit | null = null): Bound {
-  const bound = parseMoment(moment)
-  if (bound === null) {
-    if (reach.latest === null) throw unreachable('latest', reach, whyNothing(reach), limit)
-    if (limit !== null) throw unreachable('latest', reach, limit.why, limit)
-    return { ulid: reach.latest, event: null, label: 'latest' }
-  }
-  if (reach.earliest === null || reach.latest === null) {
-    throw unreachable(bound.label, reach, whyNothing(reach), limit)
-  }
-  if (bound.ulid < reach.earliest) throw unreachable(bound.label, reach, 'the history begins later')
-  if (bound.ulid <= reach.latest) return bound
-  const { openStream } = reach
-  if (openStream === null) throw unreachable(bound.label, reach, limit?.why ?? 'it lies in the future', limit)
-  const why =
-    limit?.why ??
-    `stream ${openStream.id} of host ${openStream.host} was never closed, and what it wrote after ${time(reach.latest)} is not in the store`
-  throw unreachable(bound.label, reach, why, limit)
-}
-
-function whyNothing({ openStream }: Reach): string {
-  if (openStream === null) return 'there is no snapshot in the store yet'
-  return `stream ${openStream.id} of host ${openStream.host} may hold events from before the first snapshot was complete`
-}
-
-function unreachable(label: string, reach: Reach, why: string, limit: Limit | null = null): TidemarkError {
-  const { earliest, latest, openStream } = reach
-  const times = wholeTimes(reach)
-  // Where the history is shorter than a millisecond, it has an end and no time.
-  const end = latest === null || label === 'latest' ? 'Nothing is reachable' : 'Reachable: latest'
-  const range = times === null ? end : `Reachable: ${times.earliest} to ${times.latest}`
-  return new TidemarkError(
-    'MOMENT_UNREACHABLE',
-    `The moment ${label} cannot be reached: ${why}. Nothing was changed.`,
-    {
-      hint: limit === null ? `${range}.` : `${range}. ${limit.hint}`,
-      details: { earliest, latest, openStream: openStream?.id ?? null },
-      ...(limit?.cause === undefined ? {} : { cause: limit.cause }),
-    },
-  )
-}
-
-function time(ulid: Ulid): string {
-  return new Date(ulidTime(ulid)).toISOString()
-}
-
-/** The error for a moment that names an event which the history does not hold. */
-export function noSuchEvent(event: Ulid, timeline: Timeline): TidemarkError {
-  const before = timeline.segments.map((segment) => segment.lastUlid).filter((ulid) => ulid < event)
-  const after = timeline.segments.map((segment) => segment.firstUlid).filter((ulid) => ulid > event)
-  const nearest = [before.sort().at(-1), after.sort().at(0)].filter((ulid) => ulid !== undefined)
-  return new TidemarkError('MOMENT_UNREACHABLE', `There is no event ${event} in the history. Nothing was changed.`, {
-    hint: `Copy the event's ULID from \`tidemark log\`${nearest.length > 0 ? `; near it: ${nearest.join(' and ')}` : ''}.`,
-    details: { event, before: before.at(-1) ?? null, after: after.at(0) ?? null },
-  })
+/** Anything at all, on one line. */
+function shownOf(given: unknown): string {
+  return inspect(given, { depth: 1, breakLength: Number.POSITIVE_INFINITY, customInspect: false }).slice(0, MOST_SHOWN)
 }

@@ -7,13 +7,14 @@ import type { SealOptions } from '../capture/sealer.ts'
 import type { DrillOptions } from '../engine/drill.ts'
 import type { EraseOptions, EraseResult } from '../engine/erasure.ts'
 import type { JournalOptions } from '../engine/journal-options.ts'
-import { checkOptions } from '../engine/options.ts'
+import { checkOptions, checkTarget } from '../engine/options.ts'
 import type { ReconcileOptions } from '../engine/reconcile.ts'
 import type { Progress, RestoreResult } from '../engine/restore.ts'
 import type { ScheduleOptions } from '../engine/schedule.ts'
 import type { Status } from '../engine/status.ts'
 import type { Ack } from '../engine/streams.ts'
 import type { Tidemark } from '../engine/tidemark.ts'
+import { checkMoment } from '../engine/tidemark-options.ts'
 import type { View } from '../engine/view.ts'
 import type { DrillProof } from '../format/drill-file.ts'
 import type { Event } from '../model/event.ts'
@@ -164,6 +165,8 @@ export class TidemarkPlugin extends Plugin {
   /** Restores a moment. Errors: see `Tidemark.restoreAt`; `CONFIRMATION_NEEDED` for `live` without `overwrite`. */
   async restoreAt(moment: Moment, options: PluginRestoreOptions): Promise<RestoreResult> {
     checkOptions('restoreAt', options, RESTORE_NAMES)
+    if (!isPlace(options.target)) checkTarget('restoreAt', options.target)
+    checkMoment(moment)
     const tidemark = this.#open()
     const inPlace = options.target === 'live' || options.target === this.#db
     if (inPlace && options.overwrite !== true && options.dryRun !== true) throw confirmationNeeded()
@@ -275,6 +278,11 @@ export class TidemarkPlugin extends Plugin {
     if (this.#tidemark === null) throw notConnected()
     return this.#tidemark
   }
+}
+
+/** A connected database; whether it is one of s3db.js, its client says. */
+function isPlace(target: PluginRestoreOptions['target']): target is S3db {
+  return typeof target === 'object' && target !== null && 'client' in target
 }
 
 function refuseBeforeConnect(_resolve: unknown, reject: (error: unknown) => void): void {

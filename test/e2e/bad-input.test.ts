@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { runInNewContext } from 'node:vm'
 import { S3db } from 's3db.js/lite'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Tidemark, TidemarkError } from '../../src/index.ts'
@@ -67,6 +68,22 @@ describe('options', () => {
     expect(
       (await refusal(() => tidemark.restoreAt('latest', { target: `file:${directory}/out`, ids: ['a'] }))).code,
     ).toBe('OPTION_INVALID')
+    for (const options of [
+      {},
+      undefined,
+      'file:./out',
+      { target: 5 },
+      { target: {} },
+      { target: null },
+      { target: `file:${directory}/out`, resources: 'notes' },
+      { target: `file:${directory}/out`, resources: ['notes'], ids: [5] },
+      { target: `file:${directory}/out`, overwrite: 'yes' },
+      { target: `file:${directory}/out`, dryRun: 1 },
+      { target: `file:${directory}/out`, onProgress: true },
+    ]) {
+      const given = options as { target: string }
+      expect((await refusal(() => tidemark.restoreAt('latest', given))).code).toBe('OPTION_INVALID')
+    }
     expect((await refusal(() => tidemark.restoreAt('latest', { target: 'live' }))).code).toBe('CONFIRMATION_NEEDED')
     expect(
       (await refusal(() => tidemark.restoreAt('latest', { target: `file:${directory}/out`, resources: ['nope'] })))
@@ -101,8 +118,70 @@ describe('moments', () => {
     '2026-11-19T02:46:59.123456Z',
     '',
     'before:x',
+    // What is on no calendar would be another day.
+    '2026-02-30T00:00:00Z',
+    '2026-02-29T12:00:00Z',
+    '2026-04-31T12:00:00Z',
+    '2026-00-10T12:00:00Z',
+    '2026-02-28T24:00:00Z',
+    '2026-02-28T23:59:60Z',
+    '2026-02-28T23:60:00Z',
+    '2026-02-28T12:00:00+24:00',
+    '2026-02-28T12:00:00+02:60',
+    '1764338162123456',
   ])('%s is no moment', async (moment) => {
     expect((await refusal(() => tidemark.at(moment).get('notes', 'a'))).code).toBe('MOMENT_INVALID')
+  })
+
+  it.each<[string, unknown]>([
+    ['an object without an event', { before: 'xyz' }],
+    ['an object with more', { before: '01ARZ3NDEKTSV4RRFFQ69G5FAV', after: 1 }],
+    ['an object that is none', { at: 5 }],
+    ['a list', ['latest']],
+    ['a symbol', Symbol('x')],
+    ['a BigInt', 1764338162123n],
+    ['nothing', undefined],
+    ['null', null],
+    ['no number', Number.NaN],
+    ['a date that is none', new Date('x')],
+  ])('%s is refused as no moment, and named', async (_, given) => {
+    const moment = given as string
+    for (const ask of [
+      () => tidemark.at(moment).get('notes', 'a'),
+      () => tidemark.reachable(moment),
+      () => tidemark.restoreAt(moment, { target: `file:${directory}/none` }),
+    ])
+      expect((await refusal(ask)).code).toBe('MOMENT_INVALID')
+  })
+
+  it('the same in any realm, and digits as text are epoch milliseconds', async () => {
+    const ms = Date.now()
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    for (const moment of [ms, String(ms), runInNewContext(`new Date(${ms})`), new Date(ms)])
+      expect((await tidemark.reachable(moment)).moment.time).toBe(new Date(ms).toISOString())
+  })
+
+  it('leap days exist in leap years', async () => {
+    for (const year of [1996, 2000, 2024]) {
+      const error = await refusal(() => tidemark.at(`${year}-02-29T12:00:00Z`).get('notes', 'a'))
+      expect(error.code).toBe('MOMENT_UNREACHABLE')
+    }
+    expect((await refusal(() => tidemark.at('2100-02-29T12:00:00Z').get('notes', 'a'))).message).toContain('28 days')
+  })
+
+  it('one that is yet to come is said to be, whoever writes', async () => {
+    const error = await refusal(() => tidemark.at(Date.now() + 3_600_000).get('notes', 'a'))
+    expect(error.message).toContain('in the future')
+    expect(error.hint).not.toContain('Close the writing process')
+  })
+
+  it('one in seconds is told as milliseconds', async () => {
+    const seconds = Math.floor(Date.now() / 1000)
+    for (const moment of [seconds, String(seconds)]) {
+      const error = await refusal(() => tidemark.at(moment).get('notes', 'a'))
+      expect(error.code).toBe('MOMENT_UNREACHABLE')
+      expect(error.hint).toContain(`${seconds}000`)
+    }
   })
 
   it.each([

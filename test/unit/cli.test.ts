@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import { type ErrorCode, TidemarkError } from '../../src/base/errors.ts'
 import { LIMITS } from '../../src/base/limits.ts'
-import { parseMemory, parseMomentArgument, parseRecordName } from '../../src/cli/arguments.ts'
+import { parseMemory, parseRecordName } from '../../src/cli/arguments.ts'
 import { shellQuoted } from '../../src/cli/command.ts'
 import { confirmed } from '../../src/cli/confirm.ts'
 import { exitCodeOf } from '../../src/cli/exit-codes.ts'
@@ -36,9 +36,7 @@ test('a record name is split at the first slash, unless the resource is given', 
   for (const bad of ['users', '/u1', '']) expect(() => parseRecordName(bad, undefined)).toThrow(TidemarkError)
 })
 
-test('digits are epoch milliseconds, memory is MiB', () => {
-  expect(parseMomentArgument('1763519219000')).toBe(1763519219000)
-  expect(parseMomentArgument('latest')).toBe('latest')
+test('memory is MiB', () => {
   expect(parseMemory('64')).toBe(67_108_864)
   expect(parseMemory(undefined)).toBeUndefined()
   for (const bad of ['0', '-1', '1e3', '12MiB', '']) expect(() => parseMemory(bad)).toThrow(TidemarkError)

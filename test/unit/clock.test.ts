@@ -8,7 +8,7 @@ import { ClockWatch } from '../../src/engine/clock-watch.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { EMPTY_TIMELINE } from '../../src/model/timeline.ts'
 import { firstUlidAt, lastUlidAt, UlidGenerator } from '../../src/model/ulid.ts'
-import { resolveMoment } from '../../src/restore/moment.ts'
+import { resolveMoment } from '../../src/restore/resolve.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 const DAY = 86_400_000
