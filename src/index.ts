@@ -1,3 +1,5 @@
+import './base/require-node.ts'
+
 export type { Clock } from './base/clock.ts'
 export { type ErrorCategory, type ErrorCode, TidemarkError } from './base/errors.ts'
 export type { FindingCount } from './capture/findings.ts'

@@ -1,3 +1,4 @@
+import '../base/require-node.ts'
 import type { CronManager } from 's3db.js/concerns/cron-manager'
 import type { S3db } from 's3db.js/lite'
 import { Plugin } from 's3db.js/plugins/plugin.class'

@@ -84,6 +84,10 @@ test('the package holds what is compiled, the formats and their documents, and n
     'LICENSE',
     'package.json',
     'tools/restore-by-hand.sql',
+    'tools/stubs/cli-args-parser/index.js',
+    'tools/stubs/cli-args-parser/package.json',
+    'tools/stubs/recker/index.js',
+    'tools/stubs/recker/package.json',
   ])
   expect(listing.filter((path) => path.startsWith('dist/') && !/\.(js|d\.ts)$/.test(path))).toEqual([])
   expect(listing).toContain('dist/capture/encode-worker.js')
@@ -96,7 +100,7 @@ test('what the compiled files import is a run-time dependency or the peer', asyn
   const description = JSON.parse(await readFile(join(directory, 'package.json'), 'utf8'))
   const declared = [...Object.keys(description.dependencies), ...Object.keys(description.peerDependencies)]
   const used = new Set<string>()
-  for (const path of listing.filter((name) => name.endsWith('.js'))) {
+  for (const path of listing.filter((name) => name.startsWith('dist/') && name.endsWith('.js'))) {
     const code = await readFile(join(directory, path), 'utf8')
     for (const [, name = ''] of code.matchAll(/(?:\bfrom |\bimport\(|^import )'([^'./][^']*)'/gm)) {
       if (!name.startsWith('node:')) used.add(/^(@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? name)
@@ -134,4 +138,48 @@ test('a strict TypeScript project compiles against it, and what it compiles runs
   expect(JSON.parse(lines)).toMatchObject({ id: 'u1', name: 'Ann' })
   const stored = await readdir(join(data, 'backups'), { recursive: true })
   expect(stored.some((path) => path.endsWith('.parquet'))).toBe(true)
+})
+
+test('the lines to install, pasted in an empty directory, give what the quick start needs', {
+  timeout: 400_000,
+}, async () => {
+  const readme = await readFile(join(ROOT, 'README.md'), 'utf8')
+  const [, lines = ''] = /^```sh\n(npm install .*?)^```/ms.exec(readme) ?? []
+  const [, code = ''] = /^```js\n(.*?new S3db.*?)^```/ms.exec(readme) ?? []
+  const app = join(home, 'newcomer')
+  await mkdir(app)
+  const tarball = (await readdir(home)).find((name) => name.endsWith('.tgz')) ?? ''
+  const script = lines.replace('npm install tidemark\n', `npm install "${join(home, tarball)}"\n`)
+  expect(script).toContain(tarball)
+  // What npm has in its cache already need not come from the registry once more.
+  const env = { ...process.env, npm_config_prefer_offline: 'true', npm_config_ignore_scripts: 'true' }
+  await run('sh', ['-euc', script], { cwd: app, env })
+  await writeFile(join(app, 'start.mjs'), code)
+  const { stdout } = await run(process.execPath, ['start.mjs'], { cwd: app })
+  expect(stdout).toContain("{ id: 'u1', name: 'Ann' }\nAnn\n")
+  const status = await run(process.execPath, ['node_modules/.bin/tidemark', 'status', '--store', 'file:backups'], {
+    cwd: app,
+  })
+  expect(status.stdout).toContain('memory://quick-start')
+  const required = await run(process.execPath, ['--input-type=commonjs', '-e', REQUIRED], { cwd: app })
+  expect(required.stdout).toBe('function function\n')
+})
+
+const REQUIRED = `console.log(typeof require('tidemark').Tidemark, typeof require('tidemark/s3db').TidemarkPlugin)`
+
+test('a Node that is too old is told in one sentence', async () => {
+  const { nodeTooOld } = await import('../../src/base/node-version.ts')
+  for (const version of ['24.5.0', '24.21.0', '25.0.0', '26.1.0']) expect(nodeTooOld(version)).toBeNull()
+  for (const version of ['18.20.8', '20.20.2', '22.22.0', '24.4.9']) {
+    expect(nodeTooOld(version)).toMatch(
+      new RegExp(`^Tidemark needs Node 24\\.5 or later, and this is ${version}: [^\n]*\\.$`),
+    )
+  }
+  const old = await run('/usr/bin/node', ['--version']).catch(() => ({ stdout: '' }))
+  if (old.stdout === '' || nodeTooOld(old.stdout.trim().slice(1)) === null) return
+  const modules = join(home, 'app/node_modules/tidemark/dist')
+  const bin = await run('/usr/bin/node', [join(modules, 'bin.js'), 'status']).catch((error: unknown) => error)
+  expect(bin).toMatchObject({ code: 1, stdout: '', stderr: expect.stringMatching(/^Tidemark needs Node [^\n]*\n$/) })
+  const load = `import('${join(modules, 'index.js')}').catch((error) => console.log(error.message))`
+  expect((await run('/usr/bin/node', ['-e', load])).stdout).toMatch(/^Tidemark needs Node /)
 })

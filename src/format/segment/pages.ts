@@ -1,4 +1,4 @@
-import { zstdDecompressSync } from 'node:zlib'
+import zlib from 'node:zlib'
 import { expect, Malformed } from './corrupt.ts'
 import type { ColumnChunk } from './footer.ts'
 import { ThriftReader } from './thrift.ts'
@@ -99,7 +99,7 @@ function decompress(body: Uint8Array, size: number, compressed: boolean): Uint8A
   let out: Uint8Array
   try {
     // Memory follows what comes out, not what the head of the page promises.
-    out = zstdDecompressSync(body, { chunkSize: Math.min(room, STEP_BYTES), maxOutputLength: room })
+    out = zlib.zstdDecompressSync(body, { chunkSize: Math.min(room, STEP_BYTES), maxOutputLength: room })
   } catch (error) {
     throw new Malformed('a page cannot be decompressed', { cause: error })
   }
