@@ -68,7 +68,7 @@ export async function restoreInto(
     unreadable.push(...items.slice(0, MOST_UNREADABLE - unreadable.length))
   })
   const preview = await summarize(readable, laterChanges(archive, plan, run), write)
-  if (!run.dryRun) await target.finish()
+  if (!run.dryRun) await target.finish(run.selection)
   return { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun, unreadable }
 }
 

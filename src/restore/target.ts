@@ -32,8 +32,11 @@ export interface Target {
   scan(selection: Selection): AsyncIterable<readonly ItemState[]>
   /** Makes the differences true; called with batches in the order of `compareItems`: schemas, objects, then records. */
   write(differences: readonly Difference[]): Promise<void>
-  /** Rebuilds what is derived (partitions, caches) and makes everything durable; nothing may be written afterwards. */
-  finish(): Promise<void>
+  /**
+   * Makes what is derived (partitions, caches) agree with what is there of the selection now, whoever wrote it, and
+   * everything durable; nothing may be written afterwards.
+   */
+  finish(selection: Selection): Promise<void>
   /** Lets go of the target: once, last of all, whether the restore was finished, was a dry run, or failed. */
   close(): Promise<void>
 }

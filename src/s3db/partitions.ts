@@ -1,97 +1,110 @@
 import type { Resource, S3db } from 's3db.js/lite'
-import { type Image, isUnreadable } from '../model/event.ts'
-import type { Difference } from '../restore/target.ts'
+import { type Image, isUnreadable, sameImage } from '../model/event.ts'
+import type { Difference, Selection } from '../restore/target.ts'
 import { mapConcurrently } from './access.ts'
 import { definitionOf } from './attributes.ts'
+import type { ResourceEntry } from './client.ts'
+import { decodeStored } from './image.ts'
 import { listItems } from './listing.ts'
 import type { Reader } from './reader.ts'
 
 const WIDTH = 16
-/** Changed records of one resource that are remembered; beyond, the references of the resource are all made anew. */
-const MAX_REMEMBERED = 50_000
-
-interface State {
-  /** There were no references at all, so none can be stale. */
-  readonly fresh: boolean
-  /** The references that each changed record must have. */
-  readonly wanted: Map<string, readonly string[]>
-  rebuild: boolean
-}
+/** The attribute of every object that says which version of its schema it was written with. */
+const VERSION = '_v'
 
 /**
- * Partition references of s3db.js are derived from records: made for what is put, and in the end those of changed
- * records that are not right any more are removed (also those that s3db.js itself leaves behind, as `replace` does).
+ * Partition references of s3db.js are derived from records. In the end those of every restored resource are brought to
+ * agree with the records that are there then, whoever wrote them: so it does not matter what was done by a restore that
+ * was broken off, or by the application meanwhile. Where a resource had neither records nor references, they are made for
+ * each record as it is put.
  */
 export class Partitions {
   readonly #db: S3db
   readonly #reader: Reader
-  readonly #states = new Map<string, Promise<State>>()
+  /** Resources of which the target held a record. */
+  readonly #held = new Set<string>()
+  /** Whether a resource began without records and references, so that none can be stale or missing. */
+  readonly #fresh = new Map<string, Promise<boolean>>()
 
   constructor(db: S3db, reader: Reader) {
     this.#db = db
     this.#reader = reader
   }
 
-  /** A schema that changed: every reference of the resource may be another one now, or none. */
-  schemaChanged({ resource, before }: Difference): void {
-    if (before !== null) this.#states.set(resource, Promise.resolve({ fresh: false, wanted: new Map(), rebuild: true }))
+  /** What the target holds of a resource, as it is found before anything of it is written. */
+  found(resource: string): void {
+    this.#held.add(resource)
   }
 
   /** A record that was put or deleted. */
   async recordChanged({ resource, id, after }: Difference): Promise<void> {
     const live = this.#partitioned(resource)
-    if (live === null) return
-    const state = await this.#state(resource)
-    if (state.rebuild) return
-    const keys = after === null ? [] : await this.#put(live, id, after)
-    if (state.fresh) return
-    state.wanted.set(id, keys)
-    if (state.wanted.size > MAX_REMEMBERED) {
-      state.rebuild = true
-      state.wanted.clear()
+    if (live === null || after === null || !(await this.#isFresh(resource))) return
+    await this.#settle(live, id, after, [])
+  }
+
+  /** Brings the references of what was restored to agree with the records. Changes nothing where they do. */
+  async finish({ resources, ids }: Selection): Promise<void> {
+    for (const resource of resources ?? Object.keys(this.#db._resourcesMap)) {
+      if ((await this.#fresh.get(resource)) === true) continue
+      const live = this.#partitioned(resource)
+      if (live === null) await this.remove(resource)
+      else await this.#reconcile(live, ids)
     }
   }
 
-  async finish(): Promise<void> {
-    for (const [resource, pending] of this.#states) {
-      const state = await pending
-      if (state.rebuild) await this.#rebuild(resource)
-      else if (!state.fresh) await this.#removeStale(resource, state.wanted)
+  /** Removes every reference of a resource. */
+  async remove(resource: string): Promise<void> {
+    const { client } = this.#reader
+    const { Contents = [] } = await client.listObjects({ prefix: prefixOf(resource), maxKeys: 1 })
+    if (Contents.length > 0) await client.deleteAll({ prefix: prefixOf(resource) })
+  }
+
+  async #reconcile(live: Resource, ids: readonly string[] | undefined): Promise<void> {
+    const present = new Map<string, string[]>()
+    const chosen = ids === undefined ? null : new Set(ids)
+    for (const key of await this.#reader.client.getAllKeys({ prefix: prefixOf(live.name) })) {
+      const id = key.slice(key.lastIndexOf('/id=') + '/id='.length)
+      if (chosen?.has(id) === false) continue
+      const keys = present.get(id)
+      if (keys === undefined) present.set(id, [key])
+      else keys.push(key)
     }
-  }
-
-  async #removeStale(resource: string, wanted: ReadonlyMap<string, readonly string[]>): Promise<void> {
-    const keys = await this.#reader.client.getAllKeys({ prefix: prefixOf(resource) })
-    const stale = keys.filter((key) => {
-      const right = wanted.get(key.slice(key.lastIndexOf('/id=') + '/id='.length))
-      return right !== undefined && !right.includes(key)
-    })
-    await mapConcurrently(stale, WIDTH, (key) => this.#reader.client.deleteObject(key))
-  }
-
-  async #rebuild(resource: string): Promise<void> {
-    await this.#reader.client.deleteAll({ prefix: prefixOf(resource) })
-    const live = this.#partitioned(resource)
-    if (live === null) return
-    for await (const items of listItems(this.#reader, [resource])) {
-      await mapConcurrently(items, WIDTH, async (item) => {
-        if (item.kind !== 'record') return
-        const image = await this.#reader.image(item)
-        // What is damaged has no values that a reference could be made of.
-        if (image !== null && !isUnreadable(image)) await this.#put(live, item.id, image)
-      })
+    const settle = async (id: string): Promise<void> => {
+      const image = await this.#reader.image({ kind: 'record', resource: live.name, id })
+      await this.#settle(live, id, image, present.get(id) ?? [])
+      present.delete(id)
     }
+    if (ids === undefined) {
+      for await (const items of listItems(this.#reader, [live.name])) {
+        const records = items.filter(({ kind }) => kind === 'record')
+        await mapConcurrently(records, WIDTH, ({ id }) => settle(id))
+      }
+    }
+    await mapConcurrently(ids ?? [...present.keys()], WIDTH, settle)
   }
 
-  async #put(live: Resource, id: string, image: Image): Promise<readonly string[]> {
-    const names = Object.keys(live.config.partitions)
-    const data = await valuesOf(live, id, image)
-    const keys = names
-      .map((partitionName) => live.getPartitionKey({ partitionName, id, data }))
-      .filter((key) => key !== null)
-    const metadata = { _v: String(live.version) }
-    for (const key of keys) await this.#reader.client.putObject({ key, metadata, body: '' })
-    return keys
+  /**
+   * Makes the references of one record right; `present` are those that it has. A record that was written meanwhile is
+   * looked at again: whoever writes it changes its references after it, so that what comes later is right by itself.
+   */
+  async #settle(live: Resource, id: string, first: Image | null, present: readonly string[]): Promise<void> {
+    const { client } = this.#reader
+    let image = first
+    let known = present
+    for (;;) {
+      const right = await keysOf(live, id, image)
+      const stale = right === null ? [] : known.filter((key) => !right.includes(key))
+      const missing = right?.filter((key) => !known.includes(key)) ?? []
+      if (right === null || stale.length + missing.length === 0) return
+      const metadata = { [VERSION]: String(live.version) }
+      for (const key of missing) await client.putObject({ key, metadata, body: '' })
+      for (const key of stale) await client.deleteObject(key)
+      const now = await this.#reader.image({ kind: 'record', resource: live.name, id })
+      if (sameImage(now, image)) return
+      image = now
+      known = right
+    }
   }
 
   #partitioned(resource: string): Resource | null {
@@ -99,24 +112,51 @@ export class Partitions {
     return live === undefined || Object.keys(live.config.partitions ?? {}).length === 0 ? null : live
   }
 
-  #state(resource: string): Promise<State> {
-    const known = this.#states.get(resource)
+  #isFresh(resource: string): Promise<boolean> {
+    const known = this.#fresh.get(resource)
     if (known !== undefined) return known
-    const made = this.#reader.client
-      .listObjects({ prefix: prefixOf(resource), maxKeys: 1 })
-      .then(({ Contents = [] }): State => ({ fresh: Contents.length === 0, wanted: new Map(), rebuild: false }))
-    this.#states.set(resource, made)
-    return made
+    const asked = this.#held.has(resource)
+      ? Promise.resolve(false)
+      : this.#reader.client
+          .listObjects({ prefix: prefixOf(resource), maxKeys: 1 })
+          .then(({ Contents = [] }) => Contents.length === 0)
+    this.#fresh.set(resource, asked)
+    return asked
   }
+}
+
+/** Whether a resource has partitions now and none any more with the schema that is put back. */
+export function endsPartitions(db: S3db, { resource, after }: Difference): boolean {
+  const live = db._resourcesMap[resource]
+  if (live === undefined || after === null || Object.keys(live.config.partitions ?? {}).length === 0) return false
+  const { currentVersion = 'v1', partitions, versions }: ResourceEntry = JSON.parse(Buffer.from(after.json).toString())
+  const definition = versions?.[currentVersion]
+  const declared = Object.keys(partitions ?? definition?.partitions ?? {}).length
+  // s3db.js adds some by itself: by date, and by version.
+  return declared === 0 && definition?.timestamps !== true && !db.versioningEnabled
 }
 
 function prefixOf(resource: string): string {
   return `resource=${resource}/partition=`
 }
 
+/** The references that a record must have; null where it is damaged, so that nobody can tell. */
+async function keysOf(live: Resource, id: string, image: Image | null): Promise<readonly string[] | null> {
+  if (image === null) return []
+  if (isUnreadable(image)) return null
+  const data = await valuesOf(live, id, image)
+  return Object.keys(live.config.partitions)
+    .map((partitionName) => live.getPartitionKey({ partitionName, id, data }))
+    .filter((key) => key !== null)
+}
+
 /** The values that partitions are made of; only a partition by a secret needs s3db.js to read (and decrypt) the record. */
-async function valuesOf(live: Resource, id: string, { json }: Image): Promise<Record<string, unknown>> {
+async function valuesOf(live: Resource, id: string, { json, raw }: Image): Promise<Record<string, unknown>> {
   const fields = Object.values(live.config.partitions).flatMap((partition) => Object.keys(partition.fields ?? {}))
   const secret = fields.some((field) => /^secret/.test(String(definitionOf(live.attributes, field))))
-  return secret ? live.get(id) : JSON.parse(Buffer.from(json).toString())
+  const values = secret ? await live.get(id) : JSON.parse(Buffer.from(json).toString())
+  if (raw === null || !fields.includes(VERSION)) return values
+  // s3db.js makes the reference of an insert with the version as it is stored; reading it gives another form.
+  const stored = decodeStored(raw).metadata.find(([name]) => name === VERSION)
+  return stored === undefined ? values : { ...values, [VERSION]: stored[1] }
 }

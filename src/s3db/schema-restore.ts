@@ -27,28 +27,65 @@ export async function restoreSchemas(db: S3db, reader: Reader, differences: read
   for (const { resource, after } of differences) if (resource !== '') reload(db, resource, after)
 }
 
-/**
- * Makes the live resource agree with its restored schema, as s3db.js does when it connects. Resources whose schema
- * did not change are not touched, so they keep the hooks of the application; functions are never stored, so a resource
- * that did change has none until the application declares it again.
- */
+/** Makes the live resource agree with its restored schema, as s3db.js does when it connects. */
 function reload(db: S3db, name: string, after: Image | null): void {
-  const old = db._resourcesMap[name]
-  const entry = after === null ? undefined : JSON.parse(Buffer.from(after.json).toString())
-  const version = entry?.currentVersion ?? 'v1'
-  const definition = entry?.versions?.[version]
-  if (definition === undefined) {
+  const live = db._resourcesMap[name]
+  const restored = after === null ? null : resourceOf(db, name, after, live)
+  if (restored === null) {
     delete db._resourcesMap[name]
     return
   }
-  db._resourcesMap[name] = new Resource({
+  if (live === undefined) db._resourcesMap[name] = restored
+  else redefine(live, restored)
+  db.emit(live === undefined ? 'db:resource-created' : 'db:resource-updated', name)
+}
+
+/** What of a resource is its definition: all that its schema and its configuration say. */
+const DEFINITION = [
+  'version',
+  'behavior',
+  'attributes',
+  'config',
+  'schema',
+  '$schema',
+  'validator',
+  'map',
+  '_schemaRegistry',
+  '_pluginSchemaRegistry',
+  '_lazySchema',
+  '_schemaCompiled',
+  '_pendingSchemaConfig',
+]
+const ID_GENERATOR = ['_idGenerator', 'idGenerator', 'idSize', 'idGeneratorType']
+
+/**
+ * Gives a resource another definition. It stays the object that the application and the plugins hold, with their hooks,
+ * middlewares, listeners and wrapped methods, none of which is stored.
+ */
+function redefine(live: Resource, restored: Resource): void {
+  const isPartitioned = ({ config }: Resource): boolean => Object.keys(config.partitions ?? {}).length > 0
+  const startsPartitions = !isPartitioned(live) && isPartitioned(restored)
+  const isCustom = typeof live.idGeneratorType === 'function'
+  for (const member of isCustom ? DEFINITION : [...DEFINITION, ...ID_GENERATOR]) {
+    Reflect.set(live, member, Reflect.get(restored, member))
+  }
+  if (startsPartitions) live.setupPartitionHooks()
+}
+
+/** The resource of a schema; null where the schema says nothing of its current version. */
+function resourceOf(db: S3db, name: string, { json }: Image, live: Resource | undefined): Resource | null {
+  const entry = JSON.parse(Buffer.from(json).toString())
+  const version = entry.currentVersion ?? 'v1'
+  const definition = entry.versions?.[version]
+  if (definition === undefined) return null
+  return new Resource({
     name,
     client: db.client,
     database: db,
     version,
     attributes: definition.attributes,
     behavior: definition.behavior ?? 'user-managed',
-    security: db.security,
+    security: live?.security ?? db.security,
     observers: [db],
     cache: Boolean(db.cache),
     timestamps: definition.timestamps ?? false,
@@ -62,11 +99,10 @@ function reload(db: S3db, name: string, after: Image | null): void {
     strictValidation: db.strictValidation,
     idSize: definition.idSize ?? 22,
     ...idGenerator(definition.idGenerator),
-    ...(old === undefined ? {} : { asyncPartitions: old.config.asyncPartitions }),
+    ...(live === undefined ? {} : { asyncPartitions: live.config.asyncPartitions }),
     schemaRegistry: entry.schemaRegistry,
     pluginSchemaRegistry: entry.pluginSchemaRegistry,
   })
-  db.emit(old === undefined ? 'db:resource-created' : 'db:resource-updated', name)
 }
 
 /** s3db.js itself forgets that ids are counted when it connects again; a restored sequence must go on. */

@@ -6,7 +6,7 @@ import { clientOf, identityOf, mapConcurrently } from './access.ts'
 import { decodeStored, putParams } from './image.ts'
 import { keyOfItem } from './keys.ts'
 import { listItems } from './listing.ts'
-import { Partitions } from './partitions.ts'
+import { endsPartitions, Partitions } from './partitions.ts'
 import { Reader } from './reader.ts'
 import { restoreSchemas } from './schema-restore.ts'
 
@@ -27,22 +27,27 @@ export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Tar
   const { pluginStorage = false, concurrency = 16 } = options
   const reader = new Reader(db, pluginStorage)
   const partitions = new Partitions(db, reader)
+  // What is not there any more at the moment goes last: who does this again must find its records.
+  const dropped: Difference[] = []
   return {
     name: identityOf(clientOf(db)),
     takes: 'differences',
-    scan: (selection) => scan(reader, selection, concurrency),
+    scan: (selection) => scan(reader, selection, concurrency, partitions),
     write: async (differences) => {
       const schemas = differences.filter(({ kind }) => kind === 'schema')
-      if (schemas.length > 0) await restoreSchemas(db, reader, schemas)
-      for (const schema of schemas) partitions.schemaChanged(schema)
+      dropped.push(...schemas.filter(({ after }) => after === null))
+      const kept = schemas.filter(({ after }) => after !== null)
+      for (const schema of kept) if (endsPartitions(db, schema)) await partitions.remove(schema.resource)
+      if (kept.length > 0) await restoreSchemas(db, reader, kept)
       const objects = differences.filter(({ kind }) => kind !== 'schema')
       await mapConcurrently(objects, concurrency, async (difference) => {
         await put(reader, difference)
         if (difference.kind === 'record') await partitions.recordChanged(difference)
       })
     },
-    finish: async () => {
-      await partitions.finish()
+    finish: async (selection) => {
+      await partitions.finish(selection)
+      if (dropped.length > 0) await restoreSchemas(db, reader, dropped.splice(0))
       await clearCaches(db)
     },
     close: async () => {},
@@ -70,9 +75,15 @@ export async function connectS3db(connectionString: string): Promise<S3db> {
   }
 }
 
-async function* scan(reader: Reader, selection: Selection, concurrency: number): AsyncGenerator<readonly ItemState[]> {
+async function* scan(
+  reader: Reader,
+  selection: Selection,
+  concurrency: number,
+  partitions: Partitions,
+): AsyncGenerator<readonly ItemState[]> {
   const ids = selection.ids === undefined ? null : new Set(selection.ids)
   for await (const items of listItems(reader, selection.resources)) {
+    for (const { kind, resource } of items) if (kind === 'record') partitions.found(resource)
     const chosen = items.filter(({ kind, id }) => kind !== 'record' || (ids?.has(id) ?? true))
     const images = await mapConcurrently(chosen, concurrency, (item) => reader.image(item))
     const states = chosen.flatMap((item, i) => stateOf(item, images[i] ?? null))

@@ -58,7 +58,7 @@ test.skipIf(server === null)(
     for await (const batch of createS3dbTarget(db).scan({})) states.push(...batch)
     const target = createS3dbTarget(copy)
     await target.write(states.map(({ image, ...item }) => ({ ...item, before: null, after: image })))
-    await target.finish()
+    await target.finish({})
     expect(await workload.read(workload.expected(), copy)).toEqual(workload.expected())
     await copy.disconnect()
     await db.disconnect()

@@ -29,7 +29,7 @@ function differences(from: readonly ItemState[], to: readonly ItemState[]): Diff
 
 async function apply(target: Target, all: readonly Difference[]): Promise<void> {
   for (let i = 0; i < all.length; i += 7) await target.write(all.slice(i, i + 7))
-  await target.finish()
+  await target.finish({})
 }
 
 function partitionKeys(stored: ReadonlyMap<string, unknown>): string[] {
@@ -163,14 +163,90 @@ describe.each(KINDS_OF_CLIENT)('restore on %s://', (kind) => {
     expect(await (await db.getResource('changing')).get('c')).toMatchObject({ a: 'then' })
     expect(await (await db.getResource('counted')).insert({ a: '3' })).toMatchObject({ id: '2' })
     expect(await workload.read(model)).toEqual(model)
-    // The references of records that did not change since are not touched, and s3db.js leaves wrong ones of its own.
-    const changedIds = new Set(applied.map(({ resource, id }) => `resource=${resource}//id=${id}`))
-    const ofChanged = (keys: readonly string[]) =>
-      keys.filter((key) => changedIds.has(key.replace(/\/partition=.*\//, '//')))
+    // Also those of records that did not change since: s3db.js leaves wrong ones of its own.
     const keys = partitionKeys(await origin.stored()).filter((key) => /^resource=w-.*\/partition=bySt/.test(key))
-    expect(ofChanged(keys)).toEqual(ofChanged(references(model)))
-    expect(ofChanged(keys).length).toBeGreaterThan(20)
+    expect(keys).toEqual(references(model))
+    expect(keys.length).toBeGreaterThan(20)
     detach()
+  })
+
+  it('leaves a resource whose schema it puts back the object that the application holds, with hooks and middlewares', async () => {
+    const { db } = await newDatabase(kind)
+    const held = await db.createResource({ name: 'held', attributes: { a: 'string' } })
+    await held.insert({ id: 'x', a: 'then' })
+    const then = await statesOf(createS3dbTarget(db))
+    await db.createResource({ name: 'held', attributes: { b: 'string|optional', a: 'string' } })
+    await held.update('x', { a: 'now', b: 'b' })
+    await settled()
+    const seen: string[] = []
+    held.addHook('beforeInsert', async (data: unknown) => {
+      seen.push(`hook ${Object(data).id}`)
+      return data
+    })
+    held.useMiddleware('insert', async (_context: unknown, next: () => Promise<unknown>) => {
+      seen.push('middleware')
+      return next()
+    })
+
+    const target = createS3dbTarget(db)
+    await apply(target, differences(await statesOf(target), then))
+    expect(db.resources.held).toBe(held)
+    expect(Object.keys(held.attributes)).toEqual(['a'])
+    await held.insert({ id: 'y', a: 'after' })
+    expect(seen).toEqual(['middleware', 'hook y'])
+    expect(await held.get('x')).toMatchObject({ a: 'then' })
+    expect(await held.get('y')).toMatchObject({ a: 'after' })
+  })
+
+  it('makes the partition by version again, which s3db.js keeps by itself', async () => {
+    const origin = await newDatabase(kind)
+    origin.db.versioningEnabled = true
+    const users = await origin.db.createResource({ name: 'users', attributes: { name: 'string' } })
+    for (const id of ['u1', 'u2']) await users.insert({ id, name: 'Ann' })
+    await settled()
+    const then = await statesOf(createS3dbTarget(origin.db))
+    const versions = async (stored: Promise<ReadonlyMap<string, unknown>>): Promise<string[]> =>
+      partitionKeys(await stored).filter((key) => key.includes('/partition=byVersion/'))
+    const wanted = await versions(origin.stored())
+    expect(wanted.map((key) => key.slice(-5))).toEqual(['id=u1', 'id=u2'])
+
+    const copy = await newDatabase(kind)
+    const target = await openS3dbTarget(copy.connectionString)
+    await apply(target, differences(await statesOf(target), then))
+    expect(await versions(copy.stored())).toEqual(wanted)
+
+    await users.update('u1', { name: 'oops' })
+    await settled()
+    const live = createS3dbTarget(origin.db)
+    await apply(live, differences(await statesOf(live), then))
+    expect(await versions(origin.stored())).toEqual(wanted)
+  })
+
+  it('brings references to agree with the records, whatever a restore that was broken off has left', async () => {
+    const { db, stored } = await newDatabase(kind)
+    const users = await db.createResource({
+      name: 'users',
+      attributes: { region: 'string' },
+      partitions: { byRegion: { fields: { region: 'string' } } },
+      asyncPartitions: false,
+    })
+    for (const id of ['u1', 'u2', 'u3']) await users.insert({ id, region: 'US' })
+    const then = await statesOf(createS3dbTarget(db))
+    const wanted = partitionKeys(await stored())
+    for (const id of ['u1', 'u2', 'u3']) await users.update(id, { region: 'EU' })
+    const doomed = await db.createResource({ name: 'doomed', attributes: { region: 'string' }, partitions: ['region'] })
+    await doomed.insert({ id: 'd', region: 'EU' })
+    await settled()
+
+    // It never came to its end.
+    const first = createS3dbTarget(db)
+    await first.write(differences(await statesOf(first), then))
+    const second = createS3dbTarget(db)
+    const rest = differences(await statesOf(second), then)
+    expect(rest.map(({ kind: k, resource }) => `${k} ${resource}`)).toEqual(['schema doomed'])
+    await apply(second, rest)
+    expect(partitionKeys(await stored())).toEqual(wanted)
+    expect(Object.keys(db.resources)).toEqual(['users'])
   })
 
   it('gives items in order, and of a selection only what it names', async () => {
