@@ -43,7 +43,7 @@ async function restore(target: Target, state: State): Promise<void> {
   try {
     await collect(target)
     for (const item of items.sort(compareItems)) await target.write([{ ...item, before: null, after: item.image }])
-    await target.finish()
+    await target.finish({})
   } finally {
     await target.close()
   }
