@@ -10,6 +10,8 @@ import { isConnectionString } from './s3db/connection-string.ts'
 const s3db: DatabaseAdapter = {
   handles: isConnectionString,
   open: async (connectionString) => {
+    // What s3db.js logs goes to stdout, where the data of a command goes.
+    delete process.env.S3DB_LOG_LEVEL
     const { ConnectedDatabase } = await import('./s3db/database.ts').catch(adapterMissing)
     return ConnectedDatabase.open(connectionString)
   },

@@ -26,7 +26,10 @@ function usageError({ message }: CommanderError): TidemarkError {
 
 /** What was typed where nothing belongs may be a secret in the wrong place. */
 function withoutValues(message: string): string {
-  return message.replace(/(unknown option '[^'=]*)=.*'/s, "$1'").replace(/( but got \d+): .*$/s, '$1')
+  return message
+    .replace(/(unknown option '[^'=]*)=.*'/s, "$1'")
+    .replace(/unknown command '.*'/s, 'unknown command')
+    .replace(/( but got \d+): .*$/s, '$1')
 }
 
 function linesOf(error: unknown, terminal: Terminal): string[] {

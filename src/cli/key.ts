@@ -44,8 +44,8 @@ async function report(change: KeyChange, options: CommonOptions, { terminal }: S
 
 function keyTable(keys: readonly KeyInfo[]): string[] {
   return table(
-    ['key', 'kind', 'made'],
-    keys.map(({ id, kind, createdAt }) => [id, kind, createdAt]),
+    ['id', 'opens with', 'made'],
+    keys.map(({ id, kind, createdAt }) => [id, `a ${kind}`, createdAt]),
     '',
   )
 }

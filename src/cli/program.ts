@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { TidemarkError } from '../base/errors.ts'
 import type { DatabaseAdapter } from './adapter.ts'
 import type { CommonOptions, Surroundings } from './command.ts'
 import { type DecryptCommandOptions, decryptCommand } from './decrypt.ts'
@@ -65,11 +66,15 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
     .description('Continuous backup and point-in-time recovery for document databases.')
     .version(version)
     .exitOverride()
-    .configureOutput({ writeOut: (text) => out.write(text), writeErr: () => {}, outputError: () => {} })
+    // Without a command the help is what was asked for. Errors are told by `reportFailure`.
+    .configureOutput({
+      writeOut: (text) => out.write(text),
+      writeErr: (text) => out.write(text),
+      outputError: () => {},
+    })
     .option('--store <url>', 'file:./dir, s3://bucket/prefix?endpoint=..&region=.. or a path; else TIDEMARK_STORE')
     .option('--json', 'one line of JSON per result')
     .addHelpText('after', `\n${MOMENTS}\n\n${OUTPUT}\n\n${exitCodeHelp()}`)
-    .action(() => program.help())
 
   add(program, 'status', 'what the store holds and which moments are reachable; changes nothing without --at')
     .option('--at <moment>', 'whether this moment can be restored, asked as a restore asks; see tidemark --help')
@@ -221,12 +226,27 @@ function addDemo(program: Command, parts: DemoParts, terminal: Terminal): void {
 
 /** A subcommand takes the global options behind its name too. */
 function add(program: Command, name: string, description: string): Command {
-  return program
+  const command = program
     .command(name)
     .description(description)
     .allowExcessArguments(false)
     .option('--store <url>', 'where the history is; else TIDEMARK_STORE')
     .option('--json', 'one line of JSON per result')
+  return command.exitOverride((error) => {
+    throw /^commander\.missing(Argument|MandatoryOptionValue)$/.test(error.code) ? missing(command) : error
+  })
+}
+
+/** Everything that a command still needs, at once. */
+function missing(command: Command): TidemarkError {
+  const words = command.registeredArguments.slice(command.args.length).map((argument) => `<${argument.name()}>`)
+  const given = command.opts<Readonly<Record<string, unknown>>>()
+  const options = command.options.filter((option) => option.mandatory && given[option.attributeName()] === undefined)
+  const needs = [...words, ...options.map(({ flags }) => flags)].join(' and ')
+  const path = command.parent?.parent == null ? command.name() : `${command.parent.name()} ${command.name()}`
+  return new TidemarkError('OPTION_INVALID', `tidemark ${path} needs ${needs}. Nothing was done.`, {
+    hint: `See tidemark ${path} --help.`,
+  })
 }
 
 function isHelp(error: unknown): boolean {

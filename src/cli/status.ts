@@ -122,7 +122,7 @@ function gapCount(all: number, alarms: number): string {
 }
 
 function encryptionText(keys: readonly KeyInfo[]): string {
-  return `yes; opens with ${keys.map(({ id, kind }) => `${kind} ${id}`).join(' or ')}`
+  return `yes; opens with ${keys.map(({ id, kind }) => `a ${kind} (id ${id})`).join(' or ')}`
 }
 
 function limitText({ id, host, pid }: StreamStatus): string {

@@ -9,7 +9,7 @@ import { type Environment, type Secret, secretFromEnvironment } from '../store/e
 import type { StoreKey } from '../store/encryption/store-key.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { addSlot, keyNeeded, openWith, readSlots, requireOpen, type SlotOwner, wrongKey } from './key-slots.ts'
-import { notEncrypted, type OpenStore, ownerOf, type StorePlace } from './opening.ts'
+import { type OpenStore, ownerOf, type StorePlace } from './opening.ts'
 import { requireStoreFile } from './store-file.ts'
 
 /** One of the keys that open a store. */
@@ -50,7 +50,7 @@ export class Keys {
   /** Errors: `STORE_NOT_FOUND`; `STORE_NOT_ENCRYPTED`; `OPTION_INVALID`. Whether the secret is right is seen later. */
   static async open(place: StorePlace, clock: Clock = systemClock): Promise<Keys> {
     const owner = ownerOf(await requireStoreFile(place.stored, place.name))
-    if (owner === null) throw notEncrypted(place.name)
+    if (owner === null) throw noKeys(place.name)
     return new Keys(place, owner, clock)
   }
 
@@ -174,6 +174,16 @@ export async function encryptionOf({ stored, file }: OpenStore): Promise<Encrypt
 
 function infoOf({ id, kdf, createdAt }: KeySlot): KeyInfo {
   return { id, kind: kdf.name === 'raw' ? 'key' : 'passphrase', createdAt }
+}
+
+function noKeys(name: string): TidemarkError {
+  return new TidemarkError(
+    'STORE_NOT_ENCRYPTED',
+    `The store at ${name} is not encrypted: it has no keys. Nothing was changed.`,
+    {
+      hint: 'For an encrypted one, capture into a new place with TIDEMARK_PASSPHRASE or TIDEMARK_KEY set.',
+    },
+  )
 }
 
 function damagedSlot(key: string): TidemarkError {

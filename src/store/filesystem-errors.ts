@@ -52,7 +52,7 @@ export function fileError(error: unknown, path: string, did: string): unknown {
     default:
       return new TidemarkError('STORE_UNAVAILABLE', `Could not ${did} '${path}': ${messageOf(error)}`, {
         ...options,
-        hint: 'It is tried again by itself; if it lasts, look at the disk: dmesg | tail.',
+        hint: 'Look at the disk: dmesg | tail. A process that captures tries again by itself.',
       })
   }
 }

@@ -74,7 +74,7 @@ function unavailable(
   where: string,
   raise: (as: TidemarkError['code'], message: string, hint: string) => TidemarkError,
 ): TidemarkError {
-  const hint = 'It is tried again by itself; if it lasts, check the endpoint and the network.'
+  const hint = 'Check the endpoint and the network. A process that captures tries again by itself.'
   return raise(
     'STORE_UNAVAILABLE',
     `No good answer for ${where}: ${messageOf(error) || s3Code(error)}${httpOf(error)}`,

@@ -258,7 +258,7 @@ function statusOf(code: string): number {
 
 function conflictOpen(key: string, cause: unknown): TidemarkError {
   return new TidemarkError('STORE_UNAVAILABLE', `A put of '${key}' ran into another one and was given up.`, {
-    hint: 'It is tried again by itself.',
+    hint: 'Try again: something else changed it meanwhile. A process that captures does so by itself.',
     cause,
     details: { key },
   })

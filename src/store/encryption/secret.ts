@@ -33,16 +33,16 @@ export class Secret {
     this.#value = value
   }
 
-  /** Errors: `OPTION_INVALID` where it is empty. */
+  /** The same passphrase, whichever way it comes in: see `withoutFraming`. Errors: `OPTION_INVALID` where it is empty. */
   static ofPassphrase(passphrase: unknown, what: string): Secret {
-    if (typeof passphrase === 'string' && passphrase !== '')
-      return new Secret('passphrase', utf8(passphrase.normalize()))
+    const given = typeof passphrase === 'string' ? withoutFraming(passphrase) : ''
+    if (given !== '') return new Secret('passphrase', utf8(given.normalize()))
     throw invalid(`${what} is empty, or no text.`, 'Give a passphrase; nothing is ever stored without one instead.')
   }
 
   /** Errors: `OPTION_INVALID` where it is neither 32 bytes nor their base64 or hex. */
   static ofKey(key: unknown, what: string): Secret {
-    const bytes = typeof key === 'string' ? keyBytes(key.trim()) : key
+    const bytes = typeof key === 'string' ? keyBytes(withoutFraming(key).trim()) : key
     if (bytes instanceof Uint8Array && bytes.length === 32) return new Secret('key', Uint8Array.from(bytes))
     throw invalid(`${what} is no key of 32 bytes.`, 'Give 32 random bytes as base64 or hex: openssl rand -base64 32')
   }
@@ -54,6 +54,11 @@ export class Secret {
     const maxmem = 128 * N * r + 128 * r * p + 1_048_576
     return new SecretKey(await scryptAsync(this.#value, salt, 32, { N, r, p, maxmem }))
   }
+}
+
+/** What editors and `echo` put around a text is no part of a secret: a byte order mark in front, one line end behind. */
+function withoutFraming(text: string): string {
+  return text.replace(/^\ufeff/, '').replace(/\r?\n$/, '')
 }
 
 /** Refuses options that name no secret, or two, or anything else. Errors: `OPTION_INVALID`. */
@@ -95,7 +100,7 @@ export async function secretFromEnvironment(environment: Environment, prefix = '
   const value = environment[name] ?? ''
   if (value === '') throw invalid(`${name} is set, and empty.`, `Set it, or unset it: unset ${name}`)
   const bytes = name.endsWith('_FILE') ? await readSecretFile(name, value) : utf8(value)
-  if (name.includes('PASSPHRASE')) return Secret.ofPassphrase(decoded(name, bytes).replace(/\r?\n$/, ''), name)
+  if (name.includes('PASSPHRASE')) return Secret.ofPassphrase(decoded(name, bytes), name)
   return Secret.ofKey(bytes.length === 32 ? bytes : decoded(name, bytes), name)
 }
 
@@ -116,8 +121,7 @@ async function readSecretFile(name: string, path: string): Promise<Uint8Array> {
 
 function decoded(name: string, bytes: Uint8Array): string {
   try {
-    // Editors put a byte order mark in front of a file; it is no part of the secret.
-    return text(bytes).replace(/^\ufeff/, '')
+    return text(bytes)
   } catch (error) {
     throw invalid(`${name} holds bytes that are no text.`, 'Give text in UTF-8; a key also as 32 raw bytes.', error)
   }
