@@ -1,12 +1,13 @@
 import { TidemarkError } from '../base/errors.ts'
-import { parseTimelineKey, TIMELINE_PREFIX, timelineKey } from '../format/keys.ts'
+import { parseTimelineKey, SEGMENT_PREFIX, SNAPSHOT_PREFIX, TIMELINE_PREFIX, timelineKey } from '../format/keys.ts'
 import { decodeHead, EMPTY_HEAD, encodeNextGeneration, type TimelineHead } from '../format/timeline-codec.ts'
 import type { Head } from '../model/head.ts'
 import type { Timeline, TimelineChange } from '../model/timeline.ts'
-import { claimGeneration, latestGeneration } from '../store/generations.ts'
+import { claimGeneration, type GenerationNames, latestGeneration } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 
-const NAMES = { prefix: TIMELINE_PREFIX, name: timelineKey, parse: parseTimelineKey }
+/** How generations are named. */
+export const GENERATIONS: GenerationNames = { prefix: TIMELINE_PREFIX, name: timelineKey, parse: parseTimelineKey }
 
 /** Commits that lose this often to other writers in a row are given up; each loss is somebody else's progress. */
 const MAX_LOSSES = 200
@@ -26,10 +27,14 @@ export class TimelineLog {
     return new TimelineLog(store)
   }
 
-  /** Reads the latest generation. Errors: `TIMELINE_CORRUPT`, and those of the store. */
+  /**
+   * Reads the latest generation. Errors: `TIMELINE_CORRUPT`, also where there is none in a store that is not new; and those
+   * of the store.
+   */
   static async open(store: ObjectStore): Promise<TimelineLog> {
     const log = new TimelineLog(store)
-    await log.refresh()
+    const { generation } = await log.refresh()
+    if (generation === 0) await requireNew(store)
     return log
   }
 
@@ -64,7 +69,7 @@ export class TimelineLog {
         const wanted = change(this.#head.timeline)
         if (wanted === null) return this.#head.timeline
         const { bytes, next } = await encodeNextGeneration(this.#head, wanted)
-        if (await claimGeneration(this.#store, NAMES, next.timeline.generation, bytes)) {
+        if (await claimGeneration(this.#store, GENERATIONS, next.timeline.generation, bytes)) {
           this.#head = next
           return next.timeline
         }
@@ -82,7 +87,7 @@ export class TimelineLog {
 
   async #refresh(): Promise<Timeline> {
     const { generation } = this.#head.timeline
-    const latest = await latestGeneration(this.#store, NAMES, generation)
+    const latest = await latestGeneration(this.#store, GENERATIONS, generation)
     const read = (wanted: number): Promise<Uint8Array> => this.#store.get(timelineKey(wanted))
     if (latest > generation) this.#head = await decodeHead(latest, read, this.#head)
     return this.#head.timeline
@@ -92,5 +97,17 @@ export class TimelineLog {
     const result = this.#queue.then(step)
     this.#queue = result.catch(() => undefined) // the caller has the error; the queue goes on
     return result
+  }
+}
+
+/** The first generation is committed before anything else is put: where there is something, the timeline is lost. */
+async function requireNew(store: ObjectStore): Promise<void> {
+  for (const prefix of [SEGMENT_PREFIX, SNAPSHOT_PREFIX]) {
+    for await (const { key } of store.list(prefix)) {
+      throw new TidemarkError('TIMELINE_CORRUPT', `The timeline is lost: the store has ${key} and no generation.`, {
+        hint: 'Run `tidemark repair`: it shows how the timeline is made again from the segments and snapshots in the store.',
+        details: { key: timelineKey(1) },
+      })
+    }
   }
 }

@@ -14,6 +14,7 @@ import { headCommand } from './head.ts'
 import { keyAddCommand, keyListCommand, keyRemoveCommand, keyRotateCommand } from './key.ts'
 import { type LogOptions, logCommand } from './log.ts'
 import { type ReconcileCommandOptions, reconcileCommand } from './reconcile.ts'
+import { type RepairCommandOptions, repairCommand } from './repair.ts'
 import { type RestoreCommandOptions, restoreCommand } from './restore.ts'
 import { type ShowOptions, showCommand } from './show.ts'
 import { snapshotCommand } from './snapshot.ts'
@@ -105,6 +106,11 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
     .option('--head <head>', 'what `tidemark head` printed earlier: the history must still go on from it')
     .action(async (_, command: Command) =>
       exit(await verifyCommand(command.optsWithGlobals<VerifyCommandOptions>(), around)),
+    )
+  add(program, 'repair', 'make a damaged catalogue again from the files of the store; shows what it would do')
+    .option('--apply', 'do it: what is damaged stays where it is, and nothing is deleted')
+    .action(async (_, command: Command) =>
+      exit(await repairCommand(command.optsWithGlobals<RepairCommandOptions>(), around)),
     )
   add(program, 'drill', 'restore moments for real into scratch space, and prove that they are what the events say')
     .option('--at <moment>', 'the moment, or random: any that can be restored', 'random')

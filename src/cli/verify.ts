@@ -1,6 +1,9 @@
-import type { Tidemark } from '../engine/tidemark.ts'
+import { hasCode } from '../base/errors.ts'
+import { verifyDamaged } from '../engine/repair.ts'
+import { DEFAULT_MEMORY, type Tidemark } from '../engine/tidemark.ts'
 import type { Verification } from '../upkeep/verify.ts'
-import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
+import { parseMemory } from './arguments.ts'
+import { type CommonOptions, type Surroundings, storeArgument, storeOf, withStore } from './command.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { bytesText, countText, pairs, plural, printable } from './format.ts'
 import { progressLine } from './progress.ts'
@@ -14,10 +17,21 @@ export interface VerifyCommandOptions extends CommonOptions {
 /** `tidemark verify`: reads and checks every file. The exit code says whether damage was found. */
 export async function verifyCommand(options: VerifyCommandOptions, around: Surroundings): Promise<number> {
   const { terminal } = around
-  const found = await withStore(options, around, (tidemark) => verify(tidemark, options, terminal))
+  const found = await verifyStored(options, around)
   const paint = painter(terminal.out, terminal)
   await writeLines(terminal.out, options.json ? [JSON.stringify(found)] : linesOf(found, paint, storeArgument(options)))
   return found.damage.length === 0 ? EXIT_CODES.ok[0] : EXIT_CODES.damaged[0]
+}
+
+/** The history of a timeline that can be read; of one that cannot, what repairing it would make of it. */
+async function verifyStored(options: VerifyCommandOptions, around: Surroundings): Promise<Verification> {
+  try {
+    return await withStore(options, around, (tidemark) => verify(tidemark, options, around.terminal))
+  } catch (error) {
+    if (!hasCode(error, 'TIMELINE_CORRUPT')) throw error
+    const memory = parseMemory(options.memory) ?? DEFAULT_MEMORY
+    return verifyDamaged(storeOf(options, around.terminal), { memory, onFile: () => {} }, around.terminal.environment)
+  }
 }
 
 async function verify(tidemark: Tidemark, { head }: VerifyCommandOptions, terminal: Terminal): Promise<Verification> {
@@ -55,8 +69,8 @@ function linesOf(found: Verification, paint: Paint, store: string): string[] {
   for (const { key, code, message } of damage) lines.push(`  ${printable(key)}  ${code}`, `    ${printable(message)}`)
   if (damage.length > 0) {
     lines.push(
-      'next: put the named files back from a copy of the store; until then, see what is reachable:',
-      `  tidemark status${store}`,
+      'next: put the named files back from a copy of the store; where there is none, see how to go on without them:',
+      `  tidemark repair${store}`,
     )
   }
   return lines

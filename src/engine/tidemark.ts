@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../base/clock.ts'
-import { TidemarkError } from '../base/errors.ts'
+import { hasCode, TidemarkError } from '../base/errors.ts'
 import { createLogger, type Logger } from '../base/log.ts'
 import type { Source } from '../capture/source.ts'
 import type { Wanted } from '../capture/stream-control.ts'
@@ -36,6 +36,7 @@ import { cannotEncrypt, placeOf } from './opening.ts'
 import { checkChoice, checkOptions, checkText } from './options.ts'
 import { reachableAt } from './reachable.ts'
 import { type ReconcileOptions, reconcileWith } from './reconcile.ts'
+import { verifyRepaired } from './repair.ts'
 import { type RestoreResult, restoreInto } from './restore.ts'
 import { jobsOf, type ScheduleOptions } from './schedule.ts'
 import { Session } from './session.ts'
@@ -55,7 +56,8 @@ import {
 } from './tidemark-options.ts'
 import { requireResource, View } from './view.ts'
 
-const DEFAULT_MEMORY = 128 * 1024 * 1024
+/** Bytes that a restore may use for what it merges. */
+export const DEFAULT_MEMORY: number = 128 * 1024 * 1024
 
 /** What a process has besides the store. */
 interface Process {
@@ -281,7 +283,9 @@ export class Tidemark {
     checkOptions('verify', options, ['onFile', 'head'])
     const { onFile = () => {}, head } = options
     const noted = head === undefined ? null : parseHead(head)
-    const { timeline } = await this.#archive.refresh()
+    const timeline = await this.#archive.refresh().then(({ timeline }) => timeline, ifCorrupt)
+    const { store, memory } = this.#archive.seams
+    if (timeline === null) return verifyRepaired(store, memory, onFile)
     const verification = await verifyStore(this.#archive.sources, timeline, onFile, noted)
     const unfinished = await this.#archive.seams.recordKeys?.unfinished()
     if (unfinished == null) return verification
@@ -377,4 +381,10 @@ export class Tidemark {
       addEpoch: { epoch: (epochs.at(-1)?.epoch ?? 0) + 1, startedAt, restored },
     }))
   }
+}
+
+/** Null where the timeline is damaged: it says nothing then. */
+function ifCorrupt(error: unknown): null {
+  if (hasCode(error, 'TIMELINE_CORRUPT')) return null
+  throw error
 }

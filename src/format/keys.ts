@@ -25,12 +25,15 @@ export const TIMELINE_PREFIX = 'timeline/'
 export const DRILL_PREFIX = 'drill/'
 /** Of the keys that open an encrypted store. */
 export const SLOT_PREFIX = 'key/'
-const SEGMENT_PREFIX = 'segment/'
-const SNAPSHOT_PREFIX = 'snapshot/'
+/** Of every segment. */
+export const SEGMENT_PREFIX = 'segment/'
+/** Of every file of a snapshot. */
+export const SNAPSHOT_PREFIX = 'snapshot/'
 /** Name of the manifest in a snapshot. */
 export const MANIFEST_FILE = 's3db.json'
 
-const GENERATION_DIGITS = 12
+/** Of the number of a generation. */
+export const GENERATION_DIGITS = 12
 const SEQUENCE_DIGITS = 16
 
 /** Key of a key slot. */

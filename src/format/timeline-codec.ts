@@ -56,8 +56,20 @@ export async function encodeNextGeneration(
     const bytes = sealJson({ ...start, checkpoint: head.checkpoint, changes })
     return { bytes, next: { ...head, timeline, changes, sha256: sha256(bytes) } }
   }
-  const { segments, ...rest } = timeline
-  const whole = { ...start, checkpoint: generation, timeline: { ...rest, segments: [] } }
+  return encodeCheckpoint(timeline, head.sha256)
+}
+
+/**
+ * The file of a generation with the whole timeline, and the head that it makes; `previous` is the SHA-256 of the file of the
+ * generation before, null where there is none. Errors: `LIMIT_EXCEEDED` where nobody could read it.
+ */
+export async function encodeCheckpoint(
+  timeline: Timeline,
+  previous: string | null,
+): Promise<{ bytes: Uint8Array; next: TimelineHead }> {
+  const { segments, generation, ...rest } = timeline
+  const start = { format: 1, generation, previous, checkpoint: generation }
+  const whole = { ...start, timeline: { generation, ...rest, segments: [] } }
   const { bytes, sha256: hash } = await sealLong(whole, segments, 'The checkpoint of the timeline')
   const next = { timeline, checkpoint: generation, changes: [], sha256: hash, checkpointBytes: bytes.length }
   return { bytes, next }
@@ -73,7 +85,7 @@ export async function decodeHead(
   known: TimelineHead = EMPTY_HEAD,
 ): Promise<TimelineHead> {
   if (generation === 0) return EMPTY_HEAD
-  const file = await parseFile(await read(generation), generation)
+  const file = await parseGeneration(await read(generation), generation)
   const { checkpoint, changes, sha256: hash } = file
   if (checkpoint === generation) {
     const timeline = file.timeline ?? fail(generation, 'it is no checkpoint')
@@ -90,19 +102,23 @@ async function readCheckpoint(
   generation: number,
   read: (generation: number) => Promise<Uint8Array>,
 ): Promise<Pick<TimelineHead, 'timeline' | 'changes' | 'checkpointBytes'>> {
-  const { timeline, bytes } = await parseFile(await read(generation), generation)
+  const { timeline, bytes } = await parseGeneration(await read(generation), generation)
   return { timeline: timeline ?? fail(generation, 'it is no checkpoint'), changes: [], checkpointBytes: bytes }
 }
 
-interface GenerationFile {
+/** What the file of one generation says. */
+export interface GenerationFile {
   readonly checkpoint: number
+  /** Of a checkpoint. */
   readonly timeline: Timeline | null
+  /** Of every generation after the checkpoint, its own last. */
   readonly changes: readonly TimelineChange[]
   readonly sha256: string
   readonly bytes: number
 }
 
-async function parseFile(bytes: Uint8Array, generation: number): Promise<GenerationFile> {
+/** Reads the file of one generation by itself. Errors: `TIMELINE_CORRUPT`. */
+export async function parseGeneration(bytes: Uint8Array, generation: number): Promise<GenerationFile> {
   const unsealed = await unsealLong(bytes, areSegments)
   if (unsealed === null) fail(generation, 'its checksum is wrong, or it is no file of a timeline')
   const { members, entries, sha256 } = unsealed
@@ -122,7 +138,7 @@ async function parseFile(bytes: Uint8Array, generation: number): Promise<Generat
 function fail(generation: number, what: string, cause?: unknown): never {
   const key = timelineKey(generation)
   throw new TidemarkError('TIMELINE_CORRUPT', `The timeline file ${key} is damaged: ${what}. Nothing was changed.`, {
-    hint: 'Run `tidemark verify`; the timeline can be rebuilt from the segments and snapshots in the store.',
+    hint: 'Run `tidemark repair`: it shows how the timeline is made again from the segments and snapshots in the store.',
     details: { key },
     cause,
   })

@@ -116,16 +116,21 @@ const erase = shaped({
   snapshots: listOf(shaped({ prefix: isText, by: snapshot })),
 })
 
-const timeline = shaped({
-  generation: positive,
-  epochs: listOf(epoch),
-  streams: listOf(stream),
-  segments: listOf(segment),
-  snapshots: listOf(snapshot),
-  losses: listOf(loss),
-  acknowledgements: listOf(acknowledgement),
-  erasures: listOf(erasure),
-})
+const repair = shaped({ generation: positive, first: positive, last: positive })
+
+const timeline = shaped(
+  {
+    generation: positive,
+    epochs: listOf(epoch),
+    streams: listOf(stream),
+    segments: listOf(segment),
+    snapshots: listOf(snapshot),
+    losses: listOf(loss),
+    acknowledgements: listOf(acknowledgement),
+    erasures: listOf(erasure),
+  },
+  { repairs: listOf(repair, 1) },
+)
 
 const changes = listOf(
   shaped(

@@ -1,5 +1,6 @@
 import type { Erasure } from './erasure.ts'
 import type { Acknowledgement, Gap, Loss } from './gap.ts'
+import type { Repair } from './repair.ts'
 import type { Ulid } from './ulid.ts'
 
 /** One segment of the timeline. Sequences are those of its stream; ULIDs are the least and the greatest inside. */
@@ -132,6 +133,8 @@ export interface Timeline {
   readonly acknowledgements: readonly Acknowledgement[]
   /** Records that were erased, in the order of their commits. */
   readonly erasures: readonly Erasure[]
+  /** Absent: none. */
+  readonly repairs?: readonly Repair[]
 }
 
 /** Before the first commit. */
@@ -180,6 +183,7 @@ export function applyChange(timeline: Timeline, change: TimelineChange): Timelin
     losses: [...timeline.losses, ...(change.addLosses ?? [])],
     acknowledgements: [...timeline.acknowledgements, ...(change.addAcknowledgements ?? [])],
     erasures: timeline.erasures,
+    ...(timeline.repairs === undefined ? {} : { repairs: timeline.repairs }),
   }
   return change.erase === undefined ? next : withErasure(next, change.erase)
 }

@@ -49,7 +49,7 @@ export async function verifyStore(
   const listing = new Map<string, number>()
   for await (const { key, bytes } of store.list('')) listing.set(key, bytes)
   await verifySmallFiles(inspection, listing.keys())
-  await verifyGenerations(inspection, listing.keys(), timeline.generation, (key) => store.get(key))
+  await verifyGenerations(inspection, listing.keys(), timeline, (key) => store.get(key))
   if (noted !== null) {
     await inspection.guard(timelineKey(noted.generation), () => checkHead(store, timeline, noted))
   }

@@ -49,8 +49,9 @@ export class Inspection {
     return bytes
   }
 
-  /** Reads a file of `bytes` in parts. Errors: `OBJECT_CORRUPT` where its SHA-256 is another one. */
-  async expectHash(key: string, bytes: number | undefined, expected: string): Promise<void> {
+  /** Reads a file of `listed` bytes in parts. Errors: `OBJECT_CORRUPT` where its SHA-256 is another one, or it is missing. */
+  async expectHash(key: string, listed: number | undefined, expected: string): Promise<void> {
+    const bytes = listed ?? (await this.#store.head(key))?.bytes // a listing may be behind
     if (bytes === undefined) throw missing(key)
     const hash = createHash('sha256')
     for (let start = 0; start < bytes; start += PART_BYTES) {

@@ -18,7 +18,8 @@ export function verifyRemains(inspection: Inspection, timeline: Timeline, unrefe
   })
 }
 
-function lastErasure({ erasures }: Timeline): Ulid | null {
+/** The last erasure that rewrote files; null where there was none. */
+export function lastErasure({ erasures }: Timeline): Ulid | null {
   return erasures.reduce<Ulid | null>(
     (last, { mode, ulid }) => (mode === 'rewritten' && (last === null || ulid > last) ? ulid : last),
     null,

@@ -1,0 +1,123 @@
+import { TidemarkError } from '../base/errors.ts'
+import type { StreamEntry } from '../model/timeline.ts'
+import { reachOf, reachTimes } from '../restore/reach.ts'
+import { Segments } from '../restore/segments.ts'
+import type { Environment } from '../store/encryption/secret.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { StoreSpec } from '../store/open.ts'
+import { createScratch } from '../store/scratch.ts'
+import { commitRepair, planRepair, type RepairPlan } from '../upkeep/repair.ts'
+import type { OnFile } from '../upkeep/verify/inspection.ts'
+import { type Verification, verifyStore } from '../upkeep/verify.ts'
+import { livenessOfStream } from './liveness.ts'
+import { openForReading, placeOf } from './opening.ts'
+import { checkOptions } from './options.ts'
+
+/** How a catalogue is made again. */
+export interface RepairOptions {
+  /** Commit it. Default: false, only tell. */
+  readonly apply?: boolean
+  readonly onFile?: OnFile
+}
+
+/** What a repair found, and would do or has done. */
+export interface RepairReport extends Omit<RepairPlan, 'timeline' | 'previous' | 'latest'> {
+  /** What can be restored with the catalogue as it would be, as far as no gap is in the way; null: nothing. */
+  readonly reachable: ReturnType<typeof reachTimes>
+  /** The generation that was committed; null where nothing was. */
+  readonly generation: number | null
+}
+
+/** Plans that lose to others who commit this often are given up. */
+const MOST_ATTEMPTS = 5
+
+/**
+ * Makes the catalogue of a store again where it is damaged or lost, from the store alone, or tells how that would be. Reads
+ * every file. What is damaged stays as it is; nothing is deleted. Errors: `STREAM_LIVE` where a process that captures is
+ * running: it has the catalogue in memory; those of opening a store.
+ */
+export async function repairStore(
+  spec: string | StoreSpec,
+  options: RepairOptions = {},
+  environment: Environment = process.env,
+): Promise<RepairReport> {
+  checkOptions('repair', options, ['apply', 'onFile'])
+  const { store } = await openForReading(await placeOf(spec, environment))
+  for (let attempt = 1; ; attempt++) {
+    const plan = await planRepair(store, options.onFile ?? (() => {}))
+    if (options.apply !== true || !plan.isNeeded) return reportOf(plan, null)
+    await requireNobodyWrites(plan)
+    if (await commitRepair(store, plan)) return reportOf(plan, plan.timeline.generation)
+    if (attempt === MOST_ATTEMPTS) throw raced()
+  }
+}
+
+/**
+ * Verifies a store whose timeline cannot be read, by what that would be once it is repaired: everything that is damaged is
+ * named, the files of the timeline among it. Errors: those of opening a store.
+ */
+export async function verifyDamaged(
+  spec: string | StoreSpec,
+  { memory, onFile }: { readonly memory: number; readonly onFile: OnFile },
+  environment: Environment = process.env,
+): Promise<Verification> {
+  const { store } = await openForReading(await placeOf(spec, environment))
+  return verifyRepaired(store, memory, onFile)
+}
+
+/** The same of a store that is open. */
+export async function verifyRepaired(store: ObjectStore, memory: number, onFile: OnFile): Promise<Verification> {
+  const plan = await planRepair(store, () => {})
+  const { repairs = [], ...rest } = plan.timeline
+  const made = repairs.filter(({ generation }) => generation !== rest.generation)
+  const timeline = { ...rest, generation: Math.max(1, plan.latest), ...(made.length === 0 ? {} : { repairs: made }) }
+  const scratch = createScratch()
+  try {
+    const sources = { store, segments: new Segments(store), memory, scratch: () => scratch.store, open: null }
+    const found = await verifyStore(sources, timeline, onFile)
+    const named = new Set(found.damage.map(({ key }) => key))
+    const damage = [...found.damage, ...plan.takenOut.filter(({ key }) => !named.has(key))]
+    return {
+      ...found,
+      damage,
+      unreferenced: found.unreferenced.filter((key) => !damage.some((one) => one.key === key)),
+    }
+  } finally {
+    scratch.dispose()
+  }
+}
+
+function reportOf(
+  { timeline, previous: _, latest: __, ...found }: RepairPlan,
+  generation: number | null,
+): RepairReport {
+  return { ...found, reachable: reachTimes(reachOf(timeline)), generation }
+}
+
+/** Who captures has the catalogue in memory, and commits what follows from it: then there is nothing to repair, or it is to be stopped. */
+async function requireNobodyWrites({ timeline }: RepairPlan): Promise<void> {
+  for (const stream of timeline.streams) {
+    if (stream.state === 'open' && (await livenessOfStream(stream)) === 'alive') throw live(stream)
+  }
+}
+
+function live({ id, host, pid }: StreamEntry): TidemarkError {
+  return new TidemarkError(
+    'STREAM_LIVE',
+    `Stream ${id} is being written by process ${pid} of ${host}, which may have the whole catalogue in memory. Nothing was changed.`,
+    {
+      hint: 'Let it write and flush once, which commits it, and look again; or stop it, and then repair.',
+      details: { stream: id, host, pid },
+    },
+  )
+}
+
+function raced(): TidemarkError {
+  return new TidemarkError(
+    'STORE_UNAVAILABLE',
+    'Others committed each time before the repair could. Nothing was changed.',
+    {
+      hint: 'Stop the processes that write to this store, and repair again.',
+    },
+  )
+}

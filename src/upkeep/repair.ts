@@ -1,0 +1,211 @@
+import { hasCode, TidemarkError } from '../base/errors.ts'
+import { GENERATIONS } from '../capture/timeline-log.ts'
+import { GENERATION_DIGITS, MANIFEST_FILE, parseSegmentKey, parseTimelineKey, timelineKey } from '../format/keys.ts'
+import { encodeCheckpoint } from '../format/timeline-codec.ts'
+import type { Repair } from '../model/repair.ts'
+import type { SegmentEntry, SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
+import type { Ulid } from '../model/ulid.ts'
+import { claimGeneration, latestBeyond } from '../store/generations.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { type Generations, type Salvage, salvage } from './repair/generations.ts'
+import { type FoundSegment, fitting, readFound } from './repair/segments.ts'
+import { expectSnapshot, prefixesIn, readFoundSnapshot } from './repair/snapshots.ts'
+import { continued, frameStream, streamsWithFrames } from './repair/streams.ts'
+import { type Damage, Inspection, type OnFile } from './verify/inspection.ts'
+import { lastErasure } from './verify/remains.ts'
+import type { Listing } from './verify/snapshots.ts'
+
+/**
+ * The generation that follows a catalogue of which no file is left: greater than any that a process which has still got
+ * it in memory could be at, so that its next commit is not taken for the latest.
+ */
+const AFTER_A_LOST_CATALOGUE = 1_000_000_000
+
+/** How the catalogue would be made again from the files of the store. */
+export interface RepairPlan {
+  /** False where nothing has to be done. */
+  readonly isNeeded: boolean
+  /** Files of generations that are damaged: each stays where it is. */
+  readonly damaged: readonly string[]
+  /** Generations whose changes no file tells any more. */
+  readonly lost: readonly Generations[]
+  /** Keys of segments, and prefixes of snapshots, that are entered again. */
+  readonly entered: readonly string[]
+  /** Files that the catalogue names, and that are damaged or missing: what needs them is taken out of it, and nothing is deleted. */
+  readonly takenOut: readonly Damage[]
+  /** Streams of which nobody knows any more whether they hold more events. */
+  readonly streams: readonly string[]
+  /** The catalogue as it would be. */
+  readonly timeline: Timeline
+  /** SHA-256 of the latest file, as it is; null where there is none. */
+  readonly previous: string | null
+  /** The greatest number of a generation so far; 0 where there is none. */
+  readonly latest: number
+}
+
+/**
+ * Reads the whole store, and makes its catalogue again: from the generations that can be read, and from the segments and
+ * snapshots that only lost ones named. Writes nothing. Errors: those of the store.
+ */
+export async function planRepair(store: ObjectStore, onFile: OnFile): Promise<RepairPlan> {
+  const listing = new Map<string, number>()
+  for await (const { key, bytes } of store.list('')) listing.set(key, bytes)
+  await addUnlisted(store, listing)
+  const inspection = new Inspection(store, onFile)
+  const salvaged = await salvage(store, listing.keys())
+  const isLost = salvaged.lost.length > 0 || salvaged.latest === 0
+  const named = await readable(inspection, salvaged.timeline, listing)
+  const segments = await segmentsFor(store, named, listing, isLost)
+  const snapshots = await snapshotsFor(inspection, named, listing, isLost)
+  const entered = [...segments.map(({ entry }) => entry.key), ...snapshots.map(({ prefix }) => prefix)]
+  const streams = streamsFor(named, segments, isLost ? listing : new Map())
+  const known = new Map(named.streams.map((stream) => [stream.id, stream]))
+  const timeline = numbered(salvaged, { ...named, streams, ...merged(named, segments, snapshots) })
+  return {
+    isNeeded: salvaged.lost.length > 0 || entered.length > 0 || inspection.damage.length > 0,
+    damaged: salvaged.damaged,
+    lost: salvaged.lost,
+    entered,
+    takenOut: inspection.damage,
+    streams: streams.filter(({ id, state }) => state === 'open' && known.get(id)?.state !== 'open').map(({ id }) => id),
+    timeline,
+    previous: salvaged.sha256,
+    latest: salvaged.latest,
+  }
+}
+
+/** Commits the catalogue of a plan as the next generation. False where another process committed it first. */
+export async function commitRepair(store: ObjectStore, { timeline, previous }: RepairPlan): Promise<boolean> {
+  const { bytes } = await encodeCheckpoint(timeline, previous)
+  return claimGeneration(store, GENERATIONS, timeline.generation, bytes)
+}
+
+/** The timeline without the segments and snapshots that cannot be read: what is wrong with them is gathered. */
+async function readable(inspection: Inspection, timeline: Timeline, listing: Listing): Promise<Timeline> {
+  const segments: SegmentEntry[] = []
+  for (const entry of timeline.segments) {
+    const check = (): Promise<void> => inspection.expectHash(entry.key, listing.get(entry.key), entry.sha256)
+    if (await isReadable(inspection, entry.key, check)) segments.push(entry)
+  }
+  const snapshots: SnapshotEntry[] = []
+  for (const entry of timeline.snapshots) {
+    const check = (): Promise<void> => expectSnapshot(inspection, entry, listing)
+    if (await isReadable(inspection, `${entry.prefix}${MANIFEST_FILE}`, check)) snapshots.push(entry)
+  }
+  return { ...timeline, segments, snapshots }
+}
+
+/** What the store does not let us read says nothing: only damage takes a file out of the catalogue. */
+async function isReadable(inspection: Inspection, key: string, check: () => Promise<void>): Promise<boolean> {
+  try {
+    await check()
+    return true
+  } catch (error) {
+    const isDamage = error instanceof TidemarkError && error.category === 'corrupt'
+    if (!isDamage && !hasCode(error, 'OBJECT_NOT_FOUND')) throw error
+    inspection.found(key, error)
+    return false
+  }
+}
+
+/** A listing may be behind what was put: generations, and files that the catalogue names, are asked for by their keys. */
+async function addUnlisted(store: ObjectStore, listing: Map<string, number>): Promise<void> {
+  const numbers = [...listing.keys()].flatMap((key) => parseTimelineKey(key) ?? [])
+  const listed = numbers.reduce((a, b) => Math.max(a, b), 0)
+  const latest = await latestBeyond(store, GENERATIONS, listed)
+  for (let generation = listed + 1; generation <= latest; generation++) listing.set(timelineKey(generation), 0)
+}
+
+/** Segments to enter: those that fill holes; and, where generations are lost, those that go on from what is known. */
+async function segmentsFor(
+  store: ObjectStore,
+  { segments, streams }: Timeline,
+  listing: Listing,
+  isLost: boolean,
+): Promise<readonly FoundSegment[]> {
+  const named = new Set(segments.map(({ key }) => key))
+  const ends = new Map(streams.map((stream) => [stream.id, stream]))
+  const found = new Map<string, FoundSegment[]>()
+  for (const key of listing.keys()) {
+    const name = named.has(key) ? null : parseSegmentKey(key)
+    if (name === null || (!isLost && name.lastSequence > (ends.get(name.stream)?.lastSequence ?? 0))) continue
+    const segment = await readFound(store, key)
+    if (segment !== null) found.set(name.stream, [...(found.get(name.stream) ?? []), segment])
+  }
+  return [...found].flatMap(([id, candidates]) => {
+    const stream = ends.get(id) ?? { id, lastSequence: 0, chain: '' }
+    return fitting(
+      stream,
+      segments.filter((one) => one.stream === id),
+      candidates,
+    )
+  })
+}
+
+/**
+ * Snapshots to enter, one of each stamp: the one with the fewest records, since an erasure takes some out. Those from before
+ * the last erasure may be what it has replaced.
+ */
+async function snapshotsFor(
+  inspection: Inspection,
+  timeline: Timeline,
+  listing: Listing,
+  isLost: boolean,
+): Promise<readonly SnapshotEntry[]> {
+  if (!isLost) return []
+  const named = new Set(timeline.snapshots.map(({ prefix }) => prefix))
+  const stamps = new Set(timeline.snapshots.map(({ ulid }) => ulid))
+  const erased = lastErasure(timeline)
+  const found = new Map<Ulid, SnapshotEntry>()
+  for (const prefix of prefixesIn(listing)) {
+    const entry = named.has(prefix) ? null : await readFoundSnapshot(inspection, prefix, listing)
+    if (entry === null || stamps.has(entry.ulid) || (erased !== null && entry.ulid <= erased)) continue
+    const other = found.get(entry.ulid)
+    if (other === undefined || entry.records < other.records) found.set(entry.ulid, entry)
+  }
+  return [...found.values()]
+}
+
+function streamsFor({ streams }: Timeline, entered: readonly FoundSegment[], listing: Listing): readonly StreamEntry[] {
+  const all = new Map(streams.map((stream) => [stream.id, stream]))
+  for (const id of streamsWithFrames(listing.keys())) if (!all.has(id)) all.set(id, frameStream(id))
+  for (const id of new Set(entered.map(({ entry }) => entry.stream))) {
+    const own = entered.map(({ entry }) => entry).filter(({ stream }) => stream === id)
+    all.set(id, continued(all.get(id), own, id))
+  }
+  return [...all.values()]
+}
+
+function merged(
+  { segments, snapshots, epochs }: Timeline,
+  entered: readonly FoundSegment[],
+  added: readonly SnapshotEntry[],
+): Pick<Timeline, 'segments' | 'snapshots' | 'epochs'> {
+  const whole = [...segments, ...entered.map(({ entry }) => entry)]
+  const all = [...snapshots, ...added].sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
+  const [first] = all
+  const isBegun = epochs.length > 0 || first === undefined
+  return {
+    // In a stream the order of the sequences is that of the stamps.
+    segments: entered.length === 0 ? segments : whole.sort((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1)),
+    snapshots: all,
+    epochs: isBegun ? epochs : [{ epoch: 1, startedAt: first.ulid, restored: null }],
+  }
+}
+
+/** With the number of the next generation, and with those that are lost: numbers that were given stay taken. */
+function numbered({ latest, lost }: Salvage, timeline: Timeline): Timeline {
+  const generation = latest === 0 ? AFTER_A_LOST_CATALOGUE : latest + 1
+  if (generation >= 10 ** GENERATION_DIGITS) throw numbersUsedUp(timelineKey(latest))
+  const first = latest === 0 ? 1 : lost[0]?.[0]
+  const made: readonly Repair[] = first === undefined ? [] : [{ generation, first, last: generation - 1 }]
+  const repairs = [...(timeline.repairs ?? []), ...made]
+  return { ...timeline, generation, ...(repairs.length === 0 ? {} : { repairs }) }
+}
+
+function numbersUsedUp(key: string): TidemarkError {
+  return new TidemarkError('LIMIT_EXCEEDED', `${key} has the last number that there is: no generation can follow it.`, {
+    hint: 'No Tidemark has written it: move that file away, and type the same command again.',
+    details: { key },
+  })
+}

@@ -1,0 +1,99 @@
+import { crc32, sha256 } from '../../base/bytes.ts'
+import { TidemarkError } from '../../base/errors.ts'
+import { parseSegmentKey } from '../../format/keys.ts'
+import { chainStart, chainValue } from '../../format/segment/chain.ts'
+import { footerLength, TRAILER_BYTES } from '../../format/segment/footer.ts'
+import { openSegment } from '../../format/segment/read.ts'
+import type { SegmentEntry, StreamEntry } from '../../model/timeline.ts'
+import { isUlid } from '../../model/ulid.ts'
+import type { ObjectStore } from '../../store/object-store.ts'
+import { checkedEvents } from '../segment-check.ts'
+
+/** A segment that no timeline names, and that is whole by what it says of itself. */
+export interface FoundSegment {
+  readonly entry: SegmentEntry
+  /** Events of it that were erased. */
+  readonly erased: number
+}
+
+/** Reads a segment by itself, to the last event; null where it is damaged, or none. Errors: those of the store. */
+export async function readFound(store: ObjectStore, key: string): Promise<FoundSegment | null> {
+  const name = parseSegmentKey(key)
+  if (name === null || !isUlid(name.stream)) return null
+  try {
+    const bytes = await store.get(key)
+    const read = async (start: number, end: number): Promise<Uint8Array> => bytes.subarray(start, end)
+    const reader = await openSegment({ name: key, bytes: bytes.length, footer: null, read })
+    const { info } = reader
+    const isNamed = (['stream', 'level', 'firstSequence', 'lastSequence'] as const).every((n) => info[n] === name[n])
+    if (!isNamed) return null
+    const chain = reader.chain()
+    const footer = bytes.subarray(-footerLength(bytes.subarray(-TRAILER_BYTES), bytes.length))
+    const entry: SegmentEntry = {
+      key,
+      ...info,
+      bytes: bytes.length,
+      sha256: sha256(bytes),
+      footer: { bytes: footer.length, crc32: crc32(footer) },
+      chain: { previous: chain.previous, value: chainValue(chain) },
+    }
+    for await (const _ of checkedEvents(reader, entry));
+    return { entry, erased: chain.erased.length }
+  } catch (error) {
+    if (error instanceof TidemarkError && error.category === 'corrupt') return null
+    throw error
+  }
+}
+
+/**
+ * Of the segments that were found of a stream, those that fit among the `named` ones: each follows the one before it in the
+ * hash chain, and no sequence is there twice. Where several follow (an attempt that failed, a file from before an
+ * erasure), the one that another goes on from is taken, then the longest, then the one with the most erased.
+ */
+export function fitting(
+  stream: Pick<StreamEntry, 'id' | 'lastSequence' | 'chain'>,
+  named: readonly SegmentEntry[],
+  found: readonly FoundSegment[],
+): readonly FoundSegment[] {
+  const chosen: FoundSegment[] = []
+  const rest = named.toSorted(bySequence)
+  const values = new Set([...named, ...found.map(({ entry }) => entry)].map(({ chain }) => chain.previous))
+  const candidates = found.toSorted((a, b) => bySequence(a.entry, b.entry) || rank(b, values) - rank(a, values))
+  let end = { sequence: 0, value: chainStart(stream.id) }
+  for (;;) {
+    const next = rest[0]
+    const fits = ({ entry }: FoundSegment): boolean => endsAs(stream, entry) && fitsBetween(entry, end, next)
+    const one = next?.firstSequence === end.sequence + 1 ? undefined : candidates.find(fits)
+    if (one !== undefined) chosen.push(one)
+    else if (next === undefined) return chosen
+    else rest.shift()
+    const { lastSequence, chain } = one?.entry ?? next ?? { lastSequence: end.sequence, chain: { value: end.value } }
+    end = { sequence: Math.max(end.sequence, lastSequence), value: chain.value }
+  }
+}
+
+/** Where the timeline knows the chain, nothing else is its end. */
+function endsAs({ lastSequence, chain }: Pick<StreamEntry, 'lastSequence' | 'chain'>, entry: SegmentEntry): boolean {
+  return entry.lastSequence !== lastSequence || entry.chain.value === chain
+}
+
+/** What is behind a hole follows what nobody knows. */
+function fitsBetween(
+  { firstSequence, lastSequence, chain }: SegmentEntry,
+  end: { readonly sequence: number; readonly value: string },
+  next: SegmentEntry | undefined,
+): boolean {
+  if (firstSequence <= end.sequence) return false
+  if (firstSequence === end.sequence + 1 && chain.previous !== end.value) return false
+  if (next === undefined || lastSequence < next.firstSequence - 1) return true
+  return lastSequence === next.firstSequence - 1 && chain.value === next.chain.previous
+}
+
+function rank({ entry, erased }: FoundSegment, previous: ReadonlySet<string>): number {
+  const events = entry.lastSequence - entry.firstSequence + 1
+  return (previous.has(entry.chain.value) ? 2 ** 50 : 0) + events * 2 ** 20 + Math.min(erased, 2 ** 20 - 1)
+}
+
+function bySequence(a: SegmentEntry, b: SegmentEntry): number {
+  return a.firstSequence - b.firstSequence
+}
