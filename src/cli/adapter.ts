@@ -10,7 +10,7 @@ import type { Reconciliation } from '../upkeep/reconcile.ts'
 export interface DatabaseAdapter {
   /** Whether a target is a connection string of this adapter and no directory. Loads nothing. */
   handles(target: string): boolean
-  /** Connects. Errors: `TARGET_INVALID`, `ADAPTER_MISSING`. */
+  /** Connects, and writes nothing before a restore or a capture does. Errors: `TARGET_INVALID`, `ADAPTER_MISSING`. */
   open(connectionString: string): Promise<OpenDatabase>
 }
 
@@ -18,6 +18,8 @@ export interface DatabaseAdapter {
 export interface OpenDatabase {
   /** As in the store file of its history; without secrets. */
   readonly identity: string
+  /** Whether nothing at all is there: no database, or one that was emptied. */
+  readonly isEmpty: boolean
   readonly target: Target
   /** For reading, and to be compared with its history. */
   readonly source: Source

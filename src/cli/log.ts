@@ -1,4 +1,5 @@
 import { TidemarkError } from '../base/errors.ts'
+import { didYouMean } from '../base/nearest.ts'
 import type { Tidemark } from '../engine/tidemark.ts'
 import type { Context, Event, Image } from '../model/event.ts'
 import { foundInterval } from '../model/found.ts'
@@ -34,9 +35,11 @@ export async function logCommand(argument: string, options: LogOptions, around: 
 }
 
 async function requireRecord(tidemark: Tidemark, { resource, id }: RecordName): Promise<void> {
-  if ((await tidemark.at('latest').get(resource, id)) !== null) return
+  const view = tidemark.at('latest')
+  if ((await view.get(resource, id)) !== null) return
+  const near = didYouMean(await view.near(resource, id))
   throw new TidemarkError('RECORD_NOT_FOUND', `The history knows no record ${id} of resource ${resource}.`, {
-    hint: 'Check the name: it is split at the first slash, and upper and lower case differ; --resource <name> <id> where the resource has a slash.',
+    hint: `${near}Check the name: it is split at the first slash, and upper and lower case differ; --resource <name> <id> where the resource has a slash.`,
     details: { resource, id },
   })
 }

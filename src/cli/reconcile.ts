@@ -32,7 +32,12 @@ export async function reconcileCommand(options: ReconcileCommandOptions, around:
   return withStore(options, around, async (tidemark) => {
     const database = await adapter.open(options.source)
     try {
-      const compare = await comparison(tidemark, database, options, around)
+      const { database: known } = await tidemark.status()
+      const isOther = database.identity !== known
+      if (isOther && options.record === true && options.yes !== true) throw otherName(known, database.identity)
+      // The database of this history may have been emptied: then everything in it was removed.
+      if (isOther && database.isEmpty) throw nothingThere(database.identity, known)
+      const compare = await comparison(tidemark, database, known, options, around)
       const paint = painter(terminal.out, terminal)
       const result = await compare({
         ...(options.resource === undefined ? {} : { resources: options.resource }),
@@ -50,16 +55,15 @@ export async function reconcileCommand(options: ReconcileCommandOptions, around:
 
 type Compare = (options: Omit<ReconcileOptions, 'source' | 'record'>) => Promise<Reconciliation>
 
-/** To record, the database has to be captured; to look, it has not. */
+/** To record, the database has to be captured, by its name in the store; to look, it has not. */
 async function comparison(
   tidemark: Tidemark,
   live: OpenDatabase,
+  name: string,
   options: ReconcileCommandOptions,
   { terminal }: Surroundings,
 ): Promise<Compare> {
   if (options.record !== true) return (given) => tidemark.reconcile({ ...given, source: live.source })
-  const { database: name } = await tidemark.status()
-  if (name !== live.identity && options.yes !== true) throw otherName(name, live.identity)
   const memory = parseMemory(options.memory)
   const captured = await live.capture({
     store: storeOf(options, terminal),
@@ -123,6 +127,13 @@ function resultLines(result: Reconciliation, options: ReconcileCommandOptions, p
 function noDatabase(source: string): TidemarkError {
   return new TidemarkError('OPTION_INVALID', `"${source}" is no database that is known here. Nothing was read.`, {
     hint: 'Give the connection string of the live database as --source, such as file:///var/lib/app.',
+  })
+}
+
+function nothingThere(source: string, known: string): TidemarkError {
+  return new TidemarkError('OPTION_INVALID', `There is no database at ${source}. Nothing was read or made there.`, {
+    hint: `The history is of ${known}: give that as --source, as it is reached from here.`,
+    details: { source, known },
   })
 }
 

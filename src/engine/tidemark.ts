@@ -32,6 +32,7 @@ import { type EraseOptions, type EraseResult, eraseRecord } from './erasure.ts'
 import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
 import { journalOptions } from './journal-options.ts'
 import { encryptionOf } from './keys.ts'
+import { requireRecords, requireResource } from './names.ts'
 import { cannotEncrypt, placeOf } from './opening.ts'
 import { checkChoice, checkOptions, checkText } from './options.ts'
 import { reachableAt } from './reachable.ts'
@@ -54,7 +55,7 @@ import {
   targetOf,
   type VerifyOptions,
 } from './tidemark-options.ts'
-import { requireResource, View } from './view.ts'
+import { View } from './view.ts'
 
 /** Bytes that a restore may use for what it merges. */
 export const DEFAULT_MEMORY: number = 128 * 1024 * 1024
@@ -173,7 +174,7 @@ export class Tidemark {
 
   /**
    * Restores a moment into a target, or tells what that would do. Errors: `MOMENT_*`, `TARGET_NOT_EMPTY`,
-   * `RESOURCE_NOT_FOUND`, `SEGMENT_CORRUPT`, `SNAPSHOT_CORRUPT`, `HISTORY_GAP`, and those of the target.
+   * `RESOURCE_NOT_FOUND`, `RECORD_NOT_FOUND`, `SEGMENT_CORRUPT`, `SNAPSHOT_CORRUPT`, `HISTORY_GAP`, and those of the target.
    */
   async restoreAt(moment: Moment, options: RestoreOptions): Promise<RestoreResult> {
     const target = targetOf(options)
@@ -363,6 +364,7 @@ export class Tidemark {
     { inPlace = false, dryRun = false, overwrite = false, onProgress = (): void => {} }: RestoreOptions,
   ): Promise<RestoreResult> {
     const { clock, timeline } = this.#archive.seams
+    await requireRecords(this.#archive, reached.plan, selection, target)
     const ulids = new UlidGenerator(() => clock.now())
     // Epochs are in order, whatever the clock did since the last one.
     for (const ulid of [endOf(timeline.timeline), ...timeline.timeline.epochs.map((epoch) => epoch.startedAt)]) {

@@ -1,5 +1,4 @@
 import { text } from '../base/bytes.ts'
-import { TidemarkError } from '../base/errors.ts'
 import type { Image } from '../model/event.ts'
 import { findVersion } from '../restore/lookup.ts'
 import type { Moment } from '../restore/moment.ts'
@@ -7,6 +6,7 @@ import type { Plan } from '../restore/plan.ts'
 import { replay } from '../restore/replay.ts'
 import type { ItemState, Selection } from '../restore/target.ts'
 import type { Archive } from './archive.ts'
+import { nearestRecords, noResource } from './names.ts'
 
 /** A record as JSON has it: attributes by name. */
 export type JsonRecord = { readonly [name: string]: unknown }
@@ -26,6 +26,14 @@ export class View {
   async get(resource: string, id: string): Promise<JsonRecord | null> {
     const version = await findVersion(this.#archive.sources, await this.#planned(), { kind: 'record', resource, id })
     return version?.image == null ? null : parse(version.image)
+  }
+
+  /**
+   * What a record that was not there was probably meant to be: names of the form resource/id, at most five. Of a large
+   * resource, the first 10,000 records are looked at.
+   */
+  async near(resource: string, id: string): Promise<readonly string[]> {
+    return nearestRecords(this.#archive, await this.#planned(), resource, id)
   }
 
   /** Every record of a resource, by the UTF-8 bytes of the ids. Errors: also `RESOURCE_NOT_FOUND`. */
@@ -62,30 +70,13 @@ export class View {
       found = true
       yield state
     }
-    if (!found) throw noResource(resource)
+    if (!found) throw await noResource(this.#archive, await this.#planned(), resource)
   }
 
   #planned(): Promise<Plan> {
     this.#plan ??= this.#archive.reach(this.#moment).then(({ plan }) => plan)
     return this.#plan
   }
-}
-
-/** Errors: `RESOURCE_NOT_FOUND` where nothing of the resource existed at the plan's moment. */
-export async function requireResource(archive: Archive, plan: Plan, resource: string): Promise<void> {
-  for await (const batch of replay(archive.sources, plan, { resources: [resource] })) if (batch.length > 0) return
-  throw noResource(resource)
-}
-
-function noResource(resource: string): TidemarkError {
-  return new TidemarkError(
-    'RESOURCE_NOT_FOUND',
-    `There was no resource ${resource} at that moment. Nothing was changed.`,
-    {
-      hint: 'List the names with resources() or `tidemark status`, or look at another moment.',
-      details: { resource },
-    },
-  )
 }
 
 function parse(image: Image): JsonRecord {

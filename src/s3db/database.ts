@@ -1,15 +1,17 @@
 import type { S3db } from 's3db.js/lite'
+import { TidemarkError } from '../base/errors.ts'
 import type { Source } from '../capture/source.ts'
 import type { ReconcileOptions } from '../engine/reconcile.ts'
 import type { RestoreResult } from '../engine/restore.ts'
 import type { Moment } from '../restore/moment.ts'
 import type { Target } from '../restore/target.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
-import { clientOf, identityOf } from './access.ts'
+import { clientOf, identityOf, isVolatile } from './access.ts'
+import { type LookedAt, lookAt } from './looking.ts'
 import { lookForNothing } from './missed-writes.ts'
 import { type PluginRestoreOptions, TidemarkPlugin, type TidemarkPluginOptions } from './plugin.ts'
 import { createSource } from './source.ts'
-import { connectS3db, createS3dbTarget } from './target.ts'
+import { createS3dbTarget, writtenLater } from './target.ts'
 
 /** A database of its own, for a process that is not the application: the command line. */
 export class ConnectedDatabase {
@@ -17,19 +19,32 @@ export class ConnectedDatabase {
   readonly identity: string
   readonly target: Target
   readonly source: Source
+  /** Whether nothing at all is there. */
+  readonly isEmpty: boolean
   readonly #db: S3db
+  readonly #looked: LookedAt
   #plugin: TidemarkPlugin | null = null
 
-  private constructor(db: S3db) {
+  private constructor(looked: LookedAt) {
+    const { db, isEmpty } = looked
     this.#db = db
+    this.#looked = looked
+    this.isEmpty = isEmpty
     this.identity = identityOf(clientOf(db))
-    this.target = createS3dbTarget(db)
+    this.target = writtenLater(looked, createS3dbTarget(db))
     this.source = createSource(db)
   }
 
-  /** Connects by connection string (memory://, file://, s3://). Errors: `TARGET_INVALID`. */
+  /**
+   * Connects by connection string (file://, s3://), without writing anything. Errors: `TARGET_INVALID`, also for a database in
+   * memory: that of another process cannot be reached, and one of this process ends with it.
+   */
   static async open(connectionString: string): Promise<ConnectedDatabase> {
-    return new ConnectedDatabase(await connectS3db(connectionString))
+    const looked = await lookAt(connectionString)
+    const client = clientOf(looked.db)
+    if (!isVolatile(client)) return new ConnectedDatabase(looked)
+    await looked.db.disconnect()
+    throw inMemory(identityOf(client))
   }
 
   /** Captures every write from now until `close`. Errors: those of opening a store. */
@@ -39,6 +54,7 @@ export class ConnectedDatabase {
   }> {
     const plugin = this.#plugin ?? new TidemarkPlugin(options)
     lookForNothing(this.#db)
+    await this.#looked.write()
     if (this.#plugin === null) await this.#db.usePlugin(plugin)
     this.#plugin = plugin
     return {
@@ -51,4 +67,13 @@ export class ConnectedDatabase {
   async close(): Promise<void> {
     await this.#db.disconnect()
   }
+}
+
+function inMemory(name: string): TidemarkError {
+  return new TidemarkError(
+    'TARGET_INVALID',
+    `${name} is in the memory of the process that opened it, so nothing can be read from it here, and what is written to it is gone ` +
+      'when this command ends. Nothing was done.',
+    { hint: 'Give a database on file:// or s3://, or a directory (file:./recovered).' },
+  )
 }

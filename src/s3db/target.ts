@@ -1,11 +1,12 @@
-import { S3db } from 's3db.js/lite'
-import { messageOf, TidemarkError } from '../base/errors.ts'
+import type { S3db } from 's3db.js/lite'
+import { TidemarkError } from '../base/errors.ts'
 import type { Image, Item } from '../model/event.ts'
 import type { Difference, ItemState, Selection, Target } from '../restore/target.ts'
 import { clientOf, identityOf, mapConcurrently } from './access.ts'
 import { decodeStored, putParams } from './image.ts'
 import { keyOfItem } from './keys.ts'
 import { listItems } from './listing.ts'
+import { type LookedAt, lookAt } from './looking.ts'
 import { endsPartitions, Partitions } from './partitions.ts'
 import { Reader } from './reader.ts'
 import { restoreSchemas } from './schema-restore.ts'
@@ -56,22 +57,22 @@ export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Tar
 
 /** Opens a database of its own by connection string (memory://, file://, s3://); `close` disconnects it. */
 export async function openS3dbTarget(connectionString: string, options: S3dbTargetOptions = {}): Promise<Target> {
-  const db = await connectS3db(connectionString)
-  const target = createS3dbTarget(db, options)
-  return { ...target, close: () => db.disconnect() }
+  const looked = await lookAt(connectionString)
+  return { ...writtenLater(looked, createS3dbTarget(looked.db, options)), close: () => looked.db.disconnect() }
 }
 
-/** Connects to the database of a connection string. Errors: `TARGET_INVALID`. */
-export async function connectS3db(connectionString: string): Promise<S3db> {
-  const db = new S3db({ connectionString, logLevel: 'silent' })
-  try {
-    await db.connect()
-    return db
-  } catch (error) {
-    throw new TidemarkError('TARGET_INVALID', `The database to restore into cannot be opened: ${messageOf(error)}`, {
-      hint: 'Check the connection string and its credentials; nothing was written.',
-      cause: error,
-    })
+/** The same target, whose database is not written to before there is something to write. */
+export function writtenLater({ write }: LookedAt, target: Target): Target {
+  return {
+    ...target,
+    write: async (differences) => {
+      await write()
+      await target.write(differences)
+    },
+    finish: async (selection) => {
+      await write()
+      await target.finish(selection)
+    },
   }
 }
 
