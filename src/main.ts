@@ -60,10 +60,17 @@ function endWithReader(error: NodeJS.ErrnoException): void {
 process.title = 'tidemark'
 process.stdout.on('error', endWithReader)
 process.stderr.on('error', endWithReader)
-process.prependListener('SIGINT', () => {
-  process.stderr.write('\ninterrupted: what was committed stays; the same command again completes it\n')
-  process.exit(EXIT_CODES.interrupted[0])
-})
+// Whatever ends a command, it leaves as it does at its end: what it has put aside is removed when the process exits.
+for (const [signal, meaning] of [
+  ['SIGINT', 'interrupted'],
+  ['SIGTERM', 'terminated'],
+  ['SIGHUP', 'hungUp'],
+] as const) {
+  process.prependListener(signal, () => {
+    process.stderr.write('\ninterrupted: what was committed stays; the same command again completes it\n')
+    process.exit(EXIT_CODES[meaning][0])
+  })
+}
 
 const manifest: { version: string } = createRequire(import.meta.url)('../package.json')
 const { stdout: out, stderr: err, stdin: input, env: environment } = process

@@ -14,7 +14,9 @@ export type ExitMeaning =
   | 'differs'
   | 'stalled'
   | 'locked'
+  | 'hungUp'
   | 'interrupted'
+  | 'terminated'
 
 /** What each exit code of the command line means: the one table, which `--help` prints. */
 export const EXIT_CODES: Readonly<Record<ExitMeaning, readonly [number, string]>> = {
@@ -30,7 +32,9 @@ export const EXIT_CODES: Readonly<Record<ExitMeaning, readonly [number, string]>
   differs: [9, 'reconcile: the database is not as its history says: writes that were not captured were found'],
   stalled: [10, 'status: a stream may hold later events, and nobody can be asked'],
   locked: [12, 'the store is encrypted, and its key is missing or wrong'],
+  hungUp: [129, 'ended by SIGHUP: the terminal is gone'],
   interrupted: [130, 'interrupted (Ctrl-C)'],
+  terminated: [143, 'ended by SIGTERM'],
 }
 
 const BY_STATUS: ReadonlyMap<number, ExitMeaning> = new Map([

@@ -13,11 +13,12 @@ import type { ReplaySources } from '../restore/replay.ts'
 import { type Limit, noSuchEvent, resolveMoment } from '../restore/resolve.ts'
 import { Segments } from '../restore/segments.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { createScratch, type Scratch } from '../store/scratch.ts'
+import type { Scratch } from '../store/scratch.ts'
 import type { Knowledge } from '../upkeep/reconcile.ts'
 import type { Completion } from './completion.ts'
 import { type ConditionSeams, conditionOf, type StreamCondition, type StreamState } from './condition.ts'
 import type { OpenStore } from './opening.ts'
+import { openScratch } from './scratch.ts'
 import { journalDirectories, waitingStreams } from './waiting-streams.ts'
 
 /** States of streams that may hold later events of which nobody is asked. */
@@ -221,7 +222,7 @@ export class Archive {
   }
 
   #scratchSpace(): ObjectStore {
-    this.#scratch ??= createScratch()
+    this.#scratch ??= openScratch()
     return prefixed(this.#scratch.store, `${++this.#passes}/`)
   }
 }

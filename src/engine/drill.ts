@@ -4,14 +4,14 @@ import { newUlid } from '../model/ulid.ts'
 import { isAcknowledged } from '../restore/gaps.ts'
 import type { Moment } from '../restore/moment.ts'
 import { reachTimes } from '../restore/reach.ts'
+import { storeTarget } from '../restore/store-target.ts'
 import { reachableIntervals, wholeMilliseconds } from '../restore/verdict.ts'
-import { openStore } from '../store/open.ts'
-import { createScratch } from '../store/scratch.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import { drillOnce } from '../upkeep/drill.ts'
 import type { Archive } from './archive.ts'
 import { checkOptions, checkPositive } from './options.ts'
 import { type Progress, restoreInto } from './restore.ts'
-import { openDirectoryTarget } from './targets.ts'
+import { openScratch } from './scratch.ts'
 
 /** What is drilled. */
 export interface DrillOptions {
@@ -59,16 +59,16 @@ async function drillAt(
   const { clock, file } = archive.seams
   const reached = await archive.reach(moment)
   const { timeline } = await archive.refresh()
-  const scratch = createScratch()
-  const restore = async (): Promise<ReturnType<typeof openStore>> => {
-    const target = openDirectoryTarget(`${scratch.path}/state`, { moment: reached.bound.ulid, database: file.database })
+  const scratch = openScratch()
+  const restore = async (): Promise<ObjectStore> => {
+    const target = storeTarget(scratch.path, scratch.store, reached.bound.ulid, file.database)
     try {
       const run = { selection: {}, overwrite: false, dryRun: false, inPlace: false, onProgress }
       await restoreInto(archive, reached, target, run)
     } finally {
       await target.close()
     }
-    return openStore(`file:${scratch.path}/state`)
+    return scratch.store
   }
   try {
     const ulid = newUlid(clock.now())

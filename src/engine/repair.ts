@@ -5,13 +5,13 @@ import { Segments } from '../restore/segments.ts'
 import type { Environment } from '../store/encryption/secret.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreSpec } from '../store/open.ts'
-import { createScratch } from '../store/scratch.ts'
 import { commitRepair, planRepair, type RepairPlan } from '../upkeep/repair.ts'
 import type { OnFile } from '../upkeep/verify/inspection.ts'
 import { type Verification, verifyStore } from '../upkeep/verify.ts'
 import { livenessOfStream } from './liveness.ts'
 import { openForReading, placeOf } from './opening.ts'
 import { checkOptions } from './options.ts'
+import { openScratch } from './scratch.ts'
 
 /** How a catalogue is made again. */
 export interface RepairOptions {
@@ -71,7 +71,7 @@ export async function verifyRepaired(store: ObjectStore, memory: number, onFile:
   const { repairs = [], ...rest } = plan.timeline
   const made = repairs.filter(({ generation }) => generation !== rest.generation)
   const timeline = { ...rest, generation: Math.max(1, plan.latest), ...(made.length === 0 ? {} : { repairs: made }) }
-  const scratch = createScratch()
+  const scratch = openScratch()
   try {
     const sources = { store, segments: new Segments(store), memory, scratch: () => scratch.store, open: null }
     const found = await verifyStore(sources, timeline, onFile)

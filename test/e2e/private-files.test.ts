@@ -33,7 +33,7 @@ test('whatever the umask, nobody else may enter a directory or read a file that 
     /^encrypted\/plain\/segment\//,
     /^journal\/restored\/users\.jsonl\.gz$/,
     /^tmp\/tidemark-\d+$/,
-    /^tmp\/tidemark-[^/]*\/state/,
+    /^tmp\/tidemark-[^/]*\/state\/./,
   ])
     expect(
       paths.some((path) => place.test(path)),

@@ -1,0 +1,22 @@
+import { isRunning, type ProcessMark, thisProcess } from '../capture/process-mark.ts'
+import { createScratch, type Scratch, sweepScratch } from '../store/scratch.ts'
+
+let isSwept = false
+
+/** Local space for intermediate results. The first of a process sweeps what dead ones have left. */
+export function openScratch(): Scratch {
+  if (!isSwept) sweepScratch(isDead)
+  isSwept = true
+  return createScratch(JSON.stringify(thisProcess()))
+}
+
+/** Only where the kernel can tell: a container may share the directory with others. */
+function isDead(owner: string): boolean {
+  try {
+    const { pid, started, boot, namespace }: Partial<ProcessMark> = JSON.parse(owner)
+    if (typeof pid !== 'number') return false
+    return isRunning({ pid, started: started ?? null, boot: boot ?? null, namespace: namespace ?? null }) === false
+  } catch {
+    return false // it is being written
+  }
+}
