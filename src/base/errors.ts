@@ -32,6 +32,7 @@ export type ErrorCode =
   | 'TARGET_FULL'
   | 'TARGET_UNAVAILABLE'
   | 'CONFIRMATION_NEEDED'
+  | 'RESTORE_UNFINISHED'
   | 'ADAPTER_MISSING'
   | 'JOURNAL_LOCKED'
   | 'JOURNAL_DENIED'
@@ -91,6 +92,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   TARGET_FULL: ['caller', 507],
   TARGET_UNAVAILABLE: ['transient', 503],
   CONFIRMATION_NEEDED: ['caller', 409],
+  RESTORE_UNFINISHED: ['conflict', 409],
   ADAPTER_MISSING: ['caller', 501],
   JOURNAL_LOCKED: ['conflict', 423],
   JOURNAL_DENIED: ['caller', 403],

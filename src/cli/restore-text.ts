@@ -9,7 +9,7 @@ import { gapLines } from './verdict-text.ts'
 
 /** What a restore did, or would do, for people: the plan, the preview with samples, and what is true now. */
 export function resultLines(result: RestoreResult, paint: Paint): string[] {
-  const { moment, target, plan, preview, written, unreadable } = result
+  const { moment, target, plan, preview, written, unreadable, before } = result
   return [
     ...pairs([
       ['moment', moment === timeText(plan.moment) ? moment : `${moment} (${timeText(plan.moment)})`],
@@ -24,6 +24,7 @@ export function resultLines(result: RestoreResult, paint: Paint): string[] {
     written
       ? `${paint('green', 'restored')}: ${changeText(preview)}; ${countText(preview.unchanged)} were the same already.`
       : `${paint('yellow', 'nothing was written')}: this is what the restore would do.`,
+    ...(before === null ? [] : [`To take it back, type the same command with --to ${before}`]),
   ]
 }
 
@@ -93,13 +94,10 @@ function changeText({ added, changed, removed }: PreviewCounts): string {
 }
 
 /** The same as one line of JSON; resources as a list, since a name may be anything. */
-export function resultJson({ moment, target, plan, preview, written, unreadable }: RestoreResult): string {
+export function resultJson({ plan, preview, ...result }: RestoreResult): string {
   const { resources, samples, ...counts } = preview
   return JSON.stringify({
-    moment,
-    target,
-    written,
-    unreadable,
+    ...result,
     plan: {
       ...plan,
       segments: plan.segments.map(({ key, events, bytes }) => ({ key, events, bytes })),

@@ -1,3 +1,4 @@
+import { beforeText, scopeText, stampText, unfinishedRestores } from '../engine/in-place.ts'
 import type { KeyInfo } from '../engine/keys.ts'
 import type { Status, StreamStatus } from '../engine/status.ts'
 import { parseDuration } from './arguments.ts'
@@ -87,6 +88,7 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
     ['gaps', gaps.length === 0 ? 'none' : paint(alarms > 0 ? 'red' : 'yellow', gapCount(gaps.length, alarms))],
   ])
   for (const gap of gaps) lines.push(...gapLines(gap))
+  lines.push(...unfinishedLines(status, paint, store))
   if (status.verdict.verdict === 'except') lines.push(...verdictLines(status.verdict, paint))
   lines.push('', paint('bold', 'snapshots'), ...snapshotLines(status))
   lines.push('', paint('bold', 'streams'), ...streamLines(streams, paint))
@@ -127,6 +129,19 @@ function encryptionText(keys: readonly KeyInfo[]): string {
 
 function limitText({ id, host, pid }: StreamStatus): string {
   return `stream ${id}, open on ${host} (pid ${pid}); on that machine a later moment is asked of it`
+}
+
+/** A restore in place that is under way, or was broken off: the database is then restored in part. */
+function unfinishedLines({ epochs, database }: Status, paint: Paint, store: string): string[] {
+  const [first] = unfinishedRestores(epochs)
+  if (first === undefined) return []
+  const target = database.includes('://') ? printable(database) : '<its connection string>'
+  const rest = `${scopeText(first.restoring)} --target ${target} --in-place --yes${store}`
+  return [
+    `${paint('red', 'restore not finished')}: of ${stampText(first.restored)}, in place, begun ${timeText(first.startedAt)}. Where its process has ended, the database is restored in part:`,
+    `  finish it:     tidemark restore --to ${stampText(first.restored)}${rest}`,
+    `  take it back:  tidemark restore --to ${beforeText(first)}${rest}`,
+  ]
 }
 
 function restoredText({ epochs }: Status): string {

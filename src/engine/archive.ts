@@ -98,7 +98,8 @@ export class Archive {
     // Where the clock was set back, the stamp of an event may be.
     const limit = isFuture && wanted.event === null && latest !== null ? future(now) : told
     const bound = resolveMoment(moment, reach, limit)
-    if (bound.event !== null && !(await hasEvent(this.sources, timeline.segments, bound.event))) {
+    const isKnown = timeline.epochs.some(({ startedAt, restored }) => [startedAt, restored].includes(bound.event))
+    if (bound.event !== null && !isKnown && !(await hasEvent(this.sources, timeline.segments, bound.event))) {
       throw noSuchEvent(bound.event, timeline)
     }
     return { bound, timeline, reach }

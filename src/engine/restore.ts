@@ -7,6 +7,7 @@ import { type Preview, summarize } from '../restore/preview.ts'
 import { replay, replayChanges } from '../restore/replay.ts'
 import type { Difference, ItemState, Selection, Target } from '../restore/target.ts'
 import type { Archive, Reached } from './archive.ts'
+import type { InPlace } from './in-place.ts'
 
 /** How a restore is done. */
 export interface RestoreRun {
@@ -15,8 +16,8 @@ export interface RestoreRun {
   readonly overwrite: boolean
   /** Compare and report, write nothing. */
   readonly dryRun: boolean
-  /** The target is the database whose history this is: differences can be told from newer writes. */
-  readonly inPlace: boolean
+  /** The target is the database whose history this is; else null. */
+  readonly inPlace: InPlace | null
   readonly onProgress: (progress: Progress) => void
 }
 
@@ -42,6 +43,8 @@ export interface RestoreResult {
    * keeps what it has. Files get its image, which says so.
    */
   readonly unreadable: readonly Item[]
+  /** Of a restore in place that was written: the moment before it, to take it back; else null. */
+  readonly before: string | null
 }
 
 const MOST_UNREADABLE = 1000
@@ -61,15 +64,26 @@ export async function restoreInto(
   const wanted = counted(replay(archive.sources, plan, run.selection), plan, run.onProgress)
   const compared = kept(compareStates(target.scan(affected(target, run)), teed(wanted, target, run)), target, run)
   const unreadable: Item[] = []
+  let isBegun = false
+  const begin = async (): Promise<void> => {
+    if (!isBegun) await run.inPlace?.begin()
+    isBegun = true
+  }
   const write = async ({ differences }: Comparison): Promise<void> => {
-    if (!run.dryRun && target.takes === 'differences' && differences.length > 0) await target.write(differences)
+    if (run.dryRun || target.takes !== 'differences' || differences.length === 0) return
+    await begin()
+    await target.write(differences)
   }
   const readable = withoutUnreadable(compared, target, (items) => {
     unreadable.push(...items.slice(0, MOST_UNREADABLE - unreadable.length))
   })
   const preview = await summarize(readable, laterChanges(archive, plan, run), write)
-  if (!run.dryRun) await target.finish(run.selection)
-  return { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun, unreadable }
+  if (!run.dryRun) {
+    await begin()
+    await target.finish(run.selection)
+  }
+  const before = run.dryRun ? null : (run.inPlace?.before ?? null)
+  return { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun, unreadable, before }
 }
 
 /** Takes what has nothing that could be put back from what is written to a live target. */
@@ -110,7 +124,7 @@ async function refuseUnlessEmpty(target: Target, run: RestoreRun): Promise<void>
 
 /** What the history did after the moment, where that can explain differences. */
 async function* laterChanges(archive: Archive, plan: Plan, run: RestoreRun): AsyncGenerator<readonly MergedItem[]> {
-  if (!run.inPlace) return
+  if (run.inPlace === null) return
   const { segments, through } = await archive.segmentsAfter(plan.moment)
   yield* replayChanges(archive.sources, segments, plan.moment, through, run.selection)
 }

@@ -30,6 +30,7 @@ import { type DrillOptions, runDrills } from './drill.ts'
 import { type EndStreamOptions, endStream } from './end-stream.ts'
 import { type EraseOptions, type EraseResult, eraseRecord } from './erasure.ts'
 import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
+import { prepareInPlace } from './in-place.ts'
 import { journalOptions } from './journal-options.ts'
 import { encryptionOf } from './keys.ts'
 import { requireRecords, requireResource } from './names.ts'
@@ -174,7 +175,8 @@ export class Tidemark {
 
   /**
    * Restores a moment into a target, or tells what that would do. Errors: `MOMENT_*`, `TARGET_NOT_EMPTY`,
-   * `RESOURCE_NOT_FOUND`, `RECORD_NOT_FOUND`, `SEGMENT_CORRUPT`, `SNAPSHOT_CORRUPT`, `HISTORY_GAP`, and those of the target.
+   * `RESOURCE_NOT_FOUND`, `RECORD_NOT_FOUND`, `SEGMENT_CORRUPT`, `SNAPSHOT_CORRUPT`, `HISTORY_GAP`, those of the target,
+   * and in place `RESTORE_UNFINISHED`.
    */
   async restoreAt(moment: Moment, options: RestoreOptions): Promise<RestoreResult> {
     const target = targetOf(options)
@@ -363,25 +365,27 @@ export class Tidemark {
     selection: Selection,
     { inPlace = false, dryRun = false, overwrite = false, onProgress = (): void => {} }: RestoreOptions,
   ): Promise<RestoreResult> {
-    const { clock, timeline } = this.#archive.seams
     await requireRecords(this.#archive, reached.plan, selection, target)
+    const request = { restored: reached.bound.ulid, selection, dryRun, mark: this.#mark() }
+    const prepared = inPlace ? await prepareInPlace(this.#archive.seams.timeline, request) : null
+    const run = { selection, overwrite, dryRun, inPlace: prepared, onProgress }
+    const result = await restoreInto(this.#archive, reached, target, run)
+    if (prepared === null || dryRun) return result
+    await this.#session?.complete(null)
+    await prepared.end()
+    return result
+  }
+
+  /** A stamp after every event so far; later ones of this process are greater. */
+  #mark(): Ulid {
+    if (this.#session !== null) return this.#session.mark()
+    const { clock, timeline } = this.#archive.seams
     const ulids = new UlidGenerator(() => clock.now())
     // Epochs are in order, whatever the clock did since the last one.
     for (const ulid of [endOf(timeline.timeline), ...timeline.timeline.epochs.map((epoch) => epoch.startedAt)]) {
       ulids.advanceTo(ulid)
     }
-    const startedAt = ulids.next()
-    const run = { selection, overwrite, dryRun, inPlace, onProgress }
-    const result = await restoreInto(this.#archive, reached, target, run)
-    if (inPlace && !dryRun) await this.#beginEpoch(reached.bound.ulid, startedAt)
-    return result
-  }
-
-  async #beginEpoch(restored: Ulid, startedAt: Ulid): Promise<void> {
-    await this.#session?.complete(null)
-    await this.#archive.seams.timeline.commit(({ epochs }) => ({
-      addEpoch: { epoch: (epochs.at(-1)?.epoch ?? 0) + 1, startedAt, restored },
-    }))
+    return ulids.mark()
   }
 }
 

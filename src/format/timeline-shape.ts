@@ -76,7 +76,8 @@ const stream = shaped(
   },
 )
 
-const epoch = shaped({ epoch: positive, startedAt: ulid, restored: orNull(ulid) })
+const scope = shaped({}, { resources: listOf(isText), ids: shaped({ count, sha256: hash }) })
+const epoch = shaped({ epoch: positive, startedAt: ulid, restored: orNull(ulid) }, { restoring: scope })
 
 const loss = shaped({
   stream: ulid,
@@ -140,6 +141,7 @@ const changes = listOf(
       addSnapshots: listOf(snapshot),
       putStreams: listOf(stream),
       addEpoch: epoch,
+      endRestores: positive,
       addLosses: listOf(loss),
       addAcknowledgements: listOf(acknowledgement),
       erase,

@@ -116,6 +116,16 @@ export interface Epoch {
   readonly startedAt: Ulid
   /** The moment that was restored, or null for the first epoch. */
   readonly restored: Ulid | null
+  /** What the restore that begins it is about, for as long as it is neither finished nor taken back; absent: it is. */
+  readonly restoring?: RestoreScope
+}
+
+/** What of a database is restored in place; see `Selection`. Ids are not told: one of them may have to be erased. */
+export interface RestoreScope {
+  /** Absent: all. */
+  readonly resources?: readonly string[]
+  /** Absent: all records. `sha256` tells whether others are the same: see `scopeOf`. */
+  readonly ids?: { readonly count: number; readonly sha256: string }
 }
 
 /** The catalogue of a store at one generation: everything that exists, and how far it reaches. */
@@ -156,6 +166,8 @@ export interface TimelineChange {
   /** Replaces the entry with the same id, or adds it. */
   readonly putStreams?: readonly StreamEntry[]
   readonly addEpoch?: Epoch
+  /** The restores of every epoch up to this one are finished. */
+  readonly endRestores?: number
   readonly addLosses?: readonly Loss[]
   readonly addAcknowledgements?: readonly Acknowledgement[]
   readonly erase?: ErasureChange
@@ -176,7 +188,7 @@ export function applyChange(timeline: Timeline, change: TimelineChange): Timelin
   for (const stream of change.putStreams ?? []) streams.set(stream.id, stream)
   const next: Timeline = {
     generation: timeline.generation + 1,
-    epochs: change.addEpoch === undefined ? timeline.epochs : [...timeline.epochs, change.addEpoch],
+    epochs: withEpochs(timeline.epochs, change),
     streams: [...streams.values()],
     segments: withSegments(timeline.segments, change.addSegments ?? []),
     snapshots: withSnapshots(timeline.snapshots, change.addSnapshots ?? []),
@@ -186,6 +198,14 @@ export function applyChange(timeline: Timeline, change: TimelineChange): Timelin
     ...(timeline.repairs === undefined ? {} : { repairs: timeline.repairs }),
   }
   return change.erase === undefined ? next : withErasure(next, change.erase)
+}
+
+function withEpochs(known: readonly Epoch[], { addEpoch, endRestores = 0 }: TimelineChange): readonly Epoch[] {
+  const epochs = addEpoch === undefined ? known : [...known, addEpoch]
+  return epochs.map((epoch) => {
+    const { restoring, ...finished } = epoch
+    return restoring === undefined || epoch.epoch > endRestores ? epoch : finished
+  })
 }
 
 function withSegments(known: readonly SegmentEntry[], added: readonly SegmentEntry[]): readonly SegmentEntry[] {
