@@ -51,7 +51,7 @@ function proofLines(proof: DrillProof, paint: Paint): string[] {
     lines.push('  reckoned from the snapshot that was restored: there is no other yet (tidemark snapshot makes one)')
   if (failure !== null) lines.push(`  ${failure.code}: ${printable(failure.message)}`)
   for (const { kind, resource, id, what } of differences) {
-    lines.push(`  ${kind} ${printable(resource)}/${printable(id)}: ${what}`)
+    lines.push(`  ${kind} ${printable(resource)}/${printable(id ?? '?')}: ${what}`)
   }
   if (differing > differences.length) lines.push(`  and ${countText(differing - differences.length)} more`)
   return passed ? lines : [...lines, 'next: tidemark verify names damaged files; keep the store as it is']

@@ -1,7 +1,8 @@
-import { TidemarkError } from '../base/errors.ts'
+import { hasCode, TidemarkError } from '../base/errors.ts'
 import { TimelineLog } from '../capture/timeline-log.ts'
-import { isClearKey, parseTimelineKey, STORE_FILE } from '../format/keys.ts'
+import { isClearKey, MANIFEST_FILE, parseTimelineKey, STORE_FILE } from '../format/keys.ts'
 import { encodeStoreFile } from '../format/store-file.ts'
+import type { Timeline } from '../model/timeline.ts'
 import type { Environment } from '../store/encryption/secret.ts'
 import type { ObjectInfo, ObjectStore } from '../store/object-store.ts'
 import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
@@ -35,28 +36,68 @@ export async function decryptStore(
   if (!name.startsWith('file:')) throw noDirectory(name)
   const plain = openStore(target)
   for await (const { key } of plain.list('')) throw notEmpty(name, key)
-  const written = { files: 0, bytes: 0 }
-  for await (const info of inOrder(opened)) {
-    await plain.put(info.key, partsOf(opened.store, info))
-    written.files++
-    written.bytes += info.bytes
-    onFile(info.key, info.bytes)
-  }
+  const { timeline, copied } = await copySettled(opened, plain, onFile)
+  for (const key of namedBy(timeline)) if (!copied.has(key)) throw missing(key)
   const file = encodeStoreFile({ ...opened.file, storeKey: null })
   await plain.put(STORE_FILE, file)
-  return { target: name, files: written.files + 1, bytes: written.bytes + file.length }
+  const bytes = [...copied.values()].reduce((sum, size) => sum + size, file.length)
+  return { target: name, files: copied.size + 1, bytes }
 }
 
-/** Every file that is encrypted. A generation of the timeline that comes meanwhile, with files of its own, is left out. */
-async function* inOrder({ store }: OpenStore): AsyncGenerator<ObjectInfo> {
-  const { timeline } = await TimelineLog.open(store)
-  const generations: ObjectInfo[] = []
-  for await (const info of store.list('')) {
-    const generation = parseTimelineKey(info.key)
-    if (generation === null && !isClearKey(info.key)) yield info
-    if (generation !== null && generation <= timeline.generation) generations.push(info)
+/** Copied so often while records were erased, the copy is given up. */
+const MOST_ATTEMPTS = 5
+
+/**
+ * Copies every file that is encrypted, and the generations of the timeline last: one that comes meanwhile, with files of
+ * its own, is left out. Where a record was erased meanwhile, what went in the store goes in the copy too, and what came
+ * is copied. Errors: `ERASURE_RACED` where that does not end.
+ */
+async function copySettled(
+  { store }: OpenStore,
+  plain: ObjectStore,
+  onFile: (key: string, bytes: number) => void,
+): Promise<{ readonly timeline: Timeline; readonly copied: ReadonlyMap<string, number> }> {
+  const copied = new Map<string, number>()
+  const copy = async ({ key, bytes }: ObjectInfo): Promise<void> => {
+    if (copied.has(key)) return
+    await plain.put(key, partsOf(store, { key, bytes }))
+    copied.set(key, bytes)
+    onFile(key, bytes)
   }
-  yield* generations
+  const log = await TimelineLog.open(store)
+  for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
+    const { timeline } = log
+    const listed = new Map<string, ObjectInfo>()
+    for await (const info of store.list('')) if (!isClearKey(info.key)) listed.set(info.key, info)
+    // What is erased while it is read is gone: then the timeline says so, below.
+    const gone = [...copied.keys()].filter((key) => !listed.has(key))
+    await plain.delete(gone)
+    for (const key of gone) copied.delete(key)
+    const generations = [...listed.values()].filter(({ key }) => parseTimelineKey(key) !== null)
+    for (const info of listed.values()) if (!generations.includes(info)) await copy(info).catch(ifGone)
+    if ((await log.refresh()).erasures.length > timeline.erasures.length) continue
+    for (const info of generations) if ((parseTimelineKey(info.key) ?? 0) <= timeline.generation) await copy(info)
+    return { timeline, copied }
+  }
+  throw new TidemarkError('ERASURE_RACED', 'Records were erased each time before the copy was whole: it is none.', {
+    hint: 'Remove the directory, and decrypt again when nobody erases.',
+  })
+}
+
+function ifGone(error: unknown): void {
+  if (!hasCode(error, 'OBJECT_NOT_FOUND')) throw error
+}
+
+/** The keys without which a timeline is not whole. */
+function namedBy({ segments, snapshots }: Timeline): readonly string[] {
+  return [...segments.map(({ key }) => key), ...snapshots.map(({ prefix }) => `${prefix}${MANIFEST_FILE}`)]
+}
+
+function missing(key: string): TidemarkError {
+  return new TidemarkError('OBJECT_CORRUPT', `${key} is named by the timeline, and missing: the copy is not whole.`, {
+    hint: 'Run `tidemark verify` on the store; the directory is none and can be removed.',
+    details: { key },
+  })
 }
 
 async function* partsOf(store: ObjectStore, { key, bytes }: ObjectInfo): AsyncGenerator<Uint8Array> {

@@ -10,7 +10,8 @@ import { gap } from './timeline-shape.ts'
 export interface DrillDifference {
   readonly kind: Kind
   readonly resource: string
-  readonly id: string
+  /** Absent in the store: a proof stays when a record is erased. */
+  readonly id?: string
   readonly what: 'missing' | 'different' | 'not there' | 'twice there'
 }
 
@@ -53,9 +54,9 @@ export interface DrillProof {
   readonly failure: { readonly code: string; readonly message: string } | null
 }
 
-/** The bytes of a proof. */
+/** The bytes of a proof, without the ids of records: whoever drills is told them, and nothing of them has to be erased. */
 export function encodeProof(proof: DrillProof): Uint8Array {
-  return sealJson(proof)
+  return sealJson({ ...proof, differences: proof.differences.map(({ id: _, ...difference }) => difference) })
 }
 
 /** Reads a proof; null where its checksum is wrong, or it is not what its key says. */
@@ -82,7 +83,6 @@ const proof = shaped({
     shaped({
       kind: oneOf(...KINDS),
       resource: isText,
-      id: isText,
       what: oneOf('missing', 'different', 'not there', 'twice there'),
     }),
   ),

@@ -111,7 +111,15 @@ test('a fold that keeps the wrong version is caught, and the record is named', a
   const [proof] = await tidemark.drill({ at: 'latest' })
   expect(proof?.passed).toBe(false)
   expect(proof?.differing).toBeGreaterThan(3)
-  expect(proof?.differences[0]).toMatchObject({ resource: 'r:ü', kind: 'record' })
+  expect(proof?.differences[0]).toMatchObject({
+    resource: 'r:ü',
+    kind: 'record',
+    id: expect.stringMatching(/^old|^new/),
+  })
+  // The proof stays when a record is erased: the store has no id of any.
+  const stored = readFileSync(`${directory}/store/drill/${proofs().at(-1)}`, 'utf8')
+  expect(stored).toContain('"differences":[{"kind":"record"')
+  expect(stored).not.toMatch(/old\d|new\d/)
   expect(new Set(proof?.differences.map(({ what }) => what)).size).toBeGreaterThan(1)
   broken.firstWins = false
   expect((await tidemark.status()).drill).toMatchObject({ passed: false })
