@@ -8,12 +8,23 @@ import { firstUlidAt } from '../src/model/ulid.ts'
 import { FilesystemStore } from '../src/store/filesystem.ts'
 import { writeHistory } from './lib/history-store.ts'
 import { firstStates, type LargeDatabase, laterChunks } from './lib/large-records.ts'
-import { isQuick, numberFlag } from './lib/options.ts'
+import { isQuick } from './lib/options.ts'
 import { type BenchRow, printRows } from './lib/row.ts'
 import { inTemporaryDirectory, mustBe } from './lib/timing.ts'
 
-const FULL: LargeDatabase = { records: 1_000_000, events: 200_000, chunk: 10_000 }
-const QUICK: LargeDatabase = { records: 5_000, events: 2_000, chunk: 500 }
+/** Databases by what is hard about them. */
+type Databases = Readonly<Record<'many records' | 'large records' | 'many segments', LargeDatabase>>
+
+const FULL: Databases = {
+  'many records': { records: 1_000_000, events: 200_000, chunk: 10_000, recordBytes: 500 },
+  'large records': { records: 2_500, events: 500, chunk: 20, recordBytes: 1_000_000 },
+  'many segments': { records: 10_000, events: 200_000, chunk: 20, recordBytes: 500 },
+}
+const QUICK: Databases = {
+  'many records': { records: 5_000, events: 2_000, chunk: 500, recordBytes: 500 },
+  'large records': { records: 30, events: 20, chunk: 10, recordBytes: 1_000_000 },
+  'many segments': { records: 500, events: 2_000, chunk: 20, recordBytes: 500 },
+}
 
 /** What one process used. */
 interface Usage {
@@ -24,19 +35,25 @@ interface Usage {
 }
 
 /** Peak memory of a restore into a directory and of a snapshot from history, each in a process of its own. */
-export async function run(options: LargeDatabase = isQuick() ? QUICK : FULL): Promise<BenchRow[]> {
+export async function run(databases: Databases = isQuick() ? QUICK : FULL): Promise<BenchRow[]> {
+  const rows: BenchRow[] = []
+  for (const [kind, options] of Object.entries(databases)) rows.push(...(await rowsOf(kind, options)))
+  return rows
+}
+
+async function rowsOf(kind: string, options: LargeDatabase): Promise<BenchRow[]> {
   return inTemporaryDirectory(async (directory) => {
     const start = firstUlidAt(Date.UTC(2026, 0, 1))
     const store = join(directory, 'store')
     await writeHistory(new FilesystemStore(store), start, firstStates(options), laterChunks(options, start))
     const rows: BenchRow[] = []
     for (const [work, name] of [
-      ['restore', 'memory of a restore'],
-      ['snapshot', 'memory of a snapshot'],
+      ['restore', `memory of a restore, ${kind}`],
+      ['snapshot', `memory of a snapshot, ${kind}`],
     ] as const) {
       const { baseMb, peakMb, records, seconds } = await measure(work, store, join(directory, work))
       mustBe(records === options.records, `${work} of ${records} records`)
-      const size = `${options.records} records of 500 B (and their raw image), ${options.events} events in ${Math.ceil(options.events / options.chunk)} segments`
+      const size = `${options.records} records of ${options.recordBytes} B (and their raw image), ${options.events} events in ${Math.ceil(options.events / options.chunk)} segments`
       const note = `${size}; over ${baseMb.toFixed(0)} MB at the start; ${seconds.toFixed(1)} s`
       rows.push({ name, ours: peakMb - baseMb, peer: null, unit: 'MB', ratio: null, target: '<= 256', note })
     }
@@ -73,8 +90,6 @@ async function measured(work: string, store: string, target: string): Promise<Us
 
 if (import.meta.main) {
   const [, , as, work = '', store = '', target = ''] = process.argv
-  const base = isQuick() ? QUICK : FULL
-  const [records, events] = [numberFlag('--records', base.records), numberFlag('--events', base.events)]
   if (as === '--as') console.log(JSON.stringify(await measured(work, store, target)))
-  else printRows(await run({ ...base, records, events }))
+  else printRows(await run())
 }

@@ -87,8 +87,10 @@ export function encodeChunk(chunk: Chunk): Uint8Array[] {
     const length = upperBound(change)
     if (at + length > frame.length) {
       reused[frames.length] = frame
-      frames.push(frame.subarray(0, at))
-      frame = reused[frames.length] ?? Buffer.allocUnsafeSlow(Math.max(FRAME_BYTES, length))
+      if (at > 0) frames.push(frame.subarray(0, at))
+      const next = reused[frames.length]
+      const fits = next !== undefined && next.length >= length
+      frame = fits ? next : Buffer.allocUnsafeSlow(Math.max(FRAME_BYTES, length))
       at = 0
     }
     at = encodeEvent(frame, at, change, chunk.ulids[i] ?? '', chunk.firstSequence + i)

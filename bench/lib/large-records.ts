@@ -4,28 +4,31 @@ import type { ItemState } from '../../src/restore/target.ts'
 import { encodeStored } from '../../src/s3db/image.ts'
 import type { Chunk } from './dataset.ts'
 
-/** A database of records of 500 bytes of JSON each, and the same again as s3db.js stores it. */
+/** A database of records of one size, and the same again as s3db.js stores it. */
 export interface LargeDatabase {
   readonly records: number
   readonly events: number
   /** Events in one segment. */
   readonly chunk: number
+  /** Of the JSON of a record. */
+  readonly recordBytes: number
 }
 
 const RESOURCE = 'users'
-const JSON_BYTES = 500
+const BATCH_BYTES = 4 * 1024 * 1024
 
 /** The schema, then the records in order. */
-export function* firstStates({ records }: LargeDatabase): Generator<readonly ItemState[]> {
+export function* firstStates({ records, recordBytes }: LargeDatabase): Generator<readonly ItemState[]> {
   const schema = { json: Buffer.from('{"attributes":{"name":"string"}}'), raw: null }
   yield [{ kind: 'schema', resource: RESOURCE, id: '', image: schema }]
-  for (let first = 0; first < records; first += 1000) {
-    yield Array.from({ length: Math.min(1000, records - first) }, (_, i) => stateOf(first + i, 0))
+  const batch = Math.max(1, Math.min(1000, Math.floor(BATCH_BYTES / recordBytes)))
+  for (let first = 0; first < records; first += batch) {
+    yield Array.from({ length: Math.min(batch, records - first) }, (_, i) => stateOf(first + i, 0, recordBytes))
   }
 }
 
 /** Updates of records all over the database, in chunks; every record's chain is unbroken. */
-export function* laterChunks({ records, events, chunk }: LargeDatabase, start: Ulid): Generator<Chunk> {
+export function* laterChunks({ records, events, chunk, recordBytes }: LargeDatabase, start: Ulid): Generator<Chunk> {
   const versions = new Uint32Array(records)
   let now = ulidTime(start) + 1
   const ulids = new UlidGenerator(() => now, new Uint8Array(8))
@@ -34,10 +37,15 @@ export function* laterChunks({ records, events, chunk }: LargeDatabase, start: U
     let imageBytes = 0
     for (let event = first; event < Math.min(events, first + chunk); event++) {
       const number = Math.imul(event, 2_654_435_761) >>> 0
-      const { kind, resource, id, image } = stateOf(number % records, versions[number % records] ?? 0)
+      const { kind, resource, id, image } = stateOf(number % records, versions[number % records] ?? 0, recordBytes)
       const version = (versions[number % records] ?? 0) + 1
       versions[number % records] = version
-      const change = changeBetween({ kind, resource, id }, image, stateOf(number % records, version).image, NO_CONTEXT)
+      const change = changeBetween(
+        { kind, resource, id },
+        image,
+        stateOf(number % records, version, recordBytes).image,
+        NO_CONTEXT,
+      )
       if (change !== null) changes.push(change)
       imageBytes += 2 * image.json.length
     }
@@ -46,18 +54,18 @@ export function* laterChunks({ records, events, chunk }: LargeDatabase, start: U
   }
 }
 
-function stateOf(number: number, version: number): ItemState {
+function stateOf(number: number, version: number, bytes: number): ItemState {
   const id = `u${String(number).padStart(9, '0')}`
-  return { kind: 'record', resource: RESOURCE, id, image: imageOf(id, number, version) }
+  return { kind: 'record', resource: RESOURCE, id, image: imageOf(id, number, version, bytes) }
 }
 
-function imageOf(id: string, number: number, version: number): Image {
+function imageOf(id: string, number: number, version: number, bytes: number): Image {
   // Digits that repeat little: about as hard to compress as text.
   let text = ''
-  for (let i = 0; i < 13; i++)
+  for (let i = 0; text.length < bytes - 130; i++)
     text += ` ${Math.imul(number * 13 + i + 1, 2_246_822_519 + 2 * version) >>> 0} of the order`
   const json = { id, version, text }
-  const missing = JSON_BYTES - JSON.stringify(json).length
+  const missing = bytes - JSON.stringify(json).length
   json.text = missing < 0 ? text.slice(0, missing) : text.padEnd(text.length + missing, '.')
   const metadata: [string, string][] = [
     ['_v', 'v1'],

@@ -51,6 +51,11 @@ export interface Context {
   readonly metadata: string | null
 }
 
+/** Bytes of both forms of an image; 0 of none. */
+export function imageBytes(image: Image | null): number {
+  return image === null ? 0 : image.json.length + (image.raw?.length ?? 0)
+}
+
 /**
  * Whether two images are of the same object: by what the source needs to put it back, else by the JSON. How the same
  * object reads as JSON may change with the schema of its resource.

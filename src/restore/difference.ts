@@ -1,4 +1,4 @@
-import { type Item, sameImage } from '../model/event.ts'
+import { type Item, imageBytes, sameImage } from '../model/event.ts'
 import { compareItems } from '../model/order.ts'
 import type { Difference, ItemState } from './target.ts'
 
@@ -9,8 +9,9 @@ export interface Comparison {
   readonly unchanged: number
 }
 
-/** Differences that are handed on at once. */
+/** Differences that are handed on at once, and bytes of their images. */
 const BATCH = 500
+const BATCH_BYTES = 4 * 1024 * 1024
 
 /**
  * What makes `current` into `wanted`. Both must be in the order of `compareItems`; neither is held in memory.
@@ -23,6 +24,7 @@ export async function* compareStates(
   const right = new BatchReader(wanted)
   let differences: Difference[] = []
   let unchanged = 0
+  let bytes = 0
   try {
     for (;;) {
       const before = left.peek() ?? ((await left.load()) ? left.peek() : null)
@@ -33,11 +35,15 @@ export async function* compareStates(
       if (order >= 0) right.take()
       const [had, has] = [order <= 0 ? before : null, order >= 0 ? after : null]
       if (sameImage(had?.image ?? null, has?.image ?? null)) unchanged++
-      else differences.push(difference(had, has))
-      if (differences.length >= BATCH || unchanged >= BATCH) {
+      else {
+        differences.push(difference(had, has))
+        bytes += imageBytes(had?.image ?? null) + imageBytes(has?.image ?? null)
+      }
+      if (differences.length >= BATCH || unchanged >= BATCH || bytes >= BATCH_BYTES) {
         yield { differences, unchanged }
         differences = []
         unchanged = 0
+        bytes = 0
       }
     }
   } finally {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
-import { sha256 } from '../base/bytes.ts'
+import { EMPTY, sha256 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Member } from '../format/manifest.ts'
@@ -10,8 +10,9 @@ const gzipAsync = promisify(gzip)
 
 /** Uncompressed bytes of a member: small enough to read one for one record, large enough to compress well. */
 const MEMBER_BYTES = 512 * 1024
-/** Members compressed at once, on the thread pool. */
+/** Members compressed at once, on the thread pool, and their uncompressed bytes: of larger ones, one. */
 const PARALLEL = 2
+const PARALLEL_BYTES = 16 * 1024 * 1024
 const LEVEL = 6
 
 interface PendingMember {
@@ -58,7 +59,7 @@ export class MemberFile {
     if (this.#size < MEMBER_BYTES) return
     if (this.#size > LIMITS.memberBytes) throw tooLarge(id, this.#size)
     this.#cut()
-    while (this.#queue.length > PARALLEL && this.#failure === null) {
+    while (this.#isFull() && this.#failure === null) {
       await new Promise<void>((resolve) => {
         this.#room = resolve
       })
@@ -121,8 +122,14 @@ export class MemberFile {
     }
   }
 
+  #isFull(): boolean {
+    const bytes = this.#queue.reduce((sum, { uncompressed }) => sum + uncompressed, 0)
+    return this.#queue.length > PARALLEL || (this.#queue.length > 0 && bytes > PARALLEL_BYTES)
+  }
+
   #cut(): void {
-    const whole = Buffer.concat(this.#lines, this.#size)
+    const [first = EMPTY] = this.#lines
+    const whole = this.#lines.length === 1 ? first : Buffer.concat(this.#lines, this.#size)
     const compressed = gzipAsync(whole, { level: LEVEL })
     compressed.catch(() => {}) // it is awaited, and thrown, in body()
     this.#queue.push({ compressed, records: this.#lines.length, uncompressed: this.#size, firstId: this.#firstId })

@@ -1,4 +1,4 @@
-import { type Image, type Item, KINDS } from '../model/event.ts'
+import { type Image, type Item, imageBytes, KINDS } from '../model/event.ts'
 import { currentStands } from '../model/fold.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { compareKeys, compareStamps, emptyRow, type Row, type Run } from './run.ts'
@@ -9,8 +9,9 @@ export interface MergedItem extends Item {
   readonly ulid: Ulid
 }
 
-/** Items that are handed on at once. */
+/** Items that are handed on at once, and bytes of their images: where one is larger, it alone. */
 const BATCH = 1000
+const BATCH_BYTES = 4 * 1024 * 1024
 
 /**
  * Merges sorted runs: every item once, in order, as the fold (`model/fold`) leaves it, that is with the image of its
@@ -22,14 +23,19 @@ export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly 
     for (const run of runs) if (await run.load()) heap.push(run)
     const open = new OpenItem()
     let batch: MergedItem[] = []
+    let bytes = 0
     for (let run = heap.top(); run !== undefined; run = heap.top()) {
       const done = open.offer(run)
-      if (done !== null) batch.push(done)
+      if (done !== null) {
+        batch.push(done)
+        bytes += imageBytes(done.image)
+      }
       if (run.advance() || (await run.load())) heap.sink()
       else heap.pop()
-      if (batch.length >= BATCH) {
+      if (batch.length >= BATCH || bytes >= BATCH_BYTES) {
         yield batch
         batch = []
+        bytes = 0
       }
     }
     const last = open.flush()

@@ -1,4 +1,4 @@
-import { type Kind, type Operation, sameImage } from '../model/event.ts'
+import { imageBytes, type Kind, type Operation, sameImage } from '../model/event.ts'
 import { compareItems } from '../model/order.ts'
 import type { Comparison } from './difference.ts'
 import type { MergedItem } from './merge.ts'
@@ -34,6 +34,8 @@ export interface Preview extends PreviewCounts {
 }
 
 const SAMPLES_PER_RESOURCE = 5
+/** Bytes of the images of all samples: from there on, no more are taken. */
+const SAMPLE_BYTES = 8 * 1024 * 1024
 
 type Counts = { -readonly [K in keyof PreviewCounts]: number }
 
@@ -51,6 +53,7 @@ export async function summarize(
   const total = zero()
   const resources = new Map<string, Counts>()
   const samples: Sample[] = []
+  let sampled = 0
   const history = new Lookahead(later)
   try {
     for await (const comparison of comparisons) {
@@ -60,7 +63,11 @@ export async function summarize(
         resources.set(difference.resource, counts)
         const newer = await isNewer(difference, history)
         for (const sum of [total, counts]) count(sum, difference, newer)
-        if (counts.added + counts.changed + counts.removed <= SAMPLES_PER_RESOURCE) samples.push(sampleOf(difference))
+        const isFirst = counts.added + counts.changed + counts.removed <= SAMPLES_PER_RESOURCE
+        if (isFirst && sampled < SAMPLE_BYTES) {
+          samples.push(sampleOf(difference))
+          sampled += imageBytes(difference.before) + imageBytes(difference.after)
+        }
       }
       await each(comparison)
     }

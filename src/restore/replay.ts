@@ -3,13 +3,13 @@ import type { SegmentEntry, SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { type MergedItem, mergeRuns } from './merge.ts'
+import { Passes } from './passes.ts'
 import type { Plan } from './plan.ts'
 import type { Run } from './run.ts'
 import { SegmentRun } from './segment-run.ts'
 import type { Segments } from './segments.ts'
 import { SnapshotReader } from './snapshot-reader.ts'
 import { SnapshotRun } from './snapshot-run.ts'
-import { spillRun } from './spill.ts'
 import type { ItemState, Selection } from './target.ts'
 
 /** What replay reads from, and how much memory it may use. */
@@ -24,9 +24,8 @@ export interface ReplaySources {
   readonly open: ((item: Item, image: Image) => Image | null) | null
 }
 
-/** What a run holds in memory: a row group and the next one, decoded; measured at 2,048 rows of a few hundred bytes. */
-const RUN_BYTES = 4 * 1024 * 1024
-const LEAST_RUNS = 2
+/** Segments whose footers are read at once. */
+const OPENED_AHEAD = 16
 
 type StoredItem = Item & { readonly image: Image | null }
 type WithImage<T> = Omit<T, 'image'> & { readonly image: Image | null }
@@ -89,19 +88,19 @@ async function* merged(
   through: Ulid,
   selection: Selection,
 ): AsyncGenerator<readonly MergedItem[]> {
-  const openAll = (entries: readonly SegmentEntry[]): Promise<Run[]> =>
-    Promise.all(
-      entries.map(async (entry) => new SegmentRun(await sources.segments.open(entry), { after, through, selection })),
-    )
-  const most = Math.max(LEAST_RUNS, Math.floor(sources.memory / RUN_BYTES) - runs.length)
-  let rest = segments
-  const spilled: Run[] = []
-  for (let pass = 0; rest.length + spilled.length > most && rest.length > 1; pass++) {
-    const part = rest.slice(0, most)
-    rest = rest.slice(part.length)
-    spilled.push(await spillRun(sources.scratch(), `pass-${pass}`, mergeRuns(await openAll(part))))
+  const fixed = runs.reduce((sum, { bytes }) => sum + bytes, 0)
+  const passes = new Passes(sources.scratch, sources.memory - fixed)
+  try {
+    for (let at = 0; at < segments.length; at += OPENED_AHEAD) {
+      const entries = segments.slice(at, at + OPENED_AHEAD)
+      const readers = await Promise.all(entries.map((entry) => sources.segments.open(entry)))
+      for (const reader of readers) await passes.add(new SegmentRun(reader, { after, through, selection }))
+    }
+  } catch (error) {
+    for (const run of [...runs, ...passes.rest]) await run.close()
+    throw error
   }
-  yield* mergeRuns([...runs, ...spilled, ...(await openAll(rest))])
+  yield* mergeRuns([...runs, ...passes.rest])
 }
 
 /** An image as it was captured; null where there is none, and where it was erased. */

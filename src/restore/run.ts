@@ -11,6 +11,8 @@ export interface Run {
   /** False at the end of the run. */
   load(): Promise<boolean>
   readonly row: Row
+  /** The most that it holds in memory at a time, known before anything is loaded. */
+  readonly bytes: number
   /** The image that this row leaves behind: null where it deletes. */
   image(): Image | null
   close(): Promise<void>

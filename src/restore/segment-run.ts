@@ -33,6 +33,7 @@ interface Columns {
 /** A segment as a run: of each item the last wanted row of each row group, images decoded only where they are asked for. */
 export class SegmentRun implements Run {
   readonly row: Row = emptyRow()
+  readonly bytes: number
   readonly #groups: AsyncGenerator<RowGroup>
   readonly #resources: ReadonlySet<string> | null
   readonly #ids: ReadonlySet<string> | null
@@ -45,7 +46,9 @@ export class SegmentRun implements Run {
   #current = 0
 
   constructor(reader: SegmentReader, { after, through, selection }: EventRange) {
-    this.#groups = reader.scan(groupsOf(reader, selection), COLUMNS)
+    const groups = groupsOf(reader, selection)
+    this.bytes = reader.scanBytes(groups, COLUMNS)
+    this.#groups = reader.scan(groups, COLUMNS)
     this.#resources = selection.resources === undefined ? null : new Set(selection.resources)
     this.#ids = selection.ids === undefined ? null : new Set(selection.ids)
     this.#after = reader.info.firstUlid <= after ? utf8(after) : null

@@ -19,8 +19,9 @@ import type { Selection } from './target.ts'
 
 const gunzipAsync = promisify(gunzip)
 
-/** Members that are fetched and inflated ahead of the reader. */
+/** Members that are fetched and inflated ahead of the reader, and their inflated bytes: of larger ones, one at a time. */
 const READ_AHEAD = 2
+const READ_AHEAD_BYTES = 16 * 1024 * 1024
 
 /** One item of a snapshot file as it is read: ids as bytes, the image on demand. */
 export interface SnapshotLines {
@@ -58,6 +59,14 @@ export class SnapshotReader {
     const files = [objects, ...resources.flatMap((resource) => [resource.objects, resource.records])]
     const names = files.filter((file) => file !== null).map(({ file }) => file)
     return [MANIFEST_FILE, ...names].map((name) => `${this.#prefix}${name}`)
+  }
+
+  /** About what `lines` holds at a time: the members that are read ahead, of the file whose members are the largest. */
+  scanBytes(): number {
+    const { objects, resources } = this.manifest
+    const files = [objects, ...resources.flatMap((resource) => [resource.objects, resource.records])]
+    const perMember = files.map((file) => (file === null ? 0 : file.uncompressedBytes / file.members.length))
+    return Math.ceil((READ_AHEAD + 1) * perMember.reduce((most, bytes) => Math.max(most, bytes), 0))
   }
 
   /** Everything in the selection, in the order of `compareItems`, a gzip member at a time. */
@@ -103,8 +112,9 @@ export class SnapshotReader {
     const wanted = ids === undefined ? null : new Set(ids)
     const members = wanted === null ? file.members : membersOf(file, [...wanted])
     const ahead: Promise<Line[]>[] = []
+    const most = file.uncompressedBytes / file.members.length > READ_AHEAD_BYTES / READ_AHEAD ? 1 : READ_AHEAD
     for (let next = 0; next < members.length || ahead.length > 0; ) {
-      while (ahead.length < READ_AHEAD && next < members.length) {
+      while (ahead.length < most && next < members.length) {
         const member = members[next++]
         if (member === undefined) break
         const read = this.#readMember(file, member)

@@ -8,11 +8,13 @@ import type { Selection } from './target.ts'
 /** The records of a snapshot as a run: every row has the stamp of the snapshot. */
 export class SnapshotRun implements Run {
   readonly row: Row = emptyRow()
+  readonly bytes: number
   readonly #batches: AsyncGenerator<SnapshotLines>
   #lines: SnapshotLines['lines'] = []
   #index = 0
 
   constructor(reader: SnapshotReader, ulid: Ulid, selection: Selection) {
+    this.bytes = reader.scanBytes()
     this.#batches = reader.lines(selection)
     this.row.ulidData = utf8(ulid)
   }

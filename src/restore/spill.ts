@@ -22,10 +22,12 @@ export async function spillRun(
 ): Promise<Run> {
   let buffer = Buffer.allocUnsafe(PART_BYTES)
   let used = 0
+  let largest = 0
   const parts: string[] = []
   const flush = async (): Promise<void> => {
     if (used === 0) return
     const key = `${name}/${String(parts.length).padStart(8, '0')}`
+    largest = Math.max(largest, used)
     await scratch.put(key, buffer.subarray(0, used))
     parts.push(key)
     buffer = Buffer.allocUnsafe(PART_BYTES)
@@ -43,7 +45,7 @@ export async function spillRun(
     }
   }
   await flush()
-  return new SpilledRun(scratch, parts)
+  return new SpilledRun(scratch, parts, largest)
 }
 
 function changeOf({ kind, resource, id, image }: MergedItem): Change {
@@ -55,12 +57,14 @@ function changeOf({ kind, resource, id, image }: MergedItem): Change {
 
 class SpilledRun implements Run {
   readonly row: Row = emptyRow()
+  readonly bytes: number
   readonly #scratch: ObjectStore
   readonly #parts: readonly string[]
   #next = 0
   #cursor = new EventCursor(EMPTY)
 
-  constructor(scratch: ObjectStore, parts: readonly string[]) {
+  constructor(scratch: ObjectStore, parts: readonly string[], bytes: number) {
+    this.bytes = bytes
     this.#scratch = scratch
     this.#parts = parts
   }

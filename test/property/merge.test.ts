@@ -2,7 +2,9 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Image, KINDS, type Kind } from '../../src/model/event.ts'
 import { mergeRuns } from '../../src/restore/merge.ts'
+import { Passes } from '../../src/restore/passes.ts'
 import { emptyRow, prefixOf, type Row, type Run } from '../../src/restore/run.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
 import { image, show, trickyId } from '../support/arbitrary.ts'
 
 interface Entry {
@@ -16,6 +18,7 @@ interface Entry {
 /** A run over rows that a test made, in pages of a given size. */
 class ArrayRun implements Run {
   readonly row: Row = emptyRow()
+  readonly bytes = 100
   readonly #entries: Entry[]
   readonly #page: number
   #at = -1
@@ -95,3 +98,33 @@ test('a merge of runs is the last version of every item, once, in order', async 
     { numRuns: 500 },
   )
 })
+
+test('runs that are merged in passes, however small the memory, give what they give at once', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.array(entry, { maxLength: 12 }), { maxLength: 14 }),
+      fc.integer({ min: 0, max: 1500 }),
+      async (given, memory) => {
+        const runs = given.map((entries) =>
+          entries.toSorted((a, b) => Buffer.compare(keyOf(a), keyOf(b)) || (a.ulid < b.ulid ? -1 : 1)),
+        )
+        fc.pre(new Set(runs.flat().map(({ ulid }) => ulid)).size === runs.flat().length)
+        const scratch = new MemoryStore()
+        const passes = new Passes(() => scratch, memory)
+        for (const entries of runs) await passes.add(new ArrayRun(entries, 3))
+        const [inPasses, atOnce] = [passes.rest, runs.map((entries) => new ArrayRun(entries, 3))]
+        expect(await contentOf(inPasses)).toEqual(await contentOf(atOnce))
+        for await (const { key } of scratch.list('')) throw new Error(`${key} was left behind`)
+      },
+    ),
+    { numRuns: 300 },
+  )
+})
+
+async function contentOf(runs: readonly Run[]): Promise<unknown[]> {
+  const merged: unknown[] = []
+  for await (const batch of mergeRuns(runs)) {
+    for (const { kind, resource, id, ulid, image } of batch) merged.push([kind, resource, id, ulid, show(image)])
+  }
+  return merged
+}

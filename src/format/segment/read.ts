@@ -126,6 +126,17 @@ export class SegmentReader {
     }
   }
 
+  /** The most bytes that a scan of these holds at a time: two windows as they are stored, and one row group decoded. */
+  scanBytes(indexes: readonly number[], columns: readonly ColumnName[]): number {
+    let decoded = 0
+    for (const index of indexes) {
+      const { chunks } = this.#metadata(index)
+      const sum = columns.reduce((total, column) => total + (chunks[columnIndex(column)]?.uncompressedBytes ?? 0), 0)
+      decoded = Math.max(decoded, sum)
+    }
+    return decoded + 2 * Math.max(WINDOW_BYTES, ...indexes.map((index) => this.#storedBytes(index)))
+  }
+
   async #read(indexes: readonly number[], columns: readonly ColumnName[], holeBytes: number): Promise<RowGroup[]> {
     const wanted = new Map<ColumnChunk, { index: number; column: ColumnName; read: Map<ColumnName, Uint8Array> }>()
     const groups = indexes.map((index) => {
@@ -156,8 +167,7 @@ export class SegmentReader {
     const windows: number[][] = []
     let left = 0
     for (const index of indexes) {
-      const { chunks } = this.#metadata(index)
-      const bytes = (chunks.at(-1)?.end ?? 0) - (chunks[0]?.start ?? 0)
+      const bytes = this.#storedBytes(index)
       const window = windows.at(-1)
       if (window !== undefined && bytes <= left) {
         window.push(index)
@@ -168,6 +178,11 @@ export class SegmentReader {
       }
     }
     return windows
+  }
+
+  #storedBytes(index: number): number {
+    const { chunks } = this.#metadata(index)
+    return (chunks.at(-1)?.end ?? 0) - (chunks[0]?.start ?? 0)
   }
 
   #metadata(index: number): RowGroupMetadata {

@@ -1,0 +1,64 @@
+import type { ObjectStore } from '../store/object-store.ts'
+import { mergeRuns } from './merge.ts'
+import type { Run } from './run.ts'
+import { spillRun } from './spill.ts'
+
+/** Fewer are not merged into one: a pass must leave less than it takes. */
+const LEAST_RUNS = 2
+
+/**
+ * Merges runs into fewer ones, over scratch space, as far as the memory for the last merge demands: half of it is for
+ * runs as they come, half for what earlier passes left. Each row is written once for each level of passes, of which
+ * there are as many as the logarithm of the number of runs.
+ */
+export class Passes {
+  readonly #scratch: () => ObjectStore
+  readonly #half: number
+  /** Runs as they came, then what one pass has made, then two. */
+  readonly #levels: Run[][] = [[]]
+  #passes = 0
+
+  /** `memory`: bytes that the runs of `rest` may hold together, unless two of them hold more. */
+  constructor(scratch: () => ObjectStore, memory: number) {
+    this.#scratch = scratch
+    this.#half = memory / 2
+  }
+
+  async add(run: Run): Promise<void> {
+    const fresh = this.#level(0)
+    if (fresh.length >= LEAST_RUNS && bytesOf(fresh) + run.bytes > this.#half) await this.#pass(0)
+    this.#level(0).push(run)
+  }
+
+  /** What is left to be merged. */
+  get rest(): readonly Run[] {
+    return this.#levels.flat()
+  }
+
+  /** Makes one run of those of a level, and then of those of the level above that holds the most, where these hold too much. */
+  async #pass(level: number): Promise<void> {
+    const runs = this.#levels[level] ?? []
+    this.#levels[level] = []
+    const made = await spillRun(this.#scratch(), `pass-${this.#passes++}`, mergeRuns(runs))
+    this.#level(level + 1).push(made)
+    const above = this.#levels.slice(1)
+    if (bytesOf(above.flat()) <= this.#half) return
+    // Where each level has one run there is nothing to gain: they are few, and hold a part each.
+    let next = -1
+    for (const [at, others] of above.entries()) {
+      const isMore = next < 0 || bytesOf(others) > bytesOf(above[next] ?? [])
+      if (others.length >= LEAST_RUNS && isMore) next = at
+    }
+    if (next >= 0) await this.#pass(next + 1)
+  }
+
+  #level(level: number): Run[] {
+    const runs = this.#levels[level] ?? []
+    this.#levels[level] = runs
+    return runs
+  }
+}
+
+function bytesOf(runs: readonly Run[]): number {
+  return runs.reduce((sum, { bytes }) => sum + bytes, 0)
+}

@@ -1,0 +1,127 @@
+import { expect, test } from 'vitest'
+import { type Image, type Item, imageBytes, KINDS } from '../../src/model/event.ts'
+import { compareStates } from '../../src/restore/difference.ts'
+import { mergeRuns } from '../../src/restore/merge.ts'
+import { Passes } from '../../src/restore/passes.ts'
+import { summarize } from '../../src/restore/preview.ts'
+import { emptyRow, prefixOf, type Row, type Run } from '../../src/restore/run.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+import type { ObjectStore } from '../../src/store/object-store.ts'
+
+const MIB = 1024 * 1024
+
+/** Records of one size, numbered from `first`, of a run that says that it holds `bytes`; knows how many runs are loaded. */
+class LargeRun implements Run {
+  static loaded = 0
+  static most = 0
+  readonly row: Row = emptyRow()
+  readonly bytes: number
+  readonly #image: Image
+  readonly #ids: readonly number[]
+  #at = -1
+
+  constructor(ids: readonly number[], imageBytes: number, bytes: number) {
+    this.#ids = ids
+    this.#image = { json: Buffer.alloc(imageBytes, 'x'), raw: null }
+    this.bytes = bytes
+    this.row.kindIndex = KINDS.indexOf('record')
+    this.row.resource = 'docs'
+    this.row.ulidData = Buffer.from(String(ids[0]).padStart(26, '0'))
+  }
+
+  advance(): boolean {
+    const id = this.#ids[++this.#at]
+    if (id === undefined) return false
+    this.row.idData = Buffer.from(String(id).padStart(8, '0'))
+    this.row.idEnd = 8
+    this.row.prefix = prefixOf(this.row.idData, 0, 8)
+    return true
+  }
+
+  async load(): Promise<boolean> {
+    if (this.#at < 0) LargeRun.most = Math.max(LargeRun.most, ++LargeRun.loaded)
+    return this.#at < 0 && this.advance()
+  }
+
+  image(): Image {
+    return this.#image
+  }
+
+  async close(): Promise<void> {
+    LargeRun.loaded -= this.#at < 0 ? 0 : 1
+  }
+}
+
+const numbers = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i)
+
+function sumOf(batch: readonly { readonly image: Image | null }[]): number {
+  return batch.reduce((sum, { image }) => sum + imageBytes(image), 0)
+}
+
+test('a merge hands on no more bytes at once than it should, however large the records', async () => {
+  for (const [size, most] of [
+    [MIB, 5 * MIB],
+    [6 * MIB, 6 * MIB],
+    [100, 100_000],
+  ] as const) {
+    let records = 0
+    for await (const batch of mergeRuns([new LargeRun(numbers(0, 40), size, size)])) {
+      expect(sumOf(batch)).toBeLessThanOrEqual(most)
+      records += batch.length
+    }
+    expect(records).toBe(40)
+  }
+})
+
+test('differences are handed on, and samples taken, by their bytes too', async () => {
+  const item = (id: number): Item => ({ kind: 'record', resource: `r${String(id).padStart(3, '0')}`, id: 'a' })
+  const image: Image = { json: Buffer.from(JSON.stringify({ text: 'x'.repeat(MIB) })), raw: null }
+  async function* states(count: number): AsyncGenerator<(Item & { readonly image: Image })[]> {
+    for (let i = 0; i < count; i++) yield [{ ...item(i), image }]
+  }
+  async function* none(): AsyncGenerator<never> {}
+  let differences = 0
+  for await (const comparison of compareStates(none(), states(40))) {
+    expect(comparison.differences.length).toBeLessThanOrEqual(5)
+    differences += comparison.differences.length
+  }
+  expect(differences).toBe(40)
+  const preview = await summarize(compareStates(none(), states(40)), none())
+  expect([preview.added, preview.samples.length]).toEqual([40, 8])
+})
+
+test('thousands of segments are merged in as many passes as the memory demands, each row once a level', async () => {
+  LargeRun.loaded = LargeRun.most = 0
+  let written = 0
+  const memory = new MemoryStore()
+  const scratch: ObjectStore = {
+    put: async (key, body) => {
+      if (!(body instanceof Uint8Array)) throw new Error('a part is bytes')
+      written += body.length
+      await memory.put(key, body)
+    },
+    get: (key, range) => memory.get(key, range),
+    head: (key) => memory.head(key),
+    list: (prefix, options) => memory.list(prefix, options),
+    delete: (keys) => memory.delete(keys),
+  }
+  const [segments, each, size] = [2000, 4, 4096]
+  const passes = new Passes(() => scratch, 32 * MIB)
+  for (let i = 0; i < segments; i++) await passes.add(new LargeRun(numbers(i * each, each), size, MIB))
+  const { rest } = passes
+  expect(rest.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(32 * MIB)
+  expect(LargeRun.most).toBeLessThanOrEqual(16)
+  let records = 0
+  for await (const batch of mergeRuns(rest)) records += batch.length
+  expect(records).toBe(segments * each)
+  // 125 first passes of 16 runs; what they leave (256 KiB each) is merged once more, 64 at a time: two levels.
+  expect(written).toBeLessThan(2.2 * segments * each * size)
+})
+
+test('a run whose rows are large counts as what it holds: two of them are merged at a time', async () => {
+  LargeRun.loaded = LargeRun.most = 0
+  const passes = new Passes(() => new MemoryStore(), 64 * MIB)
+  for (let i = 0; i < 12; i++) await passes.add(new LargeRun([i], 1000, 50 * MIB))
+  expect(passes.rest.length).toBeLessThanOrEqual(12)
+  expect(LargeRun.most).toBeLessThanOrEqual(2)
+})
