@@ -32,6 +32,7 @@ export function encryptedLog(log: FrameLog, key: SecretKey, stream: string, encr
       for await (const frame of log.read(from)) yield opened(frame)
     },
     trim: (before) => log.trim(before),
+    apart: () => log.apart(),
     close: () => log.close(),
   }
 }

@@ -45,6 +45,7 @@ class FileLog implements FrameLog, Room {
   #active: OpenFile | null = null
   /** Whether a write to it has failed: what stands behind its last frame is not known, and nothing more is written there. */
   #isOver = false
+  #isApart = false
   #end: number
   #last: number
   #first: number
@@ -102,7 +103,9 @@ class FileLog implements FrameLog, Room {
 
   async append(frame: Uint8Array): Promise<void> {
     const active = this.#active
-    if (active !== null && this.#hasRoom(active, frame, reserveOf(active))) await this.#appendHere(active, frame)
+    const isHere = active !== null && !this.#isApart && this.#hasRoom(active, frame, reserveOf(active))
+    this.#isApart = false
+    if (isHere) await this.#appendHere(active, frame)
     else await this.#appendToNextFile(frame)
     this.#last = frameNumber(frame)
     if (this.#active !== null && this.#end > this.#active.bytes / 4) this.#supply.begin()
@@ -132,18 +135,23 @@ class FileLog implements FrameLog, Room {
     }
   }
 
-  async trim(before: number): Promise<void> {
+  apart(): void {
+    this.#isApart = true
+  }
+
+  async trim(before: number): Promise<number> {
     const keep = Math.max(
       0,
       this.#files.findLastIndex((file) => file.firstFrame <= before),
     )
     this.#first = Math.max(this.#first, Math.min(before, this.#last))
-    if (keep === 0) return
+    if (keep === 0) return this.#files[0]?.firstFrame ?? this.#first
     for (const file of this.#files.splice(0, keep)) {
       this.#ended -= file.bytes
       await this.#options.disk.remove(file.path)
     }
     await this.#options.disk.syncDirectory(this.#options.directory)
+    return this.#files[0]?.firstFrame ?? this.#first
   }
 
   async close(): Promise<void> {

@@ -34,8 +34,13 @@ export interface FrameLog {
    * meanwhile are left out. Errors: `JOURNAL_CORRUPT` where a frame is damaged or missing.
    */
   read(from: number): AsyncIterable<Uint8Array>
-  /** Lets go of frames below `before`; some of them may stay for a while, the newest frame always does. */
-  trim(before: number): Promise<void>
+  /**
+   * Lets go of frames below `before`; some of them may stay for a while, the newest frame always does. Resolves with the
+   * number of the oldest frame of which anything is left.
+   */
+  trim(before: number): Promise<number>
+  /** What is appended next stands apart from what is there, so that a trim leaves nothing of that. */
+  apart(): void
   close(): Promise<void>
 }
 

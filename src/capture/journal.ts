@@ -145,7 +145,8 @@ export class Journal {
       this.#lastSequence = stamp.sequence
       stamps.push(stamp)
     }
-    await this.#durably(batch)
+    if (batch !== null) this.#commits.commit()
+    await batch?.durable
     return stamps
   }
 
@@ -239,7 +240,18 @@ export class Journal {
     await this.room.makeRoom()
   }
 
-  async #letGo(): Promise<void> {
+  /** Takes out of the journal what is in the store, where `seal` brings it. False where a write under way keeps some of it. */
+  async forget(seal: () => Promise<void>): Promise<boolean> {
+    const { log } = this.#options
+    const last = log.range?.last ?? 0
+    log.apart()
+    await this.#tried()
+    await seal()
+    return (await this.#letGo()) > last
+  }
+
+  /** Returns the number of the oldest frame of which anything is left. */
+  async #letGo(): Promise<number> {
     const needed = this.#backlog.firstFrame ?? this.#durable.frame + 1
     const again = (intent: Intent): void => this.#gather().builder.addIntent(intent)
     const pinned = this.#open.pinned(this.#written) - this.#backlog.held
@@ -250,7 +262,7 @@ export class Journal {
     this.#keepFrom = keepFrom
     // Recovery believes the newest frame about what may be missing: it says so before anything goes.
     await this.#tried()
-    await this.#options.log.trim(keepFrom)
+    return this.#options.log.trim(keepFrom)
   }
 
   /** The same with a frame of its own, in front of what the disk refused: it is small, and finds room where that did not. */
@@ -336,12 +348,6 @@ export class Journal {
   #gather(options: GatherOptions = {}): Batch {
     if (this.#closed) throw closedJournal(this.#options.stream)
     return this.#commits.gather(options)
-  }
-
-  async #durably(batch: Batch | null): Promise<void> {
-    if (batch === null) return
-    this.#commits.commit()
-    await batch.durable
   }
 
   /** Everything so far is durable; rejects where the disk does not take it. */

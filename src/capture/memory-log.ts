@@ -24,11 +24,15 @@ export class MemoryLog implements FrameLog {
     yield* this.#frames.slice(Math.max(0, from - this.#first))
   }
 
-  async trim(before: number): Promise<void> {
-    const dropped = Math.min(before - this.#first, this.#frames.length - 1)
-    if (dropped <= 0) return
+  async trim(before: number): Promise<number> {
+    const dropped = Math.max(0, Math.min(before - this.#first, this.#frames.length - 1))
     this.#frames = this.#frames.slice(dropped)
     this.#first += dropped
+    return this.#first
+  }
+
+  apart(): void {
+    // Each frame stands for itself.
   }
 
   async close(): Promise<void> {

@@ -121,15 +121,20 @@ class StoreLog implements FrameLog {
     }
   }
 
-  async trim(before: number): Promise<void> {
+  async trim(before: number): Promise<number> {
     const range = this.range
-    if (range === null) return
+    if (range === null) return before
     const end = Math.min(before, range.last)
     for (let start = range.first; start < end; start += DELETE_BATCH) {
       const count = Math.min(DELETE_BATCH, end - start)
       await this.#store.delete(Array.from({ length: count }, (_, index) => storeLogKey(this.#stream, start + index)))
       this.range = { first: start + count, last: this.range?.last ?? range.last }
     }
+    return this.range?.first ?? before
+  }
+
+  apart(): void {
+    // Each frame is an object of its own.
   }
 
   async close(): Promise<void> {

@@ -34,6 +34,8 @@ export interface StreamDoor {
   /** Brings what is journalled into the store; later events are stamped after `through`, where it is not null. */
   complete(through: Ulid | null, wanted: Wanted): Promise<void>
   report(): StreamReport
+  /** Takes what is in the store out of its journals, since a record was erased. False where writes under way keep some of it. */
+  forget(): Promise<boolean>
 }
 
 /** The door of a stream, to be knocked at. */
@@ -52,6 +54,15 @@ export async function askStream(address: StreamAddress, through: Ulid | null, wa
   const failure = failureIn(reply)
   if (failure !== null) throw refused(address.stream, failure)
   return true
+}
+
+/** Asks the process that owns a stream to forget what is in the store; null where nobody listens. Errors: what it answered. */
+export async function askForget(address: StreamAddress): Promise<boolean | null> {
+  const reply = await ask(address, { forget: true }, ANSWER_MS)
+  if (reply === null) return null
+  const failure = failureIn(reply)
+  if (failure !== null) throw refused(address.stream, failure)
+  return (JSON.parse(reply) as { forgotten?: unknown }).forgotten === true
 }
 
 /**

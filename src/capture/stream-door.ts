@@ -148,9 +148,17 @@ function closeServer(server: Server, desk: Desk): Promise<void> {
   })
 }
 
-async function answer(line: string, owner: StreamDoor): Promise<{ error: string | null; report?: StreamReport }> {
+interface Answer {
+  readonly error: string | null
+  readonly report?: StreamReport
+  readonly forgotten?: boolean
+}
+
+async function answer(line: string, owner: StreamDoor): Promise<Answer> {
   try {
-    const { through, wanted, report } = JSON.parse(line) as { through?: unknown; wanted?: unknown; report?: unknown }
+    const asked: Readonly<Partial<Record<'through' | 'wanted' | 'report' | 'forget', unknown>>> = JSON.parse(line)
+    const { through, wanted, report } = asked
+    if (asked.forget === true) return { error: null, forgotten: await owner.forget() }
     if (report === true) return { error: null, report: owner.report() }
     const after = typeof through === 'string' && isUlid(through) ? through : null
     await owner.complete(after, wanted === 'begun' ? 'begun' : 'acknowledged')

@@ -3,7 +3,7 @@ import type { EraseOptions, EraseResult } from '../engine/erasure.ts'
 import { parseRecordName } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
 import { confirmed } from './confirm.ts'
-import { bytesText, pairs, plural } from './format.ts'
+import { bytesText, pairs, plural, printable } from './format.ts'
 import { writeLines } from './terminal.ts'
 
 /** The options of `tidemark erase`. */
@@ -38,7 +38,7 @@ export async function eraseCommand(
   })
 }
 
-function linesOf({ mode, plan, entry }: EraseResult, store = ''): string[] {
+function linesOf({ mode, plan, entry, journals }: EraseResult, store = ''): string[] {
   const { segments, snapshots, bytes } = plan
   const files = `${plural(segments.length, 'segment')} and ${plural(snapshots.length, 'snapshot')}, ${bytesText(bytes)}`
   if (entry === null) return pairs([[mode === 'keys' ? 'to be made unreadable in' : 'to be written again', files]])
@@ -46,7 +46,12 @@ function linesOf({ mode, plan, entry }: EraseResult, store = ''): string[] {
     ...pairs([
       ['erased', `${plural(entry.events, 'event')}, and the record in ${plural(entry.snapshots, 'snapshot')}`],
       [mode === 'keys' ? 'unreadable in' : 'written again', files],
+      ['journals', `${plural(journals?.rewritten.length ?? 0, 'journal')} of its writers rewritten on local disks`],
       ['left', `an entry in the ledger: ${entry.ulid}, ${entry.resource}, "${entry.reason}"`],
+    ]),
+    ...(journals?.left ?? []).flatMap(({ stream, host, path, why }) => [
+      `NOT erased from the journal of stream ${stream} on ${printable(host)}${path === null ? '' : `, ${printable(path)}`}:`,
+      `  ${printable(why)}`,
     ]),
     mode === 'keys'
       ? `next: tidemark verify${store}; copies of the store are unreadable too, copies of the keyring must go`

@@ -17,6 +17,7 @@ import type { Scratch } from '../store/scratch.ts'
 import type { Knowledge } from '../upkeep/reconcile.ts'
 import type { Completion } from './completion.ts'
 import { type ConditionSeams, conditionOf, type StreamCondition, type StreamState } from './condition.ts'
+import type { OwnJournals } from './journal-erasure.ts'
 import type { OpenStore } from './opening.ts'
 import { openScratch } from './scratch.ts'
 import { journalDirectories, waitingStreams } from './waiting-streams.ts'
@@ -37,7 +38,7 @@ export interface ArchiveSeams extends OpenStore {
   /** Brings what local processes hold unsealed into the store. */
   readonly complete: (through: Ulid | null, wanted?: Wanted) => Promise<Completion>
   /** The stream that this process writes. */
-  readonly own: ConditionSeams['own']
+  readonly own: (NonNullable<ConditionSeams['own']> & OwnJournals) | null
 }
 
 /** A moment that was reached: its stamp and what a restore of it reads. */

@@ -7,6 +7,7 @@ import { planRestore } from '../restore/plan.ts'
 import { type ErasurePlan, planErasure, rewriteWithout } from '../upkeep/erase.ts'
 import { destroyKey } from '../upkeep/erase-keys.ts'
 import type { Archive } from './archive.ts'
+import { type ErasedJournals, forgetEverywhere } from './journal-erasure.ts'
 
 /** An erasure that loses so often to others who write gives up. */
 const MOST_ATTEMPTS = 5
@@ -32,6 +33,8 @@ export interface EraseResult {
   readonly mode: Erasure['mode']
   readonly plan: Omit<ErasurePlan, 'item'>
   readonly entry: Erasure | null
+  /** Null for a dry run. */
+  readonly journals: ErasedJournals | null
 }
 
 /**
@@ -66,14 +69,18 @@ async function eraseOnce(archive: Archive, item: Item, options: EraseOptions): P
   if ((await findVersion(archive.sources, end, item))?.image != null) throw stillThere(item)
   const plan = await planErasure(archive.sources, known, item)
   const { item: _, ...found } = plan
-  if (options.dryRun === true) return { mode, plan: found, entry: null }
+  if (options.dryRun === true) return { mode, plan: found, entry: null, journals: null }
+  // First, since everything in them is in the store: broken off, the same command again does all of it.
+  const wrote = new Set(plan.segments.map(({ stream }) => stream))
+  const { own } = archive.seams
+  const journals = await forgetEverywhere(archive.seams, own, { streams: known.streams, wrote })
   const reason = { ulid: bound.ulid, reason: options.reason, by: options.by ?? null }
   const entry =
     keys === null
       ? await rewriteWithout(archive.sources, timeline, plan, reason)
       : await destroyKey({ sources: archive.sources, timeline, recordKeys: keys }, plan, reason, known)
   if (entry === null) throw neverThere(item)
-  return { mode, plan: found, entry }
+  return { mode, plan: found, entry, journals }
 }
 
 /** Whatever the clocks say, each stream is asked: an event or an unsettled write that is sealed later would bring the record back. */

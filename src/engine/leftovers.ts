@@ -1,8 +1,7 @@
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Sealer } from '../capture/sealer.ts'
-import type { StreamReport, Wanted } from '../capture/stream-control.ts'
-import type { Ulid } from '../model/ulid.ts'
+import type { StreamDoor } from '../capture/stream-control.ts'
 import { endClockOf } from './peers.ts'
 import type { OwnedStream } from './streams.ts'
 
@@ -52,13 +51,14 @@ export class Leftovers {
   }
 
   /** Answers other processes for each, with what `complete` does and what it itself says. */
-  serve(complete: (through: Ulid | null, wanted: Wanted) => Promise<void>, report: () => StreamReport): void {
+  serve(owner: StreamDoor): void {
     for (const [{ door, journal }, sealer] of this.#sealers) {
       door?.open({
-        complete,
+        complete: (through, wanted) => owner.complete(through, wanted),
+        forget: () => owner.forget(),
         report: () => ({
-          ...report(),
-          pending: { ...report().pending, ...journal.pending() },
+          ...owner.report(),
+          pending: { ...owner.report().pending, ...journal.pending() },
           ...sealer.progress,
           clockAheadMs: journal.clockAheadMs,
         }),

@@ -16,6 +16,7 @@ import { ClockWatch } from './clock-watch.ts'
 import { closeLimitMs, closeWithin } from './closing.ts'
 import { Confirming } from './confirming.ts'
 import { Entering } from './entering.ts'
+import { forgetIn } from './journal-erasure.ts'
 import { Leftovers } from './leftovers.ts'
 import { warnAtOpening } from './opening-warnings.ts'
 import { endClockOf, isAloneIn, type OpenPeers, openPeers } from './peers.ts'
@@ -210,10 +211,7 @@ export class Session {
     if (!isKnown) throw undecided(this.stream, this.recorder.undecided.length)
   }
 
-  /**
-   * Brings every event that was acknowledged before the call into the store. A baseline that is under way is not waited for,
-   * unless it ends within moments, as that of a small database does.
-   */
+  /** Brings every event that was acknowledged before the call into the store. A baseline is waited for moments at most. */
   async flush(): Promise<void> {
     await this.#settled
     await this.#bringIn(null, 'acknowledged')
@@ -232,6 +230,11 @@ export class Session {
       void this.#settleOn()
       return left
     })
+  }
+
+  /** See `StreamDoor`. */
+  forget(): Promise<boolean> {
+    return forgetIn(this.#streams, this.#seams.clock, () => this.#bringIn(null, 'acknowledged'))
   }
 
   /**
@@ -366,10 +369,7 @@ export class Session {
   /** Answers other processes for every stream that this one owns. */
   #serve(): void {
     this.#stream.door?.open(this)
-    this.#leftovers.serve(
-      (through, wanted) => this.complete(through, wanted),
-      () => this.report(),
-    )
+    this.#leftovers.serve(this)
   }
 
   async #release(): Promise<void> {

@@ -51,6 +51,23 @@ export function frameLogContract(name: string, durable: boolean, place: () => Pr
     await log.close()
   })
 
+  test(`${name}: what is appended apart stays when all before it is trimmed, and nothing of that is left`, async () => {
+    const here = await place()
+    const log = await here.open()
+    const list = [...frames(1, 4), simpleFrame(5, 200, 5), simpleFrame(6, 200, 5)]
+    await append(log, list.slice(0, 4))
+    log.apart()
+    await append(log, list.slice(4))
+    expect(await log.trim(5)).toBe(5)
+    expect(await read(log, 5)).toEqual(list.slice(4).map(hex))
+    await log.close()
+    if (!durable) return
+    const again = await here.open()
+    expect(again.range).toEqual({ first: 5, last: 6 })
+    expect(again.missing).toBeNull()
+    await again.close()
+  })
+
   test(`${name}: a read leaves out what is appended meanwhile`, async () => {
     const log = await (await place()).open()
     const list = frames(1, 30)

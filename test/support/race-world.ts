@@ -273,7 +273,8 @@ function stepped(log: MemoryLog, who: string, schedule: Schedule): FrameLog {
       await schedule.step(who)
     },
     read: (from) => log.read(from),
-    trim: async () => {},
+    trim: async () => 1,
+    apart: () => {},
     close: async () => {},
   }
 }

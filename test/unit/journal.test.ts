@@ -54,9 +54,10 @@ class HeldLog extends MemoryLog {
     this.frames++
     await super.append(frame)
   }
-  override async trim(before: number): Promise<void> {
-    await super.trim(before)
+  override async trim(before: number): Promise<number> {
+    const oldest = await super.trim(before)
     this.trimmed()
+    return oldest
   }
 }
 

@@ -148,7 +148,8 @@ function logOf(frames: readonly Uint8Array[]): FrameLog {
     read: async function* () {
       yield* frames
     },
-    trim: async () => {},
+    trim: async () => 1,
+    apart: () => {},
     close: async () => {},
   }
 }
