@@ -1,7 +1,7 @@
 import { type Change, changeBetween, type Image, NO_CONTEXT } from '../../src/model/event.ts'
 import { type Ulid, UlidGenerator, ulidTime } from '../../src/model/ulid.ts'
 import type { ItemState } from '../../src/restore/target.ts'
-import { encodeStored } from '../../src/s3db/image.ts'
+import { encodeStored } from '../../src/s3db/stored-object.ts'
 import type { Chunk } from './dataset.ts'
 
 /** A database of records of one size, and the same again as s3db.js stores it. */

@@ -18,6 +18,23 @@ export function text(bytes: Uint8Array): string {
   return decoder.decode(bytes)
 }
 
+/** Text up to so many UTF-16 code units is written by `writeUtf8` itself. */
+const SHORT_TEXT = 48
+
+/**
+ * Writes the UTF-8 of `text` at `at`, where it must fit, and returns how many bytes that are: short plain text in a loop,
+ * which costs less than a call into the runtime.
+ */
+export function writeUtf8(target: Buffer, at: number, text: string): number {
+  if (text.length > SHORT_TEXT) return target.write(text, at, 'utf8')
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    if (unit > 0x7f) return target.write(text, at, 'utf8')
+    target[at + i] = unit
+  }
+  return text.length
+}
+
 /** CRC-32 (IEEE 802.3) as an unsigned 32-bit integer. */
 export function crc32(bytes: Uint8Array, seed = 0): number {
   return zlibCrc32(bytes, seed)

@@ -1,8 +1,8 @@
 import { sha256, utf8 } from '../base/bytes.ts'
 import { type Image, type Item, SoundImage } from '../model/event.ts'
-import type { StoredObject } from './image.ts'
 import type { Layout, Values } from './layout.ts'
 import type { Layouts } from './layouts.ts'
+import type { StoredObject } from './stored-object.ts'
 
 /** What is said about bytes that are content rather than attributes. */
 interface ContentNote {
@@ -64,7 +64,7 @@ function decoded(id: string, stored: StoredObject, layout: Layout | null): Value
   if (entries.length === 0 && (content || own.behavior === 'body-only')) return rawValues(id, stored)
   const values = own.decode(entries)
   const finish = (found: Values): Values =>
-    withContent({ ...(copy === null ? found : own.completed(found, copy)), id }, content ? stored : null)
+    withContent(id, copy === null ? found : own.completed(found, copy), content ? stored : null)
   return values instanceof Promise ? values.then(finish) : finish(values)
 }
 
@@ -135,12 +135,14 @@ function bodyObject({ body }: StoredObject): Record<string, unknown> | null {
   }
 }
 
-function withContent(values: Values & { readonly id: string }, stored: StoredObject | null): Values {
-  const { id, ...rest } = values
-  if (stored === null) return { id, ...rest }
+/** `id` in front of the other values, and the note on what is content behind them. */
+function withContent(id: string, values: Values, stored: StoredObject | null): Values {
+  const named = { id, ...values }
+  named.id = id
+  if (stored === null) return named
   let name = '_content'
-  while (Object.hasOwn(rest, name)) name = `_${name}`
-  return { id, ...rest, [name]: contentNote(stored) }
+  while (Object.hasOwn(named, name)) name = `_${name}`
+  return { ...named, [name]: contentNote(stored) }
 }
 
 function rawValues(id: string, stored: StoredObject): Values {

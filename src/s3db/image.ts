@@ -1,21 +1,10 @@
 import { isUtf8 } from 'node:buffer'
-import { Packr } from 'msgpackr'
 import { TidemarkError } from '../base/errors.ts'
 import type { ClientBody, CopyParams, PutParams, StoredResponse } from './client.ts'
+import { KeyOrders } from './key-orders.ts'
 import { readMessagePack } from './message-pack.ts'
 import { fromHeader, storedMetadata } from './metadata.ts'
-
-/**
- * An object as it is stored, as far as s3db.js's client shows it. Metadata is sorted by key, because S3 gives it in
- * any order; values are texts, with `null` and `undefined` for those two values, as s3db.js stores them.
- */
-export interface StoredObject {
-  readonly metadata: readonly (readonly [key: string, value: string])[]
-  /** Text where the bytes are valid UTF-8. */
-  readonly body: string | Uint8Array
-  readonly contentType: string | null
-  readonly contentEncoding: string | null
-}
+import type { StoredObject } from './stored-object.ts'
 
 /** What a client does to what it is given. */
 export interface Dialect {
@@ -23,14 +12,6 @@ export interface Dialect {
   readonly local: boolean
   /** S3's copy decides about content types itself. */
   readonly copiesExactly: boolean
-}
-
-/** Plain MessagePack: no extensions, no records, so that any reader understands it and equal values are equal bytes. */
-const packr = new Packr({ useRecords: false, variableMapSize: true })
-
-/** `Image.raw` of a stored object: a map of `metadata` (pairs), `body` (str or bin), `contentType`, `contentEncoding`. */
-export function encodeStored({ metadata, body, contentType, contentEncoding }: StoredObject): Uint8Array {
-  return packr.pack({ metadata, body, contentType, contentEncoding })
 }
 
 /** The inverse of `encodeStored`. */
@@ -93,15 +74,17 @@ export async function storedFromResponse(response: StoredResponse, local: boolea
   return storedOf(response, local && ContentLength === 0 ? undefined : await Body?.transformToByteArray?.())
 }
 
+/** The keys of what was read: they are as they are stored. */
+const orders = new KeyOrders((key) => key)
+
 /** The object of an answer whose body was read: `bytes`, undefined where there is none. */
 export function storedOf(
   { Metadata, ContentType, ContentEncoding }: StoredResponse,
   bytes: Uint8Array | undefined,
 ): StoredObject {
+  const values = Metadata ?? {}
   return {
-    metadata: Object.entries(Metadata ?? {})
-      .map(([key, value]): [string, string] => [key, String(value)])
-      .sort(byKey),
+    metadata: orders.of(Object.keys(values)).map(({ given }) => [given, String(values[given])] as const),
     body: bytes === undefined ? '' : textOrBytes(bytes),
     contentType: ContentType ?? null,
     contentEncoding: ContentEncoding ?? null,
@@ -118,7 +101,7 @@ export function storedFromPut(params: PutParams, dialect: Dialect): StoredObject
   const sent = [contentType || 'any', contentEncoding ?? 'any']
   if (!dialect.local && sent.some((value) => value === '' || fromHeader(value) !== value)) return null
   return {
-    metadata: [...metadata].sort(byKey),
+    metadata,
     body,
     contentType: contentType || 'application/octet-stream',
     contentEncoding,
@@ -128,12 +111,11 @@ export function storedFromPut(params: PutParams, dialect: Dialect): StoredObject
 /** The object that a copy stores, from the object that is copied; null where only reading it back tells. */
 export function storedFromCopy(source: StoredObject, params: CopyParams, dialect: Dialect): StoredObject | null {
   if (!dialect.copiesExactly) return null
-  const given =
-    params.metadata === undefined ? new Map<string, string>() : storedMetadata(params.metadata, !dialect.local)
+  const given = storedMetadata(params.metadata ?? {}, !dialect.local)
   if (given === null) return null
   const replaces = params.metadataDirective === 'REPLACE' && params.metadata !== undefined
-  const metadata = replaces ? given : new Map([...source.metadata, ...given])
-  return { ...source, metadata: [...metadata].sort(byKey), contentType: params.contentType || source.contentType }
+  const metadata = replaces ? given : [...new Map([...source.metadata, ...given])].sort(byKey)
+  return { ...source, metadata, contentType: params.contentType || source.contentType }
 }
 
 function byKey(a: readonly [string, string], b: readonly [string, string]): number {

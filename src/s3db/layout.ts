@@ -57,13 +57,15 @@ export class Layout {
    */
   decode(stored: readonly (readonly [key: string, value: unknown])[]): Values | Promise<Values> {
     const found: [field: Field, value: unknown][] = []
+    let isOrdered = true
     for (const [key, value] of stored) {
       if (!this.isAttribute(key)) continue
       const field = this.#byKey.get(key) ?? this.#byName.get(key) ?? unknownField(key)
       if (field.decode === null) return this.#unmap(stored)
+      isOrdered &&= field.rank >= (found.at(-1)?.[0].rank ?? 0)
       found.push([field, field.decode(value)])
     }
-    found.sort((a, b) => a[0].rank - b[0].rank)
+    if (!isOrdered) found.sort((a, b) => a[0].rank - b[0].rank)
     const values: Record<string, unknown> = {}
     for (const [{ path }, value] of found) place(values, path, value)
     return values

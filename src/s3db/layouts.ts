@@ -11,8 +11,10 @@ import { Layout } from './layout.ts'
 
 interface Known {
   readonly schema: AttributeSchema | undefined
-  readonly version: string
-  readonly layouts: Map<string, Layout | Promise<Layout | null>>
+  /** As the live resource says it. */
+  readonly version: LiveResource['version']
+  /** By version as objects say it; that of the live one for those that do not. */
+  readonly layouts: Map<string | null, Layout | Promise<Layout | null>>
 }
 
 /** Finds the layout of an object: that of its own version, from the live resource or from `s3db.json`. */
@@ -31,17 +33,17 @@ export class Layouts {
     // A dropped resource is read by what was last known of it.
     if (
       known === undefined ||
-      (live !== undefined && (known.schema !== live.schema || known.version !== plain(live.version)))
+      (live !== undefined && (known.schema !== live.schema || known.version !== live.version))
     ) {
-      known = { schema: live?.schema, version: plain(live?.version ?? ''), layouts: new Map() }
+      known = { schema: live?.schema, version: live?.version ?? '', layouts: new Map() }
       this.#known.set(resource, known)
     }
-    const wanted = version === null ? known.version : plain(version)
-    const found = known.layouts.get(wanted)
+    const found = known.layouts.get(version)
     if (found !== undefined) return found
-    const made = live !== undefined && wanted === known.version ? liveLayout(live) : null
+    const wanted = plain(version ?? known.version)
+    const made = live !== undefined && wanted === plain(known.version) ? liveLayout(live) : null
     const layout = made ?? this.#stored(resource, wanted, live)
-    if (live !== undefined || layout instanceof Layout) known.layouts.set(wanted, layout)
+    if (live !== undefined || layout instanceof Layout) known.layouts.set(version, layout)
     return layout
   }
 

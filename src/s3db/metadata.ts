@@ -1,5 +1,6 @@
 import { CONTENT_TYPE_DICT, STATUS_MESSAGE_DICT } from 's3db.js/concerns/dictionary-encoding'
 import { metadataDecode, metadataEncode } from 's3db.js/concerns/metadata-encoding'
+import { KeyOrders } from './key-orders.ts'
 
 /** Texts for which s3db.js stores a letter. */
 const ABBREVIATED = new Set([CONTENT_TYPE_DICT, STATUS_MESSAGE_DICT].flatMap((dictionary) => Object.keys(dictionary)))
@@ -7,23 +8,28 @@ const ABBREVIATED = new Set([CONTENT_TYPE_DICT, STATUS_MESSAGE_DICT].flatMap((di
 const PLAIN = /^(?![dubz]:|z85:|\/|http)[\x20-\x7e]*$/
 const PRINTABLE = /^[\x20-\x7e]*$/
 
+/** The keys of what a put is given, as s3db.js stores them. */
+const orders = new KeyOrders((key) =>
+  /^[a-z0-9_-]*$/.test(key) ? key : key.replace(/[^a-zA-Z0-9\-_]/g, '_').toLowerCase(),
+)
+
 /**
- * The metadata that an object has when it is read, from what a put is given; null where only reading it back tells.
- * s3db.js encodes values and does not decode each to what it was. `inHeaders`: it is stored in headers of HTTP.
+ * The metadata that an object has when it is read, from what a put is given, in the order of their keys; null where only
+ * reading it back tells. s3db.js encodes values and does not decode each to what it was. `inHeaders`: it is stored in
+ * headers of HTTP.
  */
 export function storedMetadata(
   metadata: Readonly<Record<string, unknown>>,
   inHeaders: boolean,
-): Map<string, string> | null {
-  const stored = new Map<string, string>()
-  for (const [rawKey, value] of Object.entries(metadata)) {
-    const key = /^[a-z0-9_-]*$/.test(rawKey) ? rawKey : rawKey.replace(/[^a-zA-Z0-9\-_]/g, '_').toLowerCase()
-    const text = storedValue(String(value), inHeaders)
+): readonly (readonly [key: string, value: string])[] | null {
+  const entries: [string, string][] = []
+  for (const { given, stored } of orders.of(Object.keys(metadata))) {
+    const text = storedValue(String(metadata[given]), inHeaders)
     // s3db.js sets names on a plain object, where this one is no name.
-    if (text === null || key === '__proto__') return null
-    stored.set(key, text)
+    if (text === null || stored === '__proto__') return null
+    entries.push([stored, text])
   }
-  return stored
+  return entries
 }
 
 function storedValue(text: string, inHeaders: boolean): string | null {

@@ -5,11 +5,12 @@ import { isLocal } from './access.ts'
 import type { Database, StorageClient, StoredResponse } from './client.ts'
 import { imageOf } from './decode.ts'
 import { isDamage, isDenied, isMissing, isRefusedKey, reasonOf } from './errors.ts'
-import { encodeStored, type StoredObject, storedFromResponse } from './image.ts'
+import { storedFromResponse } from './image.ts'
 import { type KeySpace, keyOfItem, SCHEMA_KEY } from './keys.ts'
 import { Layouts } from './layouts.ts'
 import { RecentReads } from './recent-reads.ts'
 import { type SchemaImages, splitSchema } from './schema-items.ts'
+import { encodeStored, type StoredObject } from './stored-object.ts'
 
 /** An object that is there and cannot be read; `reason` for people. */
 export class Damaged {

@@ -1,7 +1,8 @@
 import { equalBytes } from '../base/bytes.ts'
 import { systemClock } from '../base/clock.ts'
 import type { StoredResponse } from './client.ts'
-import { encodeStored, type StoredObject, storedOf } from './image.ts'
+import { storedOf } from './image.ts'
+import { encodeStored, type StoredObject } from './stored-object.ts'
 
 /** What is read to be written comes back within this; older reads say too little about now. */
 const MOST_AGE_MS = 1000

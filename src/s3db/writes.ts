@@ -4,9 +4,10 @@ import { type Image, type Item, unreadableImage } from '../model/event.ts'
 import { mapConcurrently } from './access.ts'
 import type { CopyParams, PutParams } from './client.ts'
 import { isPrecondition, isRefusal } from './errors.ts'
-import { type Dialect, encodeStored, type StoredObject, storedFromCopy, storedFromPut } from './image.ts'
+import { type Dialect, storedFromCopy, storedFromPut } from './image.ts'
 import { keyOfItem } from './keys.ts'
 import { Damaged, type Reader } from './reader.ts'
+import { encodeStored, type StoredObject } from './stored-object.ts'
 
 /** How many objects are read at once. */
 const READ_WIDTH = 16

@@ -3,8 +3,9 @@ import { Schema } from 's3db.js/lite'
 import { describe, expect, it } from 'vitest'
 import type { Item } from '../../src/model/event.ts'
 import { imageOf } from '../../src/s3db/decode.ts'
-import { encodeStored, type StoredObject, storedFromResponse } from '../../src/s3db/image.ts'
+import { storedFromResponse } from '../../src/s3db/image.ts'
 import { Layouts } from '../../src/s3db/layouts.ts'
+import { encodeStored, type StoredObject } from '../../src/s3db/stored-object.ts'
 import { newDatabase } from '../support/s3db.ts'
 import { BEHAVIORS } from '../support/workload.ts'
 
@@ -150,6 +151,20 @@ it.each(BEHAVIORS)('attributes of the type any read as in s3db.js after updates,
     expect(JSON.stringify(seen)).not.toContain('top secret')
     await resource.delete('x')
   }
+})
+
+it('the attributes stand in the order of the schema where their keys do not', async () => {
+  const { db } = await newDatabase('memory')
+  // The key of the 37th of them is `10`, which comes before `2`.
+  const names = Array.from({ length: 80 }, (_, i) => `n${i}`)
+  const attributes = Object.fromEntries(names.map((name) => [name, 'string|optional']))
+  const resource = await db.createResource({ name: 'r', attributes })
+  await resource.insert({ id: 'x', ...Object.fromEntries(names.map((name) => [name, `value of ${name}`])) })
+  const object = await storedFromResponse(await db.client.getObject('resource=r/data/id=x'), true)
+  const item: Item = { kind: 'record', resource: 'r', id: 'x' }
+  const { json } = await imageOf(item, object, encodeStored(object), new Layouts(db))
+  const order = Object.keys(JSON.parse(Buffer.from(json).toString()))
+  expect(order.filter((name) => name.startsWith('n'))).toEqual(names)
 })
 
 /** What `get()` of s3db.js gives to its unmapper. */

@@ -1,16 +1,18 @@
 import fc from 'fast-check'
+import { Packr } from 'msgpackr'
 import { MemoryClient } from 's3db.js/lite'
 import { describe, expect, it } from 'vitest'
+import { equalBytes } from '../../src/base/bytes.ts'
 import type { StorageClient } from '../../src/s3db/client.ts'
 import {
   decodeStored,
-  encodeStored,
   putParams,
-  type StoredObject,
   storedFromCopy,
   storedFromPut,
   storedFromResponse,
+  storedOf,
 } from '../../src/s3db/image.ts'
+import { encodeStored, type StoredObject } from '../../src/s3db/stored-object.ts'
 import { headerStore } from '../support/header-store.ts'
 
 const LOCAL = { local: true, copiesExactly: true }
@@ -164,6 +166,48 @@ describe('images of stored objects', () => {
       ),
       { numRuns: 200 },
     )
+  })
+
+  it('are as MessagePack of any other writer', () => {
+    // Beside each length at which MessagePack writes it otherwise, in bytes, of which a character may have up to four.
+    const long = fc
+      .tuple(fc.constantFrom(8, 16, 31, 64, 85, 128, 255, 21_845, 65_535), fc.constantFrom('a', 'é', '漢', '😀'))
+      .chain(([length, unit]) => fc.constantFrom(-1, 0, 1).map((more) => unit.repeat(length + more)))
+    const text = fc.oneof(fc.string({ unit: 'grapheme' }), long)
+    const bytes = long.map((content) => Buffer.concat([Buffer.of(0xff), Buffer.from(content)]))
+    const pairs = fc.oneof(
+      fc.array(fc.tuple(text, text), { maxLength: 5 }),
+      fc.constantFrom(15, 16, 300, 65_536).map((count) => new Array<[string, string]>(count).fill(['k', ''])),
+    )
+    const packr = new Packr({ useRecords: false, variableMapSize: true })
+    const type = fc.option(text)
+    fc.assert(
+      fc.property(pairs, fc.oneof(text, bytes), type, type, (metadata, body, contentType, contentEncoding) => {
+        const raw = encodeStored({ metadata, body, contentType, contentEncoding })
+        expect(equalBytes(raw, packr.pack({ metadata, body, contentType, contentEncoding }))).toBe(true)
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  it('have their metadata in order, however many kinds of records take turns', () => {
+    for (let round = 0; round < 3; round++) {
+      for (let kind = 0; kind < 20; kind++) {
+        const metadata = {
+          [`b${kind}`]: 'b',
+          c: 'c',
+          [`a${kind % 7}`]: 'a',
+          '9': String(kind),
+          '10': 'x',
+          X: 'upper',
+          x: 'lower',
+        }
+        const stored = storedFromPut({ key: 'k', metadata }, LOCAL)?.metadata
+        const named = { '9': String(kind), '10': 'x', c: 'c', [`a${kind % 7}`]: 'a', [`b${kind}`]: 'b', x: 'lower' }
+        expect(stored).toEqual(Object.entries(named).sort(([a], [b]) => (a < b ? -1 : 1)))
+        expect(storedOf({ Metadata: named }, undefined).metadata).toEqual(stored)
+      }
+    }
   })
 
   it('are the same bytes for the same object, whatever the order of its metadata', () => {

@@ -1,6 +1,7 @@
 import { expect, it, vi } from 'vitest'
-import { decodeStored, encodeStored } from '../../src/s3db/image.ts'
+import { decodeStored } from '../../src/s3db/image.ts'
 import { readMessagePack } from '../../src/s3db/message-pack.ts'
+import { encodeStored } from '../../src/s3db/stored-object.ts'
 
 // msgpackr reads texts with native code where an optional package is there; this is how it goes without.
 vi.hoisted(() => {
