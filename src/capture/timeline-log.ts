@@ -33,8 +33,7 @@ export class TimelineLog {
    */
   static async open(store: ObjectStore): Promise<TimelineLog> {
     const log = new TimelineLog(store)
-    const { generation } = await log.refresh()
-    if (generation === 0) await requireNew(store)
+    await log.refresh()
     return log
   }
 
@@ -89,6 +88,7 @@ export class TimelineLog {
     const { generation } = this.#head.timeline
     const latest = await latestGeneration(this.#store, GENERATIONS, generation)
     const read = (wanted: number): Promise<Uint8Array> => this.#store.get(timelineKey(wanted))
+    if (latest === 0) await requireNew(this.#store)
     if (latest > generation) this.#head = await decodeHead(latest, read, this.#head)
     return this.#head.timeline
   }

@@ -1,6 +1,7 @@
 import { hasCode } from '../base/errors.ts'
 import { verifyDamaged } from '../engine/repair.ts'
 import { DEFAULT_MEMORY, type Tidemark } from '../engine/tidemark.ts'
+import { parseHead } from '../model/head.ts'
 import type { Verification } from '../upkeep/verify.ts'
 import { parseMemory } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeArgument, storeOf, withStore } from './command.ts'
@@ -30,7 +31,9 @@ async function verifyStored(options: VerifyCommandOptions, around: Surroundings)
   } catch (error) {
     if (!hasCode(error, 'TIMELINE_CORRUPT')) throw error
     const memory = parseMemory(options.memory) ?? DEFAULT_MEMORY
-    return verifyDamaged(storeOf(options, around.terminal), { memory, onFile: () => {} }, around.terminal.environment)
+    const noted = options.head === undefined ? null : parseHead(options.head)
+    const how = { memory, noted, onFile: () => {} }
+    return verifyDamaged(storeOf(options, around.terminal), how, around.terminal.environment)
   }
 }
 

@@ -1,4 +1,5 @@
 import { TidemarkError } from '../base/errors.ts'
+import type { Head } from '../model/head.ts'
 import type { StreamEntry } from '../model/timeline.ts'
 import { reachOf, reachTimes } from '../restore/reach.ts'
 import { Segments } from '../restore/segments.ts'
@@ -52,21 +53,33 @@ export async function repairStore(
   }
 }
 
+/** How a store is verified whose timeline cannot be read. */
+export interface DamagedVerification {
+  /** Bytes. */
+  readonly memory: number
+  readonly onFile: OnFile
+  /** A head that was noted; null: none. */
+  readonly noted: Head | null
+}
+
 /**
  * Verifies a store whose timeline cannot be read, by what that would be once it is repaired: everything that is damaged is
  * named, the files of the timeline among it. Errors: those of opening a store.
  */
 export async function verifyDamaged(
   spec: string | StoreSpec,
-  { memory, onFile }: { readonly memory: number; readonly onFile: OnFile },
+  how: DamagedVerification,
   environment: Environment = process.env,
 ): Promise<Verification> {
   const { store } = await openForReading(await placeOf(spec, environment))
-  return verifyRepaired(store, memory, onFile)
+  return verifyRepaired(store, how)
 }
 
 /** The same of a store that is open. */
-export async function verifyRepaired(store: ObjectStore, memory: number, onFile: OnFile): Promise<Verification> {
+export async function verifyRepaired(
+  store: ObjectStore,
+  { memory, onFile, noted }: DamagedVerification,
+): Promise<Verification> {
   const plan = await planRepair(store, () => {})
   const { repairs = [], ...rest } = plan.timeline
   const made = repairs.filter(({ generation }) => generation !== rest.generation)
@@ -74,7 +87,7 @@ export async function verifyRepaired(store: ObjectStore, memory: number, onFile:
   const scratch = openScratch()
   try {
     const sources = { store, segments: new Segments(store), memory, scratch: () => scratch.store, open: null }
-    const found = await verifyStore(sources, timeline, onFile)
+    const found = await verifyStore(sources, timeline, onFile, noted)
     const named = new Set(found.damage.map(({ key }) => key))
     const damage = [...found.damage, ...plan.takenOut.filter(({ key }) => !named.has(key))]
     return {

@@ -288,7 +288,7 @@ export class Tidemark {
     const noted = head === undefined ? null : parseHead(head)
     const timeline = await this.#archive.refresh().then(({ timeline }) => timeline, ifCorrupt)
     const { store, memory } = this.#archive.seams
-    if (timeline === null) return verifyRepaired(store, memory, onFile)
+    if (timeline === null) return verifyRepaired(store, { memory, onFile, noted })
     const verification = await verifyStore(this.#archive.sources, timeline, onFile, noted)
     const unfinished = await this.#archive.seams.recordKeys?.unfinished()
     if (unfinished == null) return verification

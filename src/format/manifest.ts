@@ -212,7 +212,7 @@ function asObject(value: unknown): Record<string, unknown> {
 
 function corruptManifest(key: string, what: string, cause?: unknown): TidemarkError {
   return new TidemarkError('SNAPSHOT_CORRUPT', `The manifest ${key} is damaged: ${what}. The snapshot was not used.`, {
-    hint: 'Run `tidemark verify`; a moment after an earlier snapshot is reached from that one.',
+    hint: 'Put it back from a copy; without one, `tidemark repair` lets the snapshot before it take its place.',
     details: { key },
     cause,
   })

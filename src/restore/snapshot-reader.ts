@@ -174,7 +174,7 @@ function damaged(key: string, what: string, cause?: unknown): TidemarkError {
     'SNAPSHOT_CORRUPT',
     `The snapshot file ${key} is damaged: ${what}. Nothing of it was used.`,
     {
-      hint: 'Run `tidemark verify`; a moment after an earlier snapshot is reached from that one.',
+      hint: 'Put it back from a copy; without one, `tidemark repair` lets the snapshot before it take its place.',
       details: { key },
       cause,
     },

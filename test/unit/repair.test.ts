@@ -206,7 +206,7 @@ test('an encrypted store is repaired too, and verify reads on and names what els
   const [last = ''] = filesIn('timeline').slice(-1)
   const [segment = ''] = filesIn('segment')
   for (const file of [last, segment]) writeFileSync(file, readFileSync(file).fill(0, 150, 151))
-  const { damage } = await verifyDamaged(store, { memory: 2 ** 27, onFile: () => {} })
+  const { damage } = await verifyDamaged(store, { memory: 2 ** 27, onFile: () => {}, noted: null })
   const named = damage.map(({ key }) => `${home}/store/${key}`)
   expect(named).toContain(last)
   expect(named).toContain(segment)
