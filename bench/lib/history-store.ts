@@ -8,6 +8,7 @@ import { firstUlidAt, MIN_ULID, type Ulid, ulidTime } from '../../src/model/ulid
 import type { ReplaySources } from '../../src/restore/replay.ts'
 import { Segments } from '../../src/restore/segments.ts'
 import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
+import { Snapshots } from '../../src/restore/snapshots.ts'
 import type { ItemState } from '../../src/restore/target.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
@@ -73,5 +74,12 @@ export const BEFORE_DATASET: Ulid = firstUlidAt(1_789_999_999_999)
 
 /** What replay reads from, with no footer cached yet. */
 export function coldSources(store: ObjectStore): ReplaySources {
-  return { store, segments: new Segments(store), memory: MEMORY, scratch: () => new MemoryStore(), open: null }
+  return {
+    store,
+    segments: new Segments(store),
+    snapshots: new Snapshots(store),
+    memory: MEMORY,
+    scratch: () => new MemoryStore(),
+    open: null,
+  }
 }

@@ -12,6 +12,7 @@ import { closingThrough, type Reach, reachOf, wholeTimes } from '../restore/reac
 import type { ReplaySources } from '../restore/replay.ts'
 import { type Limit, noSuchEvent, resolveMoment } from '../restore/resolve.ts'
 import { Segments } from '../restore/segments.ts'
+import { Snapshots } from '../restore/snapshots.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Scratch } from '../store/scratch.ts'
 import type { Knowledge } from '../upkeep/reconcile.ts'
@@ -65,7 +66,14 @@ export class Archive {
     this.seams = seams
     const { store, memory, recordKeys } = seams
     const open = recordKeys === null ? null : recordKeys.open.bind(recordKeys)
-    this.sources = { store, segments: new Segments(store), memory, scratch: () => this.#scratchSpace(), open }
+    this.sources = {
+      store,
+      segments: new Segments(store),
+      snapshots: new Snapshots(store),
+      memory,
+      scratch: () => this.#scratchSpace(),
+      open,
+    }
   }
 
   /** The timeline as others left it, and what is reachable of it. */

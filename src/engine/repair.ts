@@ -3,6 +3,7 @@ import type { Head } from '../model/head.ts'
 import type { StreamEntry } from '../model/timeline.ts'
 import { reachOf, reachTimes } from '../restore/reach.ts'
 import { Segments } from '../restore/segments.ts'
+import { Snapshots } from '../restore/snapshots.ts'
 import type { Environment } from '../store/encryption/secret.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreSpec } from '../store/open.ts'
@@ -86,7 +87,14 @@ export async function verifyRepaired(
   const timeline = { ...rest, generation: Math.max(1, plan.latest), ...(made.length === 0 ? {} : { repairs: made }) }
   const scratch = openScratch()
   try {
-    const sources = { store, segments: new Segments(store), memory, scratch: () => scratch.store, open: null }
+    const sources = {
+      store,
+      segments: new Segments(store),
+      snapshots: new Snapshots(store),
+      memory,
+      scratch: () => scratch.store,
+      open: null,
+    }
     const found = await verifyStore(sources, timeline, onFile, noted)
     const named = new Set(found.damage.map(({ key }) => key))
     const damage = [...found.damage, ...plan.takenOut.filter(({ key }) => !named.has(key))]

@@ -5,8 +5,9 @@ import { changeBetween, type Event, type Item } from '../model/event.ts'
 import { fold, type Version } from '../model/fold.ts'
 import type { SegmentEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
+import { ahead } from './ahead.ts'
 import type { Plan } from './plan.ts'
-import { openedImage, openSnapshot, type ReplaySources } from './replay.ts'
+import { OPENED_AHEAD, openedImage, type ReplaySources } from './replay.ts'
 
 /**
  * The version of one item at the plan's moment, or null where it never existed until then, or was erased. Reads the one gzip member
@@ -22,15 +23,15 @@ export async function findVersion(sources: ReplaySources, plan: Plan, item: Item
 async function findStored(sources: ReplaySources, plan: Plan, item: Item): Promise<Version | null> {
   const { segments, snapshot, moment } = plan
   let found: Version | null = null
-  for (const entry of segments.toSorted((a, b) => (a.lastUlid > b.lastUlid ? -1 : 1))) {
+  const newest = segments.toSorted((a, b) => (a.lastUlid > b.lastUlid ? -1 : 1))
+  for await (const [entry, reader] of ahead(newest, OPENED_AHEAD, (one) => sources.segments.open(one))) {
     if (found !== null && entry.lastUlid < found.ulid) break
-    const reader = await sources.segments.open(entry)
     if (!reader.mayContain(item)) continue
     const version = await lastVersion(reader, item, snapshot.ulid, moment)
     if (version !== null) found = fold(found, version)
   }
   if (found !== null) return found
-  const image = await (await openSnapshot(sources, snapshot)).find(item)
+  const image = await (await sources.snapshots.open(snapshot)).find(item)
   return image === null ? null : { ulid: snapshot.ulid, image }
 }
 
@@ -73,8 +74,8 @@ export async function* findStoredEvents(
 ): AsyncGenerator<Event> {
   // Segments of several streams overlap in time: events wait until no segment left can hold an earlier one.
   let waiting: Event[] = []
-  for (const [index, entry] of segments.entries()) {
-    const reader = await sources.segments.open(entry)
+  const opened = ahead(segments.entries(), OPENED_AHEAD, ([, entry]) => sources.segments.open(entry))
+  for await (const [[index], reader] of opened) {
     if (reader.mayContain(item)) {
       for await (const event of eventsOfItem(reader, item)) waiting.push(event)
       waiting.sort((a, b) => (a.stamp.ulid < b.stamp.ulid ? -1 : 1))

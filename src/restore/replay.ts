@@ -2,6 +2,7 @@ import type { Image, Item } from '../model/event.ts'
 import type { SegmentEntry, SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { ahead } from './ahead.ts'
 import { type MergedItem, mergeRuns } from './merge.ts'
 import { Passes } from './passes.ts'
 import type { Plan } from './plan.ts'
@@ -10,12 +11,14 @@ import { SegmentRun } from './segment-run.ts'
 import type { Segments } from './segments.ts'
 import { SnapshotReader } from './snapshot-reader.ts'
 import { SnapshotRun } from './snapshot-run.ts'
+import type { Snapshots } from './snapshots.ts'
 import type { ItemState, Selection } from './target.ts'
 
 /** What replay reads from, and how much memory it may use. */
 export interface ReplaySources {
   readonly store: ObjectStore
   readonly segments: Segments
+  readonly snapshots: Snapshots
   /** Bytes. More runs than fit are merged in passes, over `scratch`. */
   readonly memory: number
   /** Local space for passes; asked for only where one is needed. */
@@ -25,7 +28,7 @@ export interface ReplaySources {
 }
 
 /** Segments whose footers are read at once. */
-const OPENED_AHEAD = 16
+export const OPENED_AHEAD = 16
 
 type StoredItem = Item & { readonly image: Image | null }
 type WithImage<T> = Omit<T, 'image'> & { readonly image: Image | null }
@@ -68,7 +71,7 @@ export async function* replayChanges(
   for await (const batch of merged(sources, [], segments, after, through, selection)) yield opened(sources, batch)
 }
 
-/** Opens a snapshot of the timeline. */
+/** Opens a snapshot of the timeline anew, for who checks what is in the store. */
 export function openSnapshot(
   { store }: ReplaySources,
   { prefix, manifestSha256 }: SnapshotEntry,
@@ -77,7 +80,7 @@ export function openSnapshot(
 }
 
 async function snapshotRun(sources: ReplaySources, snapshot: SnapshotEntry, selection: Selection): Promise<Run> {
-  return new SnapshotRun(await openSnapshot(sources, snapshot), snapshot.ulid, selection)
+  return new SnapshotRun(await sources.snapshots.open(snapshot), snapshot.ulid, selection)
 }
 
 async function* merged(
@@ -91,10 +94,8 @@ async function* merged(
   const fixed = runs.reduce((sum, { bytes }) => sum + bytes, 0)
   const passes = new Passes(sources.scratch, sources.memory - fixed)
   try {
-    for (let at = 0; at < segments.length; at += OPENED_AHEAD) {
-      const entries = segments.slice(at, at + OPENED_AHEAD)
-      const readers = await Promise.all(entries.map((entry) => sources.segments.open(entry)))
-      for (const reader of readers) await passes.add(new SegmentRun(reader, { after, through, selection }))
+    for await (const [, reader] of ahead(segments, OPENED_AHEAD, (entry) => sources.segments.open(entry))) {
+      await passes.add(new SegmentRun(reader, { after, through, selection }))
     }
   } catch (error) {
     for (const run of [...runs, ...passes.rest]) await run.close()

@@ -12,6 +12,7 @@ import { openSegment } from '../../src/format/segment/read.ts'
 import { formatHead } from '../../src/model/head.ts'
 import { MIN_ULID } from '../../src/model/ulid.ts'
 import { Segments } from '../../src/restore/segments.ts'
+import { Snapshots } from '../../src/restore/snapshots.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
@@ -180,6 +181,7 @@ async function broken(store: ObjectStore, victim = VICTIM): Promise<boolean> {
     const sources = {
       store,
       segments: new Segments(store),
+      snapshots: new Snapshots(store),
       memory: 1 << 27,
       scratch: () => new MemoryStore(),
       open: null,

@@ -18,6 +18,7 @@ import type { Timeline } from '../../src/model/timeline.ts'
 import { needsBaseline } from '../../src/restore/gaps.ts'
 import type { ReplaySources } from '../../src/restore/replay.ts'
 import { Segments } from '../../src/restore/segments.ts'
+import { Snapshots } from '../../src/restore/snapshots.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { makeDirectory } from '../../src/store/filesystem-tree.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
@@ -72,6 +73,7 @@ export class SimulatedProcess {
     this.sources = {
       store,
       segments: new Segments(store),
+      snapshots: new Snapshots(store),
       memory: 1 << 26,
       scratch: () => new MemoryStore(),
       open: null,

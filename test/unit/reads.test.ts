@@ -16,6 +16,8 @@ import { planRestore } from '../../src/restore/plan.ts'
 import { type ReplaySources, replay } from '../../src/restore/replay.ts'
 import { Segments } from '../../src/restore/segments.ts'
 import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
+import { Snapshots } from '../../src/restore/snapshots.ts'
+import type { Selection } from '../../src/restore/target.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { recordImage } from '../support/model-database.ts'
 import { CountingStore } from '../support/stores.ts'
@@ -79,6 +81,7 @@ function sourcesOver(store: CountingStore): ReplaySources {
   return {
     store,
     segments: new Segments(store),
+    snapshots: new Snapshots(store),
     memory: 128 * 1024 * 1024,
     scratch: () => new MemoryStore(),
     open: null,
@@ -124,4 +127,34 @@ test('one record is read by one gzip member or the row groups that hold it, not 
   }
   expect(versions).toEqual([1, 2, 3, 4])
   expect(MIN_ULID < last).toBe(true)
+})
+
+test('what one process has read of a footer and of a manifest it does not read again', async () => {
+  const { store, timeline, last } = await build()
+  const plan = planRestore(timeline, last)
+  const counting = new CountingStore(store)
+  const sources = sourcesOver(counting)
+  const item = { kind: 'record', resource: 'r', id: 'r00001' } as const
+  await findVersion(sources, plan, item)
+  expect(counting.calls.get).toBe(6)
+  await findVersion(sources, plan, item)
+  expect(counting.calls.get).toBe(7)
+})
+
+test('one record is restored with the requests that one record needs', async () => {
+  const { store, timeline, last } = await build()
+  const plan = planRestore(timeline, last)
+  const restored = async (selection: Selection): Promise<{ gets: number; states: number }> => {
+    const counting = new CountingStore(store)
+    let states = 0
+    for await (const batch of replay(sourcesOver(counting), plan, selection)) states += batch.length
+    return { gets: counting.calls.get, states }
+  }
+  // Four footers, the manifest, the member that would hold it.
+  expect(await restored({ resources: ['r'], ids: ['r00001'] })).toEqual({ gets: 6, states: 1 })
+  // And the row groups that do.
+  const changed = await restored({ resources: ['r'], ids: ['r00010'] })
+  expect(changed.states).toBe(1)
+  expect(changed.gets).toBeLessThanOrEqual(6 + 4)
+  expect((await restored({})).states).toBe(RECORDS)
 })
