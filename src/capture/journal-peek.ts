@@ -20,6 +20,8 @@ export interface JournalPeek {
   readonly openIntents: number
   /** Whether nothing was taken away from it. */
   readonly isWhole: boolean
+  /** Ranges of writes that were not recorded, in what was not let go yet. */
+  readonly shed: number
 }
 
 /**
@@ -51,9 +53,10 @@ export async function peekStore(store: ObjectStore, stream: string, known: Seale
 
 async function peek(log: FrameLog, known: Sealed): Promise<JournalPeek> {
   try {
-    const { backlog, lastUlid, open, lost } = await recoverState(log, known)
+    const { backlog, lastUlid, open, lost, shed } = await recoverState(log, known)
     const hasEvents = isUlid(lastUlid) && backlog.size.events > 0
-    return { ...backlog.size, lastUlid: hasEvents ? lastUlid : null, openIntents: open.size, isWhole: lost === null }
+    const found = { openIntents: open.size, isWhole: lost === null, shed: shed.length }
+    return { ...backlog.size, ...found, lastUlid: hasEvents ? lastUlid : null }
   } finally {
     await log.close()
   }

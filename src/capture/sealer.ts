@@ -47,6 +47,8 @@ export interface SealerSeams {
    * it; null where there is none. Absent: none.
    */
   readonly waiting?: () => Promise<Ulid | null>
+  /** Whether it may be told without a commit that everything up to a stamp is in the store. Absent: never. */
+  readonly canAnswer?: (through: Ulid) => Promise<boolean>
 }
 
 /** What is not given. */
@@ -107,6 +109,8 @@ export class Sealer {
   #made: MadeSegment | null = null
   #isEntered = false
   #closed = false
+  /** See `answer`; empty where nothing was told. */
+  #told: Ulid = ''
 
   constructor(seams: SealerSeams, stream: StreamEntry, options: SealOptions) {
     this.#seams = seams
@@ -117,6 +121,11 @@ export class Sealer {
   /** The stream as of the last commit. */
   get stream(): StreamEntry {
     return this.#stream
+  }
+
+  /** Everything of the stream up to here is in the store, and its later events come behind it. */
+  get completeThrough(): Ulid {
+    return this.#told > this.#stream.sealedThrough ? this.#told : this.#stream.sealedThrough
   }
 
   /** Attempts that failed in a row, and how old an event may become before it is sealed, milliseconds. */
@@ -141,6 +150,15 @@ export class Sealer {
    */
   seal(through: Ulid | null = null): Promise<void> {
     return this.#inTurn(() => this.#seal(through, 'open'))
+  }
+
+  /**
+   * As `seal`, for somebody who only wants to know: where there is nothing to bring in, nothing is committed. That everything
+   * up to `through` is in the store holds all the same: this process stamps behind it from now on, and so does whoever opens
+   * this stream, or another, where `canAnswer` says so.
+   */
+  answer(through: Ulid | null): Promise<void> {
+    return this.#inTurn(() => this.#seal(through, 'open', true))
   }
 
   /**
@@ -203,12 +221,12 @@ export class Sealer {
     return this.#failures === 0 ? 0 : retryMs(this.#failures)
   }
 
-  async #seal(through: Ulid | null, state: StreamEntry['state']): Promise<void> {
-    while (!(await this.#sealOnce(through, state)));
+  async #seal(through: Ulid | null, state: StreamEntry['state'], isQuestion = false): Promise<void> {
+    while (!(await this.#sealOnce(through, state, isQuestion)));
   }
 
   /** False where it is to be done anew, see `#commit`; what was committed before that stands. */
-  async #sealOnce(through: Ulid | null, wanted: StreamEntry['state']): Promise<boolean> {
+  async #sealOnce(through: Ulid | null, wanted: StreamEntry['state'], isQuestion: boolean): Promise<boolean> {
     const { journal, timeline } = this.#seams
     await this.#requireEntered()
     if (through !== null) journal.advanceTo(through)
@@ -238,6 +256,18 @@ export class Sealer {
     const sealedThrough = this.#certain(end > mark ? end : mark, waiting)
     const isThere = through === null || through <= this.#stream.sealedThrough
     if (nothingNew && (isThere || sealedThrough === this.#stream.sealedThrough)) return true
+    if (
+      nothingNew &&
+      isQuestion &&
+      through !== null &&
+      through <= sealedThrough &&
+      (await this.#seams.canAnswer?.(through)) === true
+    ) {
+      // Who has lost the stream to another process can answer for nothing.
+      await this.#learn(await timeline.refresh())
+      this.#told = through
+      return true
+    }
     return this.#commit({ ...this.#stream, state, sealedThrough }, part)
   }
 

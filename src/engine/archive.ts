@@ -8,7 +8,7 @@ import { firstUlidAt, lastUlidAt, MIN_ULID, type Ulid, ulidTime } from '../model
 import { hasEvent } from '../restore/lookup.ts'
 import { type Bound, type Moment, parseMoment } from '../restore/moment.ts'
 import { type Plan, planRestore, segmentsBetween } from '../restore/plan.ts'
-import { closingThrough, type Reach, reachOf, wholeTimes } from '../restore/reach.ts'
+import { answered, closedThrough, closingThrough, type Reach, reachOf, wholeTimes } from '../restore/reach.ts'
 import type { ReplaySources } from '../restore/replay.ts'
 import { type Limit, noSuchEvent, resolveMoment } from '../restore/resolve.ts'
 import { Segments } from '../restore/segments.ts'
@@ -34,6 +34,8 @@ export interface ArchiveSeams extends OpenStore {
   /** Of the records; null where their images are stored as they are. */
   readonly recordKeys: RecordKeys | null
   readonly clock: Clock
+  /** See `answering`. Absent: never. */
+  readonly canAnswer?: (through: Ulid) => Promise<boolean>
   /** Bytes that replay may use. */
   readonly memory: number
   /** Brings what local processes hold unsealed into the store. */
@@ -51,6 +53,12 @@ export interface Reached {
 /** A moment that lies in what is reachable, and the timeline that says so. */
 export interface Located {
   readonly bound: Bound
+  readonly timeline: Timeline
+  readonly reach: Reach
+}
+
+/** A timeline, and what is reachable of it. */
+interface TimelineReach {
   readonly timeline: Timeline
   readonly reach: Reach
 }
@@ -77,7 +85,7 @@ export class Archive {
   }
 
   /** The timeline as others left it, and what is reachable of it. */
-  async refresh(): Promise<{ timeline: Timeline; reach: Reach }> {
+  async refresh(): Promise<TimelineReach> {
     const timeline = await this.seams.timeline.refresh()
     // What was erased meanwhile is not to be read any more, although this process may still hold the keys.
     await this.seams.recordKeys?.current()
@@ -99,8 +107,9 @@ export class Archive {
     if (wanted === null) return this.#locateLatest()
     const now = this.seams.clock.now()
     const isFuture = wanted.ulid > lastUlidAt(now)
-    const failure = isFuture ? null : await this.#makeFinal(wanted.ulid)
-    const { timeline, reach } = await this.refresh()
+    const { timeline, reach, failure } = isFuture
+      ? { ...(await this.refresh()), failure: null }
+      : await this.#makeFinal(wanted.ulid)
     const { openStream, latest } = reach
     const beyond = latest === null || wanted.ulid > latest
     const told = beyond && openStream !== null ? await this.#limitOf([openStream]) : beyond ? failure : null
@@ -133,8 +142,9 @@ export class Archive {
     const end = lastEventOf(found.timeline)
     // A stream that has been idle is complete up to its last seal only, and others have gone on since.
     if (unheard.length === 0 && found.reach.latest !== null && found.reach.latest < end) {
-      unheard = (await this.seams.complete(end)).unheard
-      found = await this.refresh()
+      const completion = await this.seams.complete(end)
+      unheard = completion.unheard
+      found = await this.#refreshed(end, completion)
     }
     const { timeline, reach } = found
     const isWhole = unheard.length === 0 && (reach.latest === null || reach.latest >= end)
@@ -160,24 +170,37 @@ export class Archive {
 
   /**
    * Brings what streams hold into the store, so that moments up to `ulid` are final. Where none is open, that is noted in
-   * the timeline: the clock of whoever asks does not keep a later writer, whose clock may be behind, from that time.
-   * Returns why that could not be.
+   * the timeline where whoever writes next would not learn of it otherwise: the clock of whoever asks does not keep a later
+   * writer, whose clock may be behind, from that time. `failure`: why that could not be.
    */
-  async #makeFinal(ulid: Ulid): Promise<Limit | null> {
+  async #makeFinal(ulid: Ulid): Promise<TimelineReach & { readonly failure: Limit | null }> {
     const { complete, timeline } = this.seams
-    await complete(ulid)
+    const completion = await complete(ulid)
     try {
+      await timeline.refresh()
+      const isTold = (await this.seams.canAnswer?.(ulid)) === true
       const now = await timeline.refresh()
       const waiting = (await this.waiting(now)).filter(({ openedAt }) => openedAt < ulid)
-      if (waiting.length > 0) return await this.#limitOf(waiting)
+      if (waiting.length > 0) return { ...(await this.refresh()), failure: await this.#limitOf(waiting) }
       // Without a snapshot nothing is restored from there.
-      await timeline.commit((now) => (now.snapshots.length === 0 ? null : closingThrough(now, ulid)))
-      return null
+      if (!isTold) await timeline.commit((now) => (now.snapshots.length === 0 ? null : closingThrough(now, ulid)))
+      const found = await this.#refreshed(ulid, completion)
+      if (!isTold) return { ...found, failure: null }
+      const closed = closedThrough(found.timeline, ulid)
+      return { timeline: closed, reach: reachOf(closed), failure: null }
     } catch (error) {
       if (!(error instanceof TidemarkError)) throw error
       const why = `no process was writing then, and that none will write at that time could not be noted in the store (${error.message})`
-      return { why, cause: error, hint: 'Nothing was captured after that: latest is what the database was then.' }
+      const hint = 'Nothing was captured after that: latest is what the database was then.'
+      return { ...(await this.refresh()), failure: { why, cause: error, hint } }
     }
+  }
+
+  /** The timeline with what streams have answered when they were asked for everything up to `through`. */
+  async #refreshed(through: Ulid, { answered: owners = new Map() }: Completion): Promise<TimelineReach> {
+    const found = await this.refresh()
+    const timeline = answered(found.timeline, through, owners)
+    return { timeline, reach: reachOf(timeline) }
   }
 
   /** Finds out how a stream is doing, without changing anything. */
@@ -221,7 +244,9 @@ export class Archive {
   async segmentsAfter(ulid: Ulid): Promise<{ segments: ReturnType<typeof segmentsBetween>; through: Ulid }> {
     await this.seams.complete(null)
     const { timeline, reach } = await this.refresh()
-    const through = reach.latest ?? ulid
+    const { latest } = reach
+    // The moment itself may be known to be complete where the timeline does not say so.
+    const through = latest !== null && latest > ulid ? latest : ulid
     return { segments: segmentsBetween(timeline, ulid, through), through }
   }
 

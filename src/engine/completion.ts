@@ -1,7 +1,9 @@
 import type { Clock } from '../base/clock.ts'
-import type { TidemarkError } from '../base/errors.ts'
+import { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { SegmentEncoder } from '../capture/encoder.ts'
+import { peekFiles } from '../capture/journal-peek.ts'
+import { NodeDisk } from '../capture/node-disk.ts'
 import type { RecordKeys } from '../capture/record-keys.ts'
 import { Sealer } from '../capture/sealer.ts'
 import { askStream, type Wanted } from '../capture/stream-control.ts'
@@ -14,7 +16,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import { addressOf, livenessOfStream } from './liveness.ts'
 import { endClockOf } from './peers.ts'
 import { enterOpened, waitingFor } from './stream-opening.ts'
-import { type OwnedStream, openDeadStream, openLeftovers, type StreamSeams } from './streams.ts'
+import { type OwnedStream, openDeadStream, openLeftovers, type StreamSeams, sealedOf } from './streams.ts'
 import { journalDirectories, journalsOf, waitingStreams } from './waiting-streams.ts'
 
 /** What local streams are completed over. */
@@ -23,6 +25,8 @@ export interface CompletionSeams {
   readonly timeline: TimelineLog
   readonly recordKeys: RecordKeys | null
   readonly clock: Clock
+  /** See `answering`. Absent: never. */
+  readonly canAnswer?: (through: Ulid) => Promise<boolean>
   readonly log: Logger
   /** Of the store. */
   readonly file: Pick<StoreFile, 'id'>
@@ -30,7 +34,8 @@ export interface CompletionSeams {
 
 /** The capture of this process, which can settle what a dead one left by its own database. */
 export interface Adopting {
-  owns(stream: string): boolean
+  /** Of its streams. */
+  readonly sealers: readonly Sealer[]
   /** Takes over what dead processes left in a journal directory. */
   adopt(directory: string): Promise<readonly OwnedStream[]>
   complete(through: Ulid | null, wanted: Wanted): Promise<void>
@@ -42,6 +47,11 @@ export interface Completion {
   readonly undecided: readonly Item[]
   /** Open streams that could not be asked, such as those of other machines. */
   readonly unheard: readonly string[]
+  /**
+   * The owners, by stream, of those of which everything up to the bound that was asked for is in the store, and whose later events
+   * come behind it, although the timeline does not say so. Absent: none.
+   */
+  readonly answered?: ReadonlyMap<string, string>
 }
 
 /**
@@ -61,16 +71,25 @@ export async function completeOthers(
   const waiting = await waitingStreams(journalDirectories(now, seams.file.id), now)
   const directories = new Set<string>()
   const unheard = new Set<string>()
+  const answered = new Map(completeBy(own, through))
   const ask = async (stream: StreamEntry): Promise<void> => {
     const address = await addressOf(stream)
-    if (address !== null && (await askStream(address, through, wanted))) return
-    unheard.add(stream.id)
+    if (address !== null && (await askStream(address, through, wanted))) {
+      answered.set(stream.id, stream.owner)
+      return
+    }
     const directory = journalsOf(stream, seams.file.id)
-    if (directory !== null && (await livenessOfStream(stream)) === 'dead') directories.add(directory)
+    const isDead = directory !== null && (await livenessOfStream(stream)) === 'dead'
+    if (isDead && own === null && (await leftNothing(seams, stream, through))) {
+      answered.set(stream.id, stream.owner)
+      return
+    }
+    unheard.add(stream.id)
+    if (isDead) directories.add(directory)
   }
   const open = [...now.streams, ...waiting].filter(({ id, state, sealedThrough }) => {
     const isThere = wanted === 'acknowledged' && through !== null && sealedThrough >= through
-    return state === 'open' && own?.owns(id) !== true && !isThere
+    return state === 'open' && own?.sealers.some(({ stream }) => stream.id === id) !== true && !isThere
   })
   await Promise.all(open.map(ask))
   const undecided: Item[] = []
@@ -88,9 +107,33 @@ export async function completeOthers(
   // It settles what it took over; who asks for the writes that were begun may hold the locks that this takes.
   if (own !== null && directories.size > 0 && wanted === 'acknowledged') {
     await own.complete(through, wanted)
-    return { undecided: [], unheard: [...unheard] }
+    return { undecided: [], unheard: [...unheard], answered: new Map([...answered, ...completeBy(own, through)]) }
   }
-  return { undecided, unheard: [...unheard] }
+  return { undecided, unheard: [...unheard], answered }
+}
+
+/** The streams of this process that are complete up to `through`, with their owners. */
+function completeBy(own: Adopting | null, through: Ulid | null): readonly (readonly [string, string])[] {
+  if (own === null || through === null) return []
+  const whole = own.sealers.filter(({ completeThrough }) => through <= completeThrough)
+  return whole.map(({ stream }) => [stream.id, stream.owner])
+}
+
+/**
+ * Whether a process that is dead has left nothing that is not in the store: who only wants to know need not take its stream over
+ * then, nor close it. With `through`, also whether whoever opens the stream again comes behind that.
+ */
+async function leftNothing(seams: CompletionSeams, stream: StreamEntry, through: Ulid | null): Promise<boolean> {
+  const { id, journal, state } = stream
+  if (journal.kind !== 'disk' || state !== 'open') return false
+  if (through !== null && (await seams.canAnswer?.(through)) !== true) return false
+  try {
+    const peek = await peekFiles(new NodeDisk(), journal.path, id, sealedOf(stream), seams.store.secrets)
+    return peek.isWhole && peek.events === 0 && peek.openIntents === 0 && peek.shed === 0
+  } catch (error) {
+    if (error instanceof TidemarkError) return false // who takes it over says what is wrong with it
+    throw error
+  }
 }
 
 /** A stream that was sealed for a dead process, and what it may have written besides. */

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { messageOf, TidemarkError } from '../base/errors.ts'
+import type { Sealer } from '../capture/sealer.ts'
 import { askForget } from '../capture/stream-control.ts'
 import type { StreamEntry } from '../model/timeline.ts'
 import type { CompletionSeams } from './completion.ts'
@@ -31,7 +32,8 @@ export interface ErasedJournals {
 
 /** The capture of this process. */
 export interface OwnJournals {
-  owns(stream: string): boolean
+  /** Of the streams that it holds. */
+  readonly sealers: readonly Pick<Sealer, 'stream'>[]
   forget(): Promise<boolean>
 }
 
@@ -83,7 +85,8 @@ async function whyLeft(
 ): Promise<string | null> {
   const busy = 'writes that are under way keep it: erase again, or restart its process'
   try {
-    if (own?.owns(stream.id) === true) return (await own.forget()) ? null : busy
+    if (own?.sealers.some((sealer) => sealer.stream.id === stream.id) === true)
+      return (await own.forget()) ? null : busy
     const address = await addressOf(stream)
     const answer = address === null ? null : await askForget(address)
     if (answer !== null) return answer ? null : busy

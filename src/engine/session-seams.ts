@@ -18,6 +18,8 @@ export interface SessionSeams {
   readonly recordKeys: RecordKeys | null
   readonly source: Source
   readonly clock: Clock
+  /** See `answering`. Absent: never. */
+  readonly canAnswer?: (through: Ulid) => Promise<boolean>
   readonly log: Logger
   readonly ack: Ack
   /** Of the journals of this store. */

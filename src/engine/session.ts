@@ -134,9 +134,9 @@ export class Session {
     }
   }
 
-  /** Whether this session holds a stream: its own, or one that it has taken over. */
-  owns(stream: string): boolean {
-    return this.#streams.some(({ entry }) => entry.id === stream)
+  /** Of the streams that this session holds: its own, and those that it has taken over. */
+  get sealers(): readonly Sealer[] {
+    return [this.#sealer, ...this.#leftovers.sealers]
   }
 
   /** Id of the stream that this session writes. */
@@ -256,13 +256,13 @@ export class Session {
 
   async #bringIn(through: Ulid | null, wanted: Wanted): Promise<void> {
     if (wanted === 'acknowledged') await this.#settleNow()
-    for (const sealer of [this.#sealer, ...this.#leftovers.sealers]) await sealer.seal(through)
+    for (const sealer of this.sealers) await (wanted === 'acknowledged' ? sealer.answer(through) : sealer.seal(through))
     await this.#bound.ended()
   }
 
   #isSealed(through: Ulid | null): boolean {
     if (through === null) return false
-    return [this.#sealer, ...this.#leftovers.sealers].every(({ stream }) => through <= stream.sealedThrough)
+    return this.sealers.every(({ completeThrough }) => through <= completeThrough)
   }
 
   /** Settles what is open and closes what earlier processes left. Resolves when it was tried once; it goes on until it is done. */
@@ -382,7 +382,7 @@ export class Session {
   }
 
   #sealerOf({ journal, entry }: OwnedStream): Sealer {
-    const { store, timeline, clock, log, seal, limitBytes } = this.#seams
+    const { seal, limitBytes } = this.#seams
     const fenced = (error: TidemarkError): void => this.recorder.refuse(error)
     const drained = (): void => {
       this.#bound.review()
@@ -393,7 +393,7 @@ export class Session {
     const entering = entry.id === this.stream ? this.#entering : null
     const enter = entering === null ? {} : { enter: () => entering.enter() }
     const waiting = (): Promise<Ulid | null> => this.#adoption.waiting()
-    const seams = { store, timeline, journal, encoder: this.#encoder, clock, log, fenced, drained, waiting, ...enter }
+    const seams = { ...this.#seams, journal, encoder: this.#encoder, fenced, drained, waiting, ...enter }
     return new Sealer(seams, entry, { ...seal, bytes })
   }
 }

@@ -3,6 +3,7 @@ import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { Loss } from '../model/gap.ts'
 import type { StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
+import { heedAnswers } from './answers.ts'
 import { enterStreams } from './stream-entries.ts'
 import { firstStampOf, lossesOf, type OwnedStream, openLeftovers, orphansIn, type StreamSeams } from './streams.ts'
 import { entered, waitingBeside } from './waiting-streams.ts'
@@ -17,6 +18,7 @@ export async function enterAtOnce(
   const waiting = await waitingFor(timeline.timeline, opened)
   await timeline.commit((now) => openingOf(now, { opened, dead, waiting, mark: own.journal.mark() }))
   for (const { entry } of opened) await entered(entry)
+  await heedAnswers(opened)
 }
 
 /** Enters a stream that was begun while the store was away; resolves with its entry. It may have been done by an earlier try. */
@@ -35,6 +37,7 @@ export async function enterLater(timeline: TimelineLog, own: OwnedStream): Promi
   const known = entryIn(now)
   if (known === undefined) throw new Error(`stream ${entry.id} is not in the timeline`)
   await entered(known)
+  await heedAnswers([own])
   return known
 }
 
@@ -104,6 +107,7 @@ export async function enterOpened(timeline: TimelineLog, left: readonly OwnedStr
     return { putStreams: enterStreams(now, left, waiting), ...(addLosses.length === 0 ? {} : { addLosses }) }
   })
   for (const { entry } of left) await entered(entry)
+  await heedAnswers(left)
 }
 
 /** The stamp before the first event of streams that wait beside those that are opened; null where none does. */

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../base/clock.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import { createLogger, type Logger } from '../base/log.ts'
+import { oneClockOf } from '../capture/one-clock.ts'
 import type { Source } from '../capture/source.ts'
 import type { Wanted } from '../capture/stream-control.ts'
 import type { DrillProof } from '../format/drill-file.ts'
@@ -23,6 +24,7 @@ import type { Reconciliation } from '../upkeep/reconcile.ts'
 import { Schedule } from '../upkeep/schedule.ts'
 import { takeSnapshot } from '../upkeep/snapshot.ts'
 import { type Verification, verifyStore } from '../upkeep/verify.ts'
+import { answering } from './answers.ts'
 import { Archive, type Reached } from './archive.ts'
 import { closeLimitMs } from './closing.ts'
 import { type Completion, completeOthers } from './completion.ts'
@@ -96,14 +98,15 @@ export class Tidemark {
     const log = options.logger ?? createLogger()
     const meter = new RequestMeter(clock)
     const place = await placeOf(options.store, environment, (store) => meter.over(store))
-    const { source } = options
-    const memory = options.memory ?? DEFAULT_MEMORY
+    const { source, memory = DEFAULT_MEMORY } = options
+    const oneClock = oneClockOf(options.store)
     const whole = (started: Started, session: Session | null): Tidemark => {
       const { opened, timeline, recordKeys } = started
       const { store, file } = opened
+      const canAnswer = answering(oneClock, started)
       const complete = (through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<Completion> =>
-        completeOthers({ store, timeline, recordKeys, clock, log, file }, session, through, wanted)
-      const archive = new Archive({ ...opened, timeline, recordKeys, clock, memory, complete, own: session })
+        completeOthers({ store, timeline, recordKeys, clock, canAnswer, log, file }, session, through, wanted)
+      const archive = new Archive({ ...opened, timeline, recordKeys, clock, canAnswer, memory, complete, own: session })
       return new Tidemark(archive, session, { meter, log, source: source ?? null })
     }
     if (source === undefined) return whole(await openToRead(place), null)
@@ -118,6 +121,7 @@ export class Tidemark {
         store,
         source,
         clock,
+        canAnswer: answering(oneClock, started),
         log,
         directory: journalDirectory(directory, file.id),
         limitBytes,

@@ -1,5 +1,6 @@
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../base/errors.ts'
+import { answeredIn } from '../capture/answered.ts'
 import { readLocalFile, removeLocalFile, replaceLocalFile, ulidsIn } from '../capture/local-file.ts'
 import { createStream } from '../capture/stream-dir.ts'
 import { decodeWaitingEntry, encodeWaitingEntry } from '../format/known-store.ts'
@@ -25,6 +26,7 @@ export async function openWaiting(seams: Omit<StreamSeams, 'timeline'>, after: U
   const opened = await openDir({ ...seams, timeline: EMPTY_TIMELINE, after }, dir)
   try {
     await replaceLocalFile(join(dir.path, ENTRY), encodeWaitingEntry(opened.entry))
+    opened.journal.advanceTo(await answeredIn(directory))
     return opened
   } catch (error) {
     await opened.release()

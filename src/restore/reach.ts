@@ -1,4 +1,4 @@
-import type { StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
+import { applyChange, type StreamEntry, type Timeline, type TimelineChange } from '../model/timeline.ts'
 import { lastUlidAt, lastWholeMs, type Ulid, ulidTime } from '../model/ulid.ts'
 
 /** Which moments of a timeline can be restored: everything from `earliest` to `latest`, both inclusive. */
@@ -48,6 +48,24 @@ export function reachTimes({ earliest, latest }: Reach): { readonly earliest: st
 export function wholeTimes(reach: Reach): ReturnType<typeof reachTimes> {
   const { earliest, latest } = reach
   return earliest === null || latest === null || lastUlidAt(ulidTime(earliest)) > latest ? null : reachTimes(reach)
+}
+
+/**
+ * The timeline as it would be if everything were committed that is known: `owners` are the owners of open streams, by stream,
+ * that have answered that they are complete up to `through`.
+ */
+export function answered(timeline: Timeline, through: Ulid, owners: ReadonlyMap<string, string>): Timeline {
+  const streams = timeline.streams.map((stream): StreamEntry => {
+    const isMeant = stream.state === 'open' && owners.get(stream.id) === stream.owner
+    return isMeant && stream.sealedThrough < through ? { ...stream, sealedThrough: through } : stream
+  })
+  return { ...timeline, streams }
+}
+
+/** The same where no stream is open, and whoever opens one stamps behind `through`. */
+export function closedThrough(timeline: Timeline, through: Ulid): Timeline {
+  const change = closingThrough(timeline, through)
+  return change === null ? timeline : { ...applyChange(timeline, change), generation: timeline.generation }
 }
 
 /**

@@ -61,6 +61,18 @@ export function openStore(spec: string | StoreSpec, retry: RetryOptions = {}): O
   return withRetry(store, retry)
 }
 
+/** A store that is no server: `path` of its directory, or null where it is in the memory of this process. */
+export interface StoreTree {
+  readonly path: string | null
+}
+
+/** The tree that `spec` names; null where a server has the store. Errors: as `openStore`. */
+export function treeOf(spec: string | StoreSpec): StoreTree | null {
+  const place = parse(spec)
+  if (place.kind === 's3') return null
+  return { path: place.kind === 'file' ? place.path : null }
+}
+
 /** `spec` as a person may see it: in full, without credentials. */
 export function describeStore(spec: string | StoreSpec): string {
   const place = parse(spec)
