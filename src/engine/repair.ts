@@ -115,8 +115,12 @@ function reportOf(
   return { ...found, reachable: reachTimes(reachOf(timeline)), generation }
 }
 
-/** Who captures has the catalogue in memory, and commits what follows from it: then there is nothing to repair, or it is to be stopped. */
-async function requireNobodyWrites({ timeline }: RepairPlan): Promise<void> {
+/**
+ * Who captures may have what is lost in memory, and commits all of it with the next write. Where nothing is lost, a repair is a
+ * commit like any other.
+ */
+async function requireNobodyWrites({ timeline, lost, latest }: RepairPlan): Promise<void> {
+  if (lost.length === 0 && latest > 0) return
   for (const stream of timeline.streams) {
     if (stream.state === 'open' && (await livenessOfStream(stream)) === 'alive') throw live(stream)
   }

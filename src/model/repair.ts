@@ -1,6 +1,6 @@
 /**
  * Generations that the timeline was made again in place of, from the first that was damaged or missing to the last one:
- * their numbers stay taken, and their files stay as they are.
+ * or earlier ones that nothing needs any more, and that cannot be read. Their numbers stay taken, and their files stay.
  */
 export interface Repair {
   /** That made it again. */

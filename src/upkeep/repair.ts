@@ -62,8 +62,9 @@ export async function planRepair(store: ObjectStore, onFile: OnFile): Promise<Re
   const known = new Map(named.streams.map((stream) => [stream.id, stream]))
   const timeline = numbered(salvaged, { ...named, streams, ...merged(named, segments, snapshots) })
   return {
-    isNeeded: salvaged.lost.length > 0 || entered.length > 0 || inspection.damage.length > 0,
-    damaged: salvaged.damaged,
+    isNeeded:
+      salvaged.lost.length > 0 || salvaged.past.length > 0 || entered.length > 0 || inspection.damage.length > 0,
+    damaged: [...new Set([...salvaged.past.map(([first]) => timelineKey(first)), ...salvaged.damaged])],
     lost: salvaged.lost,
     entered,
     takenOut: inspection.damage,
@@ -194,11 +195,12 @@ function merged(
 }
 
 /** With the number of the next generation, and with those that are lost: numbers that were given stay taken. */
-function numbered({ latest, lost }: Salvage, timeline: Timeline): Timeline {
+function numbered({ latest, lost, past }: Salvage, timeline: Timeline): Timeline {
   const generation = latest === 0 ? AFTER_A_LOST_CATALOGUE : latest + 1
   if (generation >= 10 ** GENERATION_DIGITS) throw numbersUsedUp(timelineKey(latest))
   const first = latest === 0 ? 1 : lost[0]?.[0]
-  const made: readonly Repair[] = first === undefined ? [] : [{ generation, first, last: generation - 1 }]
+  const ranges: readonly Generations[] = first === undefined ? past : [...past, [first, generation - 1]]
+  const made = ranges.map(([from, last]): Repair => ({ generation, first: from, last }))
   const repairs = [...(timeline.repairs ?? []), ...made]
   return { ...timeline, generation, ...(repairs.length === 0 ? {} : { repairs }) }
 }

@@ -105,6 +105,24 @@ test('a checkpoint that is damaged behind intact changes: they are kept, and wha
   expect(await idsAt()).toEqual(['a', 'b', 'c', 'd', ...OLD])
 })
 
+test('a generation of long ago that is damaged, or missing, is known from then on, and what follows it is verified', async () => {
+  for (let n = 0; n < 3; n++) await history(...Array.from({ length: 23 }, (_, i) => `r${n}-${i}`))
+  const files = filesIn('timeline')
+  expect(files.length).toBeGreaterThan(70) // beyond the second checkpoint
+  truncateSync(files[0] ?? '', 0)
+  truncateSync(files[20] ?? '', 0)
+  rmSync(files[30] ?? '')
+  expect(await damageOf()).not.toEqual([])
+  const done = await repairStore(url(), { apply: true })
+  expect(done).toMatchObject({ isNeeded: true, lost: [], entered: [], takenOut: [] })
+  expect(done.damaged.map((key) => `${home}/store/${key}`)).toEqual([files[0], files[20], files[30]])
+  expect(await damageOf()).toEqual([])
+  expect(await idsAt()).toHaveLength(3 * 23 + OLD.length)
+  expect(await repairStore(url())).toMatchObject({ isNeeded: false })
+  writeFileSync(files[40] ?? '', 'x')
+  expect((await damageOf()).join()).toContain(files[40]?.split('/store/')[1])
+})
+
 test('a lost catalogue: it is no empty store, and is made again from the files alone', async () => {
   await history('a', 'b')
   await history('c')
@@ -183,9 +201,13 @@ test('beside a process that captures nothing is committed: it has the catalogue 
   await expect(repairStore(url(), { apply: true })).rejects.toMatchObject({ code: 'STREAM_LIVE' })
   expect(filesIn('timeline')).toEqual(before)
   await write(tidemark, 'b')
-  expect(await repairStore(url())).toMatchObject({ isNeeded: false })
-  await tidemark.close()
   expect(await idsAt()).toEqual(['a', 'b', ...OLD])
+  // All that is left to do is to note the damaged file, beside the process.
+  expect(await repairStore(url(), { apply: true })).toMatchObject({ lost: [], entered: [], takenOut: [] })
+  await write(tidemark, 'c')
+  expect(await damageOf()).toEqual([])
+  await tidemark.close()
+  expect(await idsAt()).toEqual(['a', 'b', 'c', ...OLD])
 })
 
 test('of two that repair at once one commits, and the other finds the same, or nothing to do', async () => {

@@ -2,6 +2,7 @@ import { sha256 } from '../../base/bytes.ts'
 import { hasCode, TidemarkError } from '../../base/errors.ts'
 import { parseTimelineKey, timelineKey } from '../../format/keys.ts'
 import { type GenerationFile, parseGeneration } from '../../format/timeline-codec.ts'
+import type { Repair } from '../../model/repair.ts'
 import { applyChange, EMPTY_TIMELINE, type Timeline, type TimelineChange } from '../../model/timeline.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 
@@ -20,6 +21,8 @@ export interface Salvage {
   readonly lost: readonly Generations[]
   /** Files that are damaged, of those that it takes. */
   readonly damaged: readonly string[]
+  /** Generations whose files nothing needs any more, and that are damaged or missing: what they changed is in later ones. */
+  readonly past: readonly Generations[]
 }
 
 /**
@@ -53,7 +56,29 @@ export async function salvage(store: ObjectStore, keys: Iterable<string>): Promi
     while ((numbers[at + 1] ?? 0) >= checkpoint) at++
   }
   const whole = lead(base ?? EMPTY_TIMELINE, changes, latest)
-  return { ...whole, latest, sha256: await hashOrNull(store, latest), damaged }
+  const first = whole.lost[0]?.[0] ?? latest + 1
+  const past = await unreadableBefore(store, first, numbers.toReversed(), base?.repairs ?? [])
+  return { ...whole, latest, sha256: await hashOrNull(store, latest), damaged, past }
+}
+
+/** Of the generations before `end`, those that cannot be read, and that no repair has told of yet. */
+async function unreadableBefore(
+  store: ObjectStore,
+  end: number,
+  numbers: readonly number[],
+  known: readonly Repair[],
+): Promise<readonly Generations[]> {
+  const found: Generations[] = []
+  const isKnown = (generation: number): boolean =>
+    known.some(({ first, last }) => generation >= first && generation <= last)
+  let next = 1
+  for (const generation of numbers) {
+    if (generation >= end) break
+    if (generation > next && !isKnown(next)) found.push([next, generation - 1])
+    next = generation + 1
+    if (!isKnown(generation) && (await readOrNull(store, generation)) === null) found.push([generation, generation])
+  }
+  return found
 }
 
 async function hashOrNull(store: ObjectStore, generation: number): Promise<string | null> {

@@ -1,7 +1,7 @@
 import { sha256 } from '../../base/bytes.ts'
 import { parseTimelineKey, timelineKey } from '../../format/keys.ts'
 import { unsealJson } from '../../format/sealed-json.ts'
-import { decodeHead } from '../../format/timeline-codec.ts'
+import { decodeHead, parseGeneration } from '../../format/timeline-codec.ts'
 import type { Timeline } from '../../model/timeline.ts'
 import { type Inspection, wrongHash } from './inspection.ts'
 
@@ -42,9 +42,12 @@ export async function verifyGenerations(
       const bytes = await inspection.read(key)
       const members = unsealJson(bytes)
       if (members !== null) previous = sha256(bytes)
-      await decodeHead(generation, (wanted) =>
-        wanted === generation ? Promise.resolve(bytes) : read(timelineKey(wanted)),
-      )
+      // What follows a checkpoint that is known to be damaged cannot be read further than itself.
+      if (lastKnown(Number(members?.checkpoint)) > 0) await parseGeneration(bytes, generation)
+      else
+        await decodeHead(generation, (wanted) =>
+          wanted === generation ? Promise.resolve(bytes) : read(timelineKey(wanted)),
+        )
       if (before !== null && members?.previous !== before) throw wrongHash(timelineKey(generation - 1))
     })
   }
