@@ -44,8 +44,8 @@ function exitCode({ verdict, gaps, streams }: Status, asked: boolean, failOnGap:
   if (asked && verdict.verdict === 'no') return EXIT_CODES.notFound[0]
   if ((asked && verdict.gaps.some(isAlarm)) || (failOnGap && gaps.some(isAlarm))) return EXIT_CODES.gap[0]
   if (late) return EXIT_CODES.lag[0]
-  // A moment that was asked for is final, whatever comes after it.
-  const isStalled = !asked && streams.some(({ condition }) => condition.state === 'stalled')
+  // A moment that was asked for is final, whatever comes after it; what is missing now is another question.
+  const isStalled = (!asked || failOnGap) && streams.some(({ condition }) => condition.state === 'stalled')
   return isStalled ? EXIT_CODES.stalled[0] : EXIT_CODES.ok[0]
 }
 

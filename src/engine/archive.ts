@@ -150,7 +150,8 @@ export class Archive {
     const isWhole = unheard.length === 0 && (reach.latest === null || reach.latest >= end)
     const limit = isWhole ? null : await this.#limitOf(await this.#unasked(timeline))
     const last = wholeTimes(reach)?.latest
-    const known = last === undefined ? '' : ` What is known, without what came later: --to ${last}`
+    const known =
+      last === undefined ? '' : ` What is known, without what came later: restore --to ${last}, or show --at ${last}`
     const bound = resolveMoment('latest', reach, limit === null ? null : { ...limit, hint: `${limit.hint}.${known}` })
     return { bound, timeline, reach }
   }

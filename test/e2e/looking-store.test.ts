@@ -196,4 +196,28 @@ describe('asking the command line of an application that was killed', { timeout:
     expect([await shown('--at', String(now)), await shown()]).toEqual(['Ann', 'Bob'])
     expect((await stored()).size).toBeGreaterThan(before.size)
   })
+
+  test('whose journal is gone: latest is no older state, whoever is asked and however', async () => {
+    application = await start()
+    await application.send({ put: { id: 'u1', name: 'Ann', n: 1 } })
+    expect((await run('show', 'users/u1')).code).toBe(0)
+    await pause()
+    await application.send({ put: { id: 'u1', name: 'Bob', n: 2 } })
+    await kill()
+    rmSync(join(directory, 'journal'), { recursive: true })
+    const latest: string[][] = [
+      ['show', 'users/u1'],
+      ['status', '--at', 'latest'],
+      ['restore', '--to', 'latest', '--target', './out'],
+      ['restore', '--to', 'latest', '--target', './out', '--dry-run'],
+    ]
+    for (const question of latest) expect([question, (await run(...question)).code]).toEqual([question, 3])
+    const reader = await read()
+    await expect(reader.at('latest').get('users', 'u1')).rejects.toMatchObject({ code: 'MOMENT_UNREACHABLE' })
+    const [{ error }] = jsonLines((await run('show', 'users/u1', '--json')).err) as [{ error: { hint: string } }]
+    const known = /show --at (\S+)$/.exec(error.hint)?.[1] ?? ''
+    expect((await run('show', 'users/u1', '--at', known)).out).toContain('Ann')
+    for (const question of [['--fail-on-gap'], ['--fail-on-gap', '--at', known]])
+      expect([question, (await run('status', ...question)).code]).toEqual([question, 10])
+  })
 })
