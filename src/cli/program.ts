@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { TidemarkError } from '../base/errors.ts'
 import type { DatabaseAdapter } from './adapter.ts'
 import type { CommonOptions, Surroundings } from './command.ts'
@@ -143,6 +143,12 @@ function addRestore(program: Command, around: Surroundings): void {
     .option('--id <id...>', 'only these records of the resources')
     .option('--dry-run', 'print the plan and the preview; write nothing')
     .option('--yes', 'allow a target that holds data; needed for the live database')
+    .addOption(
+      new Option('--on-conflict <what>', 'what others write to the live database meanwhile; default: keep').choices([
+        'keep',
+        'overwrite',
+      ]),
+    )
     .option('--in-place', 'the target is the database of this history, although the store knows it by another name')
     .option('--journal <dir>', 'where the capture of a restore in place keeps its journal (default: .tidemark)')
     .option('--memory <MiB>', MEMORY)

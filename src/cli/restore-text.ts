@@ -1,4 +1,4 @@
-import type { RestoreResult } from '../engine/restore.ts'
+import type { Conflicts, RestoreResult } from '../engine/restore.ts'
 import type { Item } from '../model/event.ts'
 import type { Plan } from '../restore/plan.ts'
 import type { Preview, PreviewCounts, Sample } from '../restore/preview.ts'
@@ -9,7 +9,7 @@ import { gapLines } from './verdict-text.ts'
 
 /** What a restore did, or would do, for people: the plan, the preview with samples, and what is true now. */
 export function resultLines(result: RestoreResult, paint: Paint): string[] {
-  const { moment, target, plan, preview, written, unreadable, before } = result
+  const { moment, target, plan, preview, written, unreadable, conflicts, before } = result
   return [
     ...pairs([
       ['moment', moment === timeText(plan.moment) ? moment : `${moment} (${timeText(plan.moment)})`],
@@ -20,6 +20,7 @@ export function resultLines(result: RestoreResult, paint: Paint): string[] {
     '',
     ...previewLines(preview, paint),
     ...unreadableLines(unreadable, paint),
+    ...conflictLines(conflicts, paint),
     '',
     written
       ? `${paint('green', 'restored')}: ${changeText(preview)}; ${countText(preview.unchanged)} were the same already.`
@@ -43,21 +44,26 @@ function exceptLines({ except }: Plan, paint: Paint): string[] {
   return [paint('yellow', 'without what is missing:'), ...except.flatMap(gapLines)]
 }
 
-const UNREADABLE_SHOWN = 5
+const ITEMS_SHOWN = 5
 
 /** What could not be read in the database at the moment: a live target keeps what it has there. */
 function unreadableLines(items: readonly Item[], paint: Paint): string[] {
   if (items.length === 0) return []
-  const names = items.slice(0, UNREADABLE_SHOWN).map(({ resource, id }) => `${resource}/${shortened(id, ID_LENGTH)}`)
-  const more = items.length > names.length ? [`  and ${countText(items.length - names.length)} more`] : []
-  return [
-    paint(
-      'yellow',
-      'damaged in the database at this moment, so that there is nothing to put back (an earlier moment has it):',
-    ),
-    ...names.map((name) => `  ${printable(name)}`),
-    ...more,
-  ]
+  const head =
+    'damaged in the database at this moment, so that there is nothing to put back (an earlier moment has it):'
+  return [paint('yellow', head), ...itemLines(items, items.length)]
+}
+
+/** What others have written since the restore began. */
+function conflictLines({ outcome, count, items }: Conflicts, paint: Paint): string[] {
+  if (count === 0) return []
+  const head = `written by others since the restore began, and ${outcome} (\`tidemark log\` has it, --json names all up to 1,000):`
+  return [paint('yellow', head), ...itemLines(items, count)]
+}
+
+function itemLines(items: readonly Item[], count: number): string[] {
+  const names = items.slice(0, ITEMS_SHOWN).map((item) => `  ${printable(shortened(itemText(item), ID_LENGTH))}`)
+  return count > names.length ? [...names, `  and ${countText(count - names.length)} more`] : names
 }
 
 /** The counts by resource, then field differences of the first records. */
@@ -81,12 +87,15 @@ const SIGNS = { insert: ['+', 'green'], update: ['~', 'yellow'], delete: ['-', '
 
 function sampleLines({ kind, resource, id, operation, before, after }: Sample, paint: Paint): string[] {
   const [sign, style] = SIGNS[operation]
-  const name = kind === 'schema' ? `schema of ${resource === '' ? 'the database' : resource}` : `${resource}/${id}`
-  const head = paint(style, `  ${sign} ${printable(shortened(name, ID_LENGTH))}`)
+  const head = paint(style, `  ${sign} ${printable(shortened(itemText({ kind, resource, id }), ID_LENGTH))}`)
   if (operation !== 'update') return [head]
   const fields = changedFields(before, after)
   const more = fields.length > FIELDS ? [`      and ${plural(fields.length - FIELDS, 'field')} more`] : []
   return [head, ...fields.slice(0, FIELDS).map((change) => `      ${fieldText(change)}`), ...more]
+}
+
+function itemText({ kind, resource, id }: Item): string {
+  return kind === 'schema' ? `schema of ${resource === '' ? 'the database' : resource}` : `${resource}/${id}`
 }
 
 function changeText({ added, changed, removed }: PreviewCounts): string {

@@ -2,6 +2,7 @@ import { hasCode, TidemarkError } from '../base/errors.ts'
 import type { RestoreResult } from '../engine/restore.ts'
 import type { Tidemark } from '../engine/tidemark.ts'
 import type { Moment } from '../restore/moment.ts'
+import type { OnConflict } from '../restore/target.ts'
 import type { OpenDatabase } from './adapter.ts'
 import { parseMemory } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeOf, withStore } from './command.ts'
@@ -17,6 +18,7 @@ export interface RestoreCommandOptions extends CommonOptions, Destination {
   readonly id?: readonly string[]
   readonly dryRun?: boolean
   readonly yes?: boolean
+  readonly onConflict?: OnConflict
 }
 
 /** Where a restore goes. */
@@ -93,7 +95,8 @@ function runner(
   const memory = parseMemory(options.memory)
   return async (mode) => {
     const line = progressLine(terminal, 'rows')
-    const common = { ...selection, ...mode, onProgress: line.show }
+    const { onConflict = 'keep' } = options
+    const common = { ...selection, ...mode, onConflict, onProgress: line.show }
     try {
       if (database === null) return await tidemark.restoreAt(moment, { ...common, target: options.target })
       // A dry run only compares: it opens no stream and leaves no trace in the store.

@@ -63,7 +63,14 @@ async function drillAt(
   const restore = async (): Promise<ObjectStore> => {
     const target = storeTarget(scratch.path, scratch.store, reached.bound.ulid, file.database)
     try {
-      const run = { selection: {}, overwrite: false, dryRun: false, inPlace: null, onProgress }
+      const run = {
+        selection: {},
+        overwrite: false,
+        dryRun: false,
+        inPlace: null,
+        onConflict: 'keep',
+        onProgress,
+      } as const
       await restoreInto(archive, reached, target, run)
     } finally {
       await target.close()

@@ -1,9 +1,11 @@
 import { sha256, utf8 } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
-import type { Epoch, RestoreScope } from '../model/timeline.ts'
-import { beforeInstant, instantEnd, lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
+import type { Epoch, RestoreScope, Timeline } from '../model/timeline.ts'
+import { beforeInstant, instantEnd, lastUlidAt, type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
 import type { Selection } from '../restore/target.ts'
+import { endOf } from './streams.ts'
 
 /** A restore into the live database, from before its first write until it is finished. */
 export interface InPlace {
@@ -60,6 +62,14 @@ export async function prepareInPlace(timeline: TimelineLog, request: InPlaceRequ
       })
     },
   }
+}
+
+/** A stamp after every event so far, where nothing is captured here. */
+export function markAfter(timeline: Timeline, clock: Clock): Ulid {
+  const ulids = new UlidGenerator(() => clock.now())
+  // Epochs are in order, whatever the clock did since the last one.
+  for (const ulid of [endOf(timeline), ...timeline.epochs.map((epoch) => epoch.startedAt)]) ulids.advanceTo(ulid)
+  return ulids.mark()
 }
 
 /** The moment before a restore, as it can be typed. */

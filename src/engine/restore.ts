@@ -1,11 +1,15 @@
 import { TidemarkError } from '../base/errors.ts'
-import { type Item, isUnreadable } from '../model/event.ts'
+import { OBSERVED } from '../capture/settlement.ts'
+import { type Item, isUnreadable, sameImage } from '../model/event.ts'
+import type { Ulid } from '../model/ulid.ts'
 import { type Comparison, compareStates } from '../restore/difference.ts'
+import { Lookahead } from '../restore/lookahead.ts'
+import { findEvents } from '../restore/lookup.ts'
 import type { MergedItem } from '../restore/merge.ts'
 import type { Plan } from '../restore/plan.ts'
 import { type Preview, summarize } from '../restore/preview.ts'
 import { replay, replayChanges } from '../restore/replay.ts'
-import type { Difference, ItemState, Selection, Target } from '../restore/target.ts'
+import type { ConflictRule, Difference, ItemState, OnConflict, Selection, Target } from '../restore/target.ts'
 import type { Archive, Reached } from './archive.ts'
 import type { InPlace } from './in-place.ts'
 
@@ -18,6 +22,7 @@ export interface RestoreRun {
   readonly dryRun: boolean
   /** The target is the database whose history this is; else null. */
   readonly inPlace: InPlace | null
+  readonly onConflict: OnConflict
   readonly onProgress: (progress: Progress) => void
 }
 
@@ -43,11 +48,25 @@ export interface RestoreResult {
    * keeps what it has. Files get its image, which says so.
    */
   readonly unreadable: readonly Item[]
+  /**
+   * What others have written since the restore in place began, and before it came to it: as it is now, or overwritten. The
+   * history has it in any case.
+   */
+  readonly conflicts: Conflicts
   /** Of a restore in place that was written: the moment before it, to take it back; else null. */
   readonly before: string | null
 }
 
-const MOST_UNREADABLE = 1000
+/** Items that others have written since a restore in place began. */
+export interface Conflicts {
+  readonly outcome: 'kept' | 'overwritten'
+  readonly count: number
+  /** The first 1,000. */
+  readonly items: readonly Item[]
+}
+
+/** Items that are named in a result. */
+const MOST_NAMED = 1000
 
 /**
  * Brings `target` to the state of a moment that was reached. Errors: `TARGET_NOT_EMPTY`, those of the target and of
@@ -61,29 +80,117 @@ export async function restoreInto(
   run: RestoreRun,
 ): Promise<RestoreResult> {
   await refuseUnlessEmpty(target, run)
+  const unreadable: Item[] = []
+  const conflicts = new ConflictList(run.onConflict)
   const wanted = counted(replay(archive.sources, plan, run.selection), plan, run.onProgress)
   const compared = kept(compareStates(target.scan(affected(target, run)), teed(wanted, target, run)), target, run)
-  const unreadable: Item[] = []
-  let isBegun = false
-  const begin = async (): Promise<void> => {
-    if (!isBegun) await run.inPlace?.begin()
-    isBegun = true
-  }
-  const write = async ({ differences }: Comparison): Promise<void> => {
-    if (run.dryRun || target.takes !== 'differences' || differences.length === 0) return
-    await begin()
-    await target.write(differences)
-  }
   const readable = withoutUnreadable(compared, target, (items) => {
-    unreadable.push(...items.slice(0, MOST_UNREADABLE - unreadable.length))
+    unreadable.push(...items.slice(0, MOST_NAMED - unreadable.length))
   })
-  const preview = await summarize(readable, laterChanges(archive, plan, run), write)
-  if (!run.dryRun) {
-    await begin()
-    await target.finish(run.selection)
-  }
+  const history = new LaterHistory(archive, plan, run)
+  const mine = run.inPlace === null ? readable : withoutNewer(readable, history, run.inPlace.since, conflicts)
+  const writing = new Writing(target, run, conflicts)
+  const later = history.since(run.inPlace === null ? null : plan.moment)
+  const preview = await summarize(run.dryRun ? mine : writing.written(mine), later)
+  if (!run.dryRun) await writing.finish()
   const before = run.dryRun ? null : (run.inPlace?.before ?? null)
-  return { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun, unreadable, before }
+  const result = { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun, unreadable }
+  return { ...result, conflicts: conflicts.told, before }
+}
+
+/** What others have written since the restore began. */
+class ConflictList implements ConflictRule {
+  readonly onConflict: OnConflict
+  /** The last batch of them. */
+  readonly newer = new Set<Difference>()
+  readonly #told = new WeakSet<Difference>()
+  readonly #items: Item[] = []
+  #count = 0
+
+  constructor(onConflict: OnConflict) {
+    this.onConflict = onConflict
+  }
+
+  readonly tell = (difference: Difference): void => {
+    const { kind, resource, id } = difference
+    this.newer.add(difference)
+    // The history and the target may both know of it.
+    if (this.#told.has(difference)) return
+    this.#told.add(difference)
+    if (this.#count++ < MOST_NAMED) this.#items.push({ kind, resource, id })
+  }
+
+  /** What of a batch is, or was, to be written; the next batch begins after it. */
+  restored({ differences, unchanged }: Comparison): Comparison {
+    const rest = this.onConflict === 'keep' ? differences.filter((one) => !this.newer.has(one)) : differences
+    this.newer.clear()
+    return { differences: rest, unchanged }
+  }
+
+  get told(): Conflicts {
+    return { outcome: this.onConflict === 'keep' ? 'kept' : 'overwritten', count: this.#count, items: this.#items }
+  }
+}
+
+/** The writing half of a restore: what is in place is noted before the first write. */
+class Writing {
+  readonly #target: Target
+  readonly #run: RestoreRun
+  readonly #conflicts: ConflictList
+  #isBegun = false
+
+  constructor(target: Target, run: RestoreRun, conflicts: ConflictList) {
+    this.#target = target
+    this.#run = run
+    this.#conflicts = conflicts
+  }
+
+  /** Writes comparisons, and gives on what was written of them. */
+  async *written(comparisons: AsyncIterable<Comparison>): AsyncGenerator<Comparison> {
+    for await (const comparison of comparisons) {
+      const { differences } = comparison
+      if (this.#target.takes === 'differences' && differences.length > 0) {
+        await this.#begin()
+        await this.#target.write(differences, this.#conflicts)
+      }
+      yield this.#conflicts.restored(comparison)
+    }
+  }
+
+  async finish(): Promise<void> {
+    await this.#begin()
+    await this.#target.finish(this.#run.selection, this.#conflicts)
+  }
+
+  async #begin(): Promise<void> {
+    if (!this.#isBegun) await this.#run.inPlace?.begin()
+    this.#isBegun = true
+  }
+}
+
+/**
+ * Takes out what others have written since the restore in place began, as the history tells: also other processes, and
+ * before it was broken off and begun again. What the restore itself has written is no difference any more.
+ */
+async function* withoutNewer(
+  comparisons: AsyncIterable<Comparison>,
+  history: LaterHistory,
+  since: Ulid,
+  conflicts: ConflictList,
+): AsyncGenerator<Comparison> {
+  const changes = new Lookahead(history.since(since))
+  try {
+    for await (const comparison of comparisons) {
+      for (const difference of comparison.differences) {
+        const last = await changes.find(difference)
+        if (last === null || !sameImage(last.image, difference.before)) continue
+        if (await history.hasChanged(difference, since)) conflicts.tell(difference)
+      }
+      yield conflicts.restored(comparison)
+    }
+  } finally {
+    await changes.close()
+  }
 }
 
 /** Takes what has nothing that could be put back from what is written to a live target. */
@@ -122,11 +229,42 @@ async function refuseUnlessEmpty(target: Target, run: RestoreRun): Promise<void>
   }
 }
 
-/** What the history did after the moment, where that can explain differences. */
-async function* laterChanges(archive: Archive, plan: Plan, run: RestoreRun): AsyncGenerator<readonly MergedItem[]> {
-  if (run.inPlace === null) return
-  const { segments, through } = await archive.segmentsAfter(plan.moment)
-  yield* replayChanges(archive.sources, segments, plan.moment, through, run.selection)
+/** What the history did after the moment, up to when it is first asked for: before the restore itself becomes history. */
+class LaterHistory {
+  readonly #archive: Archive
+  readonly #plan: Plan
+  readonly #run: RestoreRun
+  #asked: ReturnType<Archive['segmentsAfter']> | null = null
+
+  constructor(archive: Archive, plan: Plan, run: RestoreRun) {
+    this.#archive = archive
+    this.#plan = plan
+    this.#run = run
+  }
+
+  /** What it did after a stamp; nothing where there is none. */
+  async *since(stamp: Ulid | null): AsyncGenerator<readonly MergedItem[]> {
+    if (stamp === null) return
+    this.#asked ??= this.#archive.segmentsAfter(this.#plan.moment)
+    const { segments, through } = await this.#asked
+    const later = segments.filter(({ lastUlid }) => lastUlid > stamp)
+    yield* replayChanges(this.#archive.sources, later, stamp, through, this.#run.selection)
+  }
+
+  /**
+   * Whether somebody has written an item after `stamp` so that it became what it is before. What was only observed may be
+   * what a restore itself has left that was killed: nothing, or half of a write.
+   */
+  async hasChanged(item: Difference, stamp: Ulid): Promise<boolean> {
+    this.#asked ??= this.#archive.segmentsAfter(this.#plan.moment)
+    const { segments } = await this.#asked
+    const later = segments.filter(({ lastUlid }) => lastUlid > stamp)
+    for await (const { stamp: at, context, before, after } of findEvents(this.#archive.sources, later, item)) {
+      if (at.ulid <= stamp || context.metadata === OBSERVED.metadata) continue
+      if (sameImage(after, item.before) && !sameImage(before, after)) return true
+    }
+    return false
+  }
 }
 
 /** Hands every state to a target that takes whole states, on its way to the comparison. */

@@ -3,7 +3,7 @@ import type { Logger } from '../base/log.ts'
 import type { SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
 import { type Moment, parseMoment } from '../restore/moment.ts'
-import type { Selection, Target } from '../restore/target.ts'
+import type { OnConflict, Selection, Target } from '../restore/target.ts'
 import type { StoreSpec } from '../store/open.ts'
 import type { OnFile } from '../upkeep/verify/inspection.ts'
 import { checkJournal, type JournalOptions } from './journal-options.ts'
@@ -66,10 +66,16 @@ export interface RestoreOptions {
   readonly onProgress?: (progress: Progress) => void
   /** The target is the live database of this history: the restore begins a new epoch. Default: false. */
   readonly inPlace?: boolean
+  /**
+   * What becomes of what others write while a restore in place goes on: `keep` (default) or `overwrite`; the result lists it. In
+   * the process that captures the database nothing is missed; of other processes what is in the history when the restore
+   * compares, and what they write until an item is read again under its lock.
+   */
+  readonly onConflict?: OnConflict
 }
 
 const OPTION_NAMES = ['store', 'source', 'journal', 'ack', 'seal', 'memory', 'database', 'logger']
-const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress', 'inPlace']
+const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress', 'inPlace', 'onConflict']
 
 /** Errors: `OPTION_INVALID` for what is no option, or not of its kind. */
 export function checkTidemarkOptions(options: TidemarkOptions): void {
@@ -100,6 +106,7 @@ export function checkRestoreOptions(options: RestoreOptions): void {
   checkOptions('restoreAt', options, RESTORE_NAMES)
   for (const name of ['resources', 'ids'] as const) checkTexts('restoreAt', name, options[name])
   for (const name of ['overwrite', 'dryRun', 'inPlace'] as const) checkFlag('restoreAt', name, options[name])
+  checkChoice('restoreAt', 'onConflict', options.onConflict, ['keep', 'overwrite'])
   checkFunction('restoreAt', 'onProgress', options.onProgress)
 }
 

@@ -10,7 +10,7 @@ import type { Finding } from '../model/found.ts'
 import type { Loss } from '../model/gap.ts'
 import { type Head, parseHead } from '../model/head.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
-import { firstUlidAt, type Ulid, UlidGenerator } from '../model/ulid.ts'
+import { firstUlidAt, type Ulid } from '../model/ulid.ts'
 import { gapError, gapsOf, isAcknowledged } from '../restore/gaps.ts'
 import { findEvents } from '../restore/lookup.ts'
 import type { Moment } from '../restore/moment.ts'
@@ -32,7 +32,7 @@ import { type DrillOptions, runDrills } from './drill.ts'
 import { type EndStreamOptions, endStream } from './end-stream.ts'
 import { type EraseOptions, type EraseResult, eraseRecord } from './erasure.ts'
 import { type AcknowledgeOptions, acknowledgeGap } from './gaps.ts'
-import { prepareInPlace } from './in-place.ts'
+import { markAfter, prepareInPlace } from './in-place.ts'
 import { journalOptions } from './journal-options.ts'
 import { encryptionOf } from './keys.ts'
 import { requireRecords, requireResource } from './names.ts'
@@ -46,7 +46,7 @@ import { jobsOf, type ScheduleOptions } from './schedule.ts'
 import { Session } from './session.ts'
 import { openToRead, type Started, startCapture } from './starting.ts'
 import { type Status, statusOf } from './status.ts'
-import { endOf, journalDirectory } from './streams.ts'
+import { journalDirectory } from './streams.ts'
 import { openDirectoryTarget } from './targets.ts'
 import {
   type CloseOptions,
@@ -367,29 +367,21 @@ export class Tidemark {
     reached: Reached,
     target: Target,
     selection: Selection,
-    { inPlace = false, dryRun = false, overwrite = false, onProgress = (): void => {} }: RestoreOptions,
+    options: RestoreOptions,
   ): Promise<RestoreResult> {
+    const { inPlace = false, dryRun = false, overwrite = false, onConflict = 'keep' } = options
+    const { onProgress = (): void => {} } = options
     await requireRecords(this.#archive, reached.plan, selection, target)
-    const request = { restored: reached.bound.ulid, selection, dryRun, mark: this.#mark() }
-    const prepared = inPlace ? await prepareInPlace(this.#archive.seams.timeline, request) : null
-    const run = { selection, overwrite, dryRun, inPlace: prepared, onProgress }
+    const { timeline, clock } = this.#archive.seams
+    const mark = this.#session?.mark() ?? markAfter(timeline.timeline, clock)
+    const request = { restored: reached.bound.ulid, selection, dryRun, mark }
+    const prepared = inPlace ? await prepareInPlace(timeline, request) : null
+    const run = { selection, overwrite, dryRun, inPlace: prepared, onConflict, onProgress }
     const result = await restoreInto(this.#archive, reached, target, run)
     if (prepared === null || dryRun) return result
     await this.#session?.complete(null)
     await prepared.end()
     return result
-  }
-
-  /** A stamp after every event so far; later ones of this process are greater. */
-  #mark(): Ulid {
-    if (this.#session !== null) return this.#session.mark()
-    const { clock, timeline } = this.#archive.seams
-    const ulids = new UlidGenerator(() => clock.now())
-    // Epochs are in order, whatever the clock did since the last one.
-    for (const ulid of [endOf(timeline.timeline), ...timeline.timeline.epochs.map((epoch) => epoch.startedAt)]) {
-      ulids.advanceTo(ulid)
-    }
-    return ulids.mark()
   }
 }
 

@@ -1,6 +1,6 @@
 import { imageBytes, type Kind, type Operation, sameImage } from '../model/event.ts'
-import { compareItems } from '../model/order.ts'
 import type { Comparison } from './difference.ts'
+import { Lookahead } from './lookahead.ts'
 import type { MergedItem } from './merge.ts'
 import type { Difference } from './target.ts'
 
@@ -94,38 +94,4 @@ function sampleOf({ kind, resource, id, before, after }: Difference): Sample {
   const json = (bytes: Uint8Array | undefined): string | null =>
     bytes === undefined ? null : Buffer.from(bytes).toString('utf8')
   return { kind, resource, id, operation, before: json(before?.json), after: json(after?.json) }
-}
-
-/** Walks a sorted stream along with sorted questions. */
-class Lookahead {
-  readonly #batches: AsyncIterator<readonly MergedItem[]>
-  #batch: readonly MergedItem[] = []
-  #index = 0
-  #done = false
-
-  constructor(batches: AsyncIterable<readonly MergedItem[]>) {
-    this.#batches = batches[Symbol.asyncIterator]()
-  }
-
-  async find(item: Difference): Promise<MergedItem | null> {
-    for (;;) {
-      const candidate = this.#batch[this.#index]
-      if (candidate === undefined) {
-        if (this.#done) return null
-        const { done, value } = await this.#batches.next()
-        this.#done = done === true
-        this.#batch = this.#done ? [] : value
-        this.#index = 0
-        continue
-      }
-      const order = compareItems(candidate, item)
-      if (order === 0) return candidate
-      if (order > 0) return null
-      this.#index++
-    }
-  }
-
-  async close(): Promise<void> {
-    await this.#batches.return?.()
-  }
 }

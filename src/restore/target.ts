@@ -19,6 +19,16 @@ export interface Selection {
   readonly ids?: readonly string[]
 }
 
+/** What becomes of an item that somebody else has written since it was compared. */
+export type OnConflict = 'keep' | 'overwrite'
+
+/** How a restore treats what others write meanwhile. */
+export interface ConflictRule {
+  readonly onConflict: OnConflict
+  /** Called with what somebody else has written since it was compared. */
+  readonly tell: (difference: Difference) => void
+}
+
 /** Where a restore goes. */
 export interface Target {
   /** For people: a path or a connection string without secrets. */
@@ -30,13 +40,16 @@ export interface Target {
   readonly takes: 'differences' | 'states'
   /** What the target holds of the selection, in the order of `compareItems`, in batches. */
   scan(selection: Selection): AsyncIterable<readonly ItemState[]>
-  /** Makes the differences true; called with batches in the order of `compareItems`: schemas, objects, then records. */
-  write(differences: readonly Difference[]): Promise<void>
   /**
-   * Makes what is derived (partitions, caches) agree with what is there of the selection now, whoever wrote it, and
-   * everything durable; nothing may be written afterwards.
+   * Makes the differences true; called with batches in the order of `compareItems`: schemas, objects, then records. What
+   * somebody else has written since it was compared is treated as `conflicts` says, as far as the target can know.
    */
-  finish(selection: Selection): Promise<void>
+  write(differences: readonly Difference[], conflicts?: ConflictRule): Promise<void>
+  /**
+   * Makes what is derived (partitions, caches) agree with what is there of the selection now (absent: of everything),
+   * whoever wrote it, and everything durable; nothing may be written afterwards.
+   */
+  finish(selection?: Selection, conflicts?: ConflictRule): Promise<void>
   /** Lets go of the target: once, last of all, whether the restore was finished, was a dry run, or failed. */
   close(): Promise<void>
 }

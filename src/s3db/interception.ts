@@ -17,6 +17,7 @@ import { DeleteWrite, isCompleteReport } from './delete-write.ts'
 import { type DeletionSeams, deleteInSteps } from './deletion.ts'
 import type { Dialect } from './image.ts'
 import { DATABASE, isText, itemOfKey, notText } from './keys.ts'
+import { puttingAs, watchedSink } from './live-writes.ts'
 import { override } from './override.ts'
 import type { Reader } from './reader.ts'
 import { SchemaWrites } from './schema-write.ts'
@@ -27,10 +28,15 @@ const DELETE_WIDTH = 32
 
 /** Makes every write of `client` go through `sink`; returns what undoes it. */
 export function intercept(client: StorageClient, reader: Reader, sink: Sink): () => void {
-  const interception = new Interception(client, reader, sink)
+  const interception = new Interception(client, reader, watchedSink(client, sink))
   const { putObject, copyObject, deleteObject, deleteObjects, deleteAll, getObject, sendCommand, client: aws } = client
   const undo = [
-    override(client, 'putObject', putObject, (original) => (params) => interception.put(params, original)),
+    override(
+      client,
+      'putObject',
+      putObject,
+      (original) => (params) => puttingAs(params, () => interception.put(params, original)),
+    ),
     override(client, 'copyObject', copyObject, (original) => (params) => interception.copy(params, original)),
     override(client, 'deleteObject', deleteObject, (original) => (key) => interception.delete(key, original)),
     override(client, 'deleteObjects', deleteObjects, (original) => (keys) => interception.deleteSome(keys, original)),

@@ -21,7 +21,7 @@ import type { DrillProof } from '../format/drill-file.ts'
 import type { Event } from '../model/event.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 import type { Moment } from '../restore/moment.ts'
-import type { Target } from '../restore/target.ts'
+import type { OnConflict, Target } from '../restore/target.ts'
 import type { Verdict } from '../restore/verdict.ts'
 import type { StoreSpec } from '../store/open.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
@@ -69,6 +69,8 @@ export interface PluginRestoreOptions {
   readonly overwrite?: boolean
   /** Plan and preview only; nothing is written. Default: false. */
   readonly dryRun?: boolean
+  /** What becomes of what is written while a restore into `live` goes on; as in `RestoreOptions`. Default: `keep`. */
+  readonly onConflict?: OnConflict
   readonly onProgress?: (progress: Progress) => void
 }
 
@@ -79,7 +81,7 @@ const owners = new WeakMap<object, TidemarkPlugin>()
 const FINDING = 'plg:tidemark:finding'
 
 const OPTION_NAMES = ['store', 'journal', 'ack', 'seal', 'memory', 'database', 'pluginStorage', 'logger']
-const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress']
+const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onConflict', 'onProgress']
 
 /**
  * Continuous backup of an s3db.js database: captures every write, and restores any record, resource or the whole

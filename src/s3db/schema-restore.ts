@@ -1,30 +1,93 @@
 import { Resource, type S3db } from 's3db.js/lite'
 import { systemClock } from '../base/clock.ts'
-import type { Image } from '../model/event.ts'
-import type { Difference } from '../restore/target.ts'
-import { SCHEMA_KEY } from './keys.ts'
+import { type Image, type Item, sameImage } from '../model/event.ts'
+import type { ConflictRule, Difference } from '../restore/target.ts'
+import { itemOfKey, keyOfItem, SCHEMA_KEY } from './keys.ts'
+import { type Expectation, type LiveWrites, Newer, restoringDelete, restoringPut } from './live-writes.ts'
 import type { Reader } from './reader.ts'
-import { joinSchema } from './schema-items.ts'
+import { joinSchema, type SchemaImages } from './schema-items.ts'
+
+/** What schemas are restored into. */
+export interface SchemaPlace {
+  readonly db: S3db
+  readonly reader: Reader
+  /** What others have written since the restore began. */
+  readonly live: LiveWrites
+}
 
 /** Puts schemas back: in `s3db.json`, and in the resources that the connected database works with. */
-export async function restoreSchemas(db: S3db, reader: Reader, differences: readonly Difference[]): Promise<void> {
-  const images = new Map<string, Image>(await reader.schemas())
-  for (const { resource, after } of differences) {
+export async function restoreSchemas(
+  place: SchemaPlace,
+  differences: readonly Difference[],
+  { onConflict, tell }: ConflictRule,
+): Promise<void> {
+  const { reader, live } = place
+  for (;;) {
+    const found = await reader.schemas()
+    const now = (resource: string): Image | null => found.get(resource) ?? null
+    const newer = differences.filter((difference) => {
+      const { resource, before, after } = difference
+      return !sameImage(now(resource), after) && (live.has(difference) || !sameImage(now(resource), before))
+    })
+    const changes = onConflict === 'overwrite' ? differences : differences.filter((one) => !newer.includes(one))
+    try {
+      // The others of the file too: `createResource` of another resource must not be undone.
+      const expectation = { before: ({ resource }: Item) => now(resource), isLive: () => false }
+      if (changes.length > 0) await putSchemas(place, found, changes, expectation)
+      return newer.forEach(tell)
+    } catch (error) {
+      if (!(error instanceof Newer)) throw error
+    }
+  }
+}
+
+/** Takes schemas away, once their records are gone; those of which others have written records since are in conflict. */
+export async function dropSchemas(
+  place: SchemaPlace,
+  differences: readonly Difference[],
+  conflicts: ConflictRule,
+): Promise<void> {
+  const { client } = place.reader
+  const dropped: Difference[] = []
+  for (const difference of differences) {
+    const { resource } = difference
+    const prefix = keyOfItem({ kind: 'record', resource, id: '' })
+    const { Contents = [] } = resource === '' ? {} : await client.listObjects({ prefix, maxKeys: 1 })
+    if (Contents.length > 0) conflicts.tell(difference)
+    if (Contents.length > 0 && conflicts.onConflict === 'keep') continue
+    if (Contents.length > 0) await deleteRecords(place.reader, prefix)
+    dropped.push(difference)
+  }
+  if (dropped.length > 0) await restoreSchemas(place, dropped, conflicts)
+}
+
+async function deleteRecords({ client, space }: Reader, prefix: string): Promise<void> {
+  for (const key of await client.getAllKeys({ prefix })) {
+    if (itemOfKey(key, space)?.kind === 'record') await restoringDelete(client, key, null)
+  }
+}
+
+async function putSchemas(
+  { db, reader }: SchemaPlace,
+  found: SchemaImages,
+  changes: readonly Difference[],
+  expectation: Expectation,
+): Promise<void> {
+  const images = new Map<string, Image>(found)
+  for (const { resource, after } of changes) {
     if (after === null) images.delete(resource)
     else images.set(resource, after)
   }
+  const joined = joinSchema(images, new Date(systemClock.now()).toISOString())
+  // In memory first: what s3db.js writes from now on it makes of these.
+  db.savedMetadata = images.size === 0 ? null : JSON.parse(JSON.stringify(joined))
+  for (const { resource, after } of changes) if (resource !== '') reload(db, resource, after)
   if (images.size === 0) {
-    await db.client.deleteObject(SCHEMA_KEY)
+    await restoringDelete(reader.client, SCHEMA_KEY, expectation)
   } else {
-    const joined = joinSchema(images, new Date(systemClock.now()).toISOString())
-    await db.client.putObject({
-      key: SCHEMA_KEY,
-      body: JSON.stringify(joined, null, 2),
-      contentType: 'application/json',
-    })
-    db.savedMetadata = JSON.parse(JSON.stringify(joined))
+    const params = { key: SCHEMA_KEY, body: JSON.stringify(joined, null, 2), contentType: 'application/json' }
+    await restoringPut(reader.client, params, expectation)
   }
-  for (const { resource, after } of differences) if (resource !== '') reload(db, resource, after)
 }
 
 /** Makes the live resource agree with its restored schema, as s3db.js does when it connects. */

@@ -1,15 +1,16 @@
 import type { S3db } from 's3db.js/lite'
 import { TidemarkError } from '../base/errors.ts'
-import type { Image, Item } from '../model/event.ts'
-import type { Difference, ItemState, Selection, Target } from '../restore/target.ts'
+import { type Image, type Item, sameImage } from '../model/event.ts'
+import type { ConflictRule, Difference, ItemState, Selection, Target } from '../restore/target.ts'
 import { clientOf, identityOf, mapConcurrently } from './access.ts'
 import { decodeStored, putParams } from './image.ts'
 import { keyOfItem } from './keys.ts'
 import { listItems } from './listing.ts'
+import { type Expectation, LiveWrites, Newer, restoringDelete, restoringPut } from './live-writes.ts'
 import { type LookedAt, lookAt } from './looking.ts'
 import { endsPartitions, Partitions } from './partitions.ts'
 import { Reader } from './reader.ts'
-import { restoreSchemas } from './schema-restore.ts'
+import { dropSchemas, restoreSchemas } from './schema-restore.ts'
 
 /** How a restore treats the database. */
 export interface S3dbTargetOptions {
@@ -19,39 +20,45 @@ export interface S3dbTargetOptions {
   readonly concurrency?: number
 }
 
+const KEEP: ConflictRule = { onConflict: 'keep', tell: () => {} }
+
 /**
  * A connected s3db.js database as the target of a restore. Objects are put back as they were stored, below the
  * resources: times, hashes, ciphertext and binary content stay what they were, and no hook or event runs. Where the
- * database is captured, the restore is captured like any other write.
+ * database is captured, the restore is captured like any other write, and each item is read again under its lock and
+ * compared before it is written: what this process has written meanwhile is never overwritten unseen. Of what another
+ * process writes, only what comes between this reading and the write is not seen; the history has it. A database that is
+ * not captured has no locks, and nobody but the restore may write to it.
  */
 export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Target {
   const { pluginStorage = false, concurrency = 16 } = options
   const reader = new Reader(db, pluginStorage)
   const partitions = new Partitions(db, reader)
+  const live = new LiveWrites(reader.client)
   // What is not there any more at the moment goes last: who does this again must find its records.
   const dropped: Difference[] = []
   return {
     name: identityOf(clientOf(db)),
     takes: 'differences',
     scan: (selection) => scan(reader, selection, concurrency, partitions),
-    write: async (differences) => {
+    write: async (differences, conflicts = KEEP) => {
       const schemas = differences.filter(({ kind }) => kind === 'schema')
       dropped.push(...schemas.filter(({ after }) => after === null))
       const kept = schemas.filter(({ after }) => after !== null)
       for (const schema of kept) if (endsPartitions(db, schema)) await partitions.remove(schema.resource)
-      if (kept.length > 0) await restoreSchemas(db, reader, kept)
+      if (kept.length > 0) await restoreSchemas({ db, reader, live }, kept, conflicts)
       const objects = differences.filter(({ kind }) => kind !== 'schema')
       await mapConcurrently(objects, concurrency, async (difference) => {
-        await put(reader, difference)
-        if (difference.kind === 'record') await partitions.recordChanged(difference)
+        const isWritten = await putUnlessNewer(reader, live, difference, conflicts)
+        if (isWritten && difference.kind === 'record') await partitions.recordChanged(difference)
       })
     },
-    finish: async (selection) => {
+    finish: async (selection = {}, conflicts = KEEP) => {
       await partitions.finish(selection)
-      if (dropped.length > 0) await restoreSchemas(db, reader, dropped.splice(0))
+      if (dropped.length > 0) await dropSchemas({ db, reader, live }, dropped.splice(0), conflicts)
       await clearCaches(db)
     },
-    close: async () => {},
+    close: async () => live.end(),
   }
 }
 
@@ -65,13 +72,13 @@ export async function openS3dbTarget(connectionString: string, options: S3dbTarg
 export function writtenLater({ write }: LookedAt, target: Target): Target {
   return {
     ...target,
-    write: async (differences) => {
+    write: async (differences, conflicts) => {
       await write()
-      await target.write(differences)
+      await target.write(differences, conflicts)
     },
-    finish: async (selection) => {
+    finish: async (selection, conflicts) => {
       await write()
-      await target.finish(selection)
+      await target.finish(selection, conflicts)
     },
   }
 }
@@ -97,12 +104,34 @@ function stateOf({ kind, resource, id }: Item, image: Image | null): ItemState[]
   return image === null ? [] : [{ kind, resource, id, image }]
 }
 
-async function put({ client }: Reader, { kind, resource, id, after }: Difference): Promise<void> {
-  const key = keyOfItem({ kind, resource, id })
+/** Resolves with false where it was left as somebody else has written it since it was compared. */
+async function putUnlessNewer(
+  reader: Reader,
+  live: LiveWrites,
+  difference: Difference,
+  { onConflict, tell }: ConflictRule,
+): Promise<boolean> {
+  const expectation = { before: () => difference.before, isLive: (item: Item) => live.has(item) }
+  try {
+    await put(reader, difference, expectation)
+    return true
+  } catch (error) {
+    if (!(error instanceof Newer)) throw error
+    if (sameImage(error.now, difference.after)) return true
+  }
+  tell(difference)
+  if (onConflict === 'keep') return false
+  await put(reader, difference, null)
+  return true
+}
+
+async function put({ client }: Reader, difference: Difference, expectation: Expectation): Promise<void> {
+  const { resource, id, after } = difference
+  const key = keyOfItem(difference)
   if (after === null) {
-    await client.deleteObject(key)
+    await restoringDelete(client, key, expectation)
   } else if (after.raw !== null) {
-    await client.putObject(putParams(key, decodeStored(after.raw)))
+    await restoringPut(client, putParams(key, decodeStored(after.raw)), expectation)
   } else {
     throw new TidemarkError(
       'TARGET_INVALID',

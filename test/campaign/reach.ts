@@ -326,7 +326,14 @@ class Scenario {
     const path = join(this.#directory, 'wrong')
     const restore = async (): Promise<FilesystemStore> => {
       const target = openDirectoryTarget(path, { moment: other.bound.ulid, database: DATABASE })
-      const run = { selection: {}, overwrite: true, dryRun: false, inPlace: null, onProgress: () => {} }
+      const run = {
+        selection: {},
+        overwrite: true,
+        dryRun: false,
+        inPlace: null,
+        onConflict: 'keep',
+        onProgress: () => {},
+      } as const
       await restoreInto(this.#archive, other, target, run).finally(() => target.close())
       return new FilesystemStore(path)
     }

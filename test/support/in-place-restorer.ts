@@ -62,7 +62,12 @@ async function restore(): Promise<object> {
     target: 'live',
     overwrite: true,
   })
-  return { writes: writes(), before: result.before }
+  return {
+    writes: writes(),
+    before: result.before,
+    conflicts: result.conflicts.count,
+    items: result.conflicts.items.map(({ id }) => id).join(),
+  }
 }
 
 async function refused(error: unknown): Promise<object> {
