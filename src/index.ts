@@ -4,9 +4,11 @@ export type { Clock } from './base/clock.ts'
 export { type ErrorCategory, type ErrorCode, TidemarkError } from './base/errors.ts'
 export type { FindingCount } from './capture/findings.ts'
 export type { SealOptions } from './capture/sealer.ts'
-export type { Sink, Source, Write } from './capture/source.ts'
+export type { Images, KnownImages, Sink, Source, Write } from './capture/source.ts'
+export { type Attribution, as, currentContext } from './engine/context.ts'
 export type { DrillOptions } from './engine/drill.ts'
 export type { EndStreamOptions } from './engine/end-stream.ts'
+export type { EraseOptions, EraseResult } from './engine/erasure.ts'
 export type { AcknowledgeOptions } from './engine/gaps.ts'
 export type { JournalOptions } from './engine/journal-options.ts'
 export type { ReconcileOptions } from './engine/reconcile.ts'
@@ -16,20 +18,34 @@ export type { ScheduleOptions } from './engine/schedule.ts'
 export type { Status } from './engine/status.ts'
 export type { Ack } from './engine/streams.ts'
 export { Tidemark } from './engine/tidemark.ts'
-export type { RestoreOptions, TidemarkOptions } from './engine/tidemark-options.ts'
+export type { CloseOptions, RestoreOptions, TidemarkOptions, VerifyOptions } from './engine/tidemark-options.ts'
 export type { JsonRecord, View } from './engine/view.ts'
 export type { DrillProof } from './format/drill-file.ts'
 export { makeImage } from './format/make-image.ts'
-export type { Change, Context, Event, Image, Item, Kind, Operation, Stamp } from './model/event.ts'
+export {
+  type Change,
+  type Context,
+  type Event,
+  fingerprint,
+  type Image,
+  type Item,
+  type Kind,
+  NO_CONTEXT,
+  type Operation,
+  type Stamp,
+  sameImage,
+} from './model/event.ts'
 export type { Finding, FoundInterval } from './model/found.ts'
 export type { Acknowledgement, KnownGap, Loss } from './model/gap.ts'
+export { compareItems } from './model/order.ts'
 export type { SnapshotEntry } from './model/timeline.ts'
 export type { Moment } from './restore/moment.ts'
 export type { Plan } from './restore/plan.ts'
 export type { Preview, Sample } from './restore/preview.ts'
 export type { Difference, ItemState, Selection, Target } from './restore/target.ts'
 export type { GapReport, Verdict } from './restore/verdict.ts'
-export type { ByteRange, ObjectInfo, ObjectStore } from './store/object-store.ts'
+export type { EncryptionOptions } from './store/encryption/secret.ts'
+export type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './store/object-store.ts'
 export type { StoreSpec } from './store/open.ts'
 export type { Reconciliation } from './upkeep/reconcile.ts'
 export type { Damage } from './upkeep/verify/inspection.ts'

@@ -1,5 +1,6 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Sink } from '../capture/source.ts'
+import { currentContext } from '../engine/context.ts'
 import type { Item } from '../model/event.ts'
 import { dialectOf, isLocal, mapConcurrently } from './access.ts'
 import type {
@@ -12,7 +13,6 @@ import type {
   StoredResponse,
 } from './client.ts'
 import { CommandWrite, copiedKey, isDeleting, keysChanged, OwnCommands } from './commands.ts'
-import { currentContext } from './context.ts'
 import { DeleteWrite, isCompleteReport } from './delete-write.ts'
 import { type DeletionSeams, deleteInSteps } from './deletion.ts'
 import type { Dialect } from './image.ts'

@@ -1,6 +1,6 @@
 import type { Sink } from '../capture/source.ts'
+import { currentContext } from '../engine/context.ts'
 import { type Item, unreadableImage } from '../model/event.ts'
-import { currentContext } from './context.ts'
 import { isText, notText, SCHEMA_KEY } from './keys.ts'
 import type { Reader } from './reader.ts'
 import { changedSchemas, type SchemaImages, splitSchema } from './schema-items.ts'

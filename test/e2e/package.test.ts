@@ -140,6 +140,72 @@ test('a strict TypeScript project compiles against it, and what it compiles runs
   expect(stored.some((path) => path.endsWith('.parquet'))).toBe(true)
 })
 
+test('the adapter of the document compiles as it stands there, captures, and restores', async () => {
+  const app = join(home, 'app')
+  const document = await readFile(join(ROOT, 'schemas/ADAPTERS.md'), 'utf8')
+  const [adapter = '', use = ''] = [...document.matchAll(/^```ts\n(.*?)^```/gms)].map(([, block = '']) => block)
+  await writeFile(join(app, 'package.json'), '{"type":"module"}')
+  await writeFile(join(app, 'adapter.ts'), adapter)
+  const imports = `import { DatabaseSync } from 'node:sqlite'\nimport { as, Tidemark } from 'tidemark'\nimport { Documents, documentsTarget } from './adapter.js'\n`
+  await writeFile(join(app, 'use.ts'), imports + use.replace('await tidemark.close()', ADAPTER_CHECKS))
+  const options = ['--strict', '--noUncheckedIndexedAccess', '--exactOptionalPropertyTypes', '--module', 'nodenext']
+  await run(TSC, [...options, '--target', 'es2024', '--types', 'node', '--skipLibCheck', 'adapter.ts', 'use.ts'], {
+    cwd: app,
+  })
+  const data = await mkdtemp(join(home, 'adapter-'))
+  const { stdout } = await run(process.execPath, [join(app, 'use.js')], { cwd: data })
+  expect(JSON.parse(stdout)).toEqual({
+    copied: { name: 'Ann' },
+    was: { name: 'Ann' },
+    events: [
+      ['insert', 'ann'],
+      ['update', 'bob'],
+      ['delete', null],
+    ],
+    together: [true, true],
+    refused: 'no u3',
+    undone: [{ name: 'Ann' }, null, null],
+    damage: [],
+  })
+})
+
+/** What the example does not show: histories, one moment for one transaction, a refused write, and a restore in place. */
+const ADAPTER_CHECKS = `
+const before = Date.now()
+await new Promise((resolve) => setTimeout(resolve, 20))
+await as({ actor: 'bob' }, () =>
+  documents.write([
+    { resource: 'users', id: 'u1', value: { name: 'Bob' } },
+    { resource: 'orders', id: 'o1', value: { total: 1 } },
+  ]),
+)
+const last = async (resource: string, id: string): Promise<string> => {
+  let ulid = ''
+  for await (const event of tidemark.history(resource, id)) ulid = event.stamp.ulid
+  return ulid
+}
+const [user, order] = [await last('users', 'u1'), await last('orders', 'o1')]
+const together = [user.slice(0, 13) === order.slice(0, 13), (await tidemark.at(order).get('users', 'u1'))?.['name'] === 'Bob']
+await documents.write([{ resource: 'users', id: 'u1', value: null }])
+new DatabaseSync('app.db').exec("CREATE TRIGGER t BEFORE INSERT ON documents WHEN NEW.id = 'u3' BEGIN SELECT RAISE(ABORT, 'no u3'); END")
+// A row that the table does not take, behind one that it does: neither is there, and neither is an event.
+const bad = [{ resource: 'users', id: 'u2', value: { name: 'Eve' } }, { resource: 'users', id: 'u3', value: {} }]
+const refused = await documents.write(bad).then(() => 'done', (error: Error) => error.message)
+const events: [string, string | null][] = []
+for await (const event of tidemark.history('users', 'u1')) events.push([event.operation, event.context.actor])
+await tidemark.flush()
+await tidemark.restoreAt(before, { target: documentsTarget(documents), overwrite: true })
+console.log(JSON.stringify({
+  copied: copy.get('users', 'u1'),
+  was: await tidemark.at(before).get('users', 'u1'),
+  events,
+  together,
+  refused: refused,
+  undone: [documents.get('users', 'u1'), documents.get('orders', 'o1'), documents.get('users', 'u2')],
+  damage: (await tidemark.verify()).damage,
+}))
+await tidemark.close()`
+
 test('the lines to install, pasted in an empty directory, give what the quick start needs', {
   timeout: 400_000,
 }, async () => {

@@ -1,7 +1,7 @@
 import type { Resource } from 's3db.js/lite'
 import { afterEach, describe, expect, it } from 'vitest'
+import { as } from '../../src/engine/context.ts'
 import type { Change } from '../../src/model/event.ts'
-import { as } from '../../src/s3db/context.ts'
 import { decodeStored } from '../../src/s3db/image.ts'
 import { createSource } from '../../src/s3db/source.ts'
 import { RecordingSink, replay, sameImage } from '../support/recording-sink.ts'
