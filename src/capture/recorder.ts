@@ -282,7 +282,8 @@ export class Recorder implements Sink {
 
   /** Whatever comes next for an item belongs behind its writes of which it was not known whether they happened. */
   async #withLocks<T>(items: readonly Item[], work: () => Promise<T>): Promise<T> {
-    const release = await this.#locks.acquire(items)
+    const locks = this.#locks.acquire(items)
+    const release = locks instanceof Promise ? await locks : locks
     try {
       if (!this.#undecided.isEmpty) {
         for (const item of items) await this.#undecided.settle(item, (journal, intent) => this.#decide(journal, intent))
