@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Tidemark } from '../../src/engine/tidemark.ts'
+import type { Image, Item } from '../../src/model/event.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 let home = ''
@@ -94,6 +95,30 @@ test.each(['journal', 'store'] as const)(
     await again.close()
   },
 )
+
+/** A database that refuses writes of one record, after it was read. */
+class RefusingDatabase extends ModelDatabase {
+  override put(item: Item, image: Image | null): void {
+    if (item.id === 'jane') throw new Error('refused')
+    super.put(item, image)
+  }
+}
+
+test('a write that came to nothing has its record in a journal of which no segment tells', async () => {
+  const tidemark = await capture()
+  await database.current.write(user('jane'), recordImage({ name: 'JANE-DOE-PERSONAL' }))
+  await tidemark.flush()
+  const refusing = new RefusingDatabase(database.current.identity, database.current.items_)
+  const beside = await Tidemark.capture({ store: url(), journal: `${home}/journal`, source: refusing })
+  await expect(refusing.write(user('jane'), recordImage({ name: 'JANE-DOE-PERSONAL, too' }))).rejects.toThrow('refused')
+  await database.current.write(user('jane'), null)
+  await tidemark.flush()
+  await beside.close()
+  const { journals } = await tidemark.erase('users', 'jane', { reason: 'asked' })
+  expect(journals?.left).toEqual([])
+  expect(holding()).toEqual([])
+  await tidemark.close()
+})
 
 test('another process that captures is asked to forget it', async () => {
   const tidemark = await capture()
