@@ -73,6 +73,14 @@ export function previewLines(preview: Preview, paint: Paint): string[] {
   )
   const lines = table(['preview', 'added', 'changed', 'removed', 'newer'], [...rows, countCells('total', preview)])
   lines.push(`${countText(preview.unchanged)} unchanged`)
+  if (preview.newer > 0) {
+    lines.push(
+      paint(
+        'yellow',
+        `newer: ${countText(preview.newer)} of them were written after the moment, and go back to what they were`,
+      ),
+    )
+  }
   for (const sample of preview.samples) lines.push(...sampleLines(sample, paint))
   return lines
 }

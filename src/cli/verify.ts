@@ -7,7 +7,7 @@ import { parseMemory } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeArgument, storeOf, withStore } from './command.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { bytesText, countText, pairs, plural, printable } from './format.ts'
-import { progressLine } from './progress.ts'
+import { type Advance, progressLine } from './progress.ts'
 import { type Paint, painter, type Terminal, writeLines } from './terminal.ts'
 
 /** The options of `verify`, as commander reads them. */
@@ -39,19 +39,26 @@ async function verifyStored(options: VerifyCommandOptions, around: Surroundings)
 
 async function verify(tidemark: Tidemark, { head }: VerifyCommandOptions, terminal: Terminal): Promise<Verification> {
   const line = progressLine(terminal, 'files')
-  let rows = 0
-  let bytes = 0
   const { segments, snapshots } = await tidemark.status()
-  const totalRows = segments.count + snapshots.length
   try {
-    const onFile = (_key: string, size: number): void => {
-      rows++
-      bytes += size
-      line.show({ rows, totalRows: Math.max(totalRows, rows), bytes })
-    }
+    const onFile = filesRead(segments.count + snapshots.length, line.show)
     return await tidemark.verify(head === undefined ? { onFile } : { onFile, head })
   } finally {
     line.stop()
+  }
+}
+
+/**
+ * Counts the files that are read: segments and the manifests of snapshots, whose number is known before. The many small ones
+ * of the timeline would fill the bar before the first of them.
+ */
+export function filesRead(totalRows: number, show: (advance: Advance) => void): (key: string, bytes: number) => void {
+  let rows = 0
+  let bytes = 0
+  return (key, size) => {
+    if (key.startsWith('segment/') || /^snapshot\/.*\/s3db\.json$/.test(key)) rows++
+    bytes += size
+    show({ rows: Math.min(rows, totalRows), totalRows, bytes })
   }
 }
 

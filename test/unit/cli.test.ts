@@ -9,8 +9,10 @@ import { exitCodeOf } from '../../src/cli/exit-codes.ts'
 import { changedFields, fieldText } from '../../src/cli/fields.ts'
 import { bytesText, printable, table } from '../../src/cli/format.ts'
 import { advanceText, progressLine } from '../../src/cli/progress.ts'
+import { previewLines } from '../../src/cli/restore-text.ts'
 import { statusCommand } from '../../src/cli/status.ts'
 import { type Output, painter, type Terminal } from '../../src/cli/terminal.ts'
+import { filesRead } from '../../src/cli/verify.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { ModelDatabase } from '../support/model-database.ts'
 
@@ -160,4 +162,25 @@ describe('a terminal', () => {
       expect(written()).toContain('Sure? Type yes: ')
     }
   })
+})
+
+test('the bar of a verification moves with what takes time, however many small files there are', () => {
+  const shown: number[] = []
+  const onFile = filesRead(4, ({ rows, totalRows }) => shown.push(rows / totalRows))
+  for (let i = 1; i <= 500; i++) onFile(`timeline/${String(i).padStart(12, '0')}.json`, 100)
+  expect(Math.max(...shown)).toBe(0)
+  for (const key of ['segment/a', 'segment/b', 'snapshot/1/s3db.json', 'snapshot/1/users.jsonl.gz']) onFile(key, 1000)
+  expect(shown.slice(-4)).toEqual([0.25, 0.5, 0.75, 0.75])
+  for (const key of ['segment/c', 'segment/of another attempt']) onFile(key, 1000)
+  expect(shown.at(-1)).toBe(1)
+})
+
+test('a preview says what newer means, where there is any', () => {
+  const counts = { added: 0, changed: 3, removed: 1, unchanged: 5, newer: 2 }
+  const told = previewLines({ ...counts, resources: new Map(), samples: [] }, (_style, text) => text)
+  expect(told.filter((line) => line.startsWith('newer:'))).toEqual([
+    'newer: 2 of them were written after the moment, and go back to what they were',
+  ])
+  const none = previewLines({ ...counts, newer: 0, resources: new Map(), samples: [] }, (_style, text) => text)
+  expect(none.some((line) => line.startsWith('newer:'))).toBe(false)
 })
