@@ -9,11 +9,11 @@ import { isConnectionString } from './s3db/connection-string.ts'
 /** s3db.js is an optional peer dependency and takes a second to load: only a command that needs it loads it. */
 const s3db: DatabaseAdapter = {
   handles: isConnectionString,
-  open: async (connectionString) => {
+  open: async (connectionString, options) => {
     // What s3db.js logs goes to stdout, where the data of a command goes.
     delete process.env.S3DB_LOG_LEVEL
     const { ConnectedDatabase } = await import('./s3db/database.ts').catch(adapterMissing)
-    return ConnectedDatabase.open(connectionString)
+    return ConnectedDatabase.open(connectionString, options)
   },
 }
 

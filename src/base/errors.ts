@@ -33,6 +33,7 @@ export type ErrorCode =
   | 'TARGET_UNAVAILABLE'
   | 'CONFIRMATION_NEEDED'
   | 'RESTORE_UNFINISHED'
+  | 'SCHEMA_DIFFERS'
   | 'ADAPTER_MISSING'
   | 'JOURNAL_LOCKED'
   | 'JOURNAL_DENIED'
@@ -93,6 +94,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   TARGET_UNAVAILABLE: ['transient', 503],
   CONFIRMATION_NEEDED: ['caller', 409],
   RESTORE_UNFINISHED: ['conflict', 409],
+  SCHEMA_DIFFERS: ['conflict', 409],
   ADAPTER_MISSING: ['caller', 501],
   JOURNAL_LOCKED: ['conflict', 423],
   JOURNAL_DENIED: ['caller', 403],

@@ -11,7 +11,13 @@ export interface DatabaseAdapter {
   /** Whether a target is a connection string of this adapter and no directory. Loads nothing. */
   handles(target: string): boolean
   /** Connects, and writes nothing before a restore or a capture does. Errors: `TARGET_INVALID`, `ADAPTER_MISSING`. */
-  open(connectionString: string): Promise<OpenDatabase>
+  open(connectionString: string, options?: OpenOptions): Promise<OpenDatabase>
+}
+
+/** How a database is opened to be restored into. */
+export interface OpenOptions {
+  /** Translate single records by attribute name where it has another schema. Default: false. */
+  readonly mapSchema?: boolean
 }
 
 /** A connected database. */

@@ -149,6 +149,7 @@ function addRestore(program: Command, around: Surroundings): void {
         'overwrite',
       ]),
     )
+    .option('--map-schema', 'with --id: translate by attribute name where the target has another schema')
     .option('--in-place', 'the target is the database of this history, although the store knows it by another name')
     .option('--journal <dir>', 'where the capture of a restore in place keeps its journal (default: .tidemark)')
     .option('--memory <MiB>', MEMORY)

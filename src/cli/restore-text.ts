@@ -9,7 +9,7 @@ import { gapLines } from './verdict-text.ts'
 
 /** What a restore did, or would do, for people: the plan, the preview with samples, and what is true now. */
 export function resultLines(result: RestoreResult, paint: Paint): string[] {
-  const { moment, target, plan, preview, written, unreadable, conflicts, before } = result
+  const { moment, target, plan, preview, written, unreadable, conflicts, unfit, before } = result
   return [
     ...pairs([
       ['moment', moment === timeText(plan.moment) ? moment : `${moment} (${timeText(plan.moment)})`],
@@ -21,6 +21,9 @@ export function resultLines(result: RestoreResult, paint: Paint): string[] {
     ...previewLines(preview, paint),
     ...unreadableLines(unreadable, paint),
     ...conflictLines(conflicts, paint),
+    ...(unfit.length === 0
+      ? []
+      : [`${paint('yellow', 'no place in the schema of the target')}: ${printable(unfit.join(', '))}`]),
     '',
     written
       ? `${paint('green', 'restored')}: ${changeText(preview)}; ${countText(preview.unchanged)} were the same already.`

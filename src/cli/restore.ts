@@ -19,6 +19,7 @@ export interface RestoreCommandOptions extends CommonOptions, Destination {
   readonly dryRun?: boolean
   readonly yes?: boolean
   readonly onConflict?: OnConflict
+  readonly mapSchema?: boolean
 }
 
 /** Where a restore goes. */
@@ -37,7 +38,10 @@ type Restore = (mode: { readonly overwrite?: boolean; readonly dryRun?: boolean 
  */
 export async function restoreCommand(options: RestoreCommandOptions, around: Surroundings): Promise<void> {
   await withStore(options, around, async (tidemark) => {
-    const database = around.adapter.handles(options.target) ? await around.adapter.open(options.target) : null
+    const { mapSchema = false } = options
+    const isDatabase = around.adapter.handles(options.target)
+    if (mapSchema && (options.id === undefined || !isDatabase)) throw nothingToMap()
+    const database = isDatabase ? await around.adapter.open(options.target, { mapSchema }) : null
     try {
       const status = await tidemark.status()
       const inPlace = database !== null && (options.inPlace === true || database.identity === status.database)
@@ -124,6 +128,14 @@ function confirmationNeeded({ target, preview }: RestoreResult): TidemarkError {
       hint: 'Check the preview above, then type the same command with --yes.',
       details: { target, added: preview.added, changed: preview.changed, removed: preview.removed },
     },
+  )
+}
+
+function nothingToMap(): TidemarkError {
+  return new TidemarkError(
+    'OPTION_INVALID',
+    '--map-schema translates single records into the schema of a database. Nothing was done.',
+    { hint: 'Give --id and a database as --target, or leave it out: whole resources are restored with their schemas.' },
   )
 }
 

@@ -48,6 +48,8 @@ export interface RestoreResult {
    * keeps what it has. Files get its image, which says so.
    */
   readonly unreadable: readonly Item[]
+  /** Attributes of single records that had no place in the schema of the target, as `resource.attribute`. */
+  readonly unfit: readonly string[]
   /**
    * What others have written since the restore in place began, and before it came to it: as it is now, or overwritten. The
    * history has it in any case.
@@ -83,7 +85,9 @@ export async function restoreInto(
   const unreadable: Item[] = []
   const conflicts = new ConflictList(run.onConflict)
   const wanted = counted(replay(archive.sources, plan, run.selection), plan, run.onProgress)
-  const compared = kept(compareStates(target.scan(affected(target, run)), teed(wanted, target, run)), target, run)
+  const unfit = new Set<string>()
+  const fitting = fitted(wanted, target, run, unfit)
+  const compared = kept(compareStates(target.scan(affected(target, run)), teed(fitting, target, run)), target, run)
   const readable = withoutUnreadable(compared, target, (items) => {
     unreadable.push(...items.slice(0, MOST_NAMED - unreadable.length))
   })
@@ -95,7 +99,7 @@ export async function restoreInto(
   if (!run.dryRun) await writing.finish()
   const before = run.dryRun ? null : (run.inPlace?.before ?? null)
   const result = { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun, unreadable }
-  return { ...result, conflicts: conflicts.told, before }
+  return { ...result, conflicts: conflicts.told, unfit: [...unfit], before }
 }
 
 /** What others have written since the restore began. */
@@ -264,6 +268,20 @@ class LaterHistory {
       if (sameImage(after, item.before) && !sameImage(before, after)) return true
     }
     return false
+  }
+}
+
+/** Single records go into the schemas that the target has. */
+async function* fitted(
+  states: AsyncIterable<readonly ItemState[]>,
+  target: Target,
+  { selection }: RestoreRun,
+  unfit: Set<string>,
+): AsyncGenerator<readonly ItemState[]> {
+  for await (const batch of states) {
+    const fit = selection.ids === undefined ? undefined : await target.fit?.(batch)
+    for (const name of fit?.unfit ?? []) unfit.add(name)
+    yield fit?.states ?? batch
   }
 }
 

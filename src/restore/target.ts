@@ -29,6 +29,13 @@ export interface ConflictRule {
   readonly tell: (difference: Difference) => void
 }
 
+/** States as they fit a target. */
+export interface Fitted {
+  readonly states: readonly ItemState[]
+  /** What of them had no place there, for people: `resource.attribute`. */
+  readonly unfit: readonly string[]
+}
+
 /** Where a restore goes. */
 export interface Target {
   /** For people: a path or a connection string without secrets. */
@@ -50,6 +57,11 @@ export interface Target {
    * whoever wrote it, and everything durable; nothing may be written afterwards.
    */
   finish(selection?: Selection, conflicts?: ConflictRule): Promise<void>
+  /**
+   * Makes states of single records fit where the target keeps a schema of its own; called in the order of `compareItems`, with
+   * the schemas of the moment first. Absent: they go in as they are.
+   */
+  fit?(states: readonly ItemState[]): Promise<Fitted>
   /** Lets go of the target: once, last of all, whether the restore was finished, was a dry run, or failed. */
   close(): Promise<void>
 }

@@ -11,7 +11,7 @@ import { type LookedAt, lookAt } from './looking.ts'
 import { lookForNothing } from './missed-writes.ts'
 import { type PluginRestoreOptions, TidemarkPlugin, type TidemarkPluginOptions } from './plugin.ts'
 import { createSource } from './source.ts'
-import { createS3dbTarget, writtenLater } from './target.ts'
+import { createS3dbTarget, type S3dbTargetOptions, writtenLater } from './target.ts'
 
 /** A database of its own, for a process that is not the application: the command line. */
 export class ConnectedDatabase {
@@ -23,15 +23,17 @@ export class ConnectedDatabase {
   readonly isEmpty: boolean
   readonly #db: S3db
   readonly #looked: LookedAt
+  readonly #options: Pick<S3dbTargetOptions, 'mapSchema'>
   #plugin: TidemarkPlugin | null = null
 
-  private constructor(looked: LookedAt) {
+  private constructor(looked: LookedAt, options: Pick<S3dbTargetOptions, 'mapSchema'>) {
     const { db, isEmpty } = looked
     this.#db = db
     this.#looked = looked
     this.isEmpty = isEmpty
     this.identity = identityOf(clientOf(db))
-    this.target = writtenLater(looked, createS3dbTarget(db))
+    this.#options = options
+    this.target = writtenLater(looked, createS3dbTarget(db, options))
     this.source = createSource(db)
   }
 
@@ -39,10 +41,13 @@ export class ConnectedDatabase {
    * Connects by connection string (file://, s3://), without writing anything. Errors: `TARGET_INVALID`, also for a database in
    * memory: that of another process cannot be reached, and one of this process ends with it.
    */
-  static async open(connectionString: string): Promise<ConnectedDatabase> {
+  static async open(
+    connectionString: string,
+    options: Pick<S3dbTargetOptions, 'mapSchema'> = {},
+  ): Promise<ConnectedDatabase> {
     const looked = await lookAt(connectionString)
     const client = clientOf(looked.db)
-    if (!isVolatile(client)) return new ConnectedDatabase(looked)
+    if (!isVolatile(client)) return new ConnectedDatabase(looked, options)
     await looked.db.disconnect()
     throw inMemory(identityOf(client))
   }
@@ -58,7 +63,7 @@ export class ConnectedDatabase {
     if (this.#plugin === null) await this.#db.usePlugin(plugin)
     this.#plugin = plugin
     return {
-      restoreInPlace: (moment, given) => plugin.restoreAt(moment, { ...given, target: 'live' }),
+      restoreInPlace: (moment, given) => plugin.restoreAt(moment, { ...given, ...this.#options, target: 'live' }),
       reconcile: (given) => plugin.reconcile(given),
     }
   }

@@ -6,6 +6,7 @@ import type {
   PluginRegistry,
   ResourceEntry,
   SchemaRegistry,
+  VersionEntry,
 } from './client.ts'
 import { Layout } from './layout.ts'
 
@@ -83,6 +84,17 @@ async function storedLayout(resource: string, entry: ResourceEntry, version: str
     afterUnmap: schema.options.hooks?.afterUnmap ?? {},
     unmap: (named) => schema.unmapper(named, {}, {}),
   })
+}
+
+/** Which attribute each stored key is, by the schema of a resource: also those of attributes that are gone. */
+export async function namesOfEntry(
+  resource: string,
+  { schemaRegistry, currentVersion }: ResourceEntry,
+  definition: VersionEntry,
+): Promise<ReadonlyMap<string, string>> {
+  if (schemaRegistry !== undefined) return namesOf(definition.map ?? {}, schemaRegistry)
+  const schema = await quietSchema(definition, resource, definition.attributes, plain(currentVersion ?? ''))
+  return inverse(schema.map)
 }
 
 const quiet = new WeakMap<object, Promise<AttributeSchema>>()

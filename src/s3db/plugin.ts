@@ -9,7 +9,7 @@ import { type Attribution, as } from '../engine/context.ts'
 import type { DrillOptions } from '../engine/drill.ts'
 import type { EraseOptions, EraseResult } from '../engine/erasure.ts'
 import type { JournalOptions } from '../engine/journal-options.ts'
-import { checkOptions, checkTarget } from '../engine/options.ts'
+import { checkFlag, checkOptions, checkTarget } from '../engine/options.ts'
 import type { ReconcileOptions } from '../engine/reconcile.ts'
 import type { Progress, RestoreResult } from '../engine/restore.ts'
 import type { ScheduleOptions } from '../engine/schedule.ts'
@@ -71,6 +71,11 @@ export interface PluginRestoreOptions {
   readonly dryRun?: boolean
   /** What becomes of what is written while a restore into `live` goes on; as in `RestoreOptions`. Default: `keep`. */
   readonly onConflict?: OnConflict
+  /**
+   * Translate records that are chosen by `ids` by attribute name, where the database has another schema of their resource;
+   * what does not fit is in the result. Default: false, they are refused.
+   */
+  readonly mapSchema?: boolean
   readonly onProgress?: (progress: Progress) => void
 }
 
@@ -81,7 +86,7 @@ const owners = new WeakMap<object, TidemarkPlugin>()
 const FINDING = 'plg:tidemark:finding'
 
 const OPTION_NAMES = ['store', 'journal', 'ack', 'seal', 'memory', 'database', 'pluginStorage', 'logger']
-const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onConflict', 'onProgress']
+const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onConflict', 'mapSchema', 'onProgress']
 
 /**
  * Continuous backup of an s3db.js database: captures every write, and restores any record, resource or the whole
@@ -173,10 +178,13 @@ export class TidemarkPlugin extends Plugin {
     const tidemark = this.#open()
     const inPlace = options.target === 'live' || options.target === this.#db
     if (inPlace && options.overwrite !== true && options.dryRun !== true) throw confirmationNeeded()
-    const target = await this.#target(options.target, inPlace)
+    const { mapSchema = false, ...rest } = options
+    checkFlag('restoreAt', 'mapSchema', mapSchema)
+    if (mapSchema && (options.ids === undefined || !isDatabase(options.target))) throw nothingToMap()
+    const target = await this.#target(options.target, inPlace, mapSchema)
     // What a Date or an object becomes in JSON is what the command line takes.
     return as({ actor: 'tidemark', meta: { restore: moment } }, () =>
-      tidemark.restoreAt(moment, { ...options, target, inPlace }),
+      tidemark.restoreAt(moment, { ...rest, target, inPlace }),
     )
   }
 
@@ -265,8 +273,12 @@ export class TidemarkPlugin extends Plugin {
     this.#db = null
   }
 
-  async #target(target: PluginRestoreOptions['target'], inPlace: boolean): Promise<string | Target> {
-    const options = { pluginStorage: this.#given.pluginStorage ?? false }
+  async #target(
+    target: PluginRestoreOptions['target'],
+    inPlace: boolean,
+    mapSchema: boolean,
+  ): Promise<string | Target> {
+    const options = { pluginStorage: this.#given.pluginStorage ?? false, mapSchema }
     if (inPlace) return createS3dbTarget(this.#connected(), options)
     if (typeof target !== 'string') return 'takes' in target ? target : createS3dbTarget(target, options)
     return isConnectionString(target) ? openS3dbTarget(target, options) : target
@@ -302,6 +314,20 @@ function attachedElsewhere(): TidemarkError {
   return new TidemarkError('SOURCE_ATTACHED', 'This plugin captures another database. Nothing was changed.', {
     hint: 'Make a TidemarkPlugin for each database.',
   })
+}
+
+function isDatabase(target: PluginRestoreOptions['target']): boolean {
+  return typeof target === 'string' ? target === 'live' || isConnectionString(target) : !('takes' in target)
+}
+
+function nothingToMap(): TidemarkError {
+  return new TidemarkError(
+    'OPTION_INVALID',
+    'mapSchema translates single records (ids) into the schema of a database. Nothing was read or changed.',
+    {
+      hint: 'Give ids and a database as target, or leave mapSchema out: whole resources are restored with their schemas.',
+    },
+  )
 }
 
 function confirmationNeeded(): TidemarkError {

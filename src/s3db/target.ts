@@ -10,12 +10,15 @@ import { type Expectation, LiveWrites, Newer, restoringDelete, restoringPut } fr
 import { type LookedAt, lookAt } from './looking.ts'
 import { endsPartitions, Partitions } from './partitions.ts'
 import { Reader } from './reader.ts'
+import { SchemaFit } from './schema-fit.ts'
 import { dropSchemas, restoreSchemas } from './schema-restore.ts'
 
 /** How a restore treats the database. */
 export interface S3dbTargetOptions {
   /** Also what plugins store for themselves; as in `SourceOptions`. Default: false. */
   readonly pluginStorage?: boolean
+  /** Translate single records by attribute name where the target has another schema. Default: false, they are refused. */
+  readonly mapSchema?: boolean
   /** Objects read or written at once. Default: 16. */
   readonly concurrency?: number
 }
@@ -31,10 +34,11 @@ const KEEP: ConflictRule = { onConflict: 'keep', tell: () => {} }
  * not captured has no locks, and nobody but the restore may write to it.
  */
 export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Target {
-  const { pluginStorage = false, concurrency = 16 } = options
+  const { pluginStorage = false, mapSchema = false, concurrency = 16 } = options
   const reader = new Reader(db, pluginStorage)
   const partitions = new Partitions(db, reader)
   const live = new LiveWrites(reader.client)
+  const schemas = new SchemaFit(reader, mapSchema)
   // What is not there any more at the moment goes last: who does this again must find its records.
   const dropped: Difference[] = []
   return {
@@ -42,9 +46,9 @@ export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Tar
     takes: 'differences',
     scan: (selection) => scan(reader, selection, concurrency, partitions),
     write: async (differences, conflicts = KEEP) => {
-      const schemas = differences.filter(({ kind }) => kind === 'schema')
-      dropped.push(...schemas.filter(({ after }) => after === null))
-      const kept = schemas.filter(({ after }) => after !== null)
+      const changed = differences.filter(({ kind }) => kind === 'schema')
+      dropped.push(...changed.filter(({ after }) => after === null))
+      const kept = changed.filter(({ after }) => after !== null)
       for (const schema of kept) if (endsPartitions(db, schema)) await partitions.remove(schema.resource)
       if (kept.length > 0) await restoreSchemas({ db, reader, live }, kept, conflicts)
       const objects = differences.filter(({ kind }) => kind !== 'schema')
@@ -58,6 +62,7 @@ export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Tar
       if (dropped.length > 0) await dropSchemas({ db, reader, live }, dropped.splice(0), conflicts)
       await clearCaches(db)
     },
+    fit: (states) => schemas.fit(states),
     close: async () => live.end(),
   }
 }
