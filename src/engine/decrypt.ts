@@ -1,6 +1,16 @@
+import { utf8 } from '../base/bytes.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
+import { parseStoreLogKey } from '../capture/store-log.ts'
 import { TimelineLog } from '../capture/timeline-log.ts'
-import { isClearKey, MANIFEST_FILE, parseTimelineKey, STORE_FILE } from '../format/keys.ts'
+import {
+  isClearKey,
+  MANIFEST_FILE,
+  parseDrillKey,
+  parseSegmentKey,
+  parseTimelineKey,
+  prefixOfSnapshotKey,
+  STORE_FILE,
+} from '../format/keys.ts'
 import { encodeStoreFile } from '../format/store-file.ts'
 import type { Timeline } from '../model/timeline.ts'
 import type { Environment } from '../store/encryption/secret.ts'
@@ -19,7 +29,7 @@ export interface Decryption {
 const PART_BYTES = 8 * 1024 * 1024
 
 /**
- * Writes the files of an encrypted store, decrypted, into an empty directory: the same history as a store without
+ * Writes the files of an encrypted store, decrypted, into an empty directory, or one in which that was broken off: the same history as a store without
  * encryption. What refers to other files comes after them, and what makes it a store comes last, so that half of it is
  * never taken for one. Every file is authenticated on the way. Errors: `TARGET_NOT_EMPTY`, `TARGET_INVALID`,
  * `STORE_NOT_ENCRYPTED`, `ENCRYPTION_KEY_*`, `OBJECT_CORRUPT`.
@@ -35,13 +45,33 @@ export async function decryptStore(
   const name = describeStore(target)
   if (!name.startsWith('file:')) throw noDirectory(name)
   const plain = openStore(target)
-  for await (const { key } of plain.list('')) throw notEmpty(name, key)
+  await beginAnew(plain, name)
   const { timeline, copied } = await copySettled(opened, plain, onFile)
   for (const key of namedBy(timeline)) if (!copied.has(key)) throw missing(key)
   const file = encodeStoreFile({ ...opened.file, storeKey: null })
   await plain.put(STORE_FILE, file)
+  await plain.delete([UNFINISHED])
   const bytes = [...copied.values()].reduce((sum, size) => sum + size, file.length)
   return { target: name, files: copied.size + 1, bytes }
+}
+
+/** The first file of a copy, and the last to go: a directory that has it was empty when the copy was begun. */
+const UNFINISHED = 'decrypt-unfinished'
+
+/** An empty directory, or what a decryption left that was broken off, which goes. Errors: `TARGET_NOT_EMPTY`. */
+async function beginAnew(plain: ObjectStore, name: string): Promise<void> {
+  const held: string[] = []
+  for await (const { key } of plain.list('')) held.push(key)
+  const isLeft = held.includes(UNFINISHED)
+  const other = held.find((key) => !isLeft || !(key === UNFINISHED || isOfStore(key)))
+  if (other !== undefined) throw notEmpty(name, other)
+  await plain.put(UNFINISHED, utf8('tidemark decrypt was broken off here: the same command begins anew\n'))
+  await plain.delete(held.filter((key) => key !== UNFINISHED))
+}
+
+function isOfStore(key: string): boolean {
+  const parsers = [parseTimelineKey, parseSegmentKey, prefixOfSnapshotKey, parseDrillKey, parseStoreLogKey]
+  return key === STORE_FILE || parsers.some((parse) => parse(key) !== null)
 }
 
 /** Copied so often while records were erased, the copy is given up. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -92,4 +92,46 @@ test('a copy that misses a file of the timeline is an error, and no store', asyn
     message: expect.stringContaining(segment),
   })
   expect(() => readFileSync(`${home}/plain/tidemark.json`)).toThrow('ENOENT')
+})
+
+test('a decryption that was broken off anywhere is made by the same command, and what is of somebody else is left', async () => {
+  const { put } = FilesystemStore.prototype
+  let files = 0
+  const counted = vi.spyOn(FilesystemStore.prototype, 'put').mockImplementation(function (
+    this: FilesystemStore,
+    ...args
+  ) {
+    files++
+    return put.apply(this, args)
+  })
+  await decryptStore(store(), `file:${home}/whole`, {})
+  const puts = files
+  expect(puts).toBeGreaterThan(5)
+  for (let nth = 1; nth <= puts; nth += 3) {
+    const target = `file:${home}/plain ${nth}`
+    let at = 0
+    counted.mockImplementation(function (this: FilesystemStore, ...args) {
+      if (++at === nth) throw new Error('killed')
+      return put.apply(this, args)
+    })
+    await expect(decryptStore(store(), target, {})).rejects.toThrow('killed')
+    counted.mockImplementation(put)
+    await decryptStore(store(), target, {})
+    const left = readdirSync(join(home, `plain ${nth}`), { recursive: true }).sort()
+    expect(left).toEqual(readdirSync(join(home, 'whole'), { recursive: true }).sort())
+    const copy = await Tidemark.open({ store: target })
+    expect((await copy.verify()).damage).toEqual([])
+    await copy.close()
+  }
+  // The last one is whole now, and no place to begin anew; nor is one where a file of somebody else came.
+  await expect(decryptStore(store(), `file:${home}/plain 1`, {})).rejects.toMatchObject({ code: 'TARGET_NOT_EMPTY' })
+  counted.mockImplementation(function (this: FilesystemStore, ...args) {
+    if (args[0].startsWith('segment/')) throw new Error('killed')
+    return put.apply(this, args)
+  })
+  await expect(decryptStore(store(), `file:${home}/mixed`, {})).rejects.toThrow('killed')
+  counted.mockImplementation(put)
+  writeFileSync(join(home, 'mixed/notes.txt'), 'mine')
+  await expect(decryptStore(store(), `file:${home}/mixed`, {})).rejects.toMatchObject({ code: 'TARGET_NOT_EMPTY' })
+  expect(readFileSync(join(home, 'mixed/notes.txt'), 'utf8')).toBe('mine')
 })
