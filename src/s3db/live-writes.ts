@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Images, Sink, Write } from '../capture/source.ts'
-import { type Image, type Item, sameImage } from '../model/event.ts'
+import { type Image, type Item, isUnreadable, sameImage } from '../model/event.ts'
 import type { PutParams, StorageClient } from './client.ts'
 
 /** What a restore expects to find where it writes; null: it writes whatever there is. */
@@ -167,7 +167,7 @@ class ExpectingWrite<T> extends PassedWrite<T> {
     const { before, isLive } = this.#expectation
     for (const [i, item] of this.items.entries()) {
       const now = images[i] ?? null
-      if (isLive(item) || !sameImage(now, before(item))) throw new Newer(now)
+      if (isLive(item) || !isExpected(now, before(item))) throw new Newer(now)
     }
     this.#isChecked = true
     return images
@@ -178,4 +178,9 @@ class ExpectingWrite<T> extends PassedWrite<T> {
     if (!this.#isChecked) await this.read()
     return this.write.perform()
   }
+}
+
+/** What is damaged nobody has written: it is replaced, also where a listing did not show it. */
+function isExpected(now: Image | null, before: Image | null): boolean {
+  return (now !== null && isUnreadable(now)) || sameImage(now, before)
 }
