@@ -2,7 +2,7 @@
  * An application with a captured database: node test/support/cli-application.ts <directory>
  *
  * Reads one JSON command a line: {"put": {id, name, n}}, {"delete": id}, {"read": true}, {"end": true}; answers each with
- * one line: {at: milliseconds, records}.
+ * one line: {at: milliseconds, records}. With SEAL_AGE_MS events wait so long for the store.
  */
 import { createInterface } from 'node:readline'
 import { S3db } from 's3db.js/lite'
@@ -18,7 +18,8 @@ process.prependListener('uncaughtException', console.error)
 const [directory = ''] = process.argv.slice(2)
 const db = new S3db({ connectionString: `file://${directory}/app`, logLevel: 'silent' })
 await db.connect()
-const plugin = new TidemarkPlugin({ store: `file:${directory}/store`, journal: `${directory}/journal` })
+const seal = process.env.SEAL_AGE_MS === undefined ? {} : { seal: { ageMs: Number(process.env.SEAL_AGE_MS) } }
+const plugin = new TidemarkPlugin({ store: `file:${directory}/store`, journal: `${directory}/journal`, ...seal })
 await db.usePlugin(plugin)
 const users =
   db.resources.users ?? (await db.createResource({ name: 'users', attributes: { name: 'string', n: 'number' } }))
