@@ -63,7 +63,8 @@ async function fileBytes(root: string): Promise<Map<string, StoredBytes>> {
   const found = new Map<string, StoredBytes>()
   for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name)
-    if (!entry.isFile() || path.endsWith('.meta.json')) continue
+    // Halves of writes of a process that was killed: s3db.js finds them under no key.
+    if (!entry.isFile() || path.endsWith('.meta.json') || /\.tmp\.[^/]*$/.test(path)) continue
     try {
       const { metadata, contentType } = JSON.parse(await readFile(`${path}.meta.json`, 'utf8'))
       found.set(relative(root, path), { body: await readFile(path), metadata, contentType })
