@@ -20,8 +20,9 @@ const PREFIX = 'tidemark-'
 /** Says whose a directory is: the only file in clear. */
 const OWNER_FILE = 'owner.json'
 /** In the place of the id of a store key: nobody else ever has it. */
-const LEFT_BEHIND: readonly (string | undefined)[] = ['ENOTEMPTY', 'EEXIST', 'EBUSY', 'ENOENT']
 const NO_STORE = '0'.repeat(26)
+/** Somebody still writes there, or has removed it. */
+const LEFT_BEHIND: readonly string[] = ['ENOTEMPTY', 'EEXIST', 'EBUSY', 'ENOENT']
 
 /** Makes a private directory under the system's directory for temporary files; `owner` is what `sweepScratch` is told of it. */
 export function createScratch(owner: string): Scratch {
