@@ -6,6 +6,7 @@ import type { SegmentEntry, SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { openedImage, openSnapshot, type ReplaySources } from '../restore/replay.ts'
 import type { SnapshotReader } from '../restore/snapshot-reader.ts'
+import { RowParts } from './row-parts.ts'
 import { checkedEvents } from './segment-check.ts'
 
 /** What the state of a moment is reckoned from. */
@@ -29,10 +30,12 @@ export interface Reckoned {
 
 /** The last that is known of an item: who said so, and the hash of its image, null where it does not exist. */
 interface Last {
-  readonly ulid: Ulid
+  readonly ulid: string
   readonly image: string | null
   seen: boolean
 }
+
+type What = DrillDifference['what']
 
 /** An item with its image: of an event, or of a line of a snapshot. */
 interface Stated {
@@ -45,101 +48,131 @@ type Totals = Map<string, { items: number; hash: Buffer }>
 /** What an item costs in memory while it is reckoned, bytes: two hashes, a stamp, and the map. */
 const ITEM_BYTES = 400
 const HASH_BYTES = 32
+const ULID_BYTES = 26
+/** Name, stamp, whether there is an image, and its hash. */
+const STATED_BYTES = HASH_BYTES + ULID_BYTES + 1 + HASH_BYTES
+/** Name, number of the resource, and the hash of the image. */
+const RESTORED_BYTES = HASH_BYTES + 4 + HASH_BYTES
 const MOST_LISTED = 20
 
 /**
  * Reckons the state of a moment from the events alone, with none of the code that a restore folds and merges with: a map
- * of the last writer of each item, by the hash of its name, in as many passes as fit the memory; and compares it with what
- * was restored. Events are checked against their hash chains. Errors: `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`,
- * `SNAPSHOT_CORRUPT`.
+ * of the last writer of each item, by the hash of its name; and compares it with what was restored. Everything is read
+ * once, and what is known of it is put into parts by these hashes, each of which fits the memory. Events are checked
+ * against their hash chains. Errors: `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`, `SNAPSHOT_CORRUPT`.
  */
 export async function reckon(parts: ReckoningParts): Promise<Reckoned> {
   const { sources, snapshot, segments } = parts
   const rows = segments.reduce((sum, { events }) => sum + events, snapshot.records)
-  const passes = Math.max(1, Math.ceil((rows * ITEM_BYTES) / sources.memory))
+  const count = Math.max(1, Math.ceil((rows * ITEM_BYTES) / sources.memory))
+  const stated = await statedRows(parts, new RowParts(sources.scratch, 'stated', count, STATED_BYTES))
+  const restored = new RowParts(sources.scratch, 'restored', count, RESTORED_BYTES)
+  const names = await restoredRows(parts.restored, restored)
   const totals: Totals = new Map()
-  const found: DrillDifference[] = []
+  const wrong = new Map<string, What>()
   let differing = 0
-  const differs = (difference: DrillDifference): void => {
+  const differs = (name: string, what: What): void => {
     differing++
-    if (found.length < MOST_LISTED) found.push(difference)
+    if (wrong.size < MOST_LISTED) wrong.set(name, what)
   }
-  for (let pass = 0; pass < passes; pass++) {
-    const isMine = (name: Buffer): boolean => name.readUInt32LE(0) % passes === pass
-    const last = await lastWriters(parts, isMine, pass === 0)
-    await compare(parts.restored, last, isMine, totals, differs)
-    for (const { kind, resource, id } of await missing(parts, last)) differs({ kind, resource, id, what: 'missing' })
+  for (let part = 0; part < count; part++) {
+    const last = await lastWriters(stated.rows(part))
+    await compare(restored.rows(part), names, last, totals, differs)
+    for (const [name, { image, seen }] of last) if (image !== null && !seen) differs(name, 'missing')
+    await stated.drop(part)
+    await restored.drop(part)
   }
   const resources = [...totals]
     .map(([resource, { items, hash: sum }]) => ({ resource, items, hash: sum.toString('hex') }))
     .sort((a, b) => (a.resource < b.resource ? -1 : 1))
-  return { resources, differences: found, differing }
+  return { resources, differences: await differencesOf(parts, wrong), differing }
 }
 
-async function lastWriters(
-  parts: ReckoningParts,
-  isMine: (name: Buffer) => boolean,
-  checked: boolean,
-): Promise<Map<string, Last>> {
+/** Everything that the snapshot and the events say of the moment, checked. */
+async function statedRows(parts: ReckoningParts, into: RowParts): Promise<RowParts> {
   const { sources, snapshot, segments, moment } = parts
-  const last = new Map<string, Last>()
-  for await (const { item, image } of linesOf(await openSnapshot(sources, snapshot))) {
-    const name = nameOf(item)
-    if (!isMine(name)) continue
-    const opened = openedImage(sources, item, image)
-    last.set(name.toString('latin1'), { ulid: snapshot.ulid, image: hashOf(opened), seen: false })
+  const row = Buffer.alloc(STATED_BYTES)
+  const add = (item: Item, ulid: Ulid, image: Image | null): Promise<void> => {
+    const hashed = hashOf(openedImage(sources, item, image))
+    nameOf(item).copy(row)
+    row.write(ulid, HASH_BYTES, 'latin1')
+    row[HASH_BYTES + ULID_BYTES] = hashed === null ? 0 : 1
+    if (hashed !== null) hashed.copy(row, HASH_BYTES + ULID_BYTES + 1)
+    return into.add(row)
   }
+  for await (const { item, image } of linesOf(await openSnapshot(sources, snapshot)))
+    await add(item, snapshot.ulid, image)
   for (const segment of segments) {
-    for await (const event of checked ? checkedEventsOf(parts, segment) : plainEventsOf(parts, segment)) {
+    for await (const event of checkedEventsOf(parts, segment)) {
       const { ulid } = event.stamp
-      if (ulid <= snapshot.ulid || ulid > moment) continue
-      const name = nameOf(event)
-      if (!isMine(name)) continue
-      const key = name.toString('latin1')
-      const known = last.get(key)
-      if (known !== undefined && known.ulid >= ulid) continue
-      last.set(key, { ulid, image: hashOf(openedImage(sources, event, event.after)), seen: false })
+      if (ulid > snapshot.ulid && ulid <= moment) await add(event, ulid, event.after)
     }
+  }
+  return into
+}
+
+/** What was restored; returns the names of the resources by their numbers. */
+async function restoredRows(restored: SnapshotReader, into: RowParts): Promise<readonly string[]> {
+  const numbers = new Map<string, number>()
+  const row = Buffer.alloc(RESTORED_BYTES)
+  for await (const { item, image } of linesOf(restored)) {
+    const number = numbers.get(item.resource) ?? numbers.size
+    numbers.set(item.resource, number)
+    nameOf(item).copy(row)
+    row.writeUInt32LE(number, HASH_BYTES)
+    hashOf(image)?.copy(row, HASH_BYTES + 4)
+    await into.add(row)
+  }
+  return [...numbers.keys()]
+}
+
+async function lastWriters(rows: AsyncIterable<Buffer>): Promise<Map<string, Last>> {
+  const last = new Map<string, Last>()
+  for await (const row of rows) {
+    const name = row.toString('latin1', 0, HASH_BYTES)
+    const ulid = row.toString('latin1', HASH_BYTES, HASH_BYTES + ULID_BYTES)
+    const known = last.get(name)
+    if (known !== undefined && known.ulid >= ulid) continue
+    const exists = row[HASH_BYTES + ULID_BYTES] === 1
+    last.set(name, { ulid, image: exists ? row.toString('latin1', HASH_BYTES + ULID_BYTES + 1) : null, seen: false })
   }
   return last
 }
 
 async function compare(
-  restored: SnapshotReader,
+  rows: AsyncIterable<Buffer>,
+  resources: readonly string[],
   last: ReadonlyMap<string, Last>,
-  isMine: (name: Buffer) => boolean,
   totals: Totals,
-  differs: (difference: DrillDifference) => void,
+  differs: (name: string, what: What) => void,
 ): Promise<void> {
-  for await (const { item, image } of linesOf(restored)) {
-    const name = nameOf(item)
-    if (!isMine(name)) continue
-    const { kind, resource, id } = item
-    const expected = last.get(name.toString('latin1'))
+  for await (const row of rows) {
+    const name = row.toString('latin1', 0, HASH_BYTES)
+    const expected = last.get(name)
     const known = expected?.image ?? null
-    if (expected === undefined || known === null) differs({ kind, resource, id, what: 'not there' })
-    else if (expected.seen) differs({ kind, resource, id, what: 'twice there' })
-    else if (known !== hashOf(image)) differs({ kind, resource, id, what: 'different' })
+    if (expected === undefined || known === null) differs(name, 'not there')
+    else if (expected.seen) differs(name, 'twice there')
+    else if (known !== row.toString('latin1', HASH_BYTES + 4)) differs(name, 'different')
     if (expected === undefined || known === null || expected.seen) continue
     expected.seen = true
-    add(totals, resource, name, known)
+    add(totals, resources[row.readUInt32LE(HASH_BYTES)] ?? '', row.subarray(0, HASH_BYTES), known)
   }
 }
 
-/** Items that should be there and were not seen, by name: what is kept of them is a hash, so they are looked up again. */
-async function missing(parts: ReckoningParts, last: ReadonlyMap<string, Last>): Promise<readonly Item[]> {
-  const names = new Set([...last].flatMap(([name, { image, seen }]) => (image !== null && !seen ? [name] : [])))
-  const items: Item[] = []
-  const look = (item: Item): void => {
-    if (names.delete(nameOf(item).toString('latin1'))) items.push(item)
+/** What is kept of an item is a hash of its name: those that are wrong are looked up again. */
+async function differencesOf(parts: ReckoningParts, wrong: Map<string, What>): Promise<readonly DrillDifference[]> {
+  const found: DrillDifference[] = []
+  const look = ({ kind, resource, id }: Item): void => {
+    const name = nameOf({ kind, resource, id }).toString('latin1')
+    const what = wrong.get(name)
+    if (what !== undefined && wrong.delete(name)) found.push({ kind, resource, id, what })
   }
-  if (names.size > 0) {
-    for await (const { item } of linesOf(await openSnapshot(parts.sources, parts.snapshot))) look(item)
+  const snapshots = wrong.size === 0 ? [] : [parts.restored, await openSnapshot(parts.sources, parts.snapshot)]
+  for (const snapshot of snapshots) for await (const { item } of linesOf(snapshot)) look(item)
+  for (const segment of wrong.size > 0 ? parts.segments : []) {
+    for await (const event of plainEventsOf(parts, segment)) look(event)
   }
-  for (const segment of names.size > 0 ? parts.segments : []) {
-    for await (const { kind, resource, id } of plainEventsOf(parts, segment)) look({ kind, resource, id })
-  }
-  return items
+  return found
 }
 
 async function* checkedEventsOf({ sources }: ReckoningParts, segment: SegmentEntry): AsyncGenerator<Event> {
@@ -163,14 +196,13 @@ function nameOf({ kind, resource, id }: Item): Buffer {
   return hash('sha256', JSON.stringify([kind, resource, id]), 'buffer')
 }
 
-function hashOf(image: Image | null): string | null {
+function hashOf(image: Image | null): Buffer | null {
   if (image === null) return null
   const sum = createHash('sha256').update(`${image.json.length} ${image.raw === null ? '-' : image.raw.length} `)
   return sum
     .update(image.json)
     .update(image.raw ?? '')
     .digest()
-    .toString('latin1')
 }
 
 /** The sum of a resource does not depend on the order of its items: each is hashed, and the hashes are combined by XOR. */

@@ -175,3 +175,20 @@ test('options that are none are refused', async () => {
   await expect(tidemark.drill({ at: 'yesterday' })).rejects.toMatchObject({ code: 'MOMENT_INVALID' })
   await expect(tidemark.drill(JSON.parse('{"dir":"/"}'))).rejects.toMatchObject({ code: 'OPTION_INVALID' })
 })
+
+test('a drill reads the history once, however little memory it has', async () => {
+  await work()
+  await tidemark.close()
+  const gets = async (memory: number): Promise<number> => {
+    const reader = await Tidemark.open({ store: `file:${directory}/store`, memory })
+    const before = (await reader.status()).requests.get
+    const [proof] = await reader.drill({ at: 'latest' })
+    expect(proof).toMatchObject({ passed: true, differing: 0 })
+    const after = (await reader.status()).requests.get
+    await reader.close()
+    return after - before
+  }
+  // 400 bytes an item: some forty parts of two rows.
+  const [ample, scarce] = [await gets(1e9), await gets(1_000)]
+  expect(scarce).toBeLessThanOrEqual(ample + 2)
+})
