@@ -13,6 +13,7 @@ import type { Event } from '../../src/model/event.ts'
 import { formatHead } from '../../src/model/head.ts'
 import type { SegmentEntry, StreamEntry, TimelineChange } from '../../src/model/timeline.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 import { allEvents, frames } from '../support/segments.ts'
 import { random } from '../support/simulated-disk.ts'
@@ -149,9 +150,12 @@ async function forge(store: FilesystemStore, next: () => number, kind: Attack, r
       key: entry.key,
     })
   }
-  await store.delete(Array.from({ length: timeline.generation }, (_, i) => timelineKey(i + 1)))
-  const log = await TimelineLog.open(store)
+  // Made apart, since nobody begins a timeline in a store that has segments.
+  const apart = new MemoryStore()
+  const log = await TimelineLog.open(apart)
   for (const change of changes) await log.commit(() => rewritten(change, forged, timeline.segments))
+  await store.delete(Array.from({ length: timeline.generation }, (_, i) => timelineKey(i + 1)))
+  for await (const { key } of apart.list('')) await store.put(key, await apart.get(key))
   return victim.key
 }
 
