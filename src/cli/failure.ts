@@ -18,6 +18,7 @@ export async function reportFailure(thrown: unknown, terminal: Terminal, json: b
 function usageError({ message }: CommanderError): TidemarkError {
   const what = withoutValues(message)
     .replace(/^error: /, '')
+    .replace(/\.$/, '')
     .replaceAll('\n', ' ')
   return new TidemarkError('OPTION_INVALID', `${what.charAt(0).toUpperCase()}${what.slice(1)}. Nothing was done.`, {
     hint: 'See tidemark --help, or tidemark <command> --help.',
