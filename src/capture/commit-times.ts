@@ -22,7 +22,7 @@ const SYSTEM: CommitGauge = {
   idle: () => performance.eventLoopUtilization().idle,
 }
 
-/** Some commits through the pool are measured, then eight that block; the better way is taken for a while. */
+/** Some commits through the pool are measured, then as many that block; the better way is taken for a while. */
 type CommitWay = 'pool measured' | 'blocking measured' | 'pool' | 'blocking'
 
 /**

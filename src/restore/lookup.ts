@@ -23,9 +23,14 @@ export async function findVersion(sources: ReplaySources, plan: Plan, item: Item
 async function findStored(sources: ReplaySources, plan: Plan, item: Item): Promise<Version | null> {
   const { segments, snapshot, moment } = plan
   let found: Version | null = null
-  const newest = segments.toSorted((a, b) => (a.lastUlid > b.lastUlid ? -1 : 1))
-  for await (const [entry, reader] of ahead(newest, OPENED_AHEAD, (one) => sources.segments.open(one))) {
-    if (found !== null && entry.lastUlid < found.ulid) break
+  // Asked for one by one: what cannot say anything newer than what is found already is not opened.
+  const newest = function* (): Generator<SegmentEntry> {
+    for (const entry of segments.toSorted((a, b) => (a.lastUlid > b.lastUlid ? -1 : 1))) {
+      if (found !== null && entry.lastUlid < found.ulid) return
+      yield entry
+    }
+  }
+  for await (const [, reader] of ahead(newest(), OPENED_AHEAD, (one) => sources.segments.open(one))) {
     if (!reader.mayContain(item)) continue
     const version = await lastVersion(reader, item, snapshot.ulid, moment)
     if (version !== null) found = fold(found, version)

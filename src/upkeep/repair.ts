@@ -131,15 +131,15 @@ async function segmentsFor(
     const name = named.has(key) ? null : parseSegmentKey(key)
     if (name === null || (!isLost && name.lastSequence > (ends.get(name.stream)?.lastSequence ?? 0))) continue
     const segment = await readFound(store, key)
-    if (segment !== null) found.set(name.stream, [...(found.get(name.stream) ?? []), segment])
+    if (segment === null) continue
+    const others = found.get(name.stream)
+    if (others === undefined) found.set(name.stream, [segment])
+    else others.push(segment)
   }
+  const byStream = Map.groupBy(segments, ({ stream }) => stream)
   return [...found].flatMap(([id, candidates]) => {
     const stream = ends.get(id) ?? { id, lastSequence: 0, chain: '' }
-    return fitting(
-      stream,
-      segments.filter((one) => one.stream === id),
-      candidates,
-    )
+    return fitting(stream, byStream.get(id) ?? [], candidates)
   })
 }
 
@@ -170,10 +170,11 @@ async function snapshotsFor(
 function streamsFor({ streams }: Timeline, entered: readonly FoundSegment[], listing: Listing): readonly StreamEntry[] {
   const all = new Map(streams.map((stream) => [stream.id, stream]))
   for (const id of streamsWithFrames(listing.keys())) if (!all.has(id)) all.set(id, frameStream(id))
-  for (const id of new Set(entered.map(({ entry }) => entry.stream))) {
-    const own = entered.map(({ entry }) => entry).filter(({ stream }) => stream === id)
-    all.set(id, continued(all.get(id), own, id))
-  }
+  const byStream = Map.groupBy(
+    entered.map(({ entry }) => entry),
+    ({ stream }) => stream,
+  )
+  for (const [id, own] of byStream) all.set(id, continued(all.get(id), own, id))
   return [...all.values()]
 }
 

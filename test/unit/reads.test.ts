@@ -116,6 +116,8 @@ test('one record is read by one gzip member or the row groups that hold it, not 
   const version = await findVersion(sourcesOver(changed), plan, { kind: 'record', resource: 'r', id: 'r00010' })
   expect(JSON.parse(Buffer.from(version?.image?.json ?? []).toString()).v).toBe(4)
   expect(changed.bytesRead).toBeLessThan(total / 4)
+  // The footer of the newest segment, which has it, and its row group.
+  expect(changed.calls.get).toBe(2)
   const history = new CountingStore(store)
   const versions: number[] = []
   for await (const event of findEvents(sourcesOver(history), timeline.segments, {

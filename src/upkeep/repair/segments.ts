@@ -60,16 +60,26 @@ export function fitting(
   const values = new Set([...named, ...found.map(({ entry }) => entry)].map(({ chain }) => chain.previous))
   const candidates = found.toSorted((a, b) => bySequence(a.entry, b.entry) || rank(b, values) - rank(a, values))
   let end = { sequence: 0, value: chainStart(stream.id) }
-  for (;;) {
+  for (let from = 0; ; ) {
     const next = rest[0]
+    // What begins before the end fits nowhere any more: the search does not begin at the first one each time.
+    while ((candidates[from]?.entry.firstSequence ?? Number.POSITIVE_INFINITY) <= end.sequence) from++
     const fits = ({ entry }: FoundSegment): boolean => endsAs(stream, entry) && fitsBetween(entry, end, next)
-    const one = next?.firstSequence === end.sequence + 1 ? undefined : candidates.find(fits)
+    const one = next?.firstSequence === end.sequence + 1 ? undefined : findFrom(candidates, from, fits)
     if (one !== undefined) chosen.push(one)
     else if (next === undefined) return chosen
     else rest.shift()
     const { lastSequence, chain } = one?.entry ?? next ?? { lastSequence: end.sequence, chain: { value: end.value } }
     end = { sequence: Math.max(end.sequence, lastSequence), value: chain.value }
   }
+}
+
+function findFrom<T>(items: readonly T[], from: number, fits: (item: T) => boolean): T | undefined {
+  for (let at = from; at < items.length; at++) {
+    const item = items[at]
+    if (item !== undefined && fits(item)) return item
+  }
+  return undefined
 }
 
 /** Where the timeline knows the chain, nothing else is its end. */
