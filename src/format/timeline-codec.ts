@@ -88,13 +88,13 @@ export async function decodeHead(
   const file = await parseGeneration(await read(generation), generation)
   const { checkpoint, changes, sha256: hash } = file
   if (checkpoint === generation) {
-    const timeline = file.timeline ?? fail(generation, 'it is no checkpoint')
+    const timeline = timelineOf(file, generation)
     return { timeline, checkpoint, changes: [], sha256: hash, checkpointBytes: file.bytes }
   }
+  checkLead(file, generation)
   const isKnown = known.checkpoint === checkpoint && known.changes.length <= changes.length
   const start = isKnown ? known : await readCheckpoint(checkpoint, read)
   const timeline = changes.slice(start.changes.length).reduce(applyChange, start.timeline)
-  if (timeline.generation !== generation) fail(generation, 'its changes do not lead from the checkpoint to it')
   return { timeline, checkpoint, changes, sha256: hash, checkpointBytes: start.checkpointBytes }
 }
 
@@ -102,13 +102,15 @@ async function readCheckpoint(
   generation: number,
   read: (generation: number) => Promise<Uint8Array>,
 ): Promise<Pick<TimelineHead, 'timeline' | 'changes' | 'checkpointBytes'>> {
-  const { timeline, bytes } = await parseGeneration(await read(generation), generation)
-  return { timeline: timeline ?? fail(generation, 'it is no checkpoint'), changes: [], checkpointBytes: bytes }
+  const file = await parseGeneration(await read(generation), generation)
+  return { timeline: timelineOf(file, generation), changes: [], checkpointBytes: file.bytes }
 }
 
 /** What the file of one generation says. */
 export interface GenerationFile {
   readonly checkpoint: number
+  /** SHA-256 of the file of the generation before; null where it names none. */
+  readonly previous: string | null
   /** Of a checkpoint. */
   readonly timeline: Timeline | null
   /** Of every generation after the checkpoint, its own last. */
@@ -124,6 +126,7 @@ export async function parseGeneration(bytes: Uint8Array, generation: number): Pr
   const { members, entries, sha256 } = unsealed
   if (members.format !== 1) fail(generation, 'it is not of format 1')
   const { checkpoint, timeline, changes } = members
+  const previous = typeof members.previous === 'string' ? members.previous : null
   if (members.generation !== generation) fail(generation, 'it is of another generation')
   if (typeof checkpoint !== 'number' || !Number.isSafeInteger(checkpoint) || checkpoint < 1 || checkpoint > generation)
     fail(generation, 'its checkpoint is none')
@@ -132,7 +135,17 @@ export async function parseGeneration(bytes: Uint8Array, generation: number): Pr
   if (timeline !== undefined && timeline.generation !== generation)
     fail(generation, 'its timeline is of another generation')
   const whole = timeline === undefined || entries === null ? timeline : { ...timeline, segments: entries }
-  return { checkpoint, timeline: whole ?? null, changes: changes ?? [], sha256, bytes: bytes.length }
+  return { checkpoint, previous, timeline: whole ?? null, changes: changes ?? [], sha256, bytes: bytes.length }
+}
+
+/** The timeline of a checkpoint. Errors: `TIMELINE_CORRUPT` where the file is none. */
+export function timelineOf({ timeline }: GenerationFile, generation: number): Timeline {
+  return timeline ?? fail(generation, 'it is no checkpoint')
+}
+
+/** That the changes lead from the checkpoint to the generation: each makes one. Errors: `TIMELINE_CORRUPT`. */
+export function checkLead({ checkpoint, changes }: GenerationFile, generation: number): void {
+  if (checkpoint + changes.length !== generation) fail(generation, 'its changes do not lead from the checkpoint to it')
 }
 
 function fail(generation: number, what: string, cause?: unknown): never {

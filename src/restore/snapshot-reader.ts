@@ -47,8 +47,12 @@ export class SnapshotReader {
    * directory whose hash nobody noted).
    */
   static async open(store: ObjectStore, prefix: string, expectedSha256: string | null): Promise<SnapshotReader> {
+    return SnapshotReader.of(store, prefix, await store.get(`${prefix}${MANIFEST_FILE}`), expectedSha256)
+  }
+
+  /** The same with the bytes of the manifest, which somebody has read. */
+  static of(store: ObjectStore, prefix: string, bytes: Uint8Array, expectedSha256: string | null): SnapshotReader {
     const key = `${prefix}${MANIFEST_FILE}`
-    const bytes = await store.get(key)
     if (expectedSha256 !== null && sha256(bytes) !== expectedSha256) throw damaged(key, 'its hash is wrong')
     return new SnapshotReader(store, prefix, decodeManifest(bytes, key))
   }

@@ -9,6 +9,7 @@ import {
   timelineKey,
 } from '../format/keys.ts'
 import { chainStart } from '../format/segment/chain.ts'
+import { openSegment, type SegmentReader } from '../format/segment/read.ts'
 import type { Head } from '../model/head.ts'
 import type { SegmentEntry, Timeline } from '../model/timeline.ts'
 import { gapError, gapsOf, isAcknowledged } from '../restore/gaps.ts'
@@ -32,6 +33,9 @@ export interface Verification {
   /** Files that nothing names: left by an attempt that failed; harmless, as those from before an erasure are damage. */
   readonly unreferenced: readonly string[]
 }
+
+/** Segments up to this size are checked in memory; of a larger one a part at a time is there, which takes a second reading. */
+const WHOLE_BYTES = 16 * 1024 * 1024
 
 /**
  * Reads and hashes every file of the store, checks that every sequence is gapless, and that every snapshot is what
@@ -70,15 +74,26 @@ export async function verifyStore(
 }
 
 /** Returns how many events it holds. */
-async function verifySegment(
+async function verifySegment(inspection: Inspection, sources: ReplaySources, entry: SegmentEntry): Promise<number> {
+  let events = 0
+  for await (const _ of checkedEvents(await openHashed(inspection, sources, entry), entry)) events++
+  return events
+}
+
+/** Opens a segment whose SHA-256 is right; reads it once where it is not too large to be kept. */
+async function openHashed(
   inspection: Inspection,
   { segments }: ReplaySources,
   entry: SegmentEntry,
-): Promise<number> {
-  if (sha256(await inspection.read(entry.key)) !== entry.sha256) throw wrongHash(entry.key)
-  let events = 0
-  for await (const _ of checkedEvents(await segments.open(entry), entry)) events++
-  return events
+): Promise<SegmentReader> {
+  const { key, footer } = entry
+  if (entry.bytes > WHOLE_BYTES) {
+    await inspection.expectHash(key, undefined, entry.sha256)
+    return segments.open(entry)
+  }
+  const whole = await inspection.read(key)
+  if (sha256(whole) !== entry.sha256) throw wrongHash(key)
+  return openSegment({ name: key, bytes: entry.bytes, footer, read: async (start, end) => whole.subarray(start, end) })
 }
 
 /** That the segments of each stream follow one another in its hash chain, up to where the timeline says it is. */

@@ -19,6 +19,7 @@ import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
 import { Snapshots } from '../../src/restore/snapshots.ts'
 import type { Selection } from '../../src/restore/target.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import { verifyStore } from '../../src/upkeep/verify.ts'
 import { recordImage } from '../support/model-database.ts'
 import { CountingStore } from '../support/stores.ts'
 
@@ -159,4 +160,14 @@ test('one record is restored with the requests that one record needs', async () 
   expect(changed.states).toBe(1)
   expect(changed.gets).toBeLessThanOrEqual(6 + 4)
   expect((await restored({})).states).toBe(RECORDS)
+})
+
+test('verify reads each segment and each manifest once', async () => {
+  const { store, timeline } = await build()
+  const counting = new CountingStore(store)
+  const { events } = await verifyStore(sourcesOver(counting), timeline, () => {})
+  expect(events).toBe(4 * (RECORDS / 10))
+  const gets = counting.log.filter((call) => /^get (segment|.*s3db\.json)/.test(call)).sort()
+  const keys = [`${timeline.snapshots[0]?.prefix}s3db.json`, ...timeline.segments.map(({ key }) => key)]
+  expect(gets).toEqual(keys.map((key) => `get ${key}`).sort())
 })

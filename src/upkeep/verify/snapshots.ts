@@ -6,8 +6,8 @@ import type { SnapshotEntry, Timeline } from '../../model/timeline.ts'
 import { compareStates } from '../../restore/difference.ts'
 import { exceptionsOf } from '../../restore/gaps.ts'
 import { planRestore } from '../../restore/plan.ts'
-import { openSnapshot, type ReplaySources, replayStored } from '../../restore/replay.ts'
-import type { SnapshotReader } from '../../restore/snapshot-reader.ts'
+import { type ReplaySources, replayStored } from '../../restore/replay.ts'
+import { SnapshotReader } from '../../restore/snapshot-reader.ts'
 import type { ItemState } from '../../restore/target.ts'
 import { wrongContent } from '../segment-check.ts'
 import type { Inspection } from './inspection.ts'
@@ -54,8 +54,9 @@ async function openFiles(
   listing: Listing,
   named: Set<string>,
 ): Promise<SnapshotReader | null> {
-  await inspection.read(`${entry.prefix}${MANIFEST_FILE}`)
-  const snapshot = await openSnapshot(sources, entry)
+  const { prefix, manifestSha256 } = entry
+  const manifest = await inspection.read(`${prefix}${MANIFEST_FILE}`)
+  const snapshot = SnapshotReader.of(sources.store, prefix, manifest, manifestSha256)
   const { objects, resources } = snapshot.manifest
   const files = [objects, ...resources.flatMap((resource) => [resource.objects, resource.records])]
   const present = files.filter((file): file is SnapshotFile => file !== null)

@@ -1,0 +1,89 @@
+import { expect, test } from 'vitest'
+import { TimelineLog } from '../../src/capture/timeline-log.ts'
+import { timelineKey } from '../../src/format/keys.ts'
+import { sealJson, unsealJson } from '../../src/format/sealed-json.ts'
+import { firstUlidAt } from '../../src/model/ulid.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+import { verifyGenerations } from '../../src/upkeep/verify/generations.ts'
+import { type Damage, Inspection } from '../../src/upkeep/verify/inspection.ts'
+import { CountingStore } from '../support/stores.ts'
+
+const GENERATIONS = 200
+
+/** A store of that many generations: a checkpoint each 64, as every writer makes them. */
+async function storeOf(generations = GENERATIONS): Promise<CountingStore> {
+  const store = new CountingStore(new MemoryStore())
+  const log = await TimelineLog.open(store)
+  const startedAt = firstUlidAt(Date.UTC(2026, 0, 1))
+  for (let epoch = 1; epoch <= generations; epoch++) {
+    await log.commit(() => ({ addEpoch: { epoch, startedAt, restored: null } }))
+  }
+  store.reset()
+  return store
+}
+
+async function damageIn(store: CountingStore, generation = GENERATIONS): Promise<readonly Damage[]> {
+  const inspection = new Inspection(store, () => {})
+  const keys: string[] = []
+  for await (const { key } of store.list('')) keys.push(key)
+  await verifyGenerations(inspection, keys, { generation }, (key) => store.get(key))
+  return inspection.damage
+}
+
+async function rewrite(store: CountingStore, generation: number, change: (members: object) => object): Promise<void> {
+  const members = unsealJson(await store.get(timelineKey(generation)))
+  if (members === null) throw new Error(`generation ${generation} is damaged`)
+  await store.put(timelineKey(generation), sealJson(change(members)))
+  store.reset()
+}
+
+const keysOf = (damage: readonly Damage[]): string[] => damage.map(({ key }) => key)
+const checkpointOf = async (store: CountingStore, generation: number): Promise<unknown> =>
+  unsealJson(await store.get(timelineKey(generation)))?.checkpoint
+
+test('each generation is read once, however many there are', async () => {
+  const store = await storeOf()
+  expect(await damageIn(store)).toEqual([])
+  const keys = Array.from({ length: GENERATIONS }, (_, i) => `get ${timelineKey(i + 1)}`)
+  expect(store.log.filter((call) => call.startsWith('get'))).toEqual(keys)
+})
+
+test('a damaged checkpoint is told once, and read once, whatever follows it', async () => {
+  const store = await storeOf()
+  expect(await checkpointOf(store, 66)).toBe(65)
+  const bytes = await store.get(timelineKey(65))
+  await store.put(timelineKey(65), bytes.subarray(0, -10))
+  store.reset()
+  expect(keysOf(await damageIn(store))).toEqual([timelineKey(65)])
+  expect(store.calls.get).toBe(GENERATIONS)
+})
+
+test('a generation that is no checkpoint is told, where others go on from it', async () => {
+  const store = await storeOf()
+  await rewrite(store, 65, (members) => ({ ...members, timeline: undefined, checkpoint: 1, changes: [] }))
+  const damage = await damageIn(store)
+  expect(keysOf(damage)).toEqual([timelineKey(65), timelineKey(65)])
+  expect(damage.map(({ message }) => message).join('\n')).toMatch(/do not lead[\s\S]*no checkpoint/)
+})
+
+test('a generation whose changes do not lead to it is told, and so is one that names another before it', async () => {
+  const store = await storeOf()
+  await rewrite(store, 70, (members) => ({ ...members, changes: [] }))
+  await rewrite(store, 80, (members) => ({ ...members, previous: '0'.repeat(64) }))
+  const damage = await damageIn(store)
+  expect(damage.map(({ key, message }) => [key, /do not lead/.test(message)])).toEqual([
+    [timelineKey(70), true],
+    [timelineKey(70), false], // 71 names the hash of what was there
+    [timelineKey(79), false],
+    [timelineKey(80), false],
+  ])
+})
+
+test('a checkpoint that a listing has not shown yet is asked for by its key', async () => {
+  const store = await storeOf(80)
+  const inspection = new Inspection(store, () => {})
+  const keys = Array.from({ length: 80 }, (_, i) => timelineKey(i + 1)).filter((key) => key !== timelineKey(65))
+  await verifyGenerations(inspection, keys, { generation: 80 }, (key) => store.get(key))
+  expect(keysOf(inspection.damage)).toEqual([timelineKey(65)]) // missing in the listing
+  expect(store.calls.get).toBe(80)
+})
