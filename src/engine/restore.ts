@@ -1,6 +1,6 @@
 import { TidemarkError } from '../base/errors.ts'
 import { OBSERVED } from '../capture/settlement.ts'
-import { type Item, isUnreadable, sameImage } from '../model/event.ts'
+import { type Item, imageBytes, isUnreadable, sameImage } from '../model/event.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { type Comparison, compareStates } from '../restore/difference.ts'
 import { Lookahead } from '../restore/lookahead.ts'
@@ -326,7 +326,7 @@ async function* counted(
   let bytes = 0
   for await (const batch of states) {
     rows += batch.length
-    for (const { image } of batch) bytes += image.json.length
+    for (const { image } of batch) bytes += imageBytes(image)
     yield batch
     onProgress({ rows, totalRows, bytes, totalBytes })
   }

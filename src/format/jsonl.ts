@@ -95,6 +95,10 @@ class LineImage implements Image {
     this.#file = file
   }
 
+  get bytes(): number {
+    return this.#json.length + this.#rawText.length
+  }
+
   /** A copy: the closing brace stands at the end of the line. */
   get json(): Uint8Array {
     const json = Uint8Array.from(this.#json)

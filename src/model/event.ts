@@ -31,6 +31,8 @@ export interface Item {
 export interface Image {
   readonly json: Uint8Array
   readonly raw: Uint8Array | null
+  /** About the bytes of both, of an image that decodes them only where somebody looks. */
+  readonly bytes?: number
 }
 
 /** An image that is known to be sound because of how it was made: by `makeImage`, or copied from one that was. */
@@ -51,9 +53,9 @@ export interface Context {
   readonly metadata: string | null
 }
 
-/** Bytes of both forms of an image; 0 of none. */
+/** Bytes of both forms of an image, without decoding it; 0 of none. */
 export function imageBytes(image: Image | null): number {
-  return image === null ? 0 : image.json.length + (image.raw?.length ?? 0)
+  return image === null ? 0 : (image.bytes ?? image.json.length + (image.raw?.length ?? 0))
 }
 
 /**
@@ -79,16 +81,22 @@ export function unknownImage({ id }: Item): Image {
   return { json: utf8(JSON.stringify({ id, _unknown: true })), raw: null }
 }
 
+/** Characters of a reason, and bytes of the image that has it: a larger one need not be decoded to see that it is none. */
+const MOST_REASON = 10_000
+const MOST_UNREADABLE = 1024 * 1024
+
 /**
  * The state of an item that is in the database and that nobody can read, because it is damaged there. It stands where a
  * state has to stand, and is never put back.
  */
 export function unreadableImage({ id }: Item, reason: string): Image {
-  return { json: utf8(JSON.stringify({ id, _unreadable: { reason } })), raw: null }
+  return { json: utf8(JSON.stringify({ id, _unreadable: { reason: reason.slice(0, MOST_REASON) } })), raw: null }
 }
 
 /** Whether an image is one of `unreadableImage`. */
-export function isUnreadable({ json, raw }: Image): boolean {
+export function isUnreadable(image: Image): boolean {
+  if (imageBytes(image) > MOST_UNREADABLE) return false
+  const { json, raw } = image
   if (raw !== null || !Buffer.from(json.buffer, json.byteOffset, json.byteLength).includes('"_unreadable":'))
     return false
   const value: unknown = JSON.parse(text(json))

@@ -79,6 +79,7 @@ class BatchReader {
   /** Fetches the next batch with anything in it; false at the end. */
   async load(): Promise<boolean> {
     for (;;) {
+      this.#batch = [] // it is not kept while the next one is made
       const { done, value } = await this.#batches.next()
       if (done === true) return false
       if (value.length === 0) continue

@@ -30,13 +30,14 @@ export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly 
         batch.push(done)
         bytes += imageBytes(done.image)
       }
-      if (run.advance() || (await run.load())) heap.sink()
-      else heap.pop()
+      // Before the run loads more: what is handed on is not in memory beside it.
       if (batch.length >= BATCH || bytes >= BATCH_BYTES) {
         yield batch
         batch = []
         bytes = 0
       }
+      if (run.advance() || (await run.load())) heap.sink()
+      else heap.pop()
     }
     const last = open.flush()
     if (last !== null) batch.push(last)

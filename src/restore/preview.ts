@@ -34,7 +34,7 @@ export interface Preview extends PreviewCounts {
 }
 
 const SAMPLES_PER_RESOURCE = 5
-/** Bytes of the images of all samples: from there on, no more are taken. */
+/** Bytes of the images of all samples: what does not fit is not taken. */
 const SAMPLE_BYTES = 8 * 1024 * 1024
 
 type Counts = { -readonly [K in keyof PreviewCounts]: number }
@@ -64,9 +64,10 @@ export async function summarize(
         const newer = await isNewer(difference, history)
         for (const sum of [total, counts]) count(sum, difference, newer)
         const isFirst = counts.added + counts.changed + counts.removed <= SAMPLES_PER_RESOURCE
-        if (isFirst && sampled < SAMPLE_BYTES) {
+        const bytes = imageBytes(difference.before) + imageBytes(difference.after)
+        if (isFirst && sampled + bytes <= SAMPLE_BYTES) {
           samples.push(sampleOf(difference))
-          sampled += imageBytes(difference.before) + imageBytes(difference.after)
+          sampled += bytes
         }
       }
       await each(comparison)

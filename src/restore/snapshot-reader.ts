@@ -22,6 +22,8 @@ const gunzipAsync = promisify(gunzip)
 /** Members that are fetched and inflated ahead of the reader, and their inflated bytes: of larger ones, one at a time. */
 const READ_AHEAD = 2
 const READ_AHEAD_BYTES = 16 * 1024 * 1024
+/** zlib's. */
+const LEAST_CHUNK = 64
 
 /** One item of a snapshot file as it is read: ids as bytes, the image on demand. */
 export interface SnapshotLines {
@@ -137,7 +139,7 @@ export class SnapshotReader {
     if (sha256(compressed) !== hash) throw damaged(key, `the hash of the part at byte ${offset} is wrong`)
     let whole: Uint8Array
     try {
-      whole = await gunzipAsync(compressed, { maxOutputLength: Math.min(LIMITS.memberBytes, file.uncompressedBytes) })
+      whole = await inflate(compressed, Math.min(LIMITS.memberBytes, file.uncompressedBytes))
     } catch (error) {
       throw damaged(key, `the part at byte ${offset} does not inflate`, error)
     }
@@ -146,6 +148,13 @@ export class SnapshotReader {
       throw damaged(key, `the part at byte ${offset} has ${lines.length} lines, not ${records}`)
     return lines
   }
+}
+
+/** In one piece: a member ends with its inflated length, and one byte more keeps zlib from making room for a second piece. */
+function inflate(member: Uint8Array, most: number): Promise<Uint8Array> {
+  const length =
+    member.length < 4 ? 0 : Buffer.from(member.buffer, member.byteOffset, member.length).readUInt32LE(member.length - 4)
+  return gunzipAsync(member, { chunkSize: Math.max(LEAST_CHUNK, Math.min(length, most) + 1), maxOutputLength: most })
 }
 
 /** The member that holds `id` if any does: the last one whose first id is not greater. */

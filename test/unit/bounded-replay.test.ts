@@ -1,12 +1,17 @@
 import { expect, test } from 'vitest'
-import { type Image, type Item, imageBytes, KINDS } from '../../src/model/event.ts'
+import { encodeLine } from '../../src/format/jsonl.ts'
+import { type Image, type Item, imageBytes, isUnreadable, KINDS } from '../../src/model/event.ts'
 import { compareStates } from '../../src/restore/difference.ts'
 import { mergeRuns } from '../../src/restore/merge.ts'
 import { Passes } from '../../src/restore/passes.ts'
 import { summarize } from '../../src/restore/preview.ts'
 import { emptyRow, prefixOf, type Row, type Run } from '../../src/restore/run.ts'
+import { SnapshotReader } from '../../src/restore/snapshot-reader.ts'
+import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
+import type { ItemState } from '../../src/restore/target.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
+import { recordImage } from '../support/model-database.ts'
 
 const MIB = 1024 * 1024
 
@@ -87,7 +92,84 @@ test('differences are handed on, and samples taken, by their bytes too', async (
   }
   expect(differences).toBe(40)
   const preview = await summarize(compareStates(none(), states(40)), none())
-  expect([preview.added, preview.samples.length]).toEqual([40, 8])
+  expect([preview.added, preview.samples.length]).toEqual([40, 7])
+})
+
+/** An image that knows how large it is, and that nobody has to look into. */
+class SealedImage implements Image {
+  readonly bytes = 10 * MIB
+  get json(): Uint8Array {
+    throw new Error('it was decoded')
+  }
+  get raw(): Uint8Array {
+    throw new Error('it was decoded')
+  }
+}
+
+/** Items of ten MiB, each loaded by itself. */
+class OneByOne extends LargeRun {
+  readonly #log: string[]
+  readonly #image = new SealedImage()
+  #left: number
+
+  constructor(count: number, log: string[]) {
+    super(numbers(0, count), 1, 10 * MIB)
+    this.#left = count
+    this.#log = log
+  }
+
+  override advance(): boolean {
+    return false
+  }
+
+  override async load(): Promise<boolean> {
+    if (this.#left-- === 0) return false
+    this.#log.push('load')
+    return super.advance()
+  }
+
+  override image(): Image {
+    return this.#image
+  }
+}
+
+test('a large record is handed on before another is loaded, and nobody decodes it to learn how large it is', async () => {
+  const log: string[] = []
+  async function* none(): AsyncGenerator<never> {}
+  async function* states(): AsyncGenerator<readonly ItemState[]> {
+    for await (const batch of mergeRuns([new OneByOne(5, log)])) {
+      log.push(`batch of ${batch.length}`)
+      yield batch.flatMap(({ image, ...item }) => (image === null ? [] : [{ ...item, image }]))
+    }
+  }
+  const preview = await summarize(compareStates(none(), states()), none())
+  expect([preview.added, preview.samples]).toEqual([5, []])
+  // One is needed beside it: the one after may be the same item.
+  expect(log.join(', ')).toBe(
+    'load, load, batch of 1, load, batch of 1, load, batch of 1, load, batch of 1, batch of 1',
+  )
+  expect(isUnreadable(new SealedImage())).toBe(false)
+})
+
+test('a record of a snapshot is copied from file to file as it stands, in the one piece that it was inflated into', async () => {
+  const store = new MemoryStore()
+  const ulid = '01KAAAAAAAAAAAAAAAAAAAAAAA'
+  const writer = new SnapshotWriter({ store, prefix: '', ulid, database: 'test' })
+  const image = recordImage({ id: 'a', text: 'x'.repeat(3 * MIB) })
+  await writer.add([{ kind: 'record', resource: 'r', id: 'a', image }])
+  await writer.finish()
+  const reader = await SnapshotReader.open(store, '', null)
+  for await (const { lines } of reader.lines({})) {
+    const [line] = lines
+    if (line === undefined) throw new Error('no line')
+    const read = line.image()
+    const copied = encodeLine('a', read)
+    expect(copied.buffer).toBe(line.id.buffer)
+    // Several pieces would have been joined into a copy of exactly their length.
+    expect(copied.buffer.byteLength).toBe(copied.length + 1)
+    expect(imageBytes(read)).toBeGreaterThan(3 * MIB)
+    expect(Buffer.compare(read.json, image.json)).toBe(0)
+  }
 })
 
 test('thousands of segments are merged in as many passes as the memory demands, each row once a level', async () => {
