@@ -5,6 +5,7 @@ import { chainStart } from '../../src/format/segment/chain.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
 import type { SegmentEntry, SnapshotEntry, StreamEntry, Timeline } from '../../src/model/timeline.ts'
 import { firstUlidAt, MIN_ULID, type Ulid, ulidTime } from '../../src/model/ulid.ts'
+import { ahead } from '../../src/restore/ahead.ts'
 import type { ReplaySources } from '../../src/restore/replay.ts'
 import { Segments } from '../../src/restore/segments.ts'
 import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
@@ -16,6 +17,7 @@ import { type Chunk, encodeChunk } from './dataset.ts'
 
 const DATABASE = 'bench'
 const MEMORY = 128 * 1024 * 1024
+const PUT_AT_ONCE = 8
 
 /**
  * Writes a whole store: `states` as its first snapshot, and every chunk as a segment of one closed stream. `start` is
@@ -33,13 +35,15 @@ export async function writeHistory(
   const log = await TimelineLog.open(store)
   const snapshot = await writeSnapshot(store, start, states)
   const addSegments: SegmentEntry[] = []
-  for (const chunk of chunks) {
+  // Encoded in order, before anything is waited for; stored several at once.
+  const add = (chunk: Chunk): Promise<void> => {
     const previous = addSegments.at(-1)?.chain.value ?? chainStart(start)
     const { bytes, info } = encodeSegment(encodeChunk(chunk), { stream: start, level: 0, previous })
     const key = segmentKey({ ...info, nonce: '00000000' })
-    await store.put(key, bytes)
     addSegments.push({ key, ...info })
+    return store.put(key, bytes)
   }
+  for await (const _ of ahead(chunks, PUT_AT_ONCE, add));
   const last = addSegments.at(-1)
   const stream: StreamEntry = {
     id: start,

@@ -60,13 +60,8 @@ function stateOf(number: number, version: number, bytes: number): ItemState {
 }
 
 function imageOf(id: string, number: number, version: number, bytes: number): Image {
-  // Digits that repeat little: about as hard to compress as text.
-  let text = ''
-  for (let i = 0; text.length < bytes - 130; i++)
-    text += ` ${Math.imul(number * 13 + i + 1, 2_246_822_519 + 2 * version) >>> 0} of the order`
-  const json = { id, version, text }
-  const missing = bytes - JSON.stringify(json).length
-  json.text = missing < 0 ? text.slice(0, missing) : text.padEnd(text.length + missing, '.')
+  const json = { id, version, text: '' }
+  json.text = textOf(number * 31 + version, Math.max(0, bytes - JSON.stringify(json).length))
   const metadata: [string, string][] = [
     ['_v', 'v1'],
     ['text', json.text],
@@ -74,4 +69,22 @@ function imageOf(id: string, number: number, version: number, bytes: number): Im
   ]
   const raw = encodeStored({ metadata, body: '', contentType: 'application/json', contentEncoding: null })
   return { json: Buffer.from(JSON.stringify(json)), raw }
+}
+
+const HARD_BYTES = 256 * 1024
+const REPEATED_BYTES = 8 * 1024
+let hard = ''
+
+/** A text of its own for each `seed`: its first 256 KiB about as hard to compress as prose, the rest repeated. */
+function textOf(seed: number, length: number): string {
+  for (let i = 0; hard.length < 2 * HARD_BYTES; i++) hard += ` ${Math.imul(i + 1, 2_246_822_519) >>> 0} of the order`
+  const start = (Math.imul(seed, 2_654_435_761) >>> 0) % HARD_BYTES
+  const own = hard.slice(start, start + Math.min(length, HARD_BYTES))
+  return (
+    own +
+    own
+      .slice(0, REPEATED_BYTES)
+      .repeat(Math.ceil((length - own.length) / REPEATED_BYTES))
+      .slice(0, length - own.length)
+  )
 }

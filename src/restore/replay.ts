@@ -94,7 +94,7 @@ async function* merged(
   const fixed = runs.reduce((sum, { bytes }) => sum + bytes, 0)
   const passes = new Passes(sources.scratch, sources.memory - fixed)
   try {
-    for await (const [, reader] of ahead(segments, OPENED_AHEAD, (entry) => sources.segments.open(entry))) {
+    for await (const [, reader] of ahead(segments, OPENED_AHEAD, (entry) => sources.segments.scan(entry))) {
       await passes.add(new SegmentRun(reader, { after, through, selection }))
     }
   } catch (error) {

@@ -1,9 +1,11 @@
-import { openSegment, type SegmentReader } from '../format/segment/read.ts'
+import { openBytes, openSegment, type SegmentReader } from '../format/segment/read.ts'
 import type { SegmentEntry } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 
-/** Bytes of the footers that are kept: a few kilobytes of a small segment, a few hundred of a large one. */
-const KEPT_BYTES = 32 * 1024 * 1024
+/** Bytes that open segments take which are kept: some ten kilobytes of a small one, a megabyte of a large one. */
+const KEPT_BYTES = 64 * 1024 * 1024
+/** As far as these, a scan leaves what it has opened: it may come by again, and has all of them in its hands anyway. */
+const KEPT_BY_SCANS = KEPT_BYTES / 4
 
 interface Kept {
   readonly reader: Promise<SegmentReader>
@@ -21,16 +23,28 @@ export class Segments {
   }
 
   /** Errors: `SEGMENT_CORRUPT`, and those of the store. */
-  open({ key, bytes, footer }: SegmentEntry): Promise<SegmentReader> {
+  open(entry: SegmentEntry): Promise<SegmentReader> {
+    const { key, footer } = entry
     const known = this.#kept.get(key)
-    if (known !== undefined) {
-      this.#forget(key)
-      this.#keep(key, known)
-      return known.reader
-    }
+    this.#forget(key)
+    const kept = known ?? { reader: this.#read(entry), bytes: openBytes(footer.bytes) }
+    this.#keep(key, kept)
+    return kept.reader
+  }
+
+  /** The same for who goes through very many once: nothing that others use makes room for these. */
+  scan(entry: SegmentEntry): Promise<SegmentReader> {
+    const { key, footer } = entry
+    const known = this.#kept.get(key)
+    if (known !== undefined) return known.reader
+    const kept = { reader: this.#read(entry), bytes: openBytes(footer.bytes) }
+    if (this.#bytes + kept.bytes <= KEPT_BY_SCANS) this.#keep(key, kept)
+    return kept.reader
+  }
+
+  #read({ key, bytes, footer }: SegmentEntry): Promise<SegmentReader> {
     const reader = openSegment({ name: key, bytes, footer, read: (start, end) => this.#store.get(key, { start, end }) })
     reader.catch(() => this.#forget(key)) // the caller has the error; the next call tries again
-    this.#keep(key, { reader, bytes: footer.bytes })
     return reader
   }
 

@@ -14,11 +14,13 @@ import { MIN_ULID, UlidGenerator } from '../../src/model/ulid.ts'
 import { findEvents, findVersion } from '../../src/restore/lookup.ts'
 import { planRestore } from '../../src/restore/plan.ts'
 import { type ReplaySources, replay } from '../../src/restore/replay.ts'
+import { SegmentRun } from '../../src/restore/segment-run.ts'
 import { Segments } from '../../src/restore/segments.ts'
 import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
 import { Snapshots } from '../../src/restore/snapshots.ts'
 import type { Selection } from '../../src/restore/target.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import type { ObjectStore } from '../../src/store/object-store.ts'
 import { verifyStore } from '../../src/upkeep/verify.ts'
 import { recordImage } from '../support/model-database.ts'
 import { CountingStore } from '../support/stores.ts'
@@ -77,6 +79,11 @@ async function build(): Promise<{ store: MemoryStore; timeline: Timeline; last: 
   const timeline = applyChange(EMPTY_TIMELINE, { addSegments: segments, addSnapshots: [snapshot] })
   return { store, timeline, last }
 }
+
+const noCall = (): never => {
+  throw new Error('it is not asked for')
+}
+const never: ObjectStore = { put: noCall, get: noCall, head: noCall, list: noCall, delete: noCall }
 
 function sourcesOver(store: CountingStore): ReplaySources {
   return {
@@ -170,4 +177,38 @@ test('verify reads each segment and each manifest once', async () => {
   const gets = counting.log.filter((call) => /^get (segment|.*s3db\.json)/.test(call)).sort()
   const keys = [`${timeline.snapshots[0]?.prefix}s3db.json`, ...timeline.segments.map(({ key }) => key)]
   expect(gets).toEqual(keys.map((key) => `get ${key}`).sort())
+})
+
+test('who goes through very many segments keeps few of them, and none that others use makes room', async () => {
+  const { store, timeline } = await build()
+  const [entry] = timeline.segments
+  if (entry === undefined) throw new Error('no segment')
+  const bytes = await store.get(entry.key)
+  const many = Array.from({ length: 3000 }, (_, n): SegmentEntry => ({ ...entry, key: `${n}` }))
+  const counting = new CountingStore({ ...never, get: async (_, range) => bytes.subarray(range?.start, range?.end) })
+  const segments = new Segments(counting)
+  await segments.open(entry)
+  for (const one of many) await segments.scan(one)
+  expect(counting.calls.get).toBe(3001)
+  await segments.open(entry)
+  for (const one of many) await segments.scan(one)
+  const again = counting.calls.get - 3001
+  expect(again).toBeLessThan(3000)
+  // An open segment takes some three times its footer; sixteen MiB of them are kept.
+  expect((3000 - again) * 3 * entry.footer.bytes).toBeLessThanOrEqual(16 * 1024 * 1024)
+  // Who looks single items up keeps more, and the last ones.
+  for (const one of many) await segments.open(one)
+  counting.reset()
+  await segments.open(many.at(-1) ?? entry)
+  expect(counting.calls.get).toBe(0)
+})
+
+test('a small segment counts as what it holds, so that thousands of them are merged in few passes', async () => {
+  const { store, timeline, last } = await build()
+  const [entry] = timeline.segments
+  if (entry === undefined) throw new Error('no segment')
+  const range = { after: MIN_ULID, through: last, selection: {} }
+  const run = new SegmentRun(await new Segments(store).open(entry), range)
+  expect(run.bytes).toBeGreaterThan(entry.bytes)
+  expect(run.bytes).toBeLessThan(500_000)
 })

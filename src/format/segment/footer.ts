@@ -23,6 +23,8 @@ export interface RowGroupMetadata {
 /** What the Parquet footer of a segment says. */
 export interface Footer {
   readonly rows: number
+  /** Length of the footer itself, trailer included. */
+  readonly bytes: number
   readonly rowGroups: readonly RowGroupMetadata[]
   /** Key-value metadata; the values are views into the footer. */
   readonly metadata: ReadonlyMap<string, Uint8Array>
@@ -78,7 +80,7 @@ export function parseFooter(bytes: Uint8Array, fileBytes: number): Footer {
   expect(rows === rowGroups.reduce((sum, group) => sum + group.rows, 0), 'its rows do not add up')
   const map = new Map(metadata)
   expect(map.size === metadata.length, 'its metadata has a key twice')
-  return { rows, rowGroups, metadata: map }
+  return { rows, bytes: bytes.length, rowGroups, metadata: map }
 }
 
 interface SchemaElement {

@@ -40,6 +40,10 @@ export interface ItemRange {
 
 /** Bytes of row groups that are fetched together in a scan. */
 const WINDOW_BYTES = 512 * 1024
+/** About what walking along the rows of an open segment takes. */
+const WALK_BYTES = 32 * 1024
+/** Of a decoded row group, about what says where the values of a row are. */
+const ROW_BYTES = 64
 
 /**
  * Opens a segment: one read, of its footer. Errors: `SEGMENT_CORRUPT` where it is not what the timeline says, or not
@@ -126,15 +130,24 @@ export class SegmentReader {
     }
   }
 
-  /** The most bytes that a scan of these holds at a time: two windows as they are stored, and one row group decoded. */
+  /**
+   * About the most bytes that a scan of these holds at a time: two windows as they are stored, one row group decoded, and
+   * the open segment itself.
+   */
   scanBytes(indexes: readonly number[], columns: readonly ColumnName[]): number {
     let decoded = 0
     for (const index of indexes) {
-      const { chunks } = this.#metadata(index)
+      const { chunks, rows } = this.#metadata(index)
       const sum = columns.reduce((total, column) => total + (chunks[columnIndex(column)]?.uncompressedBytes ?? 0), 0)
-      decoded = Math.max(decoded, sum)
+      decoded = Math.max(decoded, sum + rows * ROW_BYTES)
     }
-    return decoded + 2 * Math.max(WINDOW_BYTES, ...indexes.map((index) => this.#storedBytes(index)))
+    let [stored, last] = [0, 0]
+    for (const window of this.#windows(indexes)) {
+      const bytes = window.reduce((sum, index) => sum + this.#storedBytes(index), 0)
+      stored = Math.max(stored, last + bytes)
+      last = bytes
+    }
+    return decoded + stored + openBytes(this.#footer.bytes) + WALK_BYTES
   }
 
   async #read(indexes: readonly number[], columns: readonly ColumnName[], holeBytes: number): Promise<RowGroup[]> {
@@ -208,6 +221,11 @@ export class SegmentReader {
     }
     return low
   }
+}
+
+/** About what an open segment takes in memory: its footer as it was read, and what was parsed out of it. */
+export function openBytes(footerBytes: number): number {
+  return 3 * footerBytes
 }
 
 /** Negative where `item` stands before the whole range, positive behind it, 0 inside. */
