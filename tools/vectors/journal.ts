@@ -1,0 +1,98 @@
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createLogger } from '../../src/base/log.ts'
+import { Tidemark } from '../../src/engine/tidemark.ts'
+import type { Image } from '../../src/model/event.ts'
+import type { ItemState } from '../../src/restore/target.ts'
+import { INITIAL, image, RAW, user } from './content.ts'
+import { StepClock, VectorDatabase } from './database.ts'
+import { type ExpectedEvent, type ExpectedJournal, eventOf, lay, rowOf, type ToldChange } from './expected.ts'
+
+const FRAME_HEADER = 96
+const MOST_JOURNAL = 16 * 1024
+const WHOLE_EVENTS = 4
+const IDS = ['sealed', 'waiting', 'bob', 'ann', 'happened', 'torn']
+
+/** Everything that the journal of a killed process can hold, and what becomes of it at the next start. */
+export async function makeJournal(work: string, made: string): Promise<void> {
+  const clock = new StepClock()
+  const directory = `${work}/journal`
+  const database = new VectorDatabase(
+    INITIAL.map(([{ kind, resource, id }, one]) => ({ kind, resource, id, image: one })),
+  )
+  const options = {
+    store: `file:${directory}/store`,
+    source: database,
+    journal: { directory: `${directory}/journal`, limitBytes: MOST_JOURNAL },
+    seal: { events: 1000, ageMs: 1e9, closeMs: 60_000 },
+    logger: createLogger('silent'),
+  }
+  const tidemark = await Tidemark.capture(options, clock)
+  while ((await tidemark.status()).snapshots.length === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+  const put = async (id: string, state: Image | null, ...rest: [object?, 'done'?]): Promise<void> => {
+    clock.step()
+    await database.write([[user(id), state]], ...rest)
+  }
+  await put('sealed', image({ id: 'sealed', n: 1 }))
+  await put('sealed', image({ id: 'sealed', n: 2 }, RAW.stored))
+  await tidemark.flush()
+  await put('waiting', image({ id: 'waiting', n: 1 }, RAW.forms), {
+    actor: 'clerk é',
+    transaction: 'tx',
+    metadata: '{}',
+  })
+  await put('bob', null)
+  await database.write([[user('ann'), image({ id: 'ann', n: 1 })]], {}, 'refused').catch(() => {})
+  clock.step()
+  // Nobody hears of these again: what was meant is there, or what was there before.
+  void database.write([[user('happened'), image({ id: 'happened' })]], { actor: 'lost' }, 'done, then silence')
+  void database.write([[user('ann'), null]], { actor: 'lost' }, 'silence')
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  await put('torn', image({ id: 'torn', note: 'its event was being written when the machine went down' }))
+  cpSync(`${directory}/store`, `${made}/journal/store`, { recursive: true })
+  rmSync(`${made}/journal/store/.tmp`, { recursive: true, force: true })
+  cpSync(`${directory}/journal`, `${made}/journal/journal`, {
+    recursive: true,
+    filter: (path) => !/door\.|clock$|peers$|answered/.test(path),
+  })
+  tear(`${made}/journal/journal`)
+  const held = database.states
+  writeFileSync(`${made}/journal/expected.json`, `${lay(await expectedOf(work, made, held))}\n`)
+}
+
+/** Zeros for the second half of the last frame. */
+function tear(journals: string): void {
+  const paths = readdirSync(journals, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.journal'))
+  const path = join(
+    journals,
+    paths
+      .filter((name) => readFileSync(join(journals, name)).includes('TMF2'))
+      .sort()
+      .at(-1) ?? '',
+  )
+  const bytes = readFileSync(path)
+  const at = bytes.lastIndexOf('TMF2')
+  const length = FRAME_HEADER + bytes.readUInt32LE(at + 16)
+  writeFileSync(path, bytes.fill(0, at + Math.floor(length / 2)))
+}
+
+/** What the next start makes of it, on a copy: events of the journal have their stamps, settled ones get theirs then. */
+async function expectedOf(work: string, made: string, held: readonly ItemState[]): Promise<ExpectedJournal> {
+  const copy = `${work}/recovered`
+  cpSync(`${made}/journal`, copy, { recursive: true })
+  const source = new VectorDatabase(held)
+  const logger = createLogger('silent')
+  const tidemark = await Tidemark.capture({ store: `file:${copy}/store`, source, journal: `${copy}/journal`, logger })
+  const events: (ExpectedEvent & { id: string })[] = []
+  const settled: (ToldChange & { id: string; operation: string })[] = []
+  for (const id of IDS) {
+    for await (const event of tidemark.history('users', id)) {
+      const { ulid, stream, sequence, ...told } = eventOf(event)
+      if (sequence > WHOLE_EVENTS) settled.push({ id, ...told })
+      else events.push({ id, ulid, stream, sequence, ...told })
+    }
+  }
+  const gaps = await tidemark.gaps()
+  await tidemark.close()
+  return { held: held.map(rowOf), gaps, events, settled }
+}
