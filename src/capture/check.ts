@@ -2,9 +2,10 @@ import { isUtf8 } from 'node:buffer'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { encodedEventBytes } from '../format/event-codec.ts'
-import type { Intent } from '../format/intent-codec.ts'
 import { isMessagePack } from '../format/message-pack.ts'
 import { type Change, type Context, type Image, type Item, KINDS, NO_CONTEXT, SoundImage } from '../model/event.ts'
+import { compareItems } from '../model/order.ts'
+import type { Images } from './source.ts'
 
 /*
  * What comes in from a source is checked where it enters, so that it can be sealed, read and restored later: bytes that
@@ -12,16 +13,50 @@ import { type Change, type Context, type Image, type Item, KINDS, NO_CONTEXT, So
  * before anything of the call is journalled.
  */
 
+/** Checks a batch of what a source lists: the items, and that they go on behind `last` in the order of `compareItems`. */
+export function checkListed(items: readonly Item[], last: Item | null): void {
+  if (!Array.isArray(items)) throw refused('The source listed something that is no list of items.')
+  let before = last
+  for (const item of items) {
+    if (!isObject(item)) throw refused('The source listed something that is no item.')
+    checkItem(item, NO_CONTEXT)
+    if (before !== null && compareItems(before, item) >= 0) {
+      throw unsupported(
+        item,
+        `it was listed behind ${before.kind} ${before.resource}/${before.id}, which is not the order of compareItems()`,
+      )
+    }
+    before = item
+  }
+}
+
 /** Checks a state that was read of the source. */
 export function checkState(item: Item, image: Image | null): void {
-  checkItem(item, NO_CONTEXT)
   checkImage(item, image)
 }
 
-/** Checks an intent. */
-export function checkIntent({ item, context, before }: Omit<Intent, 'intent'>): void {
-  checkItem(item, context)
-  checkImage(item, before)
+/** Checks what a capture is called with, before anything is locked, read or done. */
+export function checkCapture(items: readonly Item[], context: Context, write: object): void {
+  if (!Array.isArray(items)) throw refused('The source gave no list of items to be captured.')
+  if (!isObject(context)) throw refused('The source gave a capture without a context.')
+  for (const item of items) {
+    if (!isObject(item)) throw refused('The source gave something to be captured that is no item.')
+    checkItem(item, context)
+  }
+  for (const name of ['read', 'perform', 'after']) {
+    if (isObject(write) && typeof Reflect.get(write, name) === 'function') continue
+    throw refused(`The source gave a write without ${name}().`)
+  }
+}
+
+/** Checks the states of the items of a capture, one for each in their order: what is left out is not "nothing there". */
+export function checkImages(items: readonly Item[], images: Images): Images {
+  if (!Array.isArray(images) || images.length !== items.length) {
+    const given = Array.isArray(images) ? `${images.length} images` : 'no list of images'
+    throw refused(`The source gave ${given} for ${items.length} items.`)
+  }
+  for (const [i, item] of items.entries()) checkImage(item, images[i])
+  return images
 }
 
 /** Checks what one capture did, and that it fits one frame of the journal. */
@@ -55,8 +90,9 @@ function checkItem(item: Item, { actor, transaction, metadata }: Context): void 
 }
 
 /** What is made by `makeImage` is known to be sound, and costs nothing. */
-function checkImage(item: Item, image: Image | null): void {
+function checkImage(item: Item, image: Image | null | undefined): void {
   if (image === null) return
+  if (image === undefined || !isObject(image)) throw unsupported(item, 'its state is neither an image nor null')
   const { json, raw } = image
   if (!(json instanceof Uint8Array)) throw unsupported(item, 'its JSON is not bytes')
   if (raw !== null && !(raw instanceof Uint8Array)) throw unsupported(item, 'its raw image is neither bytes nor null')
@@ -67,6 +103,10 @@ function checkImage(item: Item, image: Image | null): void {
   if (image instanceof SoundImage) return
   if (!isObjectOnOneLine(json)) throw unsupported(item, 'its JSON is not one object in UTF-8 on one line')
   if (raw !== null && !isMessagePack(raw)) throw unsupported(item, 'its raw image is not one MessagePack value')
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null
 }
 
 function isText(value: unknown): value is string {
@@ -98,11 +138,12 @@ function isObjectOnOneLine(json: Uint8Array): boolean {
 }
 
 function unsupported({ kind, resource, id }: Item, why: string): TidemarkError {
-  return new TidemarkError(
-    'SOURCE_UNSUPPORTED',
-    `The source gave ${String(kind)} ${JSON.stringify(resource)}/${JSON.stringify(id)} to be captured, and ${why}. It was not journalled.`,
-    {
-      hint: 'This is a defect of the adapter: it must give what `Image`, `Item` and `Context` describe; makeImage() makes images that do.',
-    },
-  )
+  const names = [resource, id].map((name) => (typeof name === 'string' ? JSON.stringify(name) : String(name)))
+  return refused(`The source gave ${String(kind)} ${names.join('/')} to be captured, and ${why}.`)
+}
+
+function refused(what: string): TidemarkError {
+  return new TidemarkError('SOURCE_UNSUPPORTED', `${what} It was not journalled.`, {
+    hint: 'This is a defect of the adapter: it must give what `Write`, `Image`, `Item` and `Context` describe; makeImage() makes images that do.',
+  })
 }

@@ -6,7 +6,7 @@ import type { ShedRange } from '../model/timeline.ts'
 import { instantEnd, type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
 import type { Backlog, Pending } from './backlog.ts'
 import { Certainty } from './certainty.ts'
-import { checkIntent, checkOutcomes } from './check.ts'
+import { checkOutcomes } from './check.ts'
 import { isDiskRefusal } from './frame-log.ts'
 import { type Batch, type GatherOptions, GroupCommit } from './group-commit.ts'
 import {
@@ -102,7 +102,6 @@ export class Journal {
    * are none, and nothing may be written.
    */
   async intend(intents: readonly Omit<Intent, 'intent'>[]): Promise<readonly number[]> {
-    for (const intent of intents) checkIntent(intent)
     const ids = intents.map((intent) => this.#addIntent(this.#gather().builder, intent))
     if (ids.length === 0) return ids
     try {

@@ -7,6 +7,7 @@ import type { Finding } from '../model/found.ts'
 import { compareItems } from '../model/order.ts'
 import { MIN_ULID, type Ulid } from '../model/ulid.ts'
 import type { Chain } from './chain.ts'
+import { checkCapture, checkImages } from './check.ts'
 import { Confirmations } from './confirmations.ts'
 import type { Findings } from './findings.ts'
 import type { Journal } from './journal.ts'
@@ -91,6 +92,7 @@ export class Recorder implements Sink {
   }
 
   async capture<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
+    checkCapture(items, context, write)
     requireOrder(items, held.getStore())
     return this.#locked(items, async () => {
       const token = {}
@@ -193,7 +195,7 @@ export class Recorder implements Sink {
     }
     const since = this.#stamping.company()
     const known = write.isAssumed === true ? undefined : this.#known(items, since)
-    const before = requireEach(items, await write.read(known))
+    const before = checkImages(items, await write.read(known))
     const found = chain.breaks(items, before)
     const intents = await this.#intend(items, context, write, before)
     const begun = { items, context, write, since, before, intents }
@@ -208,7 +210,7 @@ export class Recorder implements Sink {
       inside.isOver = true
     }
     try {
-      await this.#stamping.stamp(since, doneBy(begun, requireEach(items, write.after(before, result))), found)
+      await this.#stamping.stamp(since, doneBy(begun, checkImages(items, write.after(before, result))), found)
       for (const finding of found) void this.#seams.findings.confirm(finding)
     } catch (error) {
       // The write was done, and what it left cannot be recorded as its source tells it: what the database says counts.
@@ -341,15 +343,6 @@ function doneBy<T>({ items, context, before, intents }: Begun<T>, after: Images)
     before: before[i] ?? null,
     after: after[i] ?? null,
   }))
-}
-
-/** Errors: `SOURCE_UNSUPPORTED` where the source gave more or fewer images than there are items. */
-function requireEach(items: readonly Item[], images: Images): Images {
-  if (images.length === items.length) return images
-  throw unsupported(
-    `The source gave ${images.length} images for ${items.length} items.`,
-    'An adapter must give one for each item, in their order, null where the item does not exist.',
-  )
 }
 
 /** Errors: `SOURCE_UNSUPPORTED` where an item is named twice, or its lock would be waited for by who holds it. */

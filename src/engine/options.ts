@@ -55,19 +55,41 @@ export function checkFunction(what: string, name: string, value: unknown): void 
   throw invalidOption(what, `${name} is ${shown(value)}`, ['a function'])
 }
 
+/** Refuses a source that an adapter has not made whole; absent is fine. */
+export function checkSource(what: string, value: unknown): void {
+  if (value === undefined) return
+  if (!hasMethods(value, ['attach', 'items', 'read'])) {
+    throw invalidOption(what, `source is ${shown(value)}`, [
+      'a source of an adapter, with attach(), items() and read()',
+    ])
+  }
+  const { identity, volatile } = value
+  if (typeof identity === 'string' && identity !== '' && typeof volatile === 'boolean') return
+  throw invalidOption(what, 'source does not say what it is', [
+    'identity: a text that is not empty',
+    'volatile: true or false',
+  ])
+}
+
 /** Refuses a target that is neither a text nor one of an adapter. */
 export function checkTarget(what: string, value: unknown): void {
   if (typeof value === 'string') return
-  const members = ['scan', 'write', 'finish', 'close']
-  const isTarget =
-    typeof value === 'object' &&
-    value !== null &&
-    members.every((name) => typeof Reflect.get(value, name) === 'function')
-  if (isTarget) return
+  if (hasMethods(value, ['scan', 'write', 'finish', 'close'])) {
+    const { name, takes } = value
+    if (typeof name === 'string' && (takes === 'differences' || takes === 'states')) return
+    throw invalidOption(what, 'target does not say what it is', ['name: a text', 'takes: differences or states'])
+  }
   throw invalidOption(what, `target is ${shown(value)}`, [
     'target: a directory (file:./recovered or a path)',
     'or a target of an adapter',
   ])
+}
+
+/** Whether an adapter has made something with these methods; what else it has is not known. */
+function hasMethods(value: unknown, names: readonly string[]): value is Readonly<Record<string, unknown>> {
+  return (
+    typeof value === 'object' && value !== null && names.every((name) => typeof Reflect.get(value, name) === 'function')
+  )
 }
 
 /** Anything at all, on one line; nothing of what is in it, which may be a secret in the wrong place. */

@@ -13,6 +13,7 @@ import {
   checkFunction,
   checkOptions,
   checkPositive,
+  checkSource,
   checkTarget,
   checkText,
   checkTexts,
@@ -81,6 +82,7 @@ const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onP
 export function checkTidemarkOptions(options: TidemarkOptions): void {
   checkOptions('Tidemark', options, OPTION_NAMES)
   checkChoice('Tidemark', 'ack', options.ack, ['journal', 'store', 'memory'])
+  checkSource('Tidemark', options.source)
   checkJournal(options.journal)
   checkText('Tidemark', 'database', options.database)
   checkPositive('Tidemark', 'memory', options.memory)

@@ -1,3 +1,4 @@
+import { checkListed } from '../capture/check.ts'
 import type { Source } from '../capture/source.ts'
 import type { Image, Item } from '../model/event.ts'
 import type { ItemState } from '../restore/target.ts'
@@ -5,13 +6,19 @@ import type { ItemState } from '../restore/target.ts'
 /** Items that are read at once. */
 const PARALLEL = 16
 
-/** Everything that a live database holds, or what it holds of some resources, in the order of `compareItems`. */
+/**
+ * Everything that a live database holds, or what it holds of some resources, in the order of `compareItems`. Errors:
+ * `SOURCE_UNSUPPORTED` where the source lists it otherwise.
+ */
 export async function* liveStates(
   source: Source,
   read: (item: Item) => Promise<Image | null>,
   resources?: readonly string[],
 ): AsyncGenerator<readonly ItemState[]> {
+  let last: Item | null = null
   for await (const items of source.items(resources)) {
+    checkListed(items, last)
+    last = items.at(-1) ?? last
     for (let i = 0; i < items.length; i += PARALLEL) {
       const part = items.slice(i, i + PARALLEL)
       const images = await readItems(part, read)

@@ -6,10 +6,10 @@ import { Packr } from 'msgpackr'
 import { afterAll, expect, test } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { isMessagePack } from '../../src/format/message-pack.ts'
-import { makeImage } from '../../src/index.ts'
+import { makeImage, type Source, Tidemark, type Write } from '../../src/index.ts'
 import { type Context, type Image, type Item, NO_CONTEXT } from '../../src/model/event.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
-import { liveState, openRig, type RigOptions, stateAt, verify } from '../support/capture-rig.ts'
+import { liveState, openRig, type Rig, type RigOptions, stateAt, verify } from '../support/capture-rig.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'adapter-'))
@@ -49,10 +49,10 @@ const BAD_IMAGES: readonly (readonly [string, Image])[] = [
 ]
 
 /** What cannot be sealed or read later is not journalled; what was written is settled by what the database says. */
-async function refuses(write: (database: ModelDatabase) => Promise<unknown>): Promise<void> {
+async function refuses(write: (database: ModelDatabase, rig: Rig) => Promise<unknown>): Promise<void> {
   const options = world()
   const rig = await openRig(options)
-  await expect(write(options.database)).rejects.toMatchObject({ code: 'SOURCE_UNSUPPORTED' })
+  await expect(write(options.database, rig)).rejects.toMatchObject({ code: 'SOURCE_UNSUPPORTED' })
   options.database.items_.clear()
   await options.database.write({ ...item, id: 'other' }, recordImage({ n: 1 }))
   await rig.session.complete(null)
@@ -81,6 +81,82 @@ test.each(BAD_ITEMS)(
     await refuses((database) => database.write(bad, recordImage({ n: 1 }), over))
   },
 )
+
+const write = { read: async () => [null], perform: async () => 1, after: () => [recordImage({ n: 1 })] }
+const BAD_CAPTURES: readonly (readonly [string, unknown, unknown, unknown])[] = [
+  ['a resource that is null', [{ ...item, resource: null }], NO_CONTEXT, write],
+  ['an id that is not there', [{ kind: 'record', resource: 'r' }], NO_CONTEXT, write],
+  ['an item that is null', [null], NO_CONTEXT, write],
+  ['two items, one of them a text', [item, 'x'], NO_CONTEXT, write],
+  ['one item without its list', item, NO_CONTEXT, write],
+  ['no context', [item], undefined, write],
+  ['half a context', [item], { actor: 'ann' }, write],
+  ['no write', [item], NO_CONTEXT, null],
+  ['a write that cannot be read', [item], NO_CONTEXT, { ...write, read: undefined }],
+  ['a write that tells nothing after it', [item], NO_CONTEXT, { ...write, after: undefined }],
+  ['no images before', [item], NO_CONTEXT, { ...write, read: async () => null }],
+  ['an image before that is left out', [item], NO_CONTEXT, { ...write, read: async () => [undefined] }],
+  ['an image before that is a text', [item], NO_CONTEXT, { ...write, read: async () => ['{}'] }],
+]
+
+test.each(BAD_CAPTURES)(
+  'a capture that is none is refused by name, done by nobody, and stops nothing: %s',
+  async (_, items, context, bad) => {
+    let done = 0
+    const perform = async (): Promise<void> => void done++
+    const given = typeof bad === 'object' && bad !== null ? { ...bad, perform } : bad
+    await refuses((_database, rig) =>
+      rig.session.recorder.capture(untyped<Item[]>(items), untyped<Context>(context), untyped<Write<void>>(given)),
+    )
+    expect(done).toBe(0)
+  },
+)
+
+const BAD_ENDS: readonly (readonly [string, unknown])[] = [
+  ['no images', undefined],
+  ['an image that is left out', [undefined]],
+  ['more images than items', [null, null]],
+  ['an image that is a number', [7]],
+]
+
+test.each(BAD_ENDS)('what a write left is asked of the database where its source tells %s', async (_, after) => {
+  await refuses((database, rig) => {
+    const perform = async (): Promise<void> => database.put(item, recordImage({ n: 1 }))
+    const bad = { read: async () => [null], perform, after: () => untyped<Image[]>(after) }
+    return rig.session.recorder.capture([item], NO_CONTEXT, bad)
+  })
+})
+
+test('items that a source lists out of order, or that are none, stop a baseline by name', async () => {
+  const [a, b] = ['a', 'b'].map((id): Item => ({ ...item, id }))
+  for (const listed of [[b, a], [a, a], [a, null], [{ ...item, resource: null }], 'x']) {
+    const options = world()
+    for (const one of [a, b]) if (one !== undefined) options.database.put(one, recordImage({ n: 1 }))
+    const rig = await openRig(options)
+    options.database.items = async function* () {
+      yield untyped<Item[]>(listed)
+    }
+    await expect(rig.session.baseline()).rejects.toMatchObject({ code: 'SOURCE_UNSUPPORTED' })
+    await rig.session.close()
+    rig.archive.close()
+  }
+})
+
+test('a source that is none is refused before anything is opened', async () => {
+  const database = new ModelDatabase()
+  const whole = {
+    identity: 'x://y',
+    volatile: false,
+    attach: () => () => {},
+    items: () => database.items(),
+    read: async () => null,
+  }
+  const missing = Object.keys(whole).map((name) => ({ ...whole, [name]: undefined }))
+  for (const source of [...missing, { ...whole, identity: '' }, null, 'x://y']) {
+    const opening = Tidemark.open({ store: 'memory:bad-source', source: untyped<Source>(source) })
+    await expect(opening).rejects.toMatchObject({ code: 'OPTION_INVALID', message: expect.stringContaining('source') })
+  }
+})
 
 test.each(BAD_IMAGES)('a baseline says which record it cannot take: %s', async (_, image) => {
   const options = world()
