@@ -9,6 +9,7 @@ import type { MergedItem } from '../restore/merge.ts'
 import type { Plan } from '../restore/plan.ts'
 import { type Preview, summarize } from '../restore/preview.ts'
 import { replay, replayChanges } from '../restore/replay.ts'
+import { scanned } from '../restore/scanned.ts'
 import type { ConflictRule, Difference, ItemState, OnConflict, Selection, Target } from '../restore/target.ts'
 import type { Archive, Reached } from './archive.ts'
 import type { InPlace } from './in-place.ts'
@@ -87,7 +88,7 @@ export async function restoreInto(
   const wanted = counted(replay(archive.sources, plan, run.selection), plan, run.onProgress)
   const unfit = new Set<string>()
   const fitting = fitted(wanted, target, run, unfit)
-  const compared = kept(compareStates(target.scan(affected(target, run)), teed(fitting, target, run)), target, run)
+  const compared = kept(compareStates(scanned(target, affected(target, run)), teed(fitting, target, run)), target, run)
   const readable = withoutUnreadable(compared, target, (items) => {
     unreadable.push(...items.slice(0, MOST_NAMED - unreadable.length))
   })
@@ -141,6 +142,8 @@ class Writing {
   readonly #target: Target
   readonly #run: RestoreRun
   readonly #conflicts: ConflictList
+  /** Schemas that are not there any more at the moment: they go behind their records. */
+  readonly #dropped: Difference[] = []
   #isBegun = false
 
   constructor(target: Target, run: RestoreRun, conflicts: ConflictList) {
@@ -152,10 +155,10 @@ class Writing {
   /** Writes comparisons, and gives on what was written of them. */
   async *written(comparisons: AsyncIterable<Comparison>): AsyncGenerator<Comparison> {
     for await (const comparison of comparisons) {
-      const { differences } = comparison
-      if (this.#target.takes === 'differences' && differences.length > 0) {
-        await this.#begin()
-        await this.#target.write(differences, this.#conflicts)
+      if (this.#target.takes === 'differences') {
+        const { differences } = comparison
+        this.#dropped.push(...differences.filter(isDropped))
+        await this.#write(differences.filter((difference) => !isDropped(difference)))
       }
       yield this.#conflicts.restored(comparison)
     }
@@ -163,13 +166,24 @@ class Writing {
 
   async finish(): Promise<void> {
     await this.#begin()
+    await this.#write(this.#dropped.splice(0))
     await this.#target.finish(this.#run.selection, this.#conflicts)
+  }
+
+  async #write(differences: readonly Difference[]): Promise<void> {
+    if (differences.length === 0) return
+    await this.#begin()
+    await this.#target.write(differences, this.#conflicts)
   }
 
   async #begin(): Promise<void> {
     if (!this.#isBegun) await this.#run.inPlace?.begin()
     this.#isBegun = true
   }
+}
+
+function isDropped({ kind, after }: Difference): boolean {
+  return kind === 'schema' && after === null
 }
 
 /**
@@ -219,7 +233,7 @@ function affected({ takes }: Target, { selection }: RestoreRun): Selection {
 
 async function refuseUnlessEmpty(target: Target, run: RestoreRun): Promise<void> {
   if (run.overwrite || run.dryRun) return
-  for await (const batch of target.scan(affected(target, run))) {
+  for await (const batch of scanned(target, affected(target, run))) {
     const held = batch.find(({ kind, resource }) => kind !== 'schema' || resource !== '')
     if (held === undefined) continue
     throw new TidemarkError(

@@ -48,8 +48,9 @@ export interface Target {
   /** What the target holds of the selection, in the order of `compareItems`, in batches. */
   scan(selection: Selection): AsyncIterable<readonly ItemState[]>
   /**
-   * Makes the differences true; called with batches in the order of `compareItems`: schemas, objects, then records. What
-   * somebody else has written since it was compared is treated as `conflicts` says, as far as the target can know.
+   * Makes the differences true; called with batches in the order of `compareItems`: schemas, objects, then records. Schemas
+   * that are to go come after all of these, so that none is removed before its records. What somebody else has written
+   * since it was compared is treated as `conflicts` says, as far as the target can know.
    */
   write(differences: readonly Difference[], conflicts?: ConflictRule): Promise<void>
   /**
