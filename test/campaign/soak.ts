@@ -13,6 +13,7 @@ import { makeBucket } from '../support/s3-bucket.ts'
 import { accountFor } from '../support/soak-account.ts'
 import type { SoakWriterParts } from '../support/soak-writer.ts'
 import { Tally } from './campaign.ts'
+import { SoakRestores } from './soak-restores.ts'
 
 /** How long, and with which luck. */
 export interface SoakOptions {
@@ -34,7 +35,8 @@ const PATIENCE_MS = 240_000
 /**
  * Two processes write to one database and into one encrypted store in S3. One of them is killed every few seconds and
  * started again, the S3 server goes away or freezes now and then, and snapshots, drills and verifications are made
- * meanwhile by the command line. In the end every acknowledged write must be accounted for. Throws where anything is not
+ * meanwhile by the command line; a third changes other records of it, which are restored in place by restores that are
+ * killed too. In the end every acknowledged write must be accounted for. Throws where anything is not
  * as it should be; the directory with everything is kept then.
  */
 export async function soak(options: SoakOptions): Promise<{ tally: Tally }> {
@@ -91,7 +93,7 @@ class Soak {
     for (const writer of this.#writers) await this.#start(writer)
     // Each has luck of its own, so that what one does depends as little as possible on how long another takes.
     const luck = (part: number): (() => number) => random(this.#options.seed * 10 + part)
-    await Promise.all([this.#kill(luck(1)), this.#weather(luck(2)), this.#upkeep(luck(3))])
+    await Promise.all([this.#kill(luck(1)), this.#weather(luck(2)), this.#upkeep(luck(3)), this.#restores(luck(4))])
     for (const writer of this.#writers) await this.#stop(writer)
     await this.#account()
   }
@@ -121,7 +123,7 @@ class Soak {
   #spawn(writer: Writer): { child: ChildProcess; ready: Promise<boolean> } {
     const { name } = writer
     const parts: SoakWriterParts = {
-      database: `file://${this.#path('db')}`,
+      database: this.#database,
       store: this.#env.TIDEMARK_STORE ?? '',
       // One directory for both, as containers have it that share a volume.
       journal: this.#path('journal'),
@@ -203,6 +205,23 @@ class Soak {
     }
   }
 
+  /** At least one, however short the soak is. */
+  async #restores(next: () => number): Promise<void> {
+    const { tally } = this
+    const [database, store, journal] = [this.#database, this.#env.TIDEMARK_STORE ?? '', this.#path('journal')]
+    const places = { database, store, journal, log: this.#path('places.log') }
+    const command = this.#command.bind(this)
+    const restores = new SoakRestores({ places, env: this.#env, tally, next, command })
+    do {
+      await restores.round()
+      await sleep(next() * 5000)
+    } while (performance.now() < this.#until)
+  }
+
+  get #database(): string {
+    return `file://${this.#path('db')}`
+  }
+
   #wasAway(since: number): boolean {
     return !this.#isUp || this.#lastOutage >= since
   }
@@ -213,16 +232,20 @@ class Soak {
       await sleep(1000 + next() * 6000)
       const job = jobs[Math.floor(next() * jobs.length)] ?? 'drill'
       const since = performance.now()
-      const kills = this.tally.of('kills')
+      const kills = this.#deaths()
       const { code, out, err } = await this.#command(job)
       // Who was asked and died is asked again; whoever came in its place can die as well.
-      const isExcused = this.#wasAway(since) || this.tally.of('kills') > kills + 1
+      const isExcused = this.#wasAway(since) || this.#deaths() > kills + 1
       if (code === EXIT_CODES.ok[0]) {
         this.tally.add(`${job} done`)
         if (job === 'head') this.#heads.push(out.trim())
       } else if (code === EXIT_CODES.unavailable[0] && isExcused) this.tally.add(`${job} put off`)
       else throw new Error(`tidemark ${job} ended with ${code}: ${out.slice(-1500)} ${err.slice(-1500)}`)
     }
+  }
+
+  #deaths(): number {
+    return this.tally.of('kills') + this.tally.of('restores killed')
   }
 
   #command(...args: string[]): Promise<Run> {
@@ -287,7 +310,7 @@ class Soak {
 
   /** The token of each record that the database holds. */
   async #live(): Promise<Map<string, string>> {
-    const db = new S3db({ connectionString: `file://${this.#path('db')}`, logLevel: 'silent' })
+    const db = new S3db({ connectionString: this.#database, logLevel: 'silent' })
     await db.connect()
     const notes = await db.getResource('notes')
     const found = new Map<string, string>()

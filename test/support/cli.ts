@@ -20,9 +20,19 @@ export interface Run {
 
 /** Runs the command line as a process of its own, in `cwd`. */
 export function tidemark(cwd: string, args: readonly string[], env: Record<string, string> = {}): Promise<Run> {
+  return script(cwd, BIN, args, env)
+}
+
+/** Runs a script as a process of its own, in `cwd`. */
+export function script(
+  cwd: string,
+  path: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Run> {
   const options = { cwd, env: { ...process.env, TIDEMARK_STORE: '', ...env }, maxBuffer: 64 * 1024 * 1024 }
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [BIN, ...args], options, (_error, out, err) =>
+    const child = execFile(process.execPath, [path, ...args], options, (_error, out, err) =>
       resolve({ code: child.exitCode ?? -1, out, err }),
     )
   })

@@ -59,7 +59,8 @@ function memoryBytes({ client }: S3db, connectionString: string): Map<string, St
   return found
 }
 
-async function fileBytes(root: string): Promise<Map<string, StoredBytes>> {
+/** What a directory of a database of files holds, by path in it. */
+export async function fileBytes(root: string): Promise<Map<string, StoredBytes>> {
   const found = new Map<string, StoredBytes>()
   for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name)
@@ -69,8 +70,8 @@ async function fileBytes(root: string): Promise<Map<string, StoredBytes>> {
       const { metadata, contentType } = JSON.parse(await readFile(`${path}.meta.json`, 'utf8'))
       found.set(relative(root, path), { body: await readFile(path), metadata, contentType })
     } catch (error) {
-      // s3db.js moves partition references behind its writes: one that went since it was listed is none.
-      if (!path.includes('/partition=') || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      // A body without its metadata, as a kill leaves it, is nothing to s3db.js; nor is what went since it was listed.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     }
   }
   return found

@@ -46,7 +46,7 @@ async function load(duck: DuckDBConnection, store: string, acknowledged: readonl
   await duck.run(await readFile(BY_HAND, 'utf8'))
   await duck.run(`CREATE TABLE events AS
     SELECT ulid, stream, sequence, record_id AS id, metadata, after, after ->> '$.token' AS token
-    FROM read_parquet(getvariable('segments')) WHERE kind = 'record'`)
+    FROM read_parquet(getvariable('segments')) WHERE kind = 'record' AND resource = 'notes'`)
   await duck.run(`CREATE TABLE sequences AS
     SELECT stream, sequence, ulid FROM read_parquet(getvariable('segments'))`)
   await duck.run('CREATE TABLE acks (position INTEGER, what VARCHAR, id VARCHAR, token VARCHAR)')
@@ -70,12 +70,12 @@ const RULES: readonly (readonly [string, string])[] = [
     'writes that were acknowledged and are not in the history',
     "SELECT id, token FROM acks ANTI JOIN events USING (id, token) WHERE what = 'W' ORDER BY position",
   ],
-  // Of a record that two processes write at the same time, one may also have found what the other wrote, or what it wrote itself
-  // after one that was killed, when it settles what that left.
+  // One process may also have found what another wrote at the same time, and who settles what a killed one left, what has been
+  // written since: such an observation says so.
   [
     'writes that are in the history twice',
     `SELECT id, token FROM events WHERE token NOT NULL
-     GROUP BY id, token, CASE WHEN id LIKE 'shared-%' THEN concat(stream, metadata) END HAVING count(*) > 1`,
+     GROUP BY id, token, CASE WHEN metadata NOT NULL OR id LIKE 'shared-%' THEN stream END, metadata HAVING count(*) > 1`,
   ],
   [
     'deletes that were acknowledged and are not in the history',
@@ -87,7 +87,7 @@ const RULES: readonly (readonly [string, string])[] = [
     'writes of one lane in another order than they were acknowledged in',
     `SELECT id, token FROM (
        SELECT id, token, ulid, lag(ulid) OVER (PARTITION BY id ORDER BY position) AS previous
-       FROM acks JOIN events USING (id, token) WHERE what = 'W' AND id NOT LIKE 'shared-%'
+       FROM acks JOIN events USING (id, token) WHERE what = 'W' AND id NOT LIKE 'shared-%' AND metadata IS NULL
      ) WHERE previous >= ulid`,
   ],
   [
@@ -108,7 +108,7 @@ const COUNTS =
 /** What the events and the last snapshot give by hand, against what the database holds. */
 async function differences(duck: DuckDBConnection, live: ReadonlyMap<string, string>): Promise<string[]> {
   const rows = (
-    await duck.runAndReadAll("SELECT id, json ->> '$.token' FROM state WHERE kind = 'record'")
+    await duck.runAndReadAll("SELECT id, json ->> '$.token' FROM state WHERE kind = 'record' AND resource = 'notes'")
   ).getRowsJson()
   const state = new Map(rows.map(([id, token]) => [String(id), String(token)]))
   const ids = [...new Set([...state.keys(), ...live.keys()])].filter((id) => state.get(id) !== live.get(id))
