@@ -1,8 +1,19 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { containerOn } from '../support/container.ts'
 
 const root = join(import.meta.dirname, '../..')
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
@@ -45,7 +56,7 @@ it('has a quick start that does what it prints', () => {
   expect(existsSync(join(user, 'backups/tidemark.json'))).toBe(true)
 })
 
-it('has commands that work as printed, one after the other', { timeout: 300_000 }, () => {
+it('has commands that work as printed, one after the other, as in a container', { timeout: 300_000 }, () => {
   const script = blocks('sh')
     .filter((block) => !/npm install|npm test/.test(block)) // installed already; this is npm test
     .map((block) => block.replace('npm ci && ', ''))
@@ -53,9 +64,12 @@ it('has commands that work as printed, one after the other', { timeout: 300_000 
   expect(script).toContain('npm run demo')
   for (const command of ['status', 'log', 'show', 'restore', 'verify'])
     expect(script).toContain(`npx tidemark ${command}`)
-  const { stdout, stderr, status } = spawnSync('bash', ['-euo', 'pipefail', '-c', script], {
+  chmodSync(home, 0o755)
+  const container = containerOn(checkout)
+  const [program = '', ...args] = [...(container?.around ?? []), 'bash', '-euo', 'pipefail', '-c', script]
+  const { stdout, stderr, status } = spawnSync(program, args, {
     cwd: checkout,
-    env: environment,
+    env: { ...environment, ...container?.env },
     encoding: 'utf8',
     maxBuffer: 64 * 1024 * 1024,
   })
