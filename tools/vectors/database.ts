@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import type { Sink, Source } from '../../src/capture/source.ts'
-import { type Context, type Image, type Item, NO_CONTEXT } from '../../src/model/event.ts'
+import { type Context, fingerprint, type Image, type Item, NO_CONTEXT } from '../../src/model/event.ts'
 import { compareItems } from '../../src/model/order.ts'
 import type { ItemState, Target } from '../../src/restore/target.ts'
 
@@ -20,6 +20,8 @@ export class VectorDatabase implements Source {
   readonly volatile = false
   readonly held: Map<string, ItemState>
   readonly written: Written[] = []
+  /** Whether it can tell before a write what that will leave. */
+  foresees = true
   #sink: Sink | null = null
 
   constructor(held: readonly ItemState[] = []) {
@@ -70,6 +72,7 @@ export class VectorDatabase implements Source {
       read: () => Promise.all(items.map((item) => this.read(item))),
       perform,
       after: () => changes.map(([, image]) => image),
+      meant: () => (this.foresees && changes.length === 1 ? fingerprint(changes[0]?.[1] ?? null) : null),
     })
   }
 

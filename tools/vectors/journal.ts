@@ -5,13 +5,14 @@ import { Tidemark } from '../../src/engine/tidemark.ts'
 import type { Image } from '../../src/model/event.ts'
 import type { ItemState } from '../../src/restore/target.ts'
 import { INITIAL, image, RAW, user } from './content.ts'
-import { StepClock, VectorDatabase } from './database.ts'
+import { nameOf, StepClock, VectorDatabase } from './database.ts'
 import { type ExpectedEvent, type ExpectedJournal, eventOf, lay, rowOf, type ToldChange } from './expected.ts'
 
+const FILE_HEADER = 64
 const FRAME_HEADER = 96
 const MOST_JOURNAL = 16 * 1024
 const WHOLE_EVENTS = 4
-const IDS = ['sealed', 'waiting', 'bob', 'ann', 'happened', 'torn']
+const IDS = ['sealed', 'waiting', 'bob', 'ann', 'happened', 'eve', 'torn']
 
 /** Everything that the journal of a killed process can hold, and what becomes of it at the next start. */
 export async function makeJournal(work: string, made: string): Promise<void> {
@@ -47,7 +48,11 @@ export async function makeJournal(work: string, made: string): Promise<void> {
   // Nobody hears of these again: what was meant is there, or what was there before.
   void database.write([[user('happened'), image({ id: 'happened' })]], { actor: 'lost' }, 'done, then silence')
   void database.write([[user('ann'), null]], { actor: 'lost' }, 'silence')
+  void database.write([[user('eve'), image({ id: 'eve', n: 1 })]], { actor: 'lost' }, 'silence')
   await new Promise((resolve) => setTimeout(resolve, 200))
+  // Behind the back of the process: neither what was there, nor what it meant.
+  database.held.set(nameOf(user('eve')), { ...user('eve'), image: image({ id: 'eve', note: 'of somebody else' }) })
+  database.foresees = false
   await put('torn', image({ id: 'torn', note: 'its event was being written when the machine went down' }))
   cpSync(`${directory}/store`, `${made}/journal/store`, { recursive: true })
   rmSync(`${made}/journal/store/.tmp`, { recursive: true, force: true })
@@ -60,20 +65,21 @@ export async function makeJournal(work: string, made: string): Promise<void> {
   writeFileSync(`${made}/journal/expected.json`, `${lay(await expectedOf(work, made, held))}\n`)
 }
 
-/** Zeros for the second half of the last frame. */
+/** Zeros for the second half of the last frame; where it begins a file, the one before was not ended yet. */
 function tear(journals: string): void {
-  const paths = readdirSync(journals, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.journal'))
-  const path = join(
-    journals,
-    paths
-      .filter((name) => readFileSync(join(journals, name)).includes('TMF2'))
-      .sort()
-      .at(-1) ?? '',
-  )
+  const paths = readdirSync(journals, { recursive: true, encoding: 'utf8' })
+  const used = paths
+    .map((name) => join(journals, name))
+    .filter((path) => path.endsWith('.journal') && readFileSync(path).includes('TMF2'))
+    .sort()
+  const [before, path] = [used.at(-2) ?? '', used.at(-1) ?? '']
   const bytes = readFileSync(path)
   const at = bytes.lastIndexOf('TMF2')
   const length = FRAME_HEADER + bytes.readUInt32LE(at + 16)
   writeFileSync(path, bytes.fill(0, at + Math.floor(length / 2)))
+  if (at !== FILE_HEADER) return
+  const whole = readFileSync(before)
+  writeFileSync(before, whole.fill(0, whole.lastIndexOf('TMJE')))
 }
 
 /** What the next start makes of it, on a copy: events of the journal have their stamps, settled ones get theirs then. */

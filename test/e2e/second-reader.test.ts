@@ -1,0 +1,125 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import type { ImageText } from '../../tools/vectors/expected.ts'
+import { readSealedStore } from '../support/sealed-reader.ts'
+import { filesOf } from '../support/second-reader/bytes.ts'
+import { type Event, type Image, type Item, nameOf } from '../support/second-reader/events.ts'
+import { openIntents, readJournal, settle } from '../support/second-reader/journal.ts'
+import { boundOf, gapsOf, reachOf } from '../support/second-reader/moments.ts'
+import { asTheyAre, openerOf } from '../support/second-reader/record-keys.ts'
+import { eventsOf, hashesOf, type Opened, readSnapshot, stateAt } from '../support/second-reader/state.ts'
+import { type Files, readTimeline, sealed } from '../support/second-reader/timeline.ts'
+import { expectedJournal, expectedStore, PASSPHRASE, VECTORS } from '../support/vectors.ts'
+
+function openStore(name: string): Opened & { head: string } {
+  const directory = join(VECTORS, name, 'store')
+  const files: Files =
+    name === 'encrypted' ? readSealedStore(directory, { passphrase: PASSPHRASE }) : filesOf(directory)
+  const { timeline, head } = readTimeline(files)
+  const { format, id, recordKeys }: { format: number; id: string; recordKeys?: boolean } = JSON.parse(
+    readFileSync(join(directory, 'tidemark.json'), 'utf8'),
+  )
+  expect(format).toBe(1)
+  if (recordKeys !== true) return { files, timeline, head, open: asTheyAre }
+  return { files, timeline, head, open: openerOf(filesOf(join(VECTORS, name, 'keyring')), id, timeline) }
+}
+
+function imageText(image: Image | null): ImageText | null {
+  return image === null ? null : [image.json, image.raw === null ? null : Buffer.from(image.raw).toString('base64')]
+}
+
+function eventText({ ulid, stream, sequence, operation, context, before, after }: Event): object {
+  return { ulid, stream, sequence, operation, before: imageText(before), after: imageText(after), context }
+}
+
+describe.each(['plain', 'encrypted', 'record-keys'])('a reader made from FORMAT.md alone reads %s', (name) => {
+  const expected = expectedStore(name)
+  const store = openStore(name)
+
+  test('its catalogue: head, chains, gaps, reach, epochs', () => {
+    const { timeline, head } = store
+    expect(head).toBe(expected.head)
+    expect(gapsOf(timeline)).toEqual(expected.gaps)
+    expect(reachOf(timeline).latest).toBe(expected.latest)
+    expect(timeline.epochs.map(({ epoch, restored }) => [epoch, restored])).toEqual(expected.epochs)
+    expect(timeline.snapshots.map(({ ulid, records }) => [ulid, records])).toEqual(expected.snapshots)
+    const streams = timeline.streams.map(({ id, lastSequence, chain }) => ({ id, lastSequence, chain }))
+    expect(streams).toEqual(expected.streams)
+  })
+
+  test('its states at every moment, and what a drill proved of one', async () => {
+    const { earliest, latest } = reachOf(store.timeline)
+    for (const { label, moment, bound, items } of expected.states) {
+      expect(boundOf(moment), label).toBe(bound)
+      expect(bound >= earliest && bound <= latest, label).toBe(true)
+      const state = await stateAt(store, bound)
+      const rows = state?.map(({ kind, resource, id, image }) => [kind, resource, id, ...(imageText(image) ?? [])])
+      expect(rows ?? null, label).toEqual(items)
+    }
+    const { moment, hashes } = expected.drill
+    expect(hashesOf((await stateAt(store, moment)) ?? [])).toEqual(hashes)
+    const [key = ''] = [...store.files.keys()].filter((one) => one.startsWith('drill/'))
+    const { resources }: { resources: { resource: string; items: number; hash: string }[] } = sealed(
+      store.files.get(key),
+    )
+    expect(resources.map(({ resource, items, hash }) => [resource, items, hash])).toEqual(hashes)
+  })
+
+  test('its histories', async () => {
+    const events = await eventsOf(store)
+    const isWhole = expected.gaps.every(({ acknowledged }) => acknowledged !== null)
+    for (const { events: wanted, ...item } of expected.histories) {
+      const own = events.filter((event) => nameOf(event) === nameOf(item))
+      if (isWhole) expect(own.map(eventText), item.id).toEqual(wanted)
+      else expect(own.filter(isTold).map(toldText), item.id).toEqual(wanted)
+    }
+  })
+
+  test('every snapshot, also those that no moment here is made from', () => {
+    for (const { prefix, manifestSha256 } of store.timeline.snapshots) {
+      const states = readSnapshot(store.files, prefix, manifestSha256)
+      expect(states.length).toBeGreaterThan(10)
+      const item: Item = { kind: 'record', resource: 'users', id: 'eve' }
+      const isErased = states.every((one) => nameOf(one) !== nameOf(item) || store.open(one, one.image) === null)
+      expect(isErased, prefix).toBe(true)
+    }
+  })
+})
+
+test('a reader made from FORMAT.md alone reads the torn journal, and knows what its open intents come to', async () => {
+  const expected = expectedJournal()
+  const files = filesOf(join(VECTORS, 'journal/store'))
+  const { timeline } = readTimeline(files)
+  const [{ id: stream, lastSequence } = { id: '', lastSequence: -1 }] = timeline.streams
+  const names = filesOf(join(VECTORS, 'journal/journal'))
+  const own = [...names].map(([path, bytes]): [string, Uint8Array] => [path.split('/').at(-1) ?? '', bytes])
+  const journal = readJournal(stream, new Map(own))
+  expect(journal.tornBytes).toBeGreaterThan(0)
+  const journalled = journal.frames.flatMap(({ events }) => events).filter(({ sequence }) => sequence > lastSequence)
+  const events = [...(await eventsOf({ files, timeline, open: asTheyAre })), ...journalled]
+  expect(events.map((event) => ({ id: event.id, ...eventText(event) }))).toEqual(expected.events)
+  const intents = openIntents(journal)
+  expect(intents.map(({ id }) => id).sort()).toEqual(['ann', 'eve', 'happened', 'torn'])
+  const settled = intents.flatMap((intent) => {
+    const [, , , json, raw] =
+      expected.held.find(([kind, ...name]) => nameOf({ kind, resource: name[0], id: name[1] }) === nameOf(intent)) ?? []
+    const now: Image | null = json === undefined ? null : { json, raw: raw == null ? null : Buffer.from(raw, 'base64') }
+    const context = settle(intent, now)
+    const operation = intent.before === null ? 'insert' : now === null ? 'delete' : 'update'
+    const { id, before } = intent
+    return context === null ? [] : [{ id, operation, before: imageText(before), after: imageText(now), context }]
+  })
+  expect(settled.sort((a, b) => (a.id < b.id ? -1 : 1))).toEqual(
+    expected.settled.toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+  )
+})
+
+/** Not a write that was found afterwards. */
+function isTold({ context: [, , metadata] }: Event): boolean {
+  return metadata?.startsWith('{"tidemark":') !== true
+}
+
+function toldText({ before, after, context }: Event): object {
+  return { before: imageText(before), after: imageText(after), context }
+}
