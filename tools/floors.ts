@@ -18,13 +18,14 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = {
   restore: ['base', 'model', 'store', 'format'],
   upkeep: ['base', 'model', 'store', 'format', 'capture', 'restore'],
   engine: ['base', 'model', 'store', 'format', 'capture', 'restore', 'upkeep'],
+  testing: ['base', 'model', 'store', 'format', 'capture', 'restore', 'upkeep', 'engine'],
   s3db: ['base', 'model', 'engine'],
   cli: ['base', 'model', 'engine', 's3db'],
 }
 /** Adapters know of lower floors what an adapter outside this package can know: the types that index.ts exports. */
 const ADAPTERS = ['s3db', 'cli']
 /** Above every floor; nothing imports them. */
-const TOP = ['index.ts', 'bin.ts', 'main.ts']
+const TOP = ['index.ts', 'testing.ts', 'bin.ts', 'main.ts']
 
 const DISK_FILES = [
   'node-disk',

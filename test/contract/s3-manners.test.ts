@@ -6,7 +6,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { openForCapture, openForReading, placeOf } from '../../src/engine/opening.ts'
 import { openStore } from '../../src/store/open.ts'
-import { keysOf } from '../support/objects.ts'
+import { keysOf } from '../../src/testing/objects.ts'
 import { type SmallS3, type SmallS3Manners, smallS3 } from '../support/small-s3.ts'
 
 const servers: SmallS3[] = []

@@ -4,8 +4,8 @@ import { openStore } from '../../src/store/open.ts'
 import { retrying, withRetry } from '../../src/store/retry.ts'
 import { S3Store } from '../../src/store/s3.ts'
 import { s3Error } from '../../src/store/s3-errors.ts'
+import { fails, hashOf, keysOf, pattern, streamOf } from '../../src/testing/objects.ts'
 import { type FlakyProxy, flakyProxy, type Mishap } from '../support/flaky-proxy.ts'
-import { fails, hashOf, keysOf, pattern, streamOf } from '../support/objects.ts'
 import { type FreshS3, s3ForTests } from '../support/s3.ts'
 
 const server = s3ForTests()

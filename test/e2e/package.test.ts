@@ -143,15 +143,20 @@ test('a strict TypeScript project compiles against it, and what it compiles runs
 test('the adapter of the document compiles as it stands there, captures, and restores', async () => {
   const app = join(home, 'app')
   const document = await readFile(join(ROOT, 'schemas/ADAPTERS.md'), 'utf8')
-  const [adapter = '', use = ''] = [...document.matchAll(/^```ts\n(.*?)^```/gms)].map(([, block = '']) => block)
+  const [adapter = '', use = '', suite = ''] = [...document.matchAll(/^```ts\n(.*?)^```/gms)].map(
+    ([, block = '']) => block,
+  )
   await writeFile(join(app, 'package.json'), '{"type":"module"}')
   await writeFile(join(app, 'adapter.ts'), adapter)
+  await writeFile(join(app, 'adapter.test.ts'), suite)
   const imports = `import { DatabaseSync } from 'node:sqlite'\nimport { as, Tidemark } from 'tidemark'\nimport { Documents, documentsTarget } from './adapter.js'\n`
   await writeFile(join(app, 'use.ts'), imports + use.replace('await tidemark.close()', ADAPTER_CHECKS))
   const options = ['--strict', '--noUncheckedIndexedAccess', '--exactOptionalPropertyTypes', '--module', 'nodenext']
-  await run(TSC, [...options, '--target', 'es2024', '--types', 'node', '--skipLibCheck', 'adapter.ts', 'use.ts'], {
-    cwd: app,
-  })
+  const files = ['adapter.ts', 'adapter.test.ts', 'use.ts']
+  await run(TSC, [...options, '--target', 'es2024', '--types', 'node', '--skipLibCheck', ...files], { cwd: app })
+  const tested = await run(process.execPath, ['--test', '--test-reporter=tap', 'adapter.test.js'], { cwd: app })
+  expect(tested.stdout).toMatch(/^# pass 18$/m)
+  expect(tested.stdout).toMatch(/^# fail 0$/m)
   const data = await mkdtemp(join(home, 'adapter-'))
   const { stdout } = await run(process.execPath, [join(app, 'use.js')], { cwd: data })
   expect(JSON.parse(stdout)).toEqual({

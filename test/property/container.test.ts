@@ -14,7 +14,7 @@ import { EncryptedStore } from '../../src/store/encryption/encrypted-store.ts'
 import { SecretKey, type StoreKey } from '../../src/store/encryption/store-key.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { withRetry } from '../../src/store/retry.ts'
-import { fails, pattern, streamOf } from '../support/objects.ts'
+import { fails, pattern, streamOf } from '../../src/testing/objects.ts'
 import { CountingStore, FaultyStore } from '../support/stores.ts'
 
 const storeKey: StoreKey = { id: '01KAJ0QZX3N5V7E8T9RYBWDCFG', key: SecretKey.random() }

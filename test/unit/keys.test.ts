@@ -10,7 +10,7 @@ import { type Environment, Secret } from '../../src/store/encryption/secret.ts'
 import { SecretKey } from '../../src/store/encryption/store-key.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { openStore } from '../../src/store/open.ts'
-import { fails, keysOf } from '../support/objects.ts'
+import { fails, keysOf } from '../../src/testing/objects.ts'
 import { FaultyStore } from '../support/stores.ts'
 
 const hex = (byte: number): string => Buffer.alloc(32, byte).toString('hex')

@@ -7,11 +7,11 @@ import { RecordKeys } from '../../src/capture/record-keys.ts'
 import { openStoreLog, storeLogKey } from '../../src/capture/store-log.ts'
 import { eraseRecord } from '../../src/engine/erasure.ts'
 import type { Item } from '../../src/model/event.ts'
+import { keysOf } from '../../src/testing/objects.ts'
 import { openRig, type Rig } from '../support/capture-rig.ts'
 import { STREAM, simpleFrame } from '../support/journal-frames.ts'
 import { LateListing } from '../support/late-listing.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
-import { keysOf } from '../support/objects.ts'
 
 let directory = ''
 beforeEach(() => {

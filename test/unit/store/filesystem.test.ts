@@ -20,7 +20,7 @@ import { systemClock } from '../../../src/base/clock.ts'
 import { FilesystemStore } from '../../../src/store/filesystem.ts'
 import { fileError } from '../../../src/store/filesystem-errors.ts'
 import { nodeFiles } from '../../../src/store/node-files.ts'
-import { fails, keysOf, pattern, streamOf } from '../../support/objects.ts'
+import { fails, keysOf, pattern, streamOf } from '../../../src/testing/objects.ts'
 
 const bytes = utf8('bytes')
 let top: string

@@ -5,7 +5,7 @@ import { TidemarkError } from '../../../src/base/errors.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import type { ObjectStore } from '../../../src/store/object-store.ts'
 import { withRetry } from '../../../src/store/retry.ts'
-import { fails, keysOf, streamOf } from '../../support/objects.ts'
+import { fails, keysOf, streamOf } from '../../../src/testing/objects.ts'
 import { CountingStore, type FaultScript, FaultyStore } from '../../support/stores.ts'
 
 interface Bench {

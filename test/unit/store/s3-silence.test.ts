@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { expect, test } from 'vitest'
 import { S3Store } from '../../../src/store/s3.ts'
-import { fails, pattern } from '../../support/objects.ts'
+import { fails, pattern } from '../../../src/testing/objects.ts'
 
 /** A store on a server that takes every request and answers as `answer` says; nothing else ever comes. */
 async function onServer(

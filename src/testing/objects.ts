@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { TidemarkError } from '../../src/base/errors.ts'
-import type { ObjectInfo } from '../../src/store/object-store.ts'
+import { TidemarkError } from '../base/errors.ts'
+import type { ObjectInfo } from '../store/object-store.ts'
 
 /** `length` bytes that differ with `seed` and do not repeat (xorshift32). */
 export function pattern(length: number, seed = 0): Uint8Array {
@@ -28,6 +28,7 @@ export function hashOf(chunks: readonly Uint8Array[]): string {
   return hash.digest('hex')
 }
 
+/** The keys of a listing, in its order. */
 export async function keysOf(listing: AsyncIterable<ObjectInfo>): Promise<string[]> {
   const keys: string[] = []
   for await (const { key } of listing) keys.push(key)

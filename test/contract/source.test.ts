@@ -1,0 +1,26 @@
+import { sourceContract } from '../../src/testing.ts'
+import { AdapterDatabase } from '../support/adapter-database.ts'
+import { contract } from '../support/contract.ts'
+import { KINDS_OF_CLIENT } from '../support/s3db.ts'
+import { SOURCE_IDS, s3dbSource } from '../support/s3db-contract.ts'
+
+contract(
+  'Source: an adapter on what is exported',
+  sourceContract(async () => {
+    const database = new AdapterDatabase()
+    const write = (writes: Parameters<typeof database.write>[0]): Promise<void> => database.write(writes)
+    const refused = (): Promise<void> =>
+      write([
+        { resource: 'users', id: 'u1', value: null },
+        { resource: 'users', id: 'refused', value: null },
+      ])
+    return { source: database, write, refused, dispose: async () => {} }
+  }),
+)
+
+for (const kind of KINDS_OF_CLIENT) {
+  contract(
+    `Source: s3db.js on ${kind}://`,
+    sourceContract(() => s3dbSource(kind), { ids: SOURCE_IDS, isTransactional: false }),
+  )
+}

@@ -1,0 +1,37 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { openDirectoryTarget } from '../../src/engine/targets.ts'
+import { targetContract } from '../../src/testing.ts'
+import { AdapterDatabase } from '../support/adapter-database.ts'
+import { contract } from '../support/contract.ts'
+import { KINDS_OF_CLIENT } from '../support/s3db.ts'
+import { s3dbTarget } from '../support/s3db-contract.ts'
+
+contract(
+  'Target: an adapter on what is exported',
+  targetContract(
+    async () => {
+      const database = new AdapterDatabase()
+      return { open: async () => database.target(), dispose: async () => {} }
+    },
+    { seesConflicts: true },
+  ),
+)
+
+contract(
+  'Target: a directory',
+  targetContract(async () => {
+    const home = await mkdtemp(join(tmpdir(), 'tidemark-target-'))
+    const request = { moment: '01KAJ0QZX3N5V7E8T9RYBWDCFG', database: 'model://test' }
+    const open = async () => openDirectoryTarget(join(home, 'target'), request)
+    return { open, dispose: () => rm(home, { recursive: true }) }
+  }),
+)
+
+for (const kind of KINDS_OF_CLIENT) {
+  contract(
+    `Target: s3db.js on ${kind}://`,
+    targetContract(() => s3dbTarget(kind)),
+  )
+}

@@ -1,0 +1,9 @@
+import { describe, test } from 'vitest'
+import type { ContractCase } from '../../src/testing.ts'
+
+/** Runs the cases of a contract as tests. */
+export function contract(name: string, cases: readonly ContractCase[]): void {
+  describe(name, () => {
+    for (const { name: title, run } of cases) test(title, run)
+  })
+}
