@@ -17,7 +17,8 @@ export interface CommitGauge extends Pick<Clock, 'now'> {
   idle(): number
 }
 
-const SYSTEM: CommitGauge = {
+/** The machine's clock, and this thread's event loop. */
+export const SYSTEM_GAUGE: CommitGauge = {
   now: () => systemClock.now(),
   idle: () => performance.eventLoopUtilization().idle,
 }
@@ -40,7 +41,7 @@ export class CommitTimes {
   #idleMs = 0
   #pause = PAUSE / 2
 
-  constructor(gauge: CommitGauge = SYSTEM) {
+  constructor(gauge: CommitGauge = SYSTEM_GAUGE) {
     this.#gauge = gauge
   }
 

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { messageOf, TidemarkError } from '../base/errors.ts'
 import { FrameBuilder } from '../format/journal-frame.ts'
+import { type CommitPace, TOGETHER } from './commit-pace.ts'
 import { isDiskRefusal } from './frame-log.ts'
 
 /** Entries that become durable together. */
@@ -8,19 +9,25 @@ export interface Batch {
   readonly builder: FrameBuilder
   /** Settled when the frame is durable, however often it has to be tried, or when nothing is written any more. */
   readonly durable: Promise<void>
-  /** The same, and rejects as soon as the disk has refused it: it is written later all the same. */
+  /** As `durable`, for one of the callers who go on when it is: half of them may go on a turn of the loop later. */
+  awaited(): Promise<void>
+  /** As `durable`, and rejects as soon as the disk has refused it: it is written later all the same. */
   readonly tried: Promise<void>
 }
 
 class OpenBatch implements Batch {
   readonly builder: FrameBuilder
   readonly #durable = Promise.withResolvers<void>()
+  /** For every second caller. */
+  readonly #later = Promise.withResolvers<void>()
+  #callers = 0
   #tried = Promise.withResolvers<void>()
 
   constructor(builder: FrameBuilder) {
     this.builder = builder
     // Those who wait learn of a failure by their own promise; a batch that nobody waits for needs no handler.
     this.#durable.promise.catch(() => undefined)
+    this.#later.promise.catch(() => undefined) // the same
     this.retried()
   }
 
@@ -28,13 +35,22 @@ class OpenBatch implements Batch {
     return this.#durable.promise
   }
 
+  awaited(): Promise<void> {
+    return ++this.#callers % 2 === 0 ? this.#later.promise : this.#durable.promise
+  }
+
   get tried(): Promise<void> {
     return this.#tried.promise
   }
 
+  /** Every second of those who await it is left to `resolveLater`. */
   resolve(): void {
     this.#durable.resolve()
     this.#tried.resolve()
+  }
+
+  resolveLater(): void {
+    this.#later.resolve()
   }
 
   refused(obstacle: TidemarkError): void {
@@ -43,6 +59,7 @@ class OpenBatch implements Batch {
 
   reject(failure: TidemarkError): void {
     this.#durable.reject(failure)
+    this.#later.reject(failure)
     this.#tried.reject(failure)
   }
 
@@ -52,6 +69,12 @@ class OpenBatch implements Batch {
     // The same.
     this.#tried.promise.catch(() => undefined)
   }
+}
+
+/** A batch that is being written. */
+interface WritingBatch {
+  readonly batch: OpenBatch
+  readonly written: Promise<void>
 }
 
 /** What batch is wanted. */
@@ -68,13 +91,15 @@ const SPARE_BUILDERS = 2
 
 /**
  * Group commit: while one batch is written, entries gather in the next, which is written as soon as the one before
- * it is durable and the callers that waited for that have had one turn of the event loop. Never a fixed delay.
+ * it is durable and, as the pace says, the callers that waited for that have had one turn of the event loop. Never a
+ * fixed delay.
  * What the disk refuses is kept, since it may be the only trace of a write that was done, and is tried again by `retry`:
  * the log then writes it elsewhere, since a failed sync says nothing about what is on the disk, and a second one that
  * succeeds even less. After any other failure nothing more is written.
  */
 export class GroupCommit {
   readonly #write: (builder: FrameBuilder) => Promise<void>
+  readonly #pace: CommitPace
   /** What is being written is the first until it is durable. */
   #queue: OpenBatch[] = []
   #writing: OpenBatch | null = null
@@ -87,8 +112,9 @@ export class GroupCommit {
    * `write` makes a batch durable; it is called for one batch at a time, in order. What it rejects with tells what
    * becomes of the batch, see `isDiskRefusal`.
    */
-  constructor(write: (builder: FrameBuilder) => Promise<void>) {
+  constructor(write: (builder: FrameBuilder) => Promise<void>, pace: CommitPace = TOGETHER) {
     this.#write = write
+    this.#pace = pace
   }
 
   /** Why the disk took nothing at the last attempt; null: it did, or nothing was attempted. */
@@ -146,24 +172,49 @@ export class GroupCommit {
 
   async #run(): Promise<void> {
     await setImmediate()
-    for (let [batch] = this.#queue; batch !== undefined; [batch] = this.#queue) {
-      this.#writing = batch
+    for (let writing = this.#begin(); writing !== null; ) {
+      const { batch, written } = writing
       try {
-        await this.#write(batch.builder)
+        await written
       } catch (error) {
+        this.#writing = null
         this.#stop(error)
         break
-      } finally {
-        this.#writing = null
       }
+      this.#writing = null
       this.#queue.shift()
       if (this.#obstacle !== null) this.#goOn()
-      batch.resolve()
-      batch.builder.reset()
-      if (this.#spare.length < SPARE_BUILDERS) this.#spare.push(batch.builder)
+      const { overlaps, splits } = this.#pace.ended()
+      const next = overlaps ? this.#begin() : null
+      this.#wake(batch, splits && next === null)
+      if (next !== null) {
+        writing = next
+        continue
+      }
       await setImmediate()
+      // No turn may come between this and the end of the loop: who gathers in it relies on its going on.
+      writing = this.#begin()
+      batch.resolveLater()
     }
     this.#running = null
+  }
+
+  /** Lets the callers of a batch that is durable go on, or half of them. */
+  #wake(batch: OpenBatch, half: boolean): void {
+    batch.resolve()
+    if (!half) batch.resolveLater()
+    batch.builder.reset()
+    if (this.#spare.length < SPARE_BUILDERS) this.#spare.push(batch.builder)
+  }
+
+  #begin(): WritingBatch | null {
+    const [batch] = this.#queue
+    if (batch === undefined) return null
+    this.#writing = batch
+    this.#pace.begun()
+    const written = this.#write(batch.builder)
+    written.catch(() => undefined) // it is awaited in the next turn of `run`
+    return { batch, written }
   }
 
   async #again(first: () => Promise<void>): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { ShedRange } from '../model/timeline.ts'
+import type { CommitPace } from './commit-pace.ts'
 import type { FrameLog } from './frame-log.ts'
 import type { Sealed } from './journal-recovery.ts'
 
@@ -12,6 +13,8 @@ export interface JournalSeams {
   readonly sealed?: Sealed
   /** Bytes of frames that nothing but writes under way may keep before their intents are written again. Default 1 MiB. */
   readonly carryBytes?: number
+  /** How commits follow one another; default `TOGETHER`. */
+  readonly pace?: CommitPace
   /** What the timeline lists as not recorded; default none. */
   readonly shed?: readonly ShedRange[]
 }

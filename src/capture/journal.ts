@@ -62,7 +62,7 @@ export class Journal {
 
   private constructor(options: JournalSeams, state: RecoveredState) {
     this.#options = options
-    this.#commits = new GroupCommit((builder) => this.#writeOrWait(builder))
+    this.#commits = new GroupCommit((builder) => this.#writeOrWait(builder), options.pace)
     this.room = new RoomWatch(this.#commits, options, () => this.#letGoAlone())
     this.#ulids = new UlidGenerator(() => options.clock.now())
     this.#ulids.advanceTo(state.lastUlid)
@@ -145,7 +145,7 @@ export class Journal {
       stamps.push(stamp)
     }
     if (batch !== null) this.#commits.commit()
-    await batch?.durable
+    await batch?.awaited()
     return stamps
   }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { MeasuredPace } from '../capture/commit-pace.ts'
 import { encryptedLog, journalKey } from '../capture/encrypted-log.ts'
 import { openFileLog } from '../capture/file-log.ts'
 import type { FrameLog } from '../capture/frame-log.ts'
@@ -234,7 +235,8 @@ export async function openStream(
   const listed = { sealed, shed: known?.shed ?? [] }
   // What is entered as open has had a frame before.
   const isGone = known?.state === 'open' && log.range === null
-  const { journal, recovered } = await Journal.open({ log, stream: id, clock, ...listed, ...carrying(limitBytes) })
+  const seams = { log, stream: id, clock, pace: new MeasuredPace() }
+  const { journal, recovered } = await Journal.open({ ...seams, ...listed, ...carrying(limitBytes) })
   // Nothing may be stamped at or before a moment that others have been told they can reach.
   journal.advanceTo(endOf(timeline))
   if (after !== undefined) journal.advanceTo(after)

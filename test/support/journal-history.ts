@@ -6,6 +6,7 @@ import { NOTHING_SEALED, type Sealed } from '../../src/capture/journal-recovery.
 import { EventCursor, FIELD } from '../../src/format/event-codec.ts'
 import type { Image, InsertChange, Stamp } from '../../src/model/event.ts'
 import { isUlid, type Ulid } from '../../src/model/ulid.ts'
+import { randomPace } from './random-pace.ts'
 import { random, type SimulatedDisk } from './simulated-disk.ts'
 
 const STREAM = '01KAJ0QZX3N5V7E8T9RYBWDCFG'
@@ -74,6 +75,7 @@ export async function work(disk: SimulatedDisk, seed: number, steps: number, his
     clock: unsteadyClock(next),
     sealed: history.sealed,
     carryBytes: 2000,
+    pace: randomPace(next),
   })
   // What a start does: the intents that are open are settled by what the database says.
   await Promise.all(recovered.openIntents.map((open) => outcome(journal, open.intent, open.item.id, next, history)))

@@ -13,6 +13,7 @@ import { type Context, fingerprint, type Image, type Item } from '../../src/mode
 import { MIN_ULID, type Ulid, UlidGenerator } from '../../src/model/ulid.ts'
 import { recordImage } from './model-database.ts'
 import type { Schedule } from './race-schedule.ts'
+import { randomPace } from './random-pace.ts'
 
 /** What is broken on purpose: for the test of the test. */
 export type Broken = 'deaf' | 'mute' | 'reads before it tells' | 'reads nothing' | 'watches nothing'
@@ -139,7 +140,8 @@ export class RaceProcess {
     for (const orphan of orphans) orphan.owner = name
     const [own = newStream(name, world), ...leftovers] = orphans
     if (orphans.length === 0) world.streams.push(own)
-    const opened = await Journal.open({ log: stepped(own.log, name, schedule), stream: own.id, clock })
+    const pace = randomPace(world.options.next)
+    const opened = await Journal.open({ log: stepped(own.log, name, schedule), stream: own.id, clock, pace })
     const process = new RaceProcess(name, world, clock, own, opened.journal)
     process.#adopt(opened.journal, opened.recovered.openIntents)
     for (const stream of leftovers) {
@@ -147,6 +149,7 @@ export class RaceProcess {
         log: stepped(stream.log, name, schedule),
         stream: stream.id,
         clock,
+        pace,
       })
       opened.journal.advanceTo(recovered.lastUlid)
       process.#adopt(journal, recovered.openIntents)
