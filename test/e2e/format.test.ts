@@ -1,10 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Tidemark } from '../../src/engine/tidemark.ts'
-import { formatHead } from '../../src/model/head.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 import { filesOf } from '../support/second-reader/bytes.ts'
 import { nameOf } from '../support/second-reader/events.ts'
@@ -73,27 +71,4 @@ test('a reader made from FORMAT.md finds the state that restoreAt gives', async 
   }
   expect(seen.size).toBe(moments.length)
   await tidemark.close()
-})
-
-test('the numbers and forms of the document are right', () => {
-  const document = readFileSync(join(import.meta.dirname, '../../schemas/FORMAT.md'), 'utf8')
-  const [, example = '', bytes] =
-    /`(\{"id":"u1","name":"Ann"),"_tidemark":\{[^`]*"json":(\d+)\}\}`/.exec(document) ?? []
-  expect(Buffer.byteLength(`${example}}`)).toBe(Number(bytes))
-  // What `head` prints is as the document says.
-  expect(document).toContain('`<generation>-<64 lower-case hex digits>`')
-  expect(formatHead({ generation: 12, sha256: 'a0'.repeat(32) })).toMatch(/^12-[0-9a-f]{64}$/)
-  // Each table of a binary layout goes on where the row before ended, up to where its parts of any length begin.
-  const tables = [...document.matchAll(/^\| at \| size \| .*\n\|---\|---\|---\|\n((?:\|.*\n)+)/gm)]
-  expect(tables.length).toBeGreaterThan(4)
-  for (const [, rows = ''] of tables) {
-    let end = 0
-    for (const [, at = '', size = ''] of rows.matchAll(/^\| (\S+) \| (.*?) ?\| /gm)) {
-      if (!/^\d+$/.test(at)) break
-      expect(Number(at), rows).toBe(end)
-      const [, count = '1', unit = ''] = /^(?:(\d+) x )?(u8|u16|u32|u64|\d+)?$/.exec(size) ?? []
-      const width = unit.startsWith('u') ? Number(unit.slice(1)) / 8 : Number(unit || 0)
-      end += Number(count) * width
-    }
-  }
 })
