@@ -5,6 +5,7 @@ export { type ErrorCategory, type ErrorCode, TidemarkError } from './base/errors
 export type { FindingCount } from './capture/findings.ts'
 export type { SealOptions } from './capture/sealer.ts'
 export type { Images, KnownImages, Sink, Source, Write } from './capture/source.ts'
+export type { Adapter, AdapterDatabase, TargetRequest } from './engine/adapter.ts'
 export { type Attribution, as, currentContext } from './engine/context.ts'
 export type { DrillOptions } from './engine/drill.ts'
 export type { EndStreamOptions } from './engine/end-stream.ts'

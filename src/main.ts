@@ -1,13 +1,15 @@
 import { createRequire } from 'node:module'
 import { messageOf, TidemarkError } from './base/errors.ts'
-import type { DatabaseAdapter } from './cli/adapter.ts'
+import { adaptersOf, type BuiltInAdapter } from './cli/adapters.ts'
 import type { DemoParts } from './cli/demo/seam.ts'
 import { EXIT_CODES } from './cli/exit-codes.ts'
 import { runProgram } from './cli/program.ts'
-import { isConnectionString } from './s3db/connection-string.ts'
+import { isConnectionString, S3DB_SCHEMES } from './s3db/connection-string.ts'
 
 /** s3db.js is an optional peer dependency and takes a second to load: only a command that needs it loads it. */
-const s3db: DatabaseAdapter = {
+const s3db: BuiltInAdapter = {
+  schemes: S3DB_SCHEMES,
+  needs: 's3db.js',
   handles: isConnectionString,
   open: async (connectionString, options) => {
     // What s3db.js logs goes to stdout, where the data of a command goes.
@@ -76,7 +78,7 @@ const manifest: { version: string } = createRequire(import.meta.url)('../package
 const { stdout: out, stderr: err, stdin: input, env: environment } = process
 const exitCode = await runProgram(process.argv.slice(2), {
   terminal: { out, err, input, environment },
-  adapter: s3db,
+  adapter: adaptersOf(s3db, process.cwd(), environment),
   demo,
   version: manifest.version,
 })

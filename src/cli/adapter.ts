@@ -8,16 +8,18 @@ import type { Reconciliation } from '../upkeep/reconcile.ts'
 
 /** The databases that the command line can open by connection string. Given to it, so that it knows none of them. */
 export interface DatabaseAdapter {
-  /** Whether a target is a connection string of this adapter and no directory. Loads nothing. */
+  /** Whether a target is a connection string and no directory. Loads nothing. */
   handles(target: string): boolean
   /** Connects, and writes nothing before a restore or a capture does. Errors: `TARGET_INVALID`, `ADAPTER_MISSING`. */
   open(connectionString: string, options?: OpenOptions): Promise<OpenDatabase>
 }
 
-/** How a database is opened to be restored into. */
+/** How a database is opened. */
 export interface OpenOptions {
   /** Translate single records by attribute name where it has another schema. Default: false. */
   readonly mapSchema?: boolean
+  /** The module of `--adapter`, which has to know the database. Default: `TIDEMARK_ADAPTER`, else whoever knows it. */
+  readonly adapter?: string
 }
 
 /** A connected database. */
@@ -26,7 +28,8 @@ export interface OpenDatabase {
   readonly identity: string
   /** Whether nothing at all is there: no database, or one that was emptied. */
   readonly isEmpty: boolean
-  readonly target: Target
+  /** For one restore, which closes it. */
+  openTarget(): Target | Promise<Target>
   /** For reading, and to be compared with its history. */
   readonly source: Source
   /** Captures the database from now until `close`, so that what is written or found becomes history. */

@@ -27,6 +27,11 @@ export function storeOf({ store }: CommonOptions, { environment }: Terminal): st
   })
 }
 
+/** `--adapter`, where it was given. */
+export function adapterOf({ adapter }: { readonly adapter?: string }): { readonly adapter?: string } {
+  return adapter === undefined ? {} : { adapter }
+}
+
 /** `--store` as it must be repeated in the next command; empty where the environment names the store. */
 export function storeArgument({ store }: CommonOptions): string {
   return store === undefined ? '' : ` --store ${shellQuoted(store)}`

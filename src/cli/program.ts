@@ -130,6 +130,7 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
   return program
 }
 
+const ADAPTER = 'the module that opens this kind of database; else TIDEMARK_ADAPTER, or tidemark-adapter-<scheme>'
 const MEMORY = 'memory that replay may use (default: 128)'
 
 function addRestore(program: Command, around: Surroundings): void {
@@ -149,6 +150,7 @@ function addRestore(program: Command, around: Surroundings): void {
         'overwrite',
       ]),
     )
+    .option('--adapter <module>', ADAPTER)
     .option('--map-schema', 'with --id: translate by attribute name where the target has another schema')
     .option('--in-place', 'the target is the database of this history, although the store knows it by another name')
     .option('--journal <dir>', 'where the capture of a restore in place keeps its journal (default: .tidemark)')
@@ -183,6 +185,7 @@ function addGaps(program: Command, around: Surroundings): void {
 function addReconcile(program: Command): Command {
   return add(program, 'reconcile', 'find the writes that were not captured, by comparing the database with its history')
     .requiredOption('--source <connection string>', 'the live database (scheme://..)')
+    .option('--adapter <module>', ADAPTER)
     .option('--record', 'make an event of each, marked as found')
     .option('--resource <name...>', 'only these resources')
     .option('--yes', 'record although the store knows the database by another name')

@@ -6,7 +6,7 @@ import { type Finding, findingKind } from '../model/found.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import type { OpenDatabase } from './adapter.ts'
 import { parseMemory } from './arguments.ts'
-import { type CommonOptions, type Surroundings, storeArgument, storeOf, withStore } from './command.ts'
+import { adapterOf, type CommonOptions, type Surroundings, storeArgument, storeOf, withStore } from './command.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { changedFields, fieldText } from './fields.ts'
 import { countText, pairs, plural, printable, timeText } from './format.ts'
@@ -19,6 +19,7 @@ export interface ReconcileCommandOptions extends CommonOptions {
   readonly resource?: readonly string[]
   readonly yes?: boolean
   readonly journal?: string
+  readonly adapter?: string
 }
 
 /**
@@ -30,7 +31,7 @@ export async function reconcileCommand(options: ReconcileCommandOptions, around:
   const { terminal, adapter } = around
   if (!adapter.handles(options.source)) throw noDatabase(options.source)
   return withStore(options, around, async (tidemark) => {
-    const database = await adapter.open(options.source)
+    const database = await adapter.open(options.source, adapterOf(options))
     try {
       const { database: known } = await tidemark.status()
       const isOther = database.identity !== known

@@ -5,7 +5,7 @@ import type { Moment } from '../restore/moment.ts'
 import type { OnConflict } from '../restore/target.ts'
 import type { OpenDatabase } from './adapter.ts'
 import { parseMemory } from './arguments.ts'
-import { type CommonOptions, type Surroundings, storeOf, withStore } from './command.ts'
+import { adapterOf, type CommonOptions, type Surroundings, storeOf, withStore } from './command.ts'
 import { confirmed } from './confirm.ts'
 import { progressLine } from './progress.ts'
 import { resultJson, resultLines } from './restore-text.ts'
@@ -20,6 +20,7 @@ export interface RestoreCommandOptions extends CommonOptions, Destination {
   readonly yes?: boolean
   readonly onConflict?: OnConflict
   readonly mapSchema?: boolean
+  readonly adapter?: string
 }
 
 /** Where a restore goes. */
@@ -41,7 +42,8 @@ export async function restoreCommand(options: RestoreCommandOptions, around: Sur
     const { mapSchema = false } = options
     const isDatabase = around.adapter.handles(options.target)
     if (mapSchema && (options.id === undefined || !isDatabase)) throw nothingToMap()
-    const database = isDatabase ? await around.adapter.open(options.target, { mapSchema }) : null
+    if (options.adapter !== undefined && !isDatabase) throw nothingToOpen(options.target)
+    const database = isDatabase ? await around.adapter.open(options.target, { mapSchema, ...adapterOf(options) }) : null
     try {
       const status = await tidemark.status()
       const inPlace = database !== null && (options.inPlace === true || database.identity === status.database)
@@ -105,7 +107,7 @@ function runner(
       if (database === null) return await tidemark.restoreAt(moment, { ...common, target: options.target })
       // A dry run only compares: it opens no stream and leaves no trace in the store.
       if (!inPlace || mode.dryRun === true) {
-        return await tidemark.restoreAt(moment, { ...common, target: database.target, inPlace })
+        return await tidemark.restoreAt(moment, { ...common, target: await database.openTarget(), inPlace })
       }
       const captured = await database.capture({
         store: storeOf(options, terminal),
@@ -127,6 +129,16 @@ function confirmationNeeded({ target, preview }: RestoreResult): TidemarkError {
     {
       hint: 'Check the preview above, then type the same command with --yes.',
       details: { target, added: preview.added, changed: preview.changed, removed: preview.removed },
+    },
+  )
+}
+
+function nothingToOpen(target: string): TidemarkError {
+  return new TidemarkError(
+    'OPTION_INVALID',
+    `--adapter opens a database, and ${target} is a directory. Nothing was done.`,
+    {
+      hint: 'Give the connection string of a database (scheme://..) as --target, or leave --adapter out.',
     },
   )
 }

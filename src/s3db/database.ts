@@ -17,7 +17,6 @@ import { createS3dbTarget, type S3dbTargetOptions, writtenLater } from './target
 export class ConnectedDatabase {
   /** As in the store file of its history; without secrets. */
   readonly identity: string
-  readonly target: Target
   readonly source: Source
   /** Whether nothing at all is there. */
   readonly isEmpty: boolean
@@ -33,7 +32,6 @@ export class ConnectedDatabase {
     this.isEmpty = isEmpty
     this.identity = identityOf(clientOf(db))
     this.#options = options
-    this.target = writtenLater(looked, createS3dbTarget(db, options))
     this.source = createSource(db)
   }
 
@@ -50,6 +48,11 @@ export class ConnectedDatabase {
     if (!isVolatile(client)) return new ConnectedDatabase(looked, options)
     await looked.db.disconnect()
     throw inMemory(identityOf(client))
+  }
+
+  /** For one restore, which closes it. */
+  openTarget(): Target {
+    return writtenLater(this.#looked, createS3dbTarget(this.#db, this.#options))
   }
 
   /** Captures every write from now until `close`. Errors: those of opening a store. */

@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { stripTypeScriptTypes } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gunzipSync } from 'node:zlib'
@@ -173,6 +175,95 @@ test('the adapter of the document compiles as it stands there, captures, and res
     damage: [],
   })
 })
+
+test('an adapter is found by the scheme of the connection string, and the command line restores with it', async () => {
+  const app = await mkdtemp(join(home, 'cli-'))
+  const modules = join(app, 'node_modules')
+  await mkdir(modules)
+  for (const name of await readdir(join(home, 'app/node_modules'))) {
+    await symlink(join(home, 'app/node_modules', name), join(modules, name))
+  }
+  const document = await readFile(join(ROOT, 'schemas/ADAPTERS.md'), 'utf8')
+  const [adapter = '', use = ''] = [...document.matchAll(/^```ts\n(.*?)^```/gms)].map(([, block = '']) => block)
+  await writeFile(join(app, 'package.json'), '{"type":"module"}')
+  await writeFile(join(app, 'adapter.ts'), adapter)
+  await writeFile(join(app, 'none.ts'), 'export const adapter = { schemes: 7 }')
+  const imports = `import { as, Tidemark } from 'tidemark'\nimport { Documents, documentsTarget } from './adapter.ts'\n`
+  const types = use.replace(
+    'await tidemark.close()',
+    `await documents.write([{ resource: 'users', id: 'u1', value: { name: 'Bob' } }])\n$&`,
+  )
+  await writeFile(join(app, 'use.ts'), imports + types)
+  await run(process.execPath, ['use.ts'], { cwd: app })
+  const cli = async (args: readonly string[], env: Record<string, string> = {}): Promise<[number, string]> => {
+    const bin = join(app, 'node_modules/tidemark/dist/bin.js')
+    const options = { cwd: app, env: { ...process.env, TIDEMARK_STORE: 'file:./backups', ...env } }
+    const ended = await run(process.execPath, [bin, ...args], options).catch((error: unknown) => error)
+    const { code = 0, stdout, stderr } = ended as { code?: number; stdout: string; stderr: string }
+    return [code, stdout + stderr]
+  }
+  const target = `sqlite://${join(app, 'new.db')}`
+  const restore = ['restore', '--to', 'latest', '--target', target]
+
+  const unknown = await cli(restore)
+  expect(unknown).toEqual([
+    2,
+    expect.stringMatching(/No adapter for sqlite:\/\/ .*\n.*npm install tidemark-adapter-sqlite.*--adapter.*s3:\/\//),
+  ])
+  expect(await cli([...restore, '--adapter', 'no-such-adapter'])).toEqual([
+    2,
+    expect.stringContaining('no-such-adapter'),
+  ])
+  expect(await cli([...restore, '--adapter', './none.ts'])).toEqual([
+    2,
+    expect.stringContaining('exports no `adapter`'),
+  ])
+  const other = ['restore', '--to', 'latest', '--target', 'other://x', '--adapter', './adapter.ts']
+  expect(await cli(other)).toEqual([2, expect.stringContaining('opens sqlite://, and not other://')])
+  const directory = ['restore', '--to', 'latest', '--target', './copy', '--adapter', './adapter.ts']
+  expect(await cli(directory)).toEqual([2, expect.stringContaining('is a directory')])
+  expect(
+    await cli([...restore, '--id', 'u1', '--resource', 'users', '--map-schema', '--adapter', './adapter.ts']),
+  ).toEqual([2, expect.stringContaining('no schemas')])
+
+  // Looking makes nothing, and what is installed needs not be named.
+  await mkdir(join(modules, 'tidemark-adapter-sqlite'))
+  await writeFile(join(modules, 'tidemark-adapter-sqlite/package.json'), '{"type":"module","exports":"./index.js"}')
+  await writeFile(join(modules, 'tidemark-adapter-sqlite/index.js'), stripTypeScriptTypes(adapter))
+  expect(await cli([...restore, '--dry-run'])).toEqual([0, expect.stringMatching(/\+ users\/u1\n/)])
+  expect(await readdir(app)).not.toContain('new.db')
+  for (const env of [{}, { TIDEMARK_ADAPTER: './adapter.ts' }]) {
+    await rm(join(app, 'new.db'), { force: true })
+    expect(await cli(restore, env)).toEqual([0, expect.stringContaining('1 added')])
+    expect(rowsOf(join(app, 'new.db'))).toEqual(['{"name":"Bob"}'])
+  }
+  // What the environment names is not in the way of what it does not open.
+  const elsewhere = ['restore', '--to', 'latest', '--target', 'memory://x', '--dry-run']
+  expect(await cli(elsewhere, { TIDEMARK_ADAPTER: './adapter.ts' })).toEqual([
+    2,
+    expect.stringContaining('in the memory of'),
+  ])
+
+  const live = `sqlite://${join(app, 'app.db')}`
+  expect(await cli(['reconcile', '--source', live])).toEqual([0, expect.stringContaining('nothing')])
+  const first = /"ulid":"(\w+)"/.exec((await cli(['log', 'users/u1', '--json']))[1])?.[1] ?? ''
+  const [code, out] = await cli(['restore', '--to', first, '--target', live, '--yes'])
+  expect([code, rowsOf(join(app, 'app.db'))]).toEqual([0, ['{"name":"Ann"}']])
+  const back = /--to (before:\w+)/.exec(out)?.[1] ?? ''
+  expect((await cli(['restore', '--to', back, '--target', live, '--yes']))[0]).toBe(0)
+  expect(rowsOf(join(app, 'app.db'))).toEqual(['{"name":"Bob"}'])
+  new DatabaseSync(join(app, 'app.db')).exec('DELETE FROM documents')
+  expect(await cli(['reconcile', '--source', live])).toEqual([9, expect.stringContaining('1 removed')])
+  expect((await cli(['reconcile', '--source', live, '--record']))[0]).toBe(9)
+  expect(await cli(['reconcile', '--source', live])).toEqual([0, expect.stringContaining('nothing')])
+})
+
+function rowsOf(path: string): unknown[] {
+  const db = new DatabaseSync(path)
+  const rows = db.prepare('SELECT json FROM documents').all()
+  db.close()
+  return rows.map(({ json }) => json)
+}
 
 /** What the example does not show: histories, one moment for one transaction, a refused write, and a restore in place. */
 const ADAPTER_CHECKS = `
