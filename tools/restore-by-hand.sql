@@ -3,11 +3,11 @@
 --   duckdb -cmd "SET VARIABLE store = './backups'; SET VARIABLE moment = '2026-11-19T02:46:59Z'" \
 --          -c ".read restore-by-hand.sql" -c "FROM state"
 --
--- The result is the table `state`: kind, resource, id, json (the record, as its bytes were), and what a source needs
+-- The result is the view `state`: kind, resource, id, json (the record, as its bytes were), and what a source needs
 -- besides to put the stored object back: raw (MessagePack) where it came from a segment, raw_json where it came from a
 -- snapshot. To write the records of one resource as JSON lines:
 --
---   COPY (SELECT json FROM state WHERE kind = 'record' AND resource = 'users' ORDER BY id)
+--   COPY (SELECT json FROM state WHERE kind = 'record' AND resource = 'users')
 --     TO 'users.jsonl' (FORMAT csv, HEADER false, DELIMITER E'\x01', QUOTE '', ESCAPE '');
 --
 -- Parameters; each is taken as it was set before this file is run, or from the default here.
@@ -15,6 +15,14 @@
 --   moment    a time (inclusive, to the millisecond) or the ULID of an event (inclusive). Default: now
 --   snapshot  ULID of the snapshot to begin with. Default: the last one that is consistent at the moment, from
 --             `timeline/`: look at it with FROM snapshots. Every snapshot that is consistent gives the same state
+--   longest   bytes that a line of the snapshot may have: DuckDB makes room for a few of this length. Default: what the
+--             manifest lets expect. Where DuckDB says that a maximum line size is exceeded, give more, 536870912 at most;
+--             where it needs too much memory, give what your largest record needs, twice its JSON and a kilobyte
+--
+-- Memory: each look at `state` reads the files again, a few lines at a time, whatever the size of the store; only which event
+-- is the last of each item is kept, and goes to DuckDB's `temp_directory` where it does not fit. With `SET threads = 1` and
+-- `SET memory_limit` before this file is run, 256 MB and ten times the longest line are enough. Rows have no order: to have
+-- one, add ORDER BY, for which DuckDB needs room for all of them.
 --
 -- What this does not do, and `tidemark restore` does: compare checksums, look for gaps in the sequences, and refuse
 -- moments of which not everything is in the store yet. Where there is no segment at all, the snapshot is the state.
@@ -32,38 +40,57 @@ SET VARIABLE until = CASE
     || CASE WHEN getvariable('moment')[14] >= 'G' THEN 'Z' ELSE 'F' END || repeat('Z', 12)
   ELSE last_ulid(epoch_ms(CAST(getvariable('moment') AS TIMESTAMPTZ))) END;
 
--- What every generation says: a file of timeline/ is a checkpoint, or the changes since one.
-CREATE OR REPLACE TEMP TABLE generations AS
-  SELECT filename AS generation, json
-  FROM read_json_objects(getvariable('store') || '/timeline/*.json', maximum_object_size = 268435456, filename = true);
+-- Rows come in any order, and none wait until others fill a vector, whatever their length.
+SET preserve_insertion_order = false;
+SET enable_caching_operators = false;
+SET enable_external_file_cache = false;
+-- What is kept in memory for a join is its right side, as it is written here.
+SET disabled_optimizers = 'join_order,build_side_probe_side';
 
--- Every snapshot that was ever committed, where it is now: an erasure writes a snapshot again in another place.
+-- What the timeline says: its last file is a checkpoint, which has everything, or has the changes since one.
+SET VARIABLE last_file = (SELECT max(file) FROM glob(getvariable('store') || '/timeline/*.json'));
+
+CREATE OR REPLACE TEMP TABLE head AS SELECT CAST(content AS JSON) AS json FROM read_text(getvariable('last_file'));
+
+SET VARIABLE checkpoint = (SELECT lpad(json ->> '$.checkpoint', 12, '0') FROM head);
+
+CREATE OR REPLACE TEMP TABLE checkpoint AS
+  SELECT CAST(content AS JSON) AS json
+  FROM read_text(getvariable('store') || '/timeline/' || getvariable('checkpoint') || '.json');
+
+CREATE OR REPLACE TEMP TABLE changes AS SELECT unnest(json -> '$.changes[*]') AS change FROM head;
+
+-- Every snapshot, where it is now: an erasure writes a snapshot again in another place.
 CREATE OR REPLACE TEMP TABLE snapshots AS
-  SELECT entry ->> '$.ulid' AS ulid, last(entry ->> '$.consistentFrom' ORDER BY generation, position) AS consistent_from,
-    last(entry ->> '$.prefix' ORDER BY generation, position) AS prefix,
-    last(CAST(entry ->> '$.records' AS BIGINT) ORDER BY generation, position) AS records
+  SELECT entry ->> '$.ulid' AS ulid, entry ->> '$.consistentFrom' AS consistent_from, entry ->> '$.prefix' AS prefix,
+    CAST(entry ->> '$.records' AS BIGINT) AS records
   FROM (
-    SELECT generation, unnest(entries) AS entry, generate_subscripts(entries, 1) AS position
-    FROM (
-      SELECT generation, json_extract(json, '$.timeline.snapshots[*]') || flatten(list_transform(json_extract(json, '$.changes[*]'),
-        lambda change : json_extract(change, '$.addSnapshots[*]') || json_extract(change, '$.erase.snapshots[*].by'))) AS entries
-      FROM generations
-    )
+    SELECT unnest(json -> '$.timeline.snapshots[*]') AS entry FROM checkpoint
+    UNION ALL SELECT unnest(change -> '$.addSnapshots[*]') FROM changes
+    UNION ALL SELECT unnest(change -> '$.erase.snapshots[*].by') FROM changes
   )
-  GROUP BY ALL;
-
--- The segments that are part of the history: not one that nobody committed, because its writer was killed or another had
--- its stream, and not one that an erasure has written again.
-SET VARIABLE segments = (
-  SELECT list(getvariable('store') || '/' || key ORDER BY key) FROM (
-    SELECT unnest(flatten([json ->> '$.timeline.segments[*].key', json ->> '$.changes[*].addSegments[*].key',
-      json ->> '$.changes[*].erase.segments[*].by.key'])) AS key FROM generations
-    EXCEPT SELECT unnest(json ->> '$.changes[*].erase.segments[*].key') FROM generations
-  ));
+  WHERE entry ->> '$.prefix' NOT IN (SELECT unnest(change ->> '$.erase.snapshots[*].prefix') FROM changes);
 
 SET VARIABLE snapshot = coalesce(getvariable('snapshot'),
   (SELECT max(ulid) FROM snapshots WHERE consistent_from <= getvariable('until')));
-SET VARIABLE prefix = (SELECT prefix FROM snapshots WHERE ulid = getvariable('snapshot'));
+SET VARIABLE prefix = (SELECT any_value(prefix) FROM snapshots WHERE ulid = getvariable('snapshot'));
+
+-- The segments that are part of the history: not one that nobody committed, because its writer was killed or another had
+-- its stream, and not one that an erasure has written again. And those of them with events after the snapshot and not after
+-- the moment.
+CREATE OR REPLACE TEMP TABLE history AS
+  SELECT getvariable('store') || '/' || (entry ->> '$.key') AS path, entry ->> '$.firstUlid' AS first_ulid,
+    entry ->> '$.lastUlid' AS last_ulid
+  FROM (
+    SELECT unnest(json -> '$.timeline.segments[*]') AS entry FROM checkpoint
+    UNION ALL SELECT unnest(change -> '$.addSegments[*]') FROM changes
+    UNION ALL SELECT unnest(change -> '$.erase.segments[*].by') FROM changes
+  )
+  WHERE entry ->> '$.key' NOT IN (SELECT unnest(change ->> '$.erase.segments[*].key') FROM changes);
+
+SET VARIABLE segments = (SELECT list(DISTINCT path) FROM history);
+SET VARIABLE needed = (SELECT list(DISTINCT path) FROM history
+  WHERE last_ulid > getvariable('snapshot') AND first_ulid <= getvariable('until'));
 
 -- The manifest says which file holds which resource, and has the schemas.
 CREATE OR REPLACE TEMP TABLE manifest AS
@@ -75,55 +102,80 @@ CREATE OR REPLACE TEMP TABLE resources AS
   UNION ALL SELECT json_object('name', '', 'schema', m -> '$.schema', 'records', NULL, 'objects', m -> '$.objects') FROM manifest;
 
 CREATE OR REPLACE TEMP TABLE files AS
-  SELECT 'record' AS kind, r ->> '$.name' AS resource, r ->> '$.records.file' AS file FROM resources
-  UNION ALL SELECT 'object', r ->> '$.name', r ->> '$.objects.file' FROM resources;
+  SELECT kind, resource, getvariable('store') || '/' || getvariable('prefix') || (f ->> '$.file') AS path,
+    CAST(f ->> '$.records' AS BIGINT) AS records, CAST(f ->> '$.bytes' AS DOUBLE) AS bytes,
+    CAST(f ->> '$.uncompressedBytes' AS DOUBLE) AS uncompressed, json_array_length(f -> '$.members') AS members,
+    list_max(CAST(f ->> '$.members[*][1]' AS DOUBLE[])) AS largest
+  FROM (
+    SELECT 'record' AS kind, r ->> '$.name' AS resource, r -> '$.records' AS f FROM resources
+    UNION ALL SELECT 'object', r ->> '$.name', r -> '$.objects' FROM resources
+  )
+  WHERE (f ->> '$.file') IS NOT NULL;
+
+-- What a line may have: a gzip member ends with the line that makes it 512 KiB or more, but for the last of a file, and has
+-- 512 MiB at most. Within that, three times what the largest member has if it is compressed as its file is.
+SET VARIABLE line_bytes = coalesce(CAST(getvariable('longest') AS BIGINT), (
+  SELECT CAST(greatest(1048576, max(least(536870912, uncompressed - 524288 * greatest(0, CAST(members AS BIGINT) - 2),
+    524288 + 3 * largest * uncompressed / bytes))) AS BIGINT) FROM files));
 
 -- A line is the record with one member more at its end: `,"_tidemark":{"id":…,"raw":…,"json":<bytes of the record>}}`.
--- Lines are read as text, not as JSON, so that every record keeps its bytes.
+-- Long lines are read as JSON, a few at a time; DuckDB gives the text of each as it stands. It takes no half of a surrogate
+-- pair for JSON: files that have one, and those of short lines, are read as text, 2,048 lines at a time.
 -- DuckDB cannot read no file at all, which is what the snapshot of an empty database has.
-SET VARIABLE read_lines = CASE
-  WHEN (SELECT count(*) FROM glob(getvariable('store') || '/' || getvariable('prefix') || '*.jsonl.gz')) = 0
-  THEN 'SELECT '''' AS line, '''' AS filename LIMIT 0'
-  ELSE $$ FROM read_csv(getvariable('store') || '/' || getvariable('prefix') || '*.jsonl.gz',
+SET VARIABLE no_lines = 'SELECT '''' AS line, '''' AS filename LIMIT 0';
+SET VARIABLE read_long = $$ SELECT CAST(json AS VARCHAR) AS line, filename FROM read_json_objects(getvariable('long'),
+    format = 'newline_delimited', compression = 'gzip', filename = true, ignore_errors = true,
+    maximum_object_size = getvariable('line_bytes')) $$;
+SET VARIABLE long = (SELECT list(path) FROM files WHERE uncompressed / records > 8192);
+CREATE OR REPLACE TEMP TABLE whole AS
+  SELECT filename FROM query(CASE WHEN getvariable('long') IS NULL THEN getvariable('no_lines') ELSE getvariable('read_long') END)
+  GROUP BY filename HAVING count(line) = (SELECT any_value(records) FROM files WHERE path = filename);
+SET VARIABLE long = (SELECT list(filename) FROM whole);
+SET VARIABLE short = (SELECT list(path) FROM files WHERE path NOT IN (SELECT filename FROM whole));
+SET VARIABLE read_long = CASE WHEN getvariable('long') IS NULL THEN getvariable('no_lines') ELSE getvariable('read_long') END;
+SET VARIABLE read_short = CASE
+  WHEN getvariable('short') IS NULL THEN getvariable('no_lines')
+  ELSE $$ FROM read_csv(getvariable('short'),
     columns = {'line': 'VARCHAR'}, auto_detect = false, header = false, delim = E'\x01', quote = '', escape = '',
     comment = '', new_line = '\n', null_padding = false, compression = 'gzip', filename = true,
-    max_line_size = 67108864, parallel = false) $$ END;
+    max_line_size = getvariable('line_bytes'), buffer_size = getvariable('line_bytes') + 1, parallel = false) $$ END;
 
-CREATE OR REPLACE TEMP TABLE lines AS
-  SELECT parse_filename(filename) AS file, encode(line) AS line,
-    CAST(regexp_extract(line, ',"json":(\d+)}}$', 1) AS BIGINT) AS bytes
-  FROM query(getvariable('read_lines'));
-
-CREATE OR REPLACE TEMP TABLE snapshot_state AS
-  SELECT kind, resource, tail ->> '$._tidemark.id' AS id, decode(line[1:bytes - 1]) || '}' AS json,
-    tail -> '$._tidemark.raw' AS raw_json
+CREATE OR REPLACE TEMP VIEW snapshot_state AS
+  SELECT kind, resource, CAST(tail[:raw_at - 1] AS JSON) ->> '$' AS id, decode(line[1:record_bytes - 1]) || '}' AS json,
+    CAST(tail[raw_at + 7 : (-11 - length(record_bytes::VARCHAR))] AS JSON) AS raw_json
   FROM (
-    SELECT *, CAST('{' || decode(line[CASE WHEN bytes > 2 THEN bytes + 1 ELSE 2 END:]) AS JSON) AS tail
-    FROM lines JOIN files USING (file)
+    -- No quote stands in an id but behind a backslash: the first of these is where it ends.
+    SELECT *, instr(tail, ',"raw":') AS raw_at
+    FROM (
+      -- Behind `"_tidemark":{"id":`, and the comma where the record has members.
+      SELECT kind, resource, line, record_bytes,
+        decode(line[CASE WHEN record_bytes > 2 THEN record_bytes + 19 ELSE 20 END:]) AS tail
+      FROM (
+        SELECT filename, encode(line) AS line, CAST(regexp_extract(line, ',"json":(\d+)}}$', 1) AS BIGINT) AS record_bytes
+        FROM (FROM query(getvariable('read_long')) UNION ALL FROM query(getvariable('read_short')))
+      ) JOIN files ON path = filename
+    )
   )
   UNION ALL
   SELECT 'schema', r ->> '$.name', '', r ->> '$.schema.json', r -> '$.schema.raw'
   FROM resources WHERE (r ->> '$.schema.json') IS NOT NULL;
 
 SET VARIABLE read_events = CASE
-  WHEN getvariable('segments') IS NULL
+  WHEN getvariable('needed') IS NULL
   THEN 'SELECT '''' AS kind, '''' AS resource, '''' AS record_id, '''' AS ulid, '''' AS after, ''''::BLOB AS after_raw LIMIT 0'
-  ELSE 'FROM read_parquet(getvariable(''segments''))' END;
+  ELSE 'FROM read_parquet(getvariable(''needed''))' END;
 
--- Of each item the last event after the snapshot and not after the moment. In a struct, because a deleted item has no
--- `after` and max_by would skip a bare NULL.
+-- Of each item the last event after the snapshot and not after the moment: first which one it is, then what it says.
 CREATE OR REPLACE TEMP TABLE last_events AS
-  SELECT kind, resource, record_id AS id, max_by({'json': after, 'raw': after_raw}, ulid) AS image
+  SELECT kind, resource, record_id AS id, max(ulid) AS ulid
   FROM query(getvariable('read_events'))
   WHERE ulid > getvariable('snapshot') AND ulid <= getvariable('until')
   GROUP BY ALL;
 
-CREATE OR REPLACE TEMP TABLE state AS
-  SELECT * FROM (
-    SELECT kind, resource, id, image.json AS json, image.raw AS raw, NULL AS raw_json
-    FROM last_events WHERE image.json IS NOT NULL
-    UNION ALL
-    SELECT kind, resource, id, json, NULL, raw_json
-    FROM snapshot_state ANTI JOIN last_events USING (kind, resource, id)
-  )
-  ORDER BY CASE kind WHEN 'schema' THEN 0 WHEN 'object' THEN 1 ELSE 2 END, resource, id;
+CREATE OR REPLACE TEMP VIEW state AS
+  SELECT kind, resource, record_id AS id, after AS json, after_raw AS raw, CAST(NULL AS JSON) AS raw_json
+  FROM query(getvariable('read_events')) SEMI JOIN last_events USING (ulid)
+  WHERE after IS NOT NULL
+  UNION ALL
+  SELECT kind, resource, id, json, NULL, raw_json
+  FROM snapshot_state ANTI JOIN last_events USING (kind, resource, id);
