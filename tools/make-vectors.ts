@@ -17,7 +17,7 @@ import { makeStore } from './vectors/store.ts'
 const WORK = '/tmp/tidemark-vectors'
 const MADE = `${WORK}/made`
 const PLACE = join(import.meta.dirname, '../schemas/vectors')
-const NAMES = ['plain', 'encrypted', 'record-keys', 'journal']
+const NAMES = ['plain', 'encrypted', 'record-keys', 'journal', 'encrypted-journal']
 
 os.hostname = (): string => 'vectors.example'
 syncBuiltinESMExports()
@@ -28,7 +28,8 @@ const encryption = { passphrase: 'crème brûlée at noon' }
 await makeStore(WORK, MADE, { name: 'encrypted', spec: { encryption }, erase: 'rewritten', acknowledged: true })
 const recordKeys = `file:${WORK}/record-keys/keyring`
 await makeStore(WORK, MADE, { name: 'record-keys', spec: { recordKeys }, erase: 'keys', acknowledged: false })
-await makeJournal(WORK, MADE)
+await makeJournal(WORK, MADE, { name: 'journal', spec: {} })
+await makeJournal(WORK, MADE, { name: 'encrypted-journal', spec: { encryption } })
 for (const name of NAMES) {
   rmSync(`${PLACE}/${name}`, { recursive: true, force: true })
   cpSync(`${MADE}/${name}`, `${PLACE}/${name}`, { recursive: true })

@@ -2,12 +2,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { ImageText } from '../../tools/vectors/expected.ts'
-import { readSealedStore } from '../support/sealed-reader.ts'
+import { frameOpener, readSealedStore } from '../support/sealed-reader.ts'
 import { filesOf } from '../support/second-reader/bytes.ts'
 import { type Event, type Image, type Item, nameOf } from '../support/second-reader/events.ts'
 import { openIntents, readJournal, settle } from '../support/second-reader/journal.ts'
 import { boundOf, gapsOf, reachOf } from '../support/second-reader/moments.ts'
 import { asTheyAre, openerOf } from '../support/second-reader/record-keys.ts'
+import { digestsIn, readSegment } from '../support/second-reader/segment.ts'
 import { eventsOf, hashesOf, type Opened, readSnapshot, stateAt } from '../support/second-reader/state.ts'
 import { type Files, readTimeline, sealed } from '../support/second-reader/timeline.ts'
 import { expectedJournal, expectedStore, PASSPHRASE, VECTORS } from '../support/vectors.ts'
@@ -76,6 +77,16 @@ describe.each(['plain', 'encrypted', 'record-keys'])('a reader made from FORMAT.
     }
   })
 
+  test('the digest of every event', async () => {
+    const found: [string, number, string][] = []
+    for (const segment of store.timeline.segments) {
+      const bytes = store.files.get(segment.key) ?? new Uint8Array(0)
+      const digests = digestsIn(bytes, await readSegment(bytes, segment))
+      for (const [sequence, digest] of digests) found.push([segment.stream, sequence, digest])
+    }
+    expect(found.sort(([a, m], [b, n]) => (a === b ? m - n : a < b ? -1 : 1))).toEqual(expected.digests)
+  })
+
   test('every snapshot, also those that no moment here is made from', () => {
     for (const { prefix, manifestSha256 } of store.timeline.snapshots) {
       const states = readSnapshot(store.files, prefix, manifestSha256)
@@ -87,33 +98,41 @@ describe.each(['plain', 'encrypted', 'record-keys'])('a reader made from FORMAT.
   })
 })
 
-test('a reader made from FORMAT.md alone reads the torn journal, and knows what its open intents come to', async () => {
-  const expected = expectedJournal()
-  const files = filesOf(join(VECTORS, 'journal/store'))
-  const { timeline } = readTimeline(files)
-  const [{ id: stream, lastSequence } = { id: '', lastSequence: -1 }] = timeline.streams
-  const names = filesOf(join(VECTORS, 'journal/journal'))
-  const own = [...names].map(([path, bytes]): [string, Uint8Array] => [path.split('/').at(-1) ?? '', bytes])
-  const journal = readJournal(stream, new Map(own))
-  expect(journal.tornBytes).toBeGreaterThan(0)
-  const journalled = journal.frames.flatMap(({ events }) => events).filter(({ sequence }) => sequence > lastSequence)
-  const events = [...(await eventsOf({ files, timeline, open: asTheyAre })), ...journalled]
-  expect(events.map((event) => ({ id: event.id, ...eventText(event) }))).toEqual(expected.events)
-  const intents = openIntents(journal)
-  expect(intents.map(({ id }) => id).sort()).toEqual(['ann', 'eve', 'happened', 'torn'])
-  const settled = intents.flatMap((intent) => {
-    const [, , , json, raw] =
-      expected.held.find(([kind, ...name]) => nameOf({ kind, resource: name[0], id: name[1] }) === nameOf(intent)) ?? []
-    const now: Image | null = json === undefined ? null : { json, raw: raw == null ? null : Buffer.from(raw, 'base64') }
-    const context = settle(intent, now)
-    const operation = intent.before === null ? 'insert' : now === null ? 'delete' : 'update'
-    const { id, before } = intent
-    return context === null ? [] : [{ id, operation, before: imageText(before), after: imageText(now), context }]
-  })
-  expect(settled.sort((a, b) => (a.id < b.id ? -1 : 1))).toEqual(
-    expected.settled.toSorted((a, b) => (a.id < b.id ? -1 : 1)),
-  )
-})
+test.each(['journal', 'encrypted-journal'])(
+  'a reader made from FORMAT.md alone reads the torn %s, and settles it',
+  async (name) => {
+    const expected = expectedJournal(name)
+    const directory = join(VECTORS, name, 'store')
+    const opener = { passphrase: PASSPHRASE }
+    const files = name === 'journal' ? filesOf(directory) : readSealedStore(directory, opener)
+    const { timeline } = readTimeline(files)
+    const [{ id: stream, lastSequence } = { id: '', lastSequence: -1 }] = timeline.streams
+    const names = filesOf(join(VECTORS, name, 'journal'))
+    const own = [...names].map(([path, bytes]): [string, Uint8Array] => [path.split('/').at(-1) ?? '', bytes])
+    const open = name === 'journal' ? undefined : frameOpener(directory, opener, stream)
+    const journal = readJournal(stream, new Map(own), open)
+    expect(journal.tornBytes).toBeGreaterThan(0)
+    const journalled = journal.frames.flatMap(({ events }) => events).filter(({ sequence }) => sequence > lastSequence)
+    const events = [...(await eventsOf({ files, timeline, open: asTheyAre })), ...journalled]
+    expect(events.map((event) => ({ id: event.id, ...eventText(event) }))).toEqual(expected.events)
+    const intents = openIntents(journal)
+    expect(intents.map(({ id }) => id).sort()).toEqual(['ann', 'eve', 'happened', 'torn'])
+    const settled = intents.flatMap((intent) => {
+      const [, , , json, raw] =
+        expected.held.find(([kind, ...name]) => nameOf({ kind, resource: name[0], id: name[1] }) === nameOf(intent)) ??
+        []
+      const now: Image | null =
+        json === undefined ? null : { json, raw: raw == null ? null : Buffer.from(raw, 'base64') }
+      const context = settle(intent, now)
+      const operation = intent.before === null ? 'insert' : now === null ? 'delete' : 'update'
+      const { id, before } = intent
+      return context === null ? [] : [{ id, operation, before: imageText(before), after: imageText(now), context }]
+    })
+    expect(settled.sort((a, b) => (a.id < b.id ? -1 : 1))).toEqual(
+      expected.settled.toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+    )
+  },
+)
 
 /** Not a write that was found afterwards. */
 function isTold({ context: [, , metadata] }: Event): boolean {

@@ -31,18 +31,19 @@ function sumsOf(directory: string, part: string): string[] {
 }
 
 const STORES = ['plain', 'encrypted', 'record-keys']
+const JOURNALS = ['journal', 'encrypted-journal']
 
 function specOf(name: string): StoreSpec {
   return {
     url: `file:${home}/${name}/store`,
-    ...(name === 'encrypted' ? { encryption: { passphrase: PASSPHRASE } } : {}),
+    ...(name.startsWith('encrypted') ? { encryption: { passphrase: PASSPHRASE } } : {}),
     ...(name === 'record-keys' ? { recordKeys: `file:${home}/${name}/keyring` } : {}),
   }
 }
 
 test('no byte of the vectors has changed, and none of them is missing', () => {
   const listed = readFileSync(join(VECTORS, 'SHA256SUMS'), 'utf8').trimEnd().split('\n')
-  expect([...STORES, 'journal'].flatMap((name) => sumsOf(VECTORS, name)).sort()).toEqual(listed.sort())
+  expect([...STORES, ...JOURNALS].flatMap((name) => sumsOf(VECTORS, name)).sort()).toEqual(listed.sort())
 })
 
 describe.each(STORES)('Tidemark reads %s as it was written', (name) => {
@@ -72,25 +73,28 @@ describe.each(STORES)('Tidemark reads %s as it was written', (name) => {
   })
 })
 
-test('Tidemark settles the torn journal: what happened becomes an event, what did not leaves none', async () => {
-  const { held, gaps, events, settled } = expectedJournal()
-  const source = new VectorDatabase(held.map(stateOf))
-  const store = `file:${home}/journal/store`
-  const logger = createLogger('silent')
-  const tidemark = await Tidemark.capture({ store, source, journal: `${home}/journal/journal`, logger })
-  const found = []
-  for (const id of new Set(held.map(([, , id]) => id).concat('bob'))) {
-    for await (const event of tidemark.history('users', id)) found.push({ id, ...eventOf(event) })
-  }
-  const of = (list: readonly { id: string }[]): unknown[] => list.map((one) => JSON.stringify(one)).sort()
-  const known = new Set(events.map(({ ulid }) => ulid))
-  expect(of(found.filter(({ ulid }) => known.has(ulid)))).toEqual(of(events))
-  const made = found.filter(({ ulid }) => !known.has(ulid))
-  expect(of(made.map(({ ulid: _, stream: __, sequence: ___, ...told }) => told))).toEqual(of(settled))
-  expect(await tidemark.gaps()).toEqual(gaps)
-  expect(await listOf(tidemark.at('latest').states(), rowOf)).toEqual(held)
-  await tidemark.close()
-})
+test.each(JOURNALS)(
+  'Tidemark settles the torn %s: what happened becomes an event, what did not leaves none',
+  async (name) => {
+    const { held, gaps, events, settled } = expectedJournal(name)
+    const source = new VectorDatabase(held.map(stateOf))
+    const store = specOf(name)
+    const logger = createLogger('silent')
+    const tidemark = await Tidemark.capture({ store, source, journal: `${home}/${name}/journal`, logger })
+    const found = []
+    for (const id of new Set(held.map(([, , id]) => id).concat('bob'))) {
+      for await (const event of tidemark.history('users', id)) found.push({ id, ...eventOf(event) })
+    }
+    const of = (list: readonly { id: string }[]): unknown[] => list.map((one) => JSON.stringify(one)).sort()
+    const known = new Set(events.map(({ ulid }) => ulid))
+    expect(of(found.filter(({ ulid }) => known.has(ulid)))).toEqual(of(events))
+    const made = found.filter(({ ulid }) => !known.has(ulid))
+    expect(of(made.map(({ ulid: _, stream: __, sequence: ___, ...told }) => told))).toEqual(of(settled))
+    expect(await tidemark.gaps()).toEqual(gaps)
+    expect(await listOf(tidemark.at('latest').states(), rowOf)).toEqual(held)
+    await tidemark.close()
+  },
+)
 
 async function listOf<T, U>(all: AsyncIterable<T>, map: (one: T) => U): Promise<U[]> {
   const list: U[] = []

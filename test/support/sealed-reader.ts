@@ -1,4 +1,4 @@
-import { createDecipheriv, scryptSync } from 'node:crypto'
+import { createDecipheriv, hkdfSync, scryptSync } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -21,6 +21,18 @@ export function readSealedStore(directory: string, opener: Opener): Map<string, 
     files.set(key, openFile(read(key), key, encryption.storeKey, storeKey))
   }
   return files
+}
+
+/** Opens the encrypted frames of a journal of such a store (9.3): the body is plain, the header stays as it is. */
+export function frameOpener(directory: string, opener: Opener, stream: string): (frame: Buffer) => Buffer {
+  const { id, encryption } = JSON.parse(readFileSync(join(directory, 'tidemark.json'), 'utf8'))
+  const storeKey = storeKeyOf(directory, id, encryption.storeKey, opener)
+  const key = Buffer.from(hkdfSync('sha256', storeKey, '', `tidemark journal ${stream}`, 32))
+  return (frame) => {
+    if (frame.toString('latin1', 0, 4) !== 'TMFE') return frame
+    const nonce = Buffer.concat([frame.subarray(90, 96), frame.subarray(8, 14)])
+    return Buffer.concat([frame.subarray(0, 96), open(key, nonce, frame.subarray(96), frame.subarray(8, 96))])
+  }
 }
 
 function storeKeyOf(directory: string, store: string, id: string, opener: Opener): Buffer {

@@ -14,7 +14,7 @@ export function expectedStore(name: string): ExpectedStore {
   return JSON.parse(readFileSync(join(VECTORS, name, 'expected.json'), 'utf8'))
 }
 
-/** What must be read from the torn journal. */
-export function expectedJournal(): ExpectedJournal {
-  return JSON.parse(readFileSync(join(VECTORS, 'journal/expected.json'), 'utf8'))
+/** What must be read from the torn journal of this name. */
+export function expectedJournal(name: string): ExpectedJournal {
+  return JSON.parse(readFileSync(join(VECTORS, name, 'expected.json'), 'utf8'))
 }

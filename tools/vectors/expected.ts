@@ -2,6 +2,7 @@ import { text } from '../../src/base/bytes.ts'
 import type { Event, Image, Item, Kind } from '../../src/model/event.ts'
 import type { KnownGap } from '../../src/model/gap.ts'
 import type { ItemState } from '../../src/restore/target.ts'
+import type { DigestRow } from './digests.ts'
 
 /** Kind, resource, id, JSON text, raw bytes in base64 or null. */
 export type StateRow = readonly [Kind, string, string, string, string | null]
@@ -52,6 +53,8 @@ export interface ExpectedStore {
   readonly histories: readonly ExpectedHistory[]
   /** Resource, items, hash. */
   readonly drill: { readonly moment: string; readonly hashes: readonly (readonly [string, number, string])[] }
+  /** Of every event in the segments. */
+  readonly digests: readonly DigestRow[]
 }
 
 /** What must be read from the journal of a process that was killed. */

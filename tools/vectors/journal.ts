@@ -4,6 +4,7 @@ import { createLogger } from '../../src/base/log.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import type { Image } from '../../src/model/event.ts'
 import type { ItemState } from '../../src/restore/target.ts'
+import type { StoreSpec } from '../../src/store/open.ts'
 import { INITIAL, image, RAW, user } from './content.ts'
 import { nameOf, StepClock, VectorDatabase } from './database.ts'
 import { type ExpectedEvent, type ExpectedJournal, eventOf, lay, rowOf, type ToldChange } from './expected.ts'
@@ -14,17 +15,24 @@ const MOST_JOURNAL = 16 * 1024
 const WHOLE_EVENTS = 4
 const IDS = ['sealed', 'waiting', 'bob', 'ann', 'happened', 'eve', 'torn']
 
+/** A journal that is made: with `encryption` its frames are encrypted too. */
+export interface VectorJournal {
+  readonly name: string
+  readonly spec: Omit<StoreSpec, 'url'>
+}
+
 /** Everything that the journal of a killed process can hold, and what becomes of it at the next start. */
-export async function makeJournal(work: string, made: string): Promise<void> {
+export async function makeJournal(work: string, made: string, { name, spec }: VectorJournal): Promise<void> {
   const clock = new StepClock()
-  const directory = `${work}/journal`
+  const directory = `${work}/${name}`
+  const encrypt = spec.encryption !== undefined
   const database = new VectorDatabase(
     INITIAL.map(([{ kind, resource, id }, one]) => ({ kind, resource, id, image: one })),
   )
   const options = {
-    store: `file:${directory}/store`,
+    store: { url: `file:${directory}/store`, ...spec },
     source: database,
-    journal: { directory: `${directory}/journal`, limitBytes: MOST_JOURNAL },
+    journal: { directory: `${directory}/journal`, limitBytes: MOST_JOURNAL, encrypt },
     seal: { events: 1000, ageMs: 1e9, closeMs: 60_000 },
     logger: createLogger('silent'),
   }
@@ -54,27 +62,30 @@ export async function makeJournal(work: string, made: string): Promise<void> {
   database.held.set(nameOf(user('eve')), { ...user('eve'), image: image({ id: 'eve', note: 'of somebody else' }) })
   database.foresees = false
   await put('torn', image({ id: 'torn', note: 'its event was being written when the machine went down' }))
-  cpSync(`${directory}/store`, `${made}/journal/store`, { recursive: true })
-  rmSync(`${made}/journal/store/.tmp`, { recursive: true, force: true })
-  cpSync(`${directory}/journal`, `${made}/journal/journal`, {
+  cpSync(`${directory}/store`, `${made}/${name}/store`, { recursive: true })
+  rmSync(`${made}/${name}/store/.tmp`, { recursive: true, force: true })
+  cpSync(`${directory}/journal`, `${made}/${name}/journal`, {
     recursive: true,
     filter: (path) => !/door\.|clock$|peers$|answered/.test(path),
   })
-  tear(`${made}/journal/journal`)
+  tear(`${made}/${name}/journal`, encrypt ? 'TMFE' : 'TMF2')
   const held = database.states
-  writeFileSync(`${made}/journal/expected.json`, `${lay(await expectedOf(work, made, held))}\n`)
+  writeFileSync(
+    `${made}/${name}/expected.json`,
+    `${lay(await expectedOf(`${work}/recovered-${name}`, `${made}/${name}`, { held, spec }))}\n`,
+  )
 }
 
 /** Zeros for the second half of the last frame; where it begins a file, the one before was not ended yet. */
-function tear(journals: string): void {
+function tear(journals: string, magic: string): void {
   const paths = readdirSync(journals, { recursive: true, encoding: 'utf8' })
   const used = paths
     .map((name) => join(journals, name))
-    .filter((path) => path.endsWith('.journal') && readFileSync(path).includes('TMF2'))
+    .filter((path) => path.endsWith('.journal') && readFileSync(path).includes(magic))
     .sort()
   const [before, path] = [used.at(-2) ?? '', used.at(-1) ?? '']
   const bytes = readFileSync(path)
-  const at = bytes.lastIndexOf('TMF2')
+  const at = bytes.lastIndexOf(magic)
   const length = FRAME_HEADER + bytes.readUInt32LE(at + 16)
   writeFileSync(path, bytes.fill(0, at + Math.floor(length / 2)))
   if (at !== FILE_HEADER) return
@@ -83,12 +94,16 @@ function tear(journals: string): void {
 }
 
 /** What the next start makes of it, on a copy: events of the journal have their stamps, settled ones get theirs then. */
-async function expectedOf(work: string, made: string, held: readonly ItemState[]): Promise<ExpectedJournal> {
-  const copy = `${work}/recovered`
-  cpSync(`${made}/journal`, copy, { recursive: true })
+async function expectedOf(
+  copy: string,
+  made: string,
+  { held, spec }: Omit<VectorJournal, 'name'> & { readonly held: readonly ItemState[] },
+): Promise<ExpectedJournal> {
+  cpSync(made, copy, { recursive: true })
   const source = new VectorDatabase(held)
+  const store = { url: `file:${copy}/store`, ...spec }
   const logger = createLogger('silent')
-  const tidemark = await Tidemark.capture({ store: `file:${copy}/store`, source, journal: `${copy}/journal`, logger })
+  const tidemark = await Tidemark.capture({ store, source, journal: `${copy}/journal`, logger })
   const events: (ExpectedEvent & { id: string })[] = []
   const settled: (ToldChange & { id: string; operation: string })[] = []
   for (const id of IDS) {

@@ -6,6 +6,7 @@ import type { Moment } from '../../src/restore/moment.ts'
 import type { StoreSpec } from '../../src/store/open.ts'
 import { user } from './content.ts'
 import { nameOf, StepClock, type Written } from './database.ts'
+import { digestsOf } from './digests.ts'
 import {
   type ExpectedEvent,
   type ExpectedHistory,
@@ -45,8 +46,9 @@ export async function makeStore(work: string, made: string, { name, spec, ...end
   const found = await expectedOf(tidemark, story, end.acknowledged)
   if (drill?.passed !== true) throw new Error('the drill failed')
   const hashes = drill.resources.map(({ resource, items, hash }) => [resource, items, hash] as const)
-  const expected: ExpectedStore = { ...found, drill: { moment: drill.moment, hashes } }
   await tidemark.close()
+  const digests = await digestsOf(`${directory}/store`, store)
+  const expected: ExpectedStore = { ...found, drill: { moment: drill.moment, hashes }, digests }
   for (const part of ['store', 'keyring']) {
     rmSync(`${directory}/${part}/.tmp`, { recursive: true, force: true })
     const isThere = part === 'store' || spec.recordKeys !== undefined
@@ -65,7 +67,7 @@ async function expectedOf(
   tidemark: Tidemark,
   story: Story,
   acknowledged: boolean,
-): Promise<Omit<ExpectedStore, 'drill'>> {
+): Promise<Omit<ExpectedStore, 'drill' | 'digests'>> {
   const { epochs, streams, snapshots } = await tidemark.status()
   const gaps = (await tidemark.gaps()).map(({ interval: _, ...gap }) => gap)
   const states: ExpectedState[] = []

@@ -27,8 +27,15 @@ export interface Journal {
   tornBytes: number
 }
 
+/** Gives a frame with its body in clear (9.3). */
+export type FrameOpener = (frame: Buffer) => Buffer
+
 /** A journal (5): its files by name, whose first ones may be gone. */
-export function readJournal(stream: string, files: ReadonlyMap<string, Uint8Array>): Journal {
+export function readJournal(
+  stream: string,
+  files: ReadonlyMap<string, Uint8Array>,
+  open: FrameOpener = (frame) => frame,
+): Journal {
   const names = [...files.keys()].filter((name) => /^\d{8}\.journal$/.test(name)).sort()
   const used = names.filter((name) => files.get(name)?.some((byte) => byte !== 0))
   const frames: Frame[] = []
@@ -38,7 +45,7 @@ export function readJournal(stream: string, files: ReadonlyMap<string, Uint8Arra
     const first = headerOf(bytes, stream, Number(name.slice(0, 8)))
     while (frames.at(-1) !== undefined && Number(frames.at(-1)?.number) >= first) frames.pop()
     let at = 64
-    for (let frame = frameAt(bytes, at, stream); frame !== null; frame = frameAt(bytes, at, stream)) {
+    for (let frame = frameAt(bytes, at, stream, open); frame !== null; frame = frameAt(bytes, at, stream, open)) {
       must(frames.length === 0 || frame.number === Number(frames.at(-1)?.number) + 1, 'a frame is missing')
       frames.push(frame)
       at += 96 + bytes.readUInt32LE(at + 16)
@@ -90,12 +97,13 @@ function endAt(bytes: Buffer, at: number, stream: string, next: number): number 
 }
 
 /** The frame that begins there; null where none that is whole does. */
-function frameAt(bytes: Buffer, at: number, stream: string): Frame | null {
-  if (at + 96 > bytes.length || bytes.toString('latin1', at, at + 4) !== 'TMF2') return null
+function frameAt(bytes: Buffer, at: number, stream: string, open: FrameOpener): Frame | null {
+  if (at + 96 > bytes.length || !/^TMF[2E]$/.test(bytes.toString('latin1', at, at + 4))) return null
   const end = at + 96 + bytes.readUInt32LE(at + 16)
   if (end > bytes.length) return null
-  const frame = bytes.subarray(at, end)
-  if (frame.readUInt32LE(4) !== crc32(Buffer.concat([Buffer.from(stream), frame.subarray(8)]))) return null
+  const stored = bytes.subarray(at, end)
+  if (stored.readUInt32LE(4) !== crc32(Buffer.concat([Buffer.from(stream), stored.subarray(8)]))) return null
+  const frame = open(stored)
   const [eventCount, eventBytes] = [frame.readUInt32LE(20), frame.readUInt32LE(24)]
   const [intentCount, intentBytes, abortedCount] = [28, 32, 36].map((field) => frame.readUInt32LE(field))
   const numbers = (from: number, count: number): number[] =>

@@ -19,6 +19,12 @@ interface Chain {
   erased: [number, string, string][]
 }
 
+/** Sequence and digest of every event of a segment that was read. */
+export function digestsIn(bytes: Uint8Array, events: readonly Event[]): [number, string][] {
+  const chain: Chain = JSON.parse(textOf(Uint8Array.from(bytes).buffer, 'chain'))
+  return [...digestsOf(events, chain)].map(([sequence, [, digest]]) => [sequence, digest.toString('hex')])
+}
+
 /** The events of a segment (6), in the order of its rows; everything that can be checked is. */
 export async function readSegment(bytes: Uint8Array, entry: Segment): Promise<Event[]> {
   must(hex(bytes) === entry.sha256 && bytes.length === entry.bytes, `${entry.key} is another file`)
@@ -113,14 +119,20 @@ function checkIndex(file: ArrayBuffer, events: readonly Event[]): void {
   must(textOf(file, 'checksums') === sums.map((sum) => sum.toString(16).padStart(8, '0')).join(''), 'another checksum')
 }
 
-/** One link after the other (6.1). */
-function checkChain({ key, chain: known }: Segment, events: readonly Event[], chain: Chain): void {
+/** ULID and digest of every event by its sequence, also of those that were erased (6.1). */
+function digestsOf(events: readonly Event[], { salts, erased }: Chain): Map<number, [string, Buffer]> {
   const digests = new Map<number, [string, Buffer]>()
   for (const event of events) {
-    const salt = saltOf(chain.salts, event.sequence)
-    digests.set(event.sequence, [event.ulid, sha(salt, encodeEvent(event))])
+    const { sequence, ulid } = event
+    digests.set(sequence, [ulid, sha(saltOf(salts, sequence), encodeEvent(event))])
   }
-  for (const [sequence, ulid, digest] of chain.erased) digests.set(sequence, [ulid, Buffer.from(digest, 'hex')])
+  for (const [sequence, ulid, digest] of erased) digests.set(sequence, [ulid, Buffer.from(digest, 'hex')])
+  return digests
+}
+
+/** One link after the other (6.1). */
+function checkChain({ key, chain: known }: Segment, events: readonly Event[], chain: Chain): void {
+  const digests = digestsOf(events, chain)
   let value = chain.previous
   const sequences = [...digests.keys()].sort((a, b) => a - b)
   for (const [last, expected] of chain.links) {
