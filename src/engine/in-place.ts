@@ -13,6 +13,8 @@ export interface InPlace {
   readonly since: Ulid
   /** The database before its first write, also where it was broken off since: a moment, as it can be typed. */
   readonly before: string
+  /** What was broken off went from one of these to another: a kill may have left a part of any record of theirs. */
+  readonly between: readonly Ulid[]
   /** Notes durably that it is under way. Once, before the first write. */
   begin(): Promise<void>
   /** Notes that it is finished. */
@@ -49,6 +51,7 @@ export async function prepareInPlace(timeline: TimelineLog, request: InPlaceRequ
   return {
     since: startedAt,
     before: beforeText(first ?? { startedAt }),
+    between: first === undefined ? [] : [beforeInstant(first.startedAt), first.restored],
     begin: async () => {
       await timeline.commit((now) => {
         refuseOther(now.epochs, request)

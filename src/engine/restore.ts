@@ -1,12 +1,13 @@
-import { TidemarkError } from '../base/errors.ts'
+import { hasCode, TidemarkError } from '../base/errors.ts'
 import { OBSERVED } from '../capture/settlement.ts'
 import { type Item, imageBytes, isUnreadable, sameImage } from '../model/event.ts'
+import type { Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { type Comparison, compareStates } from '../restore/difference.ts'
 import { Lookahead } from '../restore/lookahead.ts'
 import { findEvents } from '../restore/lookup.ts'
 import type { MergedItem } from '../restore/merge.ts'
-import type { Plan } from '../restore/plan.ts'
+import { type Plan, planRestore } from '../restore/plan.ts'
 import { type Preview, summarize } from '../restore/preview.ts'
 import { replay, replayChanges } from '../restore/replay.ts'
 import { scanned } from '../restore/scanned.ts'
@@ -94,7 +95,7 @@ export async function restoreInto(
   })
   const history = new LaterHistory(archive, plan, run)
   const mine = run.inPlace === null ? readable : withoutNewer(readable, history, run.inPlace.since, conflicts)
-  const writing = new Writing(target, run, conflicts)
+  const writing = new Writing(archive, target, run, conflicts)
   const later = history.since(run.inPlace === null ? null : plan.moment)
   const preview = await summarize(run.dryRun ? mine : writing.written(mine), later)
   if (!run.dryRun) await writing.finish()
@@ -139,6 +140,7 @@ class ConflictList implements ConflictRule {
 
 /** The writing half of a restore: what is in place is noted before the first write. */
 class Writing {
+  readonly #archive: Archive
   readonly #target: Target
   readonly #run: RestoreRun
   readonly #conflicts: ConflictList
@@ -146,7 +148,8 @@ class Writing {
   readonly #dropped: Difference[] = []
   #isBegun = false
 
-  constructor(target: Target, run: RestoreRun, conflicts: ConflictList) {
+  constructor(archive: Archive, target: Target, run: RestoreRun, conflicts: ConflictList) {
+    this.#archive = archive
     this.#target = target
     this.#run = run
     this.#conflicts = conflicts
@@ -166,8 +169,22 @@ class Writing {
 
   async finish(): Promise<void> {
     await this.#begin()
+    for (const moment of this.#run.inPlace?.between ?? []) await this.#clear(moment)
     await this.#write(this.#dropped.splice(0))
     await this.#target.finish(this.#run.selection, this.#conflicts)
+  }
+
+  /** Takes away what may be left of records that were there at a moment and are not there now. */
+  async #clear(moment: Ulid): Promise<void> {
+    const { sources, seams } = this.#archive
+    const { selection } = this.#run
+    const plan = planUnlessGap(seams.timeline.timeline, moment)
+    if (plan === null) return
+    const past = replay(sources, plan, selection)
+    for await (const { differences } of compareStates(scanned(this.#target, selection), past)) {
+      const gone = differences.filter(({ kind, before }) => kind === 'record' && before === null)
+      await this.#write(gone.map((item) => ({ ...item, after: null })))
+    }
   }
 
   async #write(differences: readonly Difference[]): Promise<void> {
@@ -179,6 +196,16 @@ class Writing {
   async #begin(): Promise<void> {
     if (!this.#isBegun) await this.#run.inPlace?.begin()
     this.#isBegun = true
+  }
+}
+
+/** Null where a gap is in the way: what it hides cannot be looked for, and the restore itself does not need it. */
+function planUnlessGap(timeline: Timeline, moment: Ulid): Plan | null {
+  try {
+    return planRestore(timeline, moment)
+  } catch (error) {
+    if (hasCode(error, 'HISTORY_GAP')) return null
+    throw error
   }
 }
 

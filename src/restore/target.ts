@@ -5,7 +5,10 @@ export interface ItemState extends Item {
   readonly image: Image
 }
 
-/** What a restore changes about one item: null where the item does not exist before, or after. Never null in both. */
+/**
+ * What a restore changes about one item: null where the item does not exist before, or after. Null in both: a write that was
+ * killed may have left a part of it that no scan shows, and nothing of it may stay.
+ */
 export interface Difference extends Item {
   readonly before: Image | null
   readonly after: Image | null

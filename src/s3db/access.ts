@@ -25,6 +25,11 @@ export function isLocal({ connectionString }: StorageClient): boolean {
   return /^(?:memory|file):\/\//.test(connectionString ?? '')
 }
 
+/** Whether the client stores files, two for each object: a kill between them leaves one. */
+export function isOfFiles({ connectionString }: StorageClient): boolean {
+  return connectionString?.startsWith('file://') === true
+}
+
 /** How the client stores what it is given. */
 export function dialectOf(client: StorageClient): Dialect {
   const local = isLocal(client)

@@ -2,7 +2,7 @@ import type { S3db } from 's3db.js/lite'
 import { TidemarkError } from '../base/errors.ts'
 import { type Image, type Item, sameImage } from '../model/event.ts'
 import type { ConflictRule, Difference, ItemState, Selection, Target } from '../restore/target.ts'
-import { clientOf, identityOf, mapConcurrently } from './access.ts'
+import { clientOf, identityOf, isOfFiles, mapConcurrently } from './access.ts'
 import { decodeStored, putParams } from './image.ts'
 import { keyOfItem } from './keys.ts'
 import { listItems } from './listing.ts'
@@ -38,6 +38,7 @@ export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Tar
   const reader = new Reader(db, pluginStorage)
   const partitions = new Partitions(db, reader)
   const live = new LiveWrites(reader.client)
+  const canBeTorn = isOfFiles(reader.client)
   const schemas = new SchemaFit(reader, mapSchema)
   // What is not there any more at the moment goes last: who does this again must find its records.
   const dropped: Difference[] = []
@@ -51,7 +52,7 @@ export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Tar
       const kept = changed.filter(({ after }) => after !== null)
       for (const schema of kept) if (endsPartitions(db, schema)) await partitions.remove(schema.resource)
       if (kept.length > 0) await restoreSchemas({ db, reader, live }, kept, conflicts)
-      const objects = differences.filter(({ kind }) => kind !== 'schema')
+      const objects = differences.filter((one) => one.kind !== 'schema' && (canBeTorn || !isNothing(one)))
       await mapConcurrently(objects, concurrency, async (difference) => {
         const isWritten = await putUnlessNewer(reader, live, difference, conflicts)
         if (isWritten && difference.kind === 'record') await partitions.recordChanged(difference)
@@ -86,6 +87,11 @@ export function writtenLater({ write }: LookedAt, target: Target): Target {
       await target.finish(selection, conflicts)
     },
   }
+}
+
+/** What is to be nothing, and is, as far as anybody sees. */
+function isNothing({ before, after }: Difference): boolean {
+  return before === null && after === null
 }
 
 async function* scan(

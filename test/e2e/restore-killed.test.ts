@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -38,6 +38,14 @@ async function unfinished(home: string): Promise<readonly unknown[]> {
   const { epochs } = await history.status()
   await history.close()
   return epochs.flatMap(({ restoring }) => restoring ?? [])
+}
+
+/** The moment before the restore that was broken off. */
+async function beforeOf(home: string): Promise<string> {
+  const history = await Tidemark.open({ store: `file:${home}/store` })
+  const [, { startedAt } = { startedAt: '' }] = (await history.status()).epochs
+  await history.close()
+  return `before:${startedAt}`
 }
 
 let moment = ''
@@ -84,14 +92,30 @@ describe('a restore in place that is killed', () => {
       const home = copy()
       expect(run(home, moment, String(Math.round(part * writes))).signal).toBe('SIGKILL')
       expect(run(home, moment, '3').signal).toBe('SIGKILL')
-      const tidemark = await Tidemark.open({ store: `file:${home}/store` })
-      const [, { startedAt } = { startedAt: '' }] = (await tidemark.status()).epochs
-      await tidemark.close()
-      run(home, `before:${startedAt}`)
+      run(home, await beforeOf(home))
       expect(await treeOf(home)).toEqual(before)
       expect(await unfinished(home)).toEqual([])
     },
   )
+
+  // s3db.js writes two files for each record, one after the other.
+  it.each([
+    { ends: 'finished', id: 'u99', left: 'id=u99.meta.json', other: 'id=u99' },
+    { ends: 'taken back', id: 'u10', left: 'id=u10', other: 'id=u10.meta.json' },
+  ])('leaves nothing of a record that is not there when it is $ends: $left', async ({ ends, id, left, other }) => {
+    const home = copy()
+    expect(run(home, moment, String(Math.round(0.4 * writes))).signal).toBe('SIGKILL')
+    const [there, gone] = [left, other].map((name) => join(home, 'db/resource=users/data', name))
+    writeFileSync(there ?? '', left.endsWith('.json') ? '{"metadata":{}}' : '')
+    rmSync(gone ?? '', { force: true })
+    run(home, ends === 'finished' ? moment : await beforeOf(home))
+    expect(await treeOf(home)).toEqual(ends === 'finished' ? undisturbed : before)
+    expect(existsSync(there ?? '')).toBe(false)
+    const { db } = await openDatabase(`file://${home}/db`)
+    expect(await db.resources.users?.exists(id)).toBe(false)
+    await db.resources.users?.insert({ id, name: 'again', region: 'EU' })
+    await db.disconnect()
+  })
 
   it('refuses another restore and says what to type', async () => {
     const home = copy()
