@@ -86,14 +86,24 @@ function holesOf(last: number, segments: Segment[], shed: Omit<Gap, 'acknowledge
   return holes
 }
 
+/** What is known on either side of a hole says when its events happened. */
 function bounded(
   { first, last }: Hole,
-  { id, openedAt, sealedThrough }: Timeline['streams'][number],
+  { id, openedAt, sealedThrough, shed = [] }: Timeline['streams'][number],
   segments: Segment[],
 ): Omit<Gap, 'acknowledged'> {
-  const before = segments.filter(({ lastSequence }) => lastSequence < first).map(({ lastUlid }) => lastUlid)
-  const behind = segments.filter(({ firstSequence }) => firstSequence > last).map(({ firstUlid }) => firstUlid)
-  const [afterUlid = openedAt, beforeUlid = sealedThrough] = [before.sort().at(-1), behind.sort()[0]]
+  const known = [
+    ...segments.map(
+      ({ firstSequence, lastSequence, firstUlid, lastUlid }) =>
+        [firstSequence, lastSequence, firstUlid, lastUlid] as const,
+    ),
+    ...shed.map(
+      ({ firstSequence, lastSequence, after, before }) =>
+        [firstSequence, lastSequence, after, before ?? after] as const,
+    ),
+  ].sort(([a], [b]) => a - b)
+  const afterUlid = known.findLast(([, end]) => end < first)?.[3] ?? openedAt
+  const beforeUlid = known.find(([start]) => start > last)?.[2] ?? sealedThrough
   return { stream: id, firstSequence: first, lastSequence: last, afterUlid, beforeUlid }
 }
 

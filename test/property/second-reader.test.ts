@@ -1,0 +1,206 @@
+import fc from 'fast-check'
+import { Packr } from 'msgpackr'
+import { expect, test } from 'vitest'
+import { encodeEvent as encode, encodedEventBytes } from '../../src/format/event-codec.ts'
+import { rawToJson } from '../../src/format/raw-json.ts'
+import type { Event } from '../../src/model/event.ts'
+import { EMPTY_TIMELINE, type SegmentEntry, type StreamEntry, type Timeline } from '../../src/model/timeline.ts'
+import { beforeInstant, instantEnd, lastUlidAt, UlidGenerator } from '../../src/model/ulid.ts'
+import { gapsOf, isAcknowledged, startOf } from '../../src/restore/gaps.ts'
+import { reachOf } from '../../src/restore/reach.ts'
+import { image } from '../support/arbitrary.ts'
+import { encodeEvent, type Image as ReadImage } from '../support/second-reader/events.ts'
+import { rawOf } from '../support/second-reader/message-pack.ts'
+import {
+  boundOf,
+  gapsOf as gapsRead,
+  reachOf as reachRead,
+  startOf as startRead,
+} from '../support/second-reader/moments.ts'
+import type { Timeline as ReadTimeline } from '../support/second-reader/timeline.ts'
+import { events } from '../support/segments.ts'
+
+/*
+ * What FORMAT.md says of gaps, moments, raw parts and event bytes, as a reader made from it alone understands it, is what
+ * Tidemark does, also where no committed vector has the case.
+ */
+const packr = new Packr({ useRecords: false })
+const RUNS = { numRuns: Number(process.env.TIDEMARK_RUNS ?? 300) }
+
+/** The n-th of a series of stamps. */
+function stamp(n: number): string {
+  return String(n).padStart(26, '0')
+}
+
+const part = fc.record({
+  kind: fc.constantFrom('segment', 'segment', 'hole', 'shed'),
+  count: fc.integer({ min: 1, max: 3 }),
+})
+
+interface StreamParts {
+  parts: { kind: string; count: number }[]
+  goesOn: boolean
+  isOpen: boolean
+  isMissed: boolean
+}
+
+const streamParts: fc.Arbitrary<StreamParts> = fc.record({
+  parts: fc.array(part, { maxLength: 7 }),
+  goesOn: fc.boolean(),
+  isOpen: fc.boolean(),
+  isMissed: fc.boolean(),
+})
+
+/** A stream whose parts have the stamps from 100 times its number on, ten apart. */
+function streamOf({ parts, goesOn, isOpen, isMissed }: StreamParts, number: number): [StreamEntry, SegmentEntry[]] {
+  const id = `s${number}`
+  const segments: SegmentEntry[] = []
+  const shed: { firstSequence: number; lastSequence: number; after: string; before: string | null }[] = []
+  let [next, at] = [1, 7 * number]
+  for (const [i, { kind, count }] of parts.entries()) {
+    const range = { firstSequence: next, lastSequence: next + count - 1 }
+    next += count
+    at += 10
+    if (kind === 'shed')
+      shed.push({ ...range, after: stamp(at), before: goesOn && i === parts.length - 1 ? null : stamp(at + 5) })
+    if (kind !== 'segment') continue
+    const stamps = { firstUlid: stamp(at), lastUlid: stamp(at + 5) }
+    const file = { bytes: 1, sha256: '', footer: { bytes: 1, crc32: 0 }, chain: { previous: '', value: '' } }
+    segments.push({ key: `${id} ${next}`, level: 0, stream: id, ...range, ...stamps, events: count, ...file })
+  }
+  const sealed = segments.at(-1)?.lastSequence ?? 0
+  const stream: StreamEntry = {
+    ...{ id, state: isOpen ? 'open' : 'closed', host: '', pid: 1, journal: { kind: 'memory' }, chain: '', owner: '' },
+    openedAt: stamp(7 * number),
+    sealedThrough: stamp(isOpen ? Math.max(7 * number, at - 20) : at + 7),
+    lastSequence: isMissed ? Math.max(sealed, next - 1) : sealed,
+    lastUlid: segments.at(-1)?.lastUlid ?? stamp(0),
+    ...(shed.length === 0 ? {} : { shed }),
+  }
+  return [stream, segments]
+}
+
+const timelines: fc.Arbitrary<Timeline> = fc
+  .record({
+    streams: fc.array(streamParts, { minLength: 1, maxLength: 3 }),
+    snapshots: fc.uniqueArray(fc.integer({ min: 0, max: 90 }), { minLength: 1, maxLength: 4 }),
+    lost: fc.option(fc.integer({ min: 1, max: 60 })),
+    known: fc.array(fc.tuple(fc.nat(2), fc.integer({ min: 1, max: 9 }), fc.option(fc.nat(9)), fc.nat(99)), {
+      maxLength: 3,
+    }),
+    isThrough: fc.boolean(),
+  })
+  .map(({ streams: parts, snapshots, lost, known, isThrough }) => {
+    const made = parts.map(streamOf)
+    const timeline: Timeline = {
+      ...EMPTY_TIMELINE,
+      streams: made.map(([stream]) => stream),
+      segments: made.flatMap(([, segments]) => segments),
+      losses:
+        lost === null
+          ? []
+          : [
+              {
+                stream: 's0',
+                firstSequence: 3,
+                after: stamp(lost),
+                through: stamp(lost + 9),
+                cause: 'crash',
+                reason: '',
+                by: null,
+              },
+            ],
+      acknowledgements: known.map(([stream, firstSequence, more, at]) => {
+        const lastSequence = more === null ? null : firstSequence + more
+        return { stream: `s${stream}`, firstSequence, lastSequence, reason: `${at}`, by: 'ops', at: stamp(at) }
+      }),
+    }
+    const except = isThrough
+      ? gapsOf(timeline)
+          .slice(0, 1)
+          .map(({ acknowledged: _, ...gap }) => gap)
+      : []
+    return {
+      ...timeline,
+      snapshots: snapshots
+        .sort((a, b) => a - b)
+        .map((n, i) => {
+          const file = { prefix: `${n}/`, records: 0, bytes: 1, manifestSha256: '' }
+          const own = i === 0 && except.length > 0 ? { except } : {}
+          return { ulid: stamp(n), consistentFrom: stamp(n + (n % 3)), ...file, ...own }
+        }),
+    }
+  })
+
+test('gaps, what they touch, and what can be reached', () => {
+  fc.assert(
+    fc.property(timelines, fc.integer({ min: 0, max: 100 }), (timeline, at) => {
+      const read: ReadTimeline = JSON.parse(JSON.stringify(timeline))
+      expect(gapsRead(read)).toEqual(gapsOf(timeline))
+      const start = startOf(timeline, stamp(at))
+      const isReached = start?.except.every(isAcknowledged) === true
+      expect(startRead(read, stamp(at))?.ulid ?? null).toBe(isReached ? (start?.snapshot.ulid ?? null) : null)
+      const { earliest, latest } = reachOf(timeline)
+      const reach = reachRead(read)
+      expect([reach.earliest, reach.latest < reach.earliest ? null : reach.latest]).toEqual([earliest, latest])
+    }),
+    RUNS,
+  )
+})
+
+test('moments as bounds', () => {
+  fc.assert(
+    fc.property(fc.double({ min: 1, max: 2 ** 48 - 2, noNaN: true }), fc.nat(3), (now, others) => {
+      const ulids = new UlidGenerator(() => now)
+      let ulid = ulids.next()
+      for (let i = 0; i < others; i++) ulid = ulids.another()
+      expect(boundOf(ulid)).toBe(instantEnd(ulid))
+      expect(boundOf({ before: ulid })).toBe(beforeInstant(ulid))
+      expect(boundOf(Math.floor(now))).toBe(lastUlidAt(Math.floor(now)))
+    }),
+    RUNS,
+  )
+})
+
+test('raw parts in lines of snapshots, whatever MessagePack they are', () => {
+  const value = fc.oneof(
+    fc.jsonValue(),
+    fc.double(),
+    fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n - 1n }),
+    fc.integer({ min: -(2 ** 40), max: 2 ** 40 }),
+    fc.uint8Array().map((bytes) => Buffer.from(bytes)),
+    fc.dictionary(fc.constantFrom('$bin', '$msgpack', '__proto__', '1', '0', 'a'), fc.oneof(fc.string(), fc.integer())),
+    fc.string({ minLength: 30, maxLength: 300 }),
+    fc.array(fc.constantFrom(1, -1, 128, -129, 65536), { minLength: 14, maxLength: 20 }),
+  )
+  const raw = fc.oneof(
+    value.map((one) => new Uint8Array(packr.pack(one))),
+    image.map((one) => one.raw ?? Uint8Array.of(0xc0)),
+    fc.uint8Array({ minLength: 1, maxLength: 12 }), // often none at all
+  )
+  fc.assert(
+    fc.property(raw, (bytes) => {
+      const read = rawOf(JSON.parse(rawToJson(bytes)))
+      expect(Buffer.from(read ?? []).toString('hex')).toBe(Buffer.from(bytes).toString('hex'))
+    }),
+    RUNS,
+  )
+})
+
+test('the bytes of an event', () => {
+  const readable = (one: Event['before']): ReadImage | null =>
+    one === null ? null : { json: Buffer.from(one.json).toString(), raw: one.raw }
+  fc.assert(
+    fc.property(events('01KAJ0QZX3N5V7E8T9RYBWDCFG', 6), (list) => {
+      for (const event of list) {
+        const { kind, resource, id, operation, context, before, after, stamp: own } = event
+        const bytes = Buffer.alloc(encodedEventBytes(event))
+        encode(bytes, 0, event, own.ulid, own.sequence)
+        const { actor, transaction, metadata } = context
+        const told = { kind, resource, id, operation, ...own, before: readable(before), after: readable(after) }
+        expect(encodeEvent({ ...told, context: [actor, transaction, metadata] }).equals(bytes)).toBe(true)
+      }
+    }),
+    { numRuns: 50 },
+  )
+})
