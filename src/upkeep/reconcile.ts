@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Recorder } from '../capture/recorder.ts'
 import type { Source } from '../capture/source.ts'
-import { type Image, type Item, sameImage } from '../model/event.ts'
+import { type Image, type Item, imageBytes, sameImage } from '../model/event.ts'
 import type { Version } from '../model/fold.ts'
 import { type Finding, type FindingKind, findingKind } from '../model/found.ts'
 import { compareItems } from '../model/order.ts'
@@ -134,7 +134,7 @@ class Judge {
 
   async add({ kind, resource, id, before, after }: Difference): Promise<void> {
     this.#batch.push({ kind, resource, id })
-    this.#bytes += bytesOf(before) + bytesOf(after)
+    this.#bytes += imageBytes(before) + imageBytes(after)
     if (this.#batch.length >= BATCH || this.#bytes >= BATCH_BYTES) await this.finish()
   }
 
@@ -237,8 +237,4 @@ function lastKnown(version: Version | null, { snapshot }: Plan): Ulid {
 function samePlan(a: Plan, b: Plan): boolean {
   if (a.snapshot.ulid !== b.snapshot.ulid || a.segments.length !== b.segments.length) return false
   return a.segments.every(({ key }, i) => key === b.segments[i]?.key)
-}
-
-function bytesOf(image: Image | null): number {
-  return image === null ? 0 : image.json.length + (image.raw?.length ?? 0)
 }

@@ -5,6 +5,7 @@ import { encodeCheckpoint } from '../format/timeline-codec.ts'
 import type { Repair } from '../model/repair.ts'
 import type { SegmentEntry, SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
+import { ahead } from '../restore/ahead.ts'
 import { claimGeneration, latestBeyond } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { type Generations, type Salvage, salvage } from './repair/generations.ts'
@@ -20,6 +21,9 @@ import type { Listing } from './verify/snapshots.ts'
  * it in memory could be at, so that its next commit is not taken for the latest.
  */
 const AFTER_A_LOST_CATALOGUE = 1_000_000_000
+
+/** Segments that are read at once, each as a whole. */
+const READ_AT_ONCE = 4
 
 /** How the catalogue would be made again from the files of the store. */
 export interface RepairPlan {
@@ -127,13 +131,15 @@ async function segmentsFor(
   const named = new Set(segments.map(({ key }) => key))
   const ends = new Map(streams.map((stream) => [stream.id, stream]))
   const found = new Map<string, FoundSegment[]>()
-  for (const key of listing.keys()) {
+  const candidates = [...listing.keys()].filter((key) => {
     const name = named.has(key) ? null : parseSegmentKey(key)
-    if (name === null || (!isLost && name.lastSequence > (ends.get(name.stream)?.lastSequence ?? 0))) continue
-    const segment = await readFound(store, key)
+    return name !== null && (isLost || name.lastSequence <= (ends.get(name.stream)?.lastSequence ?? 0))
+  })
+  for await (const [, segment] of ahead(candidates, READ_AT_ONCE, (key) => readFound(store, key))) {
     if (segment === null) continue
-    const others = found.get(name.stream)
-    if (others === undefined) found.set(name.stream, [segment])
+    const { stream } = segment.entry
+    const others = found.get(stream)
+    if (others === undefined) found.set(stream, [segment])
     else others.push(segment)
   }
   const byStream = Map.groupBy(segments, ({ stream }) => stream)

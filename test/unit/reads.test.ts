@@ -13,7 +13,7 @@ import {
 import { MIN_ULID, UlidGenerator } from '../../src/model/ulid.ts'
 import { findEvents, findVersion } from '../../src/restore/lookup.ts'
 import { planRestore } from '../../src/restore/plan.ts'
-import { type ReplaySources, replay } from '../../src/restore/replay.ts'
+import { type ReplaySources, replay, replayChanges } from '../../src/restore/replay.ts'
 import { SegmentRun } from '../../src/restore/segment-run.ts'
 import { Segments } from '../../src/restore/segments.ts'
 import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
@@ -211,4 +211,32 @@ test('a small segment counts as what it holds, so that thousands of them are mer
   const run = new SegmentRun(await new Segments(store).open(entry), range)
   expect(run.bytes).toBeGreaterThan(entry.bytes)
   expect(run.bytes).toBeLessThan(500_000)
+})
+
+test('a large row has a group for itself: it is decoded in its turn, in one piece, and counts as what is stored', async () => {
+  const store = new MemoryStore()
+  const now = 1_790_000_000_000
+  const ulids = new UlidGenerator(() => now)
+  const parts = ['a', 'b', 'c'].map((id, i) => {
+    const image = recordImage({ id, text: 'x'.repeat(9_000_000) })
+    const change = changeBetween({ kind: 'record', resource: 'r', id }, null, image, NO_CONTEXT)
+    if (change === null) throw new Error('no change')
+    const part = Buffer.alloc(encodedEventBytes(change))
+    encodeEvent(part, 0, change, ulids.next(), i + 1)
+    return part
+  })
+  const { bytes, info } = encodeSegment(parts, { stream: 's', level: 0 })
+  await store.put('large', bytes)
+  const reader = await new Segments(store).open({ ...info, key: 'large' })
+  expect(reader.rowGroups.map(({ rows }) => rows)).toEqual([1, 1, 1])
+  const run = new SegmentRun(reader, { after: MIN_ULID, through: info.lastUlid, selection: {} })
+  expect(run.bytes).toBeLessThan(1_000_000)
+  const { data } = (await reader.readRowGroup(0, ['after'])).bytes('after')
+  expect(data.buffer.byteLength).toBe(data.length + 1)
+  const sources = { ...sourcesOver(new CountingStore(store)), scratch: noCall, memory: 1_000_000 }
+  let records = 0
+  for await (const batch of replayChanges(sources, [{ ...info, key: 'large' }], MIN_ULID, info.lastUlid, {})) {
+    records += batch.length
+  }
+  expect(records).toBe(3)
 })

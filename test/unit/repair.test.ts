@@ -6,6 +6,7 @@ import { TidemarkError } from '../../src/base/errors.ts'
 import { repairStore, verifyDamaged } from '../../src/engine/repair.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
+import { planRepair } from '../../src/upkeep/repair.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 let home = ''
@@ -140,6 +141,24 @@ test('a lost catalogue: it is no empty store, and is made again from the files a
   })
   await history('d')
   expect(await idsAt()).toEqual(['a', 'b', 'c', 'd', ...OLD])
+})
+
+test('segments that only a lost catalogue named are read several at a time', async () => {
+  await history('a', 'b', 'c', 'd', 'e', 'f')
+  rmSync(`${home}/store/timeline`, { recursive: true })
+  const store = new FilesystemStore(`${home}/store`)
+  const get = store.get.bind(store)
+  let [now, most] = [0, 0]
+  vi.spyOn(store, 'get').mockImplementation(async (key, range) => {
+    if (!key.startsWith('segment/')) return get(key, range)
+    most = Math.max(most, ++now)
+    const bytes = await get(key, range)
+    now--
+    return bytes
+  })
+  const plan = await planRepair(store, () => {})
+  expect(plan.entered.filter((key) => key.startsWith('segment/'))).toHaveLength(6)
+  expect([most > 1, most <= 4]).toEqual([true, true])
 })
 
 test('a segment that is missing for good becomes a gap; put back, it is in the history again', async () => {

@@ -88,7 +88,6 @@ function pageHeader(reader: ThriftReader): PageHeader {
 
 /** zlib's least buffer. */
 const LEAST_BUFFER = 64
-const STEP_BYTES = 4 * 1024 * 1024
 
 function decompress(body: Uint8Array, size: number, compressed: boolean): Uint8Array {
   if (!compressed) {
@@ -98,8 +97,9 @@ function decompress(body: Uint8Array, size: number, compressed: boolean): Uint8A
   const room = Math.max(size, LEAST_BUFFER)
   let out: Uint8Array
   try {
-    // Memory follows what comes out, not what the head of the page promises.
-    out = zlib.zstdDecompressSync(body, { chunkSize: Math.min(room, STEP_BYTES), maxOutputLength: room })
+    // In one piece: with a byte more than comes out, no room is made for a second one. Of the room that a page promises, what
+    // does not come out is never touched.
+    out = zlib.zstdDecompressSync(body, { chunkSize: room + 1, maxOutputLength: room })
   } catch (error) {
     throw new Malformed('a page cannot be decompressed', { cause: error })
   }

@@ -132,14 +132,15 @@ export class SegmentReader {
 
   /**
    * About the most bytes that a scan of these holds at a time: two windows as they are stored, one row group decoded, and
-   * the open segment itself.
+   * the open segment itself. A row that has a group for itself is not decoded before its turn, and gone after it: of all
+   * that are merged, there are two of these at a time.
    */
   scanBytes(indexes: readonly number[], columns: readonly ColumnName[]): number {
     let decoded = 0
     for (const index of indexes) {
       const { chunks, rows } = this.#metadata(index)
       const sum = columns.reduce((total, column) => total + (chunks[columnIndex(column)]?.uncompressedBytes ?? 0), 0)
-      decoded = Math.max(decoded, sum + rows * ROW_BYTES)
+      decoded = Math.max(decoded, rows === 1 ? 0 : sum + rows * ROW_BYTES)
     }
     let [stored, last] = [0, 0]
     for (const window of this.#windows(indexes)) {
