@@ -31,5 +31,6 @@ export function containerOn(volume: string): Container | null {
   mkdirSync(home, { recursive: true })
   for (const path of [volume, temporary, home]) chownSync(path, USER, USER)
   spawnSync('chown', ['-R', `${USER}:${USER}`, volume])
-  return { around, env: { HOME: home, TMPDIR: temporary } }
+  // npm gives what it runs the place of its own cache, which is not to be written to here.
+  return { around, env: { HOME: home, TMPDIR: temporary, npm_config_cache: join(home, '.npm') } }
 }
