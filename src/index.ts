@@ -14,12 +14,18 @@ export type { AcknowledgeOptions } from './engine/gaps.ts'
 export type { JournalOptions } from './engine/journal-options.ts'
 export type { ReconcileOptions } from './engine/reconcile.ts'
 export { type RepairOptions, type RepairReport, repairStore } from './engine/repair.ts'
-export type { Progress, RestoreResult } from './engine/restore.ts'
+export type { OnDifference, Progress, RestoreResult } from './engine/restore.ts'
 export type { ScheduleOptions } from './engine/schedule.ts'
 export type { Status } from './engine/status.ts'
 export type { Ack } from './engine/streams.ts'
 export { Tidemark } from './engine/tidemark.ts'
-export type { CloseOptions, RestoreOptions, TidemarkOptions, VerifyOptions } from './engine/tidemark-options.ts'
+export type {
+  CloseOptions,
+  DryRunOptions,
+  RestoreOptions,
+  TidemarkOptions,
+  VerifyOptions,
+} from './engine/tidemark-options.ts'
 export type { JsonRecord, View } from './engine/view.ts'
 export type { DrillProof } from './format/drill-file.ts'
 export { makeImage } from './format/make-image.ts'

@@ -143,6 +143,7 @@ function addRestore(program: Command, around: Surroundings): void {
     .option('--resource <name...>', 'only these resources')
     .option('--id <id...>', 'only these records of the resources')
     .option('--dry-run', 'print the plan and the preview; write nothing')
+    .option('--full', 'print every difference before anything is written, not the first of each resource alone')
     .option('--yes', 'allow a target that holds data; needed for the live database')
     .addOption(
       new Option('--on-conflict <what>', 'what others write to the live database meanwhile; default: keep').choices([

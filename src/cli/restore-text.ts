@@ -96,13 +96,18 @@ const FIELDS = 4
 const ID_LENGTH = 60
 const SIGNS = { insert: ['+', 'green'], update: ['~', 'yellow'], delete: ['-', 'red'] } as const
 
-function sampleLines({ kind, resource, id, operation, before, after }: Sample, paint: Paint): string[] {
+/** One difference: its name, and of an update the fields that change, the first `most`. */
+export function sampleLines(
+  { kind, resource, id, operation, before, after }: Sample,
+  paint: Paint,
+  most: number = FIELDS,
+): string[] {
   const [sign, style] = SIGNS[operation]
   const head = paint(style, `  ${sign} ${printable(shortened(itemText({ kind, resource, id }), ID_LENGTH))}`)
   if (operation !== 'update') return [head]
   const fields = changedFields(before, after)
-  const more = fields.length > FIELDS ? [`      and ${plural(fields.length - FIELDS, 'field')} more`] : []
-  return [head, ...fields.slice(0, FIELDS).map((change) => `      ${fieldText(change)}`), ...more]
+  const more = fields.length > most ? [`      and ${plural(fields.length - most, 'field')} more`] : []
+  return [head, ...fields.slice(0, most).map((change) => `      ${fieldText(change)}`), ...more]
 }
 
 function itemText({ kind, resource, id }: Item): string {
@@ -126,13 +131,18 @@ export function resultJson({ plan, preview, ...result }: RestoreResult): string 
     preview: {
       ...counts,
       resources: [...resources].map(([resource, sums]) => ({ resource, ...sums })),
-      samples: samples.map(({ before, after, ...sample }) => ({
-        ...sample,
-        before: parsed(before),
-        after: parsed(after),
-      })),
+      samples: samples.map(sampleValue),
     },
   })
+}
+
+/** One difference as one line of JSON. */
+export function sampleJson(sample: Sample): string {
+  return JSON.stringify(sampleValue(sample))
+}
+
+function sampleValue({ before, after, ...sample }: Sample): object {
+  return { ...sample, before: parsed(before), after: parsed(after) }
 }
 
 function parsed(json: string | null): unknown {

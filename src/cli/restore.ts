@@ -1,14 +1,16 @@
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import type { RestoreResult } from '../engine/restore.ts'
 import type { Tidemark } from '../engine/tidemark.ts'
+import type { DryRunOptions, RestoreOptions } from '../engine/tidemark-options.ts'
 import type { Moment } from '../restore/moment.ts'
+import type { Sample } from '../restore/preview.ts'
 import type { OnConflict } from '../restore/target.ts'
 import type { OpenDatabase } from './adapter.ts'
 import { parseMemory } from './arguments.ts'
 import { adapterOf, type CommonOptions, type Surroundings, storeOf, withStore } from './command.ts'
 import { confirmed } from './confirm.ts'
 import { progressLine } from './progress.ts'
-import { resultJson, resultLines } from './restore-text.ts'
+import { resultJson, resultLines, sampleJson, sampleLines } from './restore-text.ts'
 import { painter, type Terminal, writeLines } from './terminal.ts'
 
 /** The options of `tidemark restore`. */
@@ -17,10 +19,10 @@ export interface RestoreCommandOptions extends CommonOptions, Destination {
   readonly resource?: readonly string[]
   readonly id?: readonly string[]
   readonly dryRun?: boolean
+  readonly full?: boolean
   readonly yes?: boolean
   readonly onConflict?: OnConflict
   readonly mapSchema?: boolean
-  readonly adapter?: string
 }
 
 /** Where a restore goes. */
@@ -28,10 +30,12 @@ export interface Destination {
   readonly target: string
   readonly inPlace?: boolean
   readonly journal?: string
+  readonly adapter?: string
 }
 
 /** How the restore of one destination is run. */
-type Restore = (mode: { readonly overwrite?: boolean; readonly dryRun?: boolean }) => Promise<RestoreResult>
+type Restore = (mode: Mode) => Promise<RestoreResult>
+type Mode = Pick<RestoreOptions, 'overwrite' | 'dryRun'>
 
 /**
  * `tidemark restore`: a target that holds data, and always the live database, is compared and shown first and changed
@@ -63,7 +67,9 @@ async function restoreWithConsent(
   terminal: Terminal,
 ): Promise<void> {
   const report = (result: RestoreResult): Promise<void> => writeLines(terminal.out, reportOf(result, options, terminal))
-  if (options.dryRun === true) return report(await restore({ dryRun: true }))
+  const look = (): Promise<RestoreResult> => restore({ dryRun: dryRunOf(options, terminal) })
+  if (options.dryRun === true) return report(await look())
+  if (options.full === true) await report(await look())
   if (options.yes === true) return report(await restore({ overwrite: true }))
   try {
     if (!inPlace) return await report(await restore({}))
@@ -71,13 +77,24 @@ async function restoreWithConsent(
     if (!hasCode(error, 'TARGET_NOT_EMPTY')) throw error
   }
   const preview = await restore({ dryRun: true })
-  await report(preview)
+  if (options.full !== true) await report(preview)
   if (!(await confirmed(`Change ${preview.target} so?`, terminal))) throw confirmationNeeded(preview)
   await report(await restore({ overwrite: true }))
 }
 
-function reportOf(result: RestoreResult, { json }: RestoreCommandOptions, terminal: Terminal): string[] {
-  return json === true ? [resultJson(result)] : resultLines(result, painter(terminal.out, terminal))
+function reportOf(result: RestoreResult, { json, full }: RestoreCommandOptions, terminal: Terminal): string[] {
+  // With --full every difference was told before.
+  const told = full === true ? { ...result, preview: { ...result.preview, samples: [] } } : result
+  return json === true ? [resultJson(told)] : resultLines(told, painter(terminal.out, terminal))
+}
+
+/** With `--full` every difference is told as it is found, so that none is held in memory. */
+function dryRunOf({ full, json }: RestoreCommandOptions, terminal: Terminal): true | DryRunOptions {
+  if (full !== true) return true
+  const paint = painter(terminal.out, terminal)
+  const linesOf = (difference: Sample): string[] =>
+    json === true ? [sampleJson(difference)] : sampleLines(difference, paint, Number.POSITIVE_INFINITY)
+  return { onDifference: (difference) => writeLines(terminal.out, linesOf(difference)) }
 }
 
 interface RestoreParts {
@@ -101,12 +118,14 @@ function runner(
   const memory = parseMemory(options.memory)
   return async (mode) => {
     const line = progressLine(terminal, 'rows')
+    // Between differences on the same terminal it would only be in the way.
+    const onProgress = typeof mode.dryRun === 'object' && terminal.out.isTTY === true ? (): void => {} : line.show
     const { onConflict = 'keep' } = options
-    const common = { ...selection, ...mode, onConflict, onProgress: line.show }
+    const common = { ...selection, ...mode, onConflict, onProgress }
     try {
       if (database === null) return await tidemark.restoreAt(moment, { ...common, target: options.target })
       // A dry run only compares: it opens no stream and leaves no trace in the store.
-      if (!inPlace || mode.dryRun === true) {
+      if (!inPlace || mode.dryRun !== undefined) {
         return await tidemark.restoreAt(moment, { ...common, target: await database.openTarget(), inPlace })
       }
       const captured = await database.capture({

@@ -67,6 +67,7 @@ async function drillAt(
         selection: {},
         overwrite: false,
         dryRun: false,
+        onDifference: null,
         inPlace: null,
         onConflict: 'keep',
         onProgress,

@@ -8,7 +8,7 @@ import { Lookahead } from '../restore/lookahead.ts'
 import { findEvents } from '../restore/lookup.ts'
 import type { MergedItem } from '../restore/merge.ts'
 import { type Plan, planRestore } from '../restore/plan.ts'
-import { type Preview, summarize } from '../restore/preview.ts'
+import { type Preview, type Sample, sampleOf, summarize } from '../restore/preview.ts'
 import { replay, replayChanges } from '../restore/replay.ts'
 import { scanned } from '../restore/scanned.ts'
 import type { ConflictRule, Difference, ItemState, OnConflict, Selection, Target } from '../restore/target.ts'
@@ -22,11 +22,16 @@ export interface RestoreRun {
   readonly overwrite: boolean
   /** Compare and report, write nothing. */
   readonly dryRun: boolean
+  /** Of a dry run: is given every difference, one after the other. */
+  readonly onDifference: OnDifference | null
   /** The target is the database whose history this is; else null. */
   readonly inPlace: InPlace | null
   readonly onConflict: OnConflict
   readonly onProgress: (progress: Progress) => void
 }
+
+/** What is done with a difference; the next one waits for it. */
+export type OnDifference = (difference: Sample) => void | Promise<void>
 
 /** How far a restore has come. */
 export interface Progress {
@@ -97,7 +102,9 @@ export async function restoreInto(
   const mine = run.inPlace === null ? readable : withoutNewer(readable, history, run.inPlace.since, conflicts)
   const writing = new Writing(archive, target, run, conflicts)
   const later = history.since(run.inPlace === null ? null : plan.moment)
-  const preview = await summarize(run.dryRun ? mine : writing.written(mine), later)
+  const preview = await summarize(run.dryRun ? mine : writing.written(mine), later, async ({ differences }) => {
+    if (run.onDifference !== null) for (const one of differences) await run.onDifference(sampleOf(one))
+  })
   if (!run.dryRun) await writing.finish()
   const before = run.dryRun ? null : (run.inPlace?.before ?? null)
   const result = { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun, unreadable }

@@ -18,7 +18,7 @@ import {
   checkText,
   checkTexts,
 } from './options.ts'
-import type { Progress } from './restore.ts'
+import type { OnDifference, Progress } from './restore.ts'
 import type { Ack } from './streams.ts'
 
 /** How a store is opened. */
@@ -53,6 +53,12 @@ export interface VerifyOptions {
   readonly head?: string
 }
 
+/** What a dry run tells. */
+export interface DryRunOptions {
+  /** Called with every difference, in the order of `compareItems`; the next one waits until it resolves. */
+  readonly onDifference: OnDifference
+}
+
 /** What is restored where. */
 export interface RestoreOptions {
   /** A directory (`file:./dir` or a path), or a target of an adapter, which is closed in the end. */
@@ -62,8 +68,8 @@ export interface RestoreOptions {
   readonly ids?: readonly string[]
   /** Allow a target that holds data already. Default: false. */
   readonly overwrite?: boolean
-  /** Plan and preview only. Default: false. */
-  readonly dryRun?: boolean
+  /** Plan and preview only; with `onDifference` of every difference, not only the first. Default: false. */
+  readonly dryRun?: boolean | DryRunOptions
   readonly onProgress?: (progress: Progress) => void
   /** The target is the live database of this history: the restore begins a new epoch. Default: false. */
   readonly inPlace?: boolean
@@ -107,9 +113,26 @@ export function targetOf(options: RestoreOptions): string | Target {
 export function checkRestoreOptions(options: RestoreOptions): void {
   checkOptions('restoreAt', options, RESTORE_NAMES)
   for (const name of ['resources', 'ids'] as const) checkTexts('restoreAt', name, options[name])
-  for (const name of ['overwrite', 'dryRun', 'inPlace'] as const) checkFlag('restoreAt', name, options[name])
+  checkDryRun(options.dryRun)
+  for (const name of ['overwrite', 'inPlace'] as const) checkFlag('restoreAt', name, options[name])
   checkChoice('restoreAt', 'onConflict', options.onConflict, ['keep', 'overwrite'])
   checkFunction('restoreAt', 'onProgress', options.onProgress)
+}
+
+/** Refuses what is neither a flag nor what a dry run tells; absent is fine. */
+export function checkDryRun(dryRun: RestoreOptions['dryRun']): void {
+  if (typeof dryRun === 'object') {
+    checkOptions('restoreAt.dryRun', dryRun, ['onDifference'])
+    checkFunction('restoreAt.dryRun', 'onDifference', dryRun.onDifference ?? null)
+  } else checkFlag('restoreAt', 'dryRun', dryRun)
+}
+
+/** Whether nothing is to be written, and who is told of what would be. */
+export function dryRunOf({ dryRun = false }: Pick<RestoreOptions, 'dryRun'>): {
+  readonly dryRun: boolean
+  readonly onDifference: OnDifference | null
+} {
+  return { dryRun: dryRun !== false, onDifference: typeof dryRun === 'object' ? dryRun.onDifference : null }
 }
 
 /** What a restore is about. Errors: `OPTION_INVALID` for ids without their resource. */

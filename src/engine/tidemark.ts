@@ -52,6 +52,7 @@ import {
   type CloseOptions,
   checkRestoreOptions,
   checkTidemarkOptions,
+  dryRunOf,
   type RestoreOptions,
   selectionOf,
   type TidemarkOptions,
@@ -369,14 +370,15 @@ export class Tidemark {
     selection: Selection,
     options: RestoreOptions,
   ): Promise<RestoreResult> {
-    const { inPlace = false, dryRun = false, overwrite = false, onConflict = 'keep' } = options
+    const { inPlace = false, overwrite = false, onConflict = 'keep' } = options
+    const { dryRun, onDifference } = dryRunOf(options)
     const { onProgress = (): void => {} } = options
     await requireRecords(this.#archive, reached.plan, selection, target)
     const { timeline, clock } = this.#archive.seams
     const mark = this.#session?.mark() ?? markAfter(timeline.timeline, clock)
     const request = { restored: reached.bound.ulid, selection, dryRun, mark }
     const prepared = inPlace ? await prepareInPlace(timeline, request) : null
-    const run = { selection, overwrite, dryRun, inPlace: prepared, onConflict, onProgress }
+    const run = { selection, overwrite, dryRun, onDifference, inPlace: prepared, onConflict, onProgress }
     const result = await restoreInto(this.#archive, reached, target, run)
     if (prepared === null || dryRun) return result
     await this.#session?.complete(null)

@@ -90,7 +90,8 @@ async function isNewer(difference: Difference, history: Lookahead): Promise<bool
   return last !== null && difference.before !== null && sameImage(last.image, difference.before)
 }
 
-function sampleOf({ kind, resource, id, before, after }: Difference): Sample {
+/** A difference as the preview shows it. */
+export function sampleOf({ kind, resource, id, before, after }: Difference): Sample {
   const operation = before === null ? 'insert' : after === null ? 'delete' : 'update'
   const json = (bytes: Uint8Array | undefined): string | null =>
     bytes === undefined ? null : Buffer.from(bytes).toString('utf8')

@@ -16,7 +16,7 @@ import type { ScheduleOptions } from '../engine/schedule.ts'
 import type { Status } from '../engine/status.ts'
 import type { Ack } from '../engine/streams.ts'
 import type { Tidemark } from '../engine/tidemark.ts'
-import { checkMoment } from '../engine/tidemark-options.ts'
+import { checkDryRun, checkMoment, type DryRunOptions, dryRunOf } from '../engine/tidemark-options.ts'
 import type { View } from '../engine/view.ts'
 import type { DrillProof } from '../format/drill-file.ts'
 import type { Event } from '../model/event.ts'
@@ -67,8 +67,8 @@ export interface PluginRestoreOptions {
   readonly ids?: readonly string[]
   /** Allow a target that holds data: always needed for `live`. Default: false. */
   readonly overwrite?: boolean
-  /** Plan and preview only; nothing is written. Default: false. */
-  readonly dryRun?: boolean
+  /** Plan and preview only, nothing is written; as in `RestoreOptions`. Default: false. */
+  readonly dryRun?: boolean | DryRunOptions
   /** What becomes of what is written while a restore into `live` goes on; as in `RestoreOptions`. Default: `keep`. */
   readonly onConflict?: OnConflict
   /**
@@ -177,7 +177,8 @@ export class TidemarkPlugin extends Plugin {
     checkMoment(moment)
     const tidemark = this.#open()
     const inPlace = options.target === 'live' || options.target === this.#db
-    if (inPlace && options.overwrite !== true && options.dryRun !== true) throw confirmationNeeded()
+    checkDryRun(options.dryRun)
+    if (inPlace && options.overwrite !== true && !dryRunOf(options).dryRun) throw confirmationNeeded()
     const { mapSchema = false, ...rest } = options
     checkFlag('restoreAt', 'mapSchema', mapSchema)
     if (mapSchema && (options.ids === undefined || !isDatabase(options.target))) throw nothingToMap()

@@ -330,6 +330,7 @@ class Scenario {
         selection: {},
         overwrite: true,
         dryRun: false,
+        onDifference: null,
         inPlace: null,
         onConflict: 'keep',
         onProgress: () => {},
