@@ -3,7 +3,7 @@ import { TidemarkError } from '../base/errors.ts'
 import type { RecordKeys } from '../capture/record-keys.ts'
 import type { Wanted } from '../capture/stream-control.ts'
 import type { TimelineLog } from '../capture/timeline-log.ts'
-import type { StreamEntry, Timeline } from '../model/timeline.ts'
+import type { SegmentEntry, StreamEntry, Timeline } from '../model/timeline.ts'
 import { firstUlidAt, lastUlidAt, MIN_ULID, type Ulid, ulidTime } from '../model/ulid.ts'
 import { hasEvent } from '../restore/lookup.ts'
 import { type Bound, type Moment, parseMoment } from '../restore/moment.ts'
@@ -26,7 +26,7 @@ import { journalDirectories, waitingStreams } from './waiting-streams.ts'
 /** States of streams that may hold later events of which nobody is asked. */
 const UNASKED: readonly StreamState[] = ['died', 'stalled']
 /** After every event. */
-const END: Ulid = firstUlidAt(2 ** 48 - 1)
+export const END: Ulid = firstUlidAt(2 ** 48 - 1)
 
 /** What an archive is opened over. */
 export interface ArchiveSeams extends OpenStore {
@@ -249,6 +249,13 @@ export class Archive {
     // The moment itself may be known to be complete where the timeline does not say so.
     const through = latest !== null && latest > ulid ? latest : ulid
     return { segments: segmentsBetween(timeline, ulid, through), through }
+  }
+
+  /** The segments with events after `ulid`, of all that was begun by now, whether or not it is reachable yet. */
+  async segmentsSince(ulid: Ulid): Promise<readonly SegmentEntry[]> {
+    await this.seams.complete(null, 'begun')
+    const { timeline } = await this.refresh()
+    return segmentsBetween(timeline, ulid, END)
   }
 
   /** Removes local intermediate results. */

@@ -14,6 +14,7 @@ import { scanned } from '../restore/scanned.ts'
 import type { ConflictRule, Difference, ItemState, OnConflict, Selection, Target } from '../restore/target.ts'
 import type { Archive, Reached } from './archive.ts'
 import type { InPlace } from './in-place.ts'
+import { overtaken } from './overtaken.ts'
 
 /** How a restore is done. */
 export interface RestoreRun {
@@ -100,7 +101,7 @@ export async function restoreInto(
   })
   const history = new LaterHistory(archive, plan, run)
   const mine = run.inPlace === null ? readable : withoutNewer(readable, history, run.inPlace.since, conflicts)
-  const writing = new Writing(archive, target, run, conflicts)
+  const writing = new Writing({ archive, target, plan, run, conflicts })
   const later = history.since(run.inPlace === null ? null : plan.moment)
   const preview = await summarize(run.dryRun ? mine : writing.written(mine), later, async ({ differences }) => {
     if (run.onDifference !== null) for (const one of differences) await run.onDifference(sampleOf(one))
@@ -145,19 +146,29 @@ class ConflictList implements ConflictRule {
   }
 }
 
+interface WritingSeams {
+  readonly archive: Archive
+  readonly target: Target
+  readonly plan: Plan
+  readonly run: RestoreRun
+  readonly conflicts: ConflictList
+}
+
 /** The writing half of a restore: what is in place is noted before the first write. */
 class Writing {
   readonly #archive: Archive
   readonly #target: Target
+  readonly #plan: Plan
   readonly #run: RestoreRun
   readonly #conflicts: ConflictList
   /** Schemas that are not there any more at the moment: they go behind their records. */
   readonly #dropped: Difference[] = []
   #isBegun = false
 
-  constructor(archive: Archive, target: Target, run: RestoreRun, conflicts: ConflictList) {
+  constructor({ archive, target, plan, run, conflicts }: WritingSeams) {
     this.#archive = archive
     this.#target = target
+    this.#plan = plan
     this.#run = run
     this.#conflicts = conflicts
   }
@@ -177,8 +188,18 @@ class Writing {
   async finish(): Promise<void> {
     await this.#begin()
     for (const moment of this.#run.inPlace?.between ?? []) await this.#clear(moment)
+    if (this.#run.inPlace !== null) await this.#tellOvertaken(this.#run.inPlace)
     await this.#write(this.#dropped.splice(0))
     await this.#target.finish(this.#run.selection, this.#conflicts)
+  }
+
+  /** Lists what other processes wrote and was overwritten unseen; where it is to be kept, it is put back. */
+  async #tellOvertaken({ since }: InPlace): Promise<void> {
+    const { selection, onConflict } = this.#run
+    for await (const batch of overtaken(this.#archive, { plan: this.#plan, selection, since })) {
+      for (const one of batch) this.#conflicts.tell(one)
+      if (onConflict === 'keep') await this.#write(batch)
+    }
   }
 
   /** Takes away what may be left of records that were there at a moment and are not there now. */

@@ -29,9 +29,9 @@ const KEEP: ConflictRule = { onConflict: 'keep', tell: () => {} }
  * A connected s3db.js database as the target of a restore. Objects are put back as they were stored, below the
  * resources: times, hashes, ciphertext and binary content stay what they were, and no hook or event runs. Where the
  * database is captured, the restore is captured like any other write, and each item is read again under its lock and
- * compared before it is written: what this process has written meanwhile is never overwritten unseen. Of what another
- * process writes, only what comes between this reading and the write is not seen; the history has it. A database that is
- * not captured has no locks, and nobody but the restore may write to it.
+ * compared before it is written: what this process has written meanwhile is never overwritten unseen. What another process
+ * writes between this reading and the write, the history tells at the end: see `overtaken`. A database that is not captured
+ * has no locks, and nobody but the restore may write to it.
  */
 export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Target {
   const { pluginStorage = false, mapSchema = false, concurrency = 16 } = options

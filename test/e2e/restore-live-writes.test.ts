@@ -1,12 +1,14 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { S3db } from 's3db.js/lite'
 import { afterAll, afterEach, expect, it } from 'vitest'
 import { Tidemark } from '../../src/index.ts'
+import { identityOf } from '../../src/s3db/access.ts'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
 import { createS3dbTarget } from '../../src/s3db/target.ts'
-import { newDatabase, settled } from '../support/s3db.ts'
+import { newDatabase, openDatabase, settled } from '../support/s3db.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'live-writes-'))
 const connected: S3db[] = []
@@ -21,10 +23,19 @@ const PARTITIONED = {
   asyncPartitions: false,
 }
 
+/** What a capture that is attached later does at the place of a put: where it has read the item and not stamped it yet. */
+function belowCapture({ client }: S3db) {
+  const raw = client.putObject.bind(client)
+  const below = { put: raw }
+  client.putObject = (params) => below.put(params)
+  return { below, raw }
+}
+
 /** A captured database: forty users, of the moment; then all were changed. */
 async function world() {
   const { db } = await newDatabase('file')
   connected.push(db)
+  const { below, raw } = belowCapture(db)
   const home = mkdtempSync(join(directory, 'home-'))
   const tidemark = new TidemarkPlugin({ store: `file:${home}/store`, journal: `${home}/journal`, database: 'app' })
   await db.usePlugin(tidemark)
@@ -37,7 +48,7 @@ async function world() {
   await tidemark.flush()
   const ids = async (region: string): Promise<string[]> =>
     (await users.listIds({ partition: 'byRegion', partitionValues: { region }, limit: 100 })).sort()
-  return { db, home, tidemark, users, moment, ids }
+  return { db, home, tidemark, users, moment, ids, below, raw }
 }
 
 /** Does something once, when the first object with such a key is put; those that are put meanwhile wait for it. */
@@ -184,4 +195,80 @@ it('hears of another process from the history', async () => {
   expect([(await users.get('u15')).name, (await users.get('u16')).name]).toEqual(['written beside it', 'n16'])
   await other.close()
   await tidemark.flush()
+})
+
+/** What another process does is no part of a write of this one. */
+const outside = AsyncLocalStorage.snapshot()
+
+/** Another process on the same database, as far as either of them can tell. */
+async function beside({ db, home }: { db: S3db; home: string }) {
+  const other = await openDatabase(identityOf(db.client))
+  connected.push(other.db)
+  const { below, raw } = belowCapture(other.db)
+  const tidemark = new TidemarkPlugin({ store: `file:${home}/store`, journal: `${home}/journal`, database: 'app' })
+  await other.db.usePlugin(tidemark)
+  return { db: other.db, tidemark, below, raw }
+}
+
+it.each(['keep', 'overwrite'] as const)(
+  'sees what another process writes between its last reading and its write: %s',
+  async (onConflict) => {
+    const { db, home, users, moment, ids } = await world()
+    const other = await beside({ db, home })
+    const written: string[] = []
+    other.below.put = async (params) => {
+      const [, id = ''] = /data\/id=(u1[13])$/.exec(params.key) ?? []
+      if (id !== '' && !written.includes(id)) {
+        written.push(id)
+        if (id === 'u13') await outside(() => users.delete('u13'))
+        else await outside(() => users.update(id, { name: 'PAID', region: 'EU' }))
+      }
+      return other.raw(params)
+    }
+    const { conflicts } = await other.tidemark.restoreAt(moment, { target: 'live', overwrite: true, onConflict })
+    await settled()
+    expect(written.sort()).toEqual(['u11', 'u13'])
+    const items = ['u11', 'u13'].map((id) => ({ kind: 'record', resource: 'users', id }))
+    expect(conflicts).toEqual({ outcome: onConflict === 'keep' ? 'kept' : 'overwritten', count: 2, items })
+    expect((await users.get('u11')).name).toBe(onConflict === 'keep' ? 'PAID' : 'n11')
+    expect(await users.exists('u13')).toBe(onConflict === 'overwrite')
+    expect(await ids('EU')).toEqual(onConflict === 'keep' ? ['u11'] : [])
+    expect((await ids('US')).length).toBe(onConflict === 'keep' ? 38 : 40)
+    expect((await users.get('u12')).name).toBe('n12')
+  },
+)
+
+it('sees it also where the write of the other process is stamped after its own', async () => {
+  const { db, home, users, moment, below, raw } = await world()
+  const other = await beside({ db, home })
+  let put: () => void = () => {}
+  let over: () => void = () => {}
+  const isPut = new Promise<void>((resolve) => {
+    put = resolve
+  })
+  const isOver = new Promise<void>((resolve) => {
+    over = resolve
+  })
+  // The application has written, and does not come to its stamp before the restore has overwritten it.
+  let update: Promise<unknown> = Promise.resolve()
+  other.below.put = async (params) => {
+    if (!params.key.endsWith('data/id=u11')) return other.raw(params)
+    update = outside(() => users.update('u11', { name: 'PAID' }))
+    await isPut
+    const result = await other.raw(params)
+    setTimeout(over, 200)
+    return result
+  }
+  below.put = async (params) => {
+    const result = await raw(params)
+    if (!params.key.endsWith('data/id=u11')) return result
+    put()
+    await isOver
+    return result
+  }
+  const { conflicts } = await other.tidemark.restoreAt(moment, { target: 'live', overwrite: true })
+  await update
+  await settled()
+  expect(conflicts.items.map(({ id }) => id)).toEqual(['u11'])
+  expect((await users.get('u11')).name).toBe('PAID')
 })
