@@ -3,7 +3,8 @@
  *
  *   node tools/make-vectors.ts        replaces the vectors; only where a format was changed on purpose
  *
- * Contents and times are the same at every run; keys, nonces and what names this process are not.
+ * Contents and times are the same at every run; keys, nonces and what names this process are not. The test of the vectors
+ * then wants the hash of the new SHA256SUMS.
  */
 import { createHash } from 'node:crypto'
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
