@@ -330,8 +330,7 @@ class LaterHistory {
    */
   async hasChanged(item: Difference, stamp: Ulid): Promise<boolean> {
     this.#asked ??= this.#archive.segmentsAfter(this.#plan.moment)
-    const { segments } = await this.#asked
-    const later = segments.filter(({ lastUlid }) => lastUlid > stamp)
+    const later = (await this.#asked).segments.filter(({ lastUlid }) => lastUlid > stamp)
     for await (const { stamp: at, context, before, after } of findEvents(this.#archive.sources, later, item)) {
       if (at.ulid <= stamp || context.metadata === OBSERVED.metadata) continue
       if (sameImage(after, item.before) && !sameImage(before, after)) return true
@@ -391,8 +390,7 @@ async function* counted(
   { rows: totalRows, bytes: totalBytes }: Plan,
   onProgress: (progress: Progress) => void,
 ): AsyncGenerator<readonly ItemState[]> {
-  let rows = 0
-  let bytes = 0
+  let [rows, bytes] = [0, 0]
   for await (const batch of states) {
     rows += batch.length
     for (const { image } of batch) bytes += imageBytes(image)
