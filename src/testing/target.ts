@@ -80,6 +80,22 @@ const checks: Checks<OpenTarget> = {
     assert.deepEqual(lines(await held(place)), lines(second))
   },
 
+  'takes the removal of what it does not hold': async ({ place, first }) => {
+    await become(place, [], first)
+    const [kept] = records(first)
+    assert.ok(kept !== undefined)
+    const target = await place.open()
+    try {
+      if (target.takes === 'states') return
+      const { image: _, ...item } = kept
+      await target.write([{ ...item, id: 'nobody', before: null, after: null }])
+      await target.finish({})
+    } finally {
+      await target.close()
+    }
+    assert.deepEqual(lines(await held(place)), lines(first))
+  },
+
   'gives only what is selected': async ({ place, first }) => {
     await become(place, [], first)
     const of = async (selection: Selection): Promise<readonly string[]> => lines(records(await held(place, selection)))

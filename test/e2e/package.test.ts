@@ -157,7 +157,7 @@ test('the adapter of the document compiles as it stands there, captures, and res
   const files = ['adapter.ts', 'adapter.test.ts', 'use.ts']
   await run(TSC, [...options, '--target', 'es2024', '--types', 'node', '--skipLibCheck', ...files], { cwd: app })
   const tested = await run(process.execPath, ['--test', '--test-reporter=tap', 'adapter.test.js'], { cwd: app })
-  expect(tested.stdout).toMatch(/^# pass 18$/m)
+  expect(tested.stdout).toMatch(/^# pass 19$/m)
   expect(tested.stdout).toMatch(/^# fail 0$/m)
   const data = await mkdtemp(join(home, 'adapter-'))
   const { stdout } = await run(process.execPath, [join(app, 'use.js')], { cwd: data })
