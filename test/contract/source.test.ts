@@ -1,13 +1,13 @@
 import { sourceContract } from '../../src/testing.ts'
-import { AdapterDatabase } from '../support/adapter-database.ts'
 import { contract } from '../support/contract.ts'
+import { MemoryDocuments } from '../support/memory-documents.ts'
 import { KINDS_OF_CLIENT } from '../support/s3db.ts'
 import { SOURCE_IDS, s3dbSource } from '../support/s3db-contract.ts'
 
 contract(
   'Source: an adapter on what is exported',
   sourceContract(async () => {
-    const database = new AdapterDatabase()
+    const database = new MemoryDocuments()
     const write = (writes: Parameters<typeof database.write>[0]): Promise<void> => database.write(writes)
     const refused = (): Promise<void> =>
       write([

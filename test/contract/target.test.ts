@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openDirectoryTarget } from '../../src/engine/targets.ts'
 import { targetContract } from '../../src/testing.ts'
-import { AdapterDatabase } from '../support/adapter-database.ts'
 import { contract } from '../support/contract.ts'
+import { MemoryDocuments } from '../support/memory-documents.ts'
 import { KINDS_OF_CLIENT } from '../support/s3db.ts'
 import { s3dbTarget } from '../support/s3db-contract.ts'
 
@@ -12,7 +12,7 @@ contract(
   'Target: an adapter on what is exported',
   targetContract(
     async () => {
-      const database = new AdapterDatabase()
+      const database = new MemoryDocuments()
       return { open: async () => database.target(), dispose: async () => {} }
     },
     { seesConflicts: true },

@@ -80,7 +80,8 @@ test('who is told of the differences can end the dry run', async () => {
 test('what a dry run tells is a function, and nothing else', async () => {
   for (const dryRun of [null, {}, { onDifference: 1 }, { onDifference: () => {}, all: true }, 'yes', 1]) {
     const target = new Replica()
-    const restoring = tidemark.restoreAt(good, { target, dryRun: dryRun as unknown as boolean })
+    const given: unknown = dryRun
+    const restoring = tidemark.restoreAt(good, { target, dryRun: given as DryRunOptions })
     await expect(restoring).rejects.toMatchObject({ code: 'OPTION_INVALID' })
     expect(target.content()).toEqual([])
   }

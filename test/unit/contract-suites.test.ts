@@ -8,7 +8,7 @@ import {
   sourceContract,
   targetContract,
 } from '../../src/testing.ts'
-import { AdapterDatabase, type Faults } from '../support/adapter-database.ts'
+import { type Faults, MemoryDocuments } from '../support/memory-documents.ts'
 
 /** The names of the cases that fail. */
 async function failing(cases: readonly ContractCase[]): Promise<string[]> {
@@ -17,7 +17,7 @@ async function failing(cases: readonly ContractCase[]): Promise<string[]> {
   return names
 }
 
-function casesOfSource(make: () => AdapterDatabase): readonly ContractCase[] {
+function casesOfSource(make: () => MemoryDocuments): readonly ContractCase[] {
   return sourceContract(async () => {
     const source = make()
     const write = (writes: readonly RecordWrite[]): Promise<void> => source.write(writes)
@@ -28,7 +28,7 @@ function casesOfSource(make: () => AdapterDatabase): readonly ContractCase[] {
 
 function casesOfTarget(
   faults: Faults,
-  make = (): AdapterDatabase => new AdapterDatabase(faults),
+  make = (): MemoryDocuments => new MemoryDocuments(faults),
 ): readonly ContractCase[] {
   return targetContract(
     async () => {
@@ -42,12 +42,12 @@ function casesOfTarget(
 const swapped = <T>(list: readonly T[]): readonly T[] => [...list].reverse()
 const trimmed = (item: Item): Item => ({ ...item, id: item.id.trim() })
 
-class Named extends AdapterDatabase {
+class Named extends MemoryDocuments {
   override readonly identity: string = 'documents://ann:secret@host/app'
 }
 
 /** Does its write first and tells it then. */
-class Late extends AdapterDatabase {
+class Late extends MemoryDocuments {
   override async commit(items: readonly Item[], images: readonly (Image | null)[]): Promise<void> {
     const { sink } = this
     if (sink === null) return super.commit(items, images)
@@ -59,14 +59,14 @@ class Late extends AdapterDatabase {
 }
 
 /** Captures one item after the other. */
-class Torn extends AdapterDatabase {
+class Torn extends MemoryDocuments {
   override async commit(items: readonly Item[], images: readonly (Image | null)[]): Promise<void> {
     for (const [i, item] of items.entries()) await super.commit([item], [images[i] ?? null])
   }
 }
 
 /** Does not tell of deletes. */
-class Silent extends AdapterDatabase {
+class Silent extends MemoryDocuments {
   override async commit(items: readonly Item[], images: readonly (Image | null)[]): Promise<void> {
     if (images.every((image) => image === null)) this.put(items, images)
     else await super.commit(items, images)
@@ -74,7 +74,7 @@ class Silent extends AdapterDatabase {
 }
 
 /** Goes on telling after it was let go. */
-class Clinging extends AdapterDatabase {
+class Clinging extends MemoryDocuments {
   override attach(sink: Sink): () => void {
     super.attach(sink)
     return () => {}
@@ -82,7 +82,7 @@ class Clinging extends AdapterDatabase {
 }
 
 /** Says of half a write that nothing of it was done. */
-class Half extends AdapterDatabase {
+class Half extends MemoryDocuments {
   override async commit(items: readonly Item[], images: readonly (Image | null)[]): Promise<void> {
     const bad = items.findIndex(({ id }) => id === 'refused')
     if (bad > 0 && this.sink !== null) {
@@ -100,7 +100,7 @@ class Half extends AdapterDatabase {
 
 const many = (text: string): Image => ({ json: new Uint8Array(Buffer.from(text)), raw: null })
 
-const BAD_SOURCES: readonly (readonly [string, () => AdapterDatabase, string])[] = [
+const BAD_SOURCES: readonly (readonly [string, () => MemoryDocuments, string])[] = [
   ['a password in its identity', () => new Named(), 'without a secret'],
   ['a write that is told when it is done', () => new Late(), 'sink refuses'],
   ['a transaction that is told item by item', () => new Torn(), 'together as one'],
@@ -109,25 +109,25 @@ const BAD_SOURCES: readonly (readonly [string, () => AdapterDatabase, string])[]
   ['a failed write that was half done and is called refused', () => new Half(), 'nothing of it was done'],
   [
     'a state before that is made up',
-    () => new AdapterDatabase({ write: (write) => ({ ...write, read: async () => [null] }) }),
+    () => new MemoryDocuments({ write: (write) => ({ ...write, read: async () => [null] }) }),
     'an insert, an update and a delete',
   ],
   [
     'a state after that is not what is stored',
     () =>
-      new AdapterDatabase({
+      new MemoryDocuments({
         write: (write) => ({ ...write, after: () => [makeImage({ name: 'Ann', n: 1, at: 'now' })] }),
       }),
     'an insert, an update and a delete',
   ],
-  ['items out of order', () => new AdapterDatabase({ items: swapped }), 'in the order of compareItems'],
-  ['an item twice', () => new AdapterDatabase({ items: (items) => [...items, ...items.slice(-1)] }), 'compareItems'],
-  ['an item that is left out', () => new AdapterDatabase({ items: (items) => items.slice(1) }), 'every item once'],
-  ['ids that are trimmed', () => new AdapterDatabase({ items: (items) => items.map(trimmed) }), 'every record id'],
+  ['items out of order', () => new MemoryDocuments({ items: swapped }), 'in the order of compareItems'],
+  ['an item twice', () => new MemoryDocuments({ items: (items) => [...items, ...items.slice(-1)] }), 'compareItems'],
+  ['an item that is left out', () => new MemoryDocuments({ items: (items) => items.slice(1) }), 'every item once'],
+  ['ids that are trimmed', () => new MemoryDocuments({ items: (items) => items.map(trimmed) }), 'every record id'],
   [
     'JSON on several lines',
     () =>
-      new AdapterDatabase({
+      new MemoryDocuments({
         image: (_, { json }) => many(JSON.stringify(JSON.parse(String(Buffer.from(json))), null, 1)),
       }),
     'as it can be sealed',
@@ -135,7 +135,7 @@ const BAD_SOURCES: readonly (readonly [string, () => AdapterDatabase, string])[]
   [
     'resources that were not asked for',
     () => {
-      const database = new AdapterDatabase()
+      const database = new MemoryDocuments()
       const { items } = database
       database.items = () => items.call(database)
       return database
@@ -173,16 +173,16 @@ test.each(BAD_TARGETS)('the suite for targets finds %s', async (_, faults, name)
 })
 
 /** Gives everything, whatever is asked for. */
-class Whole extends AdapterDatabase {
-  override target(): ReturnType<AdapterDatabase['target']> {
+class Whole extends MemoryDocuments {
+  override target(): ReturnType<MemoryDocuments['target']> {
     const { scan, ...rest } = super.target()
     return { ...rest, scan: () => scan({}) }
   }
 }
 
 /** Writes whatever there is. */
-class Blind extends AdapterDatabase {
-  override target(): ReturnType<AdapterDatabase['target']> {
+class Blind extends MemoryDocuments {
+  override target(): ReturnType<MemoryDocuments['target']> {
     const { write, ...rest } = super.target()
     return { ...rest, write: (differences) => write(differences) }
   }
@@ -204,7 +204,7 @@ test('the traits of a database leave out what it cannot do, and nothing else', a
   expect(await failing(torn)).toEqual([])
   const few = sourceContract(
     async () => {
-      const source = new AdapterDatabase()
+      const source = new MemoryDocuments()
       const write = async (writes: readonly RecordWrite[]): Promise<void> => {
         if (writes.some(({ id }) => !/^[\w-]+$/.test(id))) throw new Error('no such id')
         await source.write(writes)
@@ -222,7 +222,7 @@ test('the traits of a database leave out what it cannot do, and nothing else', a
   const names: string[] = []
   const listed = targetContract(
     async () => {
-      const database = new AdapterDatabase({
+      const database = new MemoryDocuments({
         restore: (all) => {
           names.push(...all.map(({ id }) => id))
           return all
@@ -256,7 +256,7 @@ test('whatever becomes of a case, its place is disposed of', async () => {
   let open = 0
   const cases = sourceContract(async () => {
     open++
-    const source = new AdapterDatabase({ items: () => [] })
+    const source = new MemoryDocuments({ items: () => [] })
     const dispose = async (): Promise<void> => void open--
     return { source, write: (writes) => source.write(writes), dispose }
   })

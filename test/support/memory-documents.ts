@@ -25,7 +25,7 @@ export interface Faults {
 }
 
 /** Documents in memory with an adapter as other people write them, on what the package exports alone. */
-export class AdapterDatabase implements Source {
+export class MemoryDocuments implements Source {
   readonly identity: string = 'documents://test'
   readonly volatile: boolean = true
   protected sink: Sink | null = null
