@@ -4,7 +4,7 @@ import { createSource } from '../../src/s3db/source.ts'
 import { createS3dbTarget } from '../../src/s3db/target.ts'
 import { ODD_IDS } from '../../src/testing/odd-ids.ts'
 import type { RecordWrite, SourceUnderTest, TargetUnderTest } from '../../src/testing.ts'
-import { type ClientKind, newDatabase } from './s3db.ts'
+import { newDatabase } from './s3db.ts'
 
 /** s3db.js makes a part of a key of an id, and says which characters it does not take there. */
 export const SOURCE_IDS: readonly string[] = ODD_IDS.filter(
@@ -28,8 +28,7 @@ async function write(db: S3db, writes: readonly RecordWrite[]): Promise<void> {
 }
 
 /** A database of s3db.js as a source. */
-export async function s3dbSource(kind: ClientKind): Promise<SourceUnderTest> {
-  const { db } = await newDatabase(kind)
+export async function s3dbSource(db: S3db): Promise<SourceUnderTest> {
   await makeResources(db)
   return {
     source: createSource(db),
@@ -39,8 +38,7 @@ export async function s3dbSource(kind: ClientKind): Promise<SourceUnderTest> {
 }
 
 /** An empty database of s3db.js as a target, and two states of another that fit it. */
-export async function s3dbTarget(kind: ClientKind): Promise<TargetUnderTest> {
-  const { db } = await newDatabase(kind)
+export function s3dbTarget(db: S3db): TargetUnderTest {
   return {
     open: async () => createS3dbTarget(db),
     states: statesOf,
