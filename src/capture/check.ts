@@ -2,10 +2,11 @@ import { isUtf8 } from 'node:buffer'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { encodedEventBytes } from '../format/event-codec.ts'
+import { FINGERPRINT_BYTES } from '../format/intent-codec.ts'
 import { isMessagePack } from '../format/message-pack.ts'
 import { type Change, type Context, type Image, type Item, KINDS, NO_CONTEXT, SoundImage } from '../model/event.ts'
 import { compareItems } from '../model/order.ts'
-import type { Images } from './source.ts'
+import type { Images, Source } from './source.ts'
 
 /*
  * What comes in from a source is checked where it enters, so that it can be sealed, read and restored later: bytes that
@@ -28,6 +29,20 @@ export function checkListed(items: readonly Item[], last: Item | null): void {
     }
     before = item
   }
+}
+
+/** The present state of an item of a source, checked. */
+export async function readState(source: Source, item: Item): Promise<Image | null> {
+  const image = await source.read(item)
+  checkState(item, image)
+  return image
+}
+
+/** Checks what a write is meant to leave: a fingerprint of another length would stop whoever reads the journal. */
+export function checkMeant(meant: Uint8Array | null): Uint8Array | null {
+  if (meant === null) return null
+  if (meant instanceof Uint8Array && [0, FINGERPRINT_BYTES].includes(meant.length)) return meant
+  throw refused('The source gave a write that is meant to leave something of which meant() is no fingerprint.')
 }
 
 /** Checks a state that was read of the source. */

@@ -7,7 +7,7 @@ import type { Finding } from '../model/found.ts'
 import { compareItems } from '../model/order.ts'
 import { MIN_ULID, type Ulid } from '../model/ulid.ts'
 import type { Chain } from './chain.ts'
-import { checkCapture, checkImages } from './check.ts'
+import { checkCapture, checkImages, checkMeant } from './check.ts'
 import { Confirmations } from './confirmations.ts'
 import type { Findings } from './findings.ts'
 import type { Journal } from './journal.ts'
@@ -327,7 +327,7 @@ function openOf<T>({
   before,
   intents,
 }: Omit<Begun<T>, 'since'>): readonly Omit<OpenIntent, 'since'>[] {
-  const meant = write.meant?.() ?? null
+  const meant = checkMeant(write.meant?.() ?? null)
   const isAssumed = write.isAssumed ?? false
   return items.map((item, i) => {
     return { item, context, isAssumed, meant, intent: intents[i] ?? 0, before: before[i] ?? null }

@@ -1,5 +1,6 @@
 import { messageOf, type TidemarkError } from '../base/errors.ts'
 import { Chain } from '../capture/chain.ts'
+import { readState } from '../capture/check.ts'
 import { SegmentEncoder } from '../capture/encoder.ts'
 import { Findings } from '../capture/findings.ts'
 import { type Backpressure, JournalBound } from '../capture/journal-bound.ts'
@@ -107,7 +108,7 @@ export class Session {
         )
         void this.#settleOn()
       },
-      read: (item) => seams.source.read(item),
+      read: (item) => readState(seams.source, item),
       volatile: seams.source.volatile,
     })
     this.#confirming = new Confirming({ ...seams, journal: own.journal, peers: this.#peers, recorder: this.recorder })

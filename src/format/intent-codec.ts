@@ -19,7 +19,8 @@ import { type Context, type Image, type Item, KINDS } from '../model/event.ts'
 const HEADER_BYTES = 48
 const LENGTHS_AT = 16
 const FIELD_COUNT = 8
-const FINGERPRINT_BYTES = 32
+/** Of `fingerprint` in an intent; none at all of an item that is meant to go. */
+export const FINGERPRINT_BYTES = 32
 const ASSUMED = 1
 const CARRIED = 2
 const REQUIRED_FIELDS = 0b11

@@ -1,6 +1,6 @@
 import { text } from '../base/bytes.ts'
 import type { Logger } from '../base/log.ts'
-import { checkState } from '../capture/check.ts'
+import { readState } from '../capture/check.ts'
 import type { RecordKeys } from '../capture/record-keys.ts'
 import type { Recorder } from '../capture/recorder.ts'
 import type { Source } from '../capture/source.ts'
@@ -45,11 +45,7 @@ export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry>
   const began = timeline.timeline.erasures.length
   const keyring = (await recordKeys?.current()) ?? null
   const prefix = snapshotPrefix(ulid)
-  const read = async (item: Item): Promise<Image | null> => {
-    const image = await recorder.betweenWrites(item, () => source.read(item))
-    checkState(item, image)
-    return image
-  }
+  const read = (item: Item): Promise<Image | null> => recorder.betweenWrites(item, () => readState(source, item))
   const write = async (writer: SnapshotWriter): Promise<WrittenSnapshot> => {
     for await (const states of liveStates(source, read)) {
       signal.throwIfAborted()

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts'
+import { readState } from '../capture/check.ts'
 import type { Recorder } from '../capture/recorder.ts'
 import type { Source } from '../capture/source.ts'
 import { type Image, type Item, imageBytes, sameImage } from '../model/event.ts'
@@ -90,7 +91,7 @@ async function compareAll(seams: ReconcileSeams, run: ReconcileRun, first: Knowl
   const { source, sources } = seams
   const selection = run.resources === undefined ? {} : { resources: run.resources }
   const known = replay(sources, first.plan, selection)
-  const live = liveStates(source, (item) => source.read(item), run.resources)
+  const live = liveStates(source, (item) => readState(source, item), run.resources)
   for await (const { differences, unchanged } of compareStates(known, live)) {
     run.signal?.throwIfAborted()
     judge.counts.same += unchanged
@@ -161,7 +162,7 @@ class Judge {
   async #round(items: readonly Item[]): Promise<Pick<Judgement, 'open' | 'because'>> {
     const { recorder, source } = this.#seams
     const read = (item: Item): Promise<Image | null> =>
-      recorder === null ? source.read(item) : recorder.betweenWrites(item, () => source.read(item))
+      recorder === null ? readState(source, item) : recorder.betweenWrites(item, () => readState(source, item))
     const judged = await this.#judge(items, read)
     if (!this.#run.record || recorder === null) {
       for (const finding of judged.findings) await this.#report(finding, false)
@@ -173,7 +174,7 @@ class Judge {
       const part = judged.findings.slice(i, i + RECORD_BATCH)
       // Once more, with the items locked until their events are stamped.
       const recorded = await recorder.record(part, async () => {
-        const again = await this.#judge(part, (item) => source.read(item))
+        const again = await this.#judge(part, (item) => readState(source, item))
         open.push(...again.open)
         for (const reason of again.because) because.add(reason)
         return again.findings

@@ -142,6 +142,35 @@ test('items that a source lists out of order, or that are none, stop a baseline 
   }
 })
 
+test.each([new Uint8Array(16), 'hash', 7])(
+  'what a write is meant to leave is a fingerprint, and else nothing is done: %s',
+  async (meant) => {
+    let done = 0
+    const perform = async (): Promise<void> => void done++
+    const bad = { read: async () => [null], perform, after: () => [null], meant: () => untyped<Uint8Array>(meant) }
+    await refuses((_database, rig) => rig.session.recorder.capture([item], NO_CONTEXT, bad))
+    expect(done).toBe(0)
+  },
+)
+
+test('a state that is none is not taken for one that is gone', async () => {
+  for (const state of [undefined, 'text', { json: '{}' }]) {
+    const source = new ModelDatabase()
+    source.put(item, recordImage({ n: 1 }))
+    const tidemark = await Tidemark.capture({ store: `memory:bad-state-${String(state)}`, source, ack: 'memory' })
+    await tidemark.baseline()
+    const { read } = source
+    source.read = async () => untyped<Image>(state)
+    const seen: unknown[] = []
+    const reconciling = tidemark.reconcile({ onFinding: (finding) => void seen.push(finding) })
+    await expect(reconciling).rejects.toMatchObject({ code: 'SOURCE_UNSUPPORTED' })
+    expect(seen).toEqual([])
+    source.read = read
+    expect(await tidemark.reconcile()).toMatchObject({ same: 1, added: 0, changed: 0, removed: 0 })
+    await tidemark.close()
+  }
+})
+
 test('a source that is none is refused before anything is opened', async () => {
   const database = new ModelDatabase()
   const whole = {
