@@ -77,6 +77,9 @@ export function decodeLine(whole: Uint8Array, file: string): Line {
   return { id, image: () => new LineImage(id, ended ? whole : null, bytes.subarray(0, length), raw, file) }
 }
 
+/** Bytes of a raw part that is kept once it is decoded: a larger one would stand in memory beside its line. */
+const KEPT_RAW = 1024 * 1024
+
 /** An image as a line has it: decoded only where somebody looks, since most lines are copied from file to file. */
 class LineImage implements Image {
   readonly id: Uint8Array
@@ -107,10 +110,10 @@ class LineImage implements Image {
   }
 
   get raw(): Uint8Array | null {
-    if (this.#raw === undefined) {
-      this.#raw = rawOf(this.#rawText, this.#file)
-    }
-    return this.#raw
+    if (this.#raw !== undefined) return this.#raw
+    const raw = rawOf(this.#rawText, this.#file)
+    if (this.#rawText.length <= KEPT_RAW) this.#raw = raw
+    return raw
   }
 }
 

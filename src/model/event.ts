@@ -33,6 +33,8 @@ export interface Image {
   readonly raw: Uint8Array | null
   /** About the bytes of both, of an image that decodes them only where somebody looks. */
   readonly bytes?: number
+  /** What such an image was read from, where that is whole: where two of an item are equal, so are the images. */
+  readonly line?: Uint8Array | null
 }
 
 /** An image that is known to be sound because of how it was made: by `makeImage`, or copied from one that was. */
@@ -64,8 +66,11 @@ export function imageBytes(image: Image | null): number {
  */
 export function sameImage(a: Image | null, b: Image | null): boolean {
   if (a === null || b === null) return a === b
-  if (a.raw !== null && b.raw !== null) return equalBytes(a.raw, b.raw)
-  return a.raw === b.raw && equalBytes(a.json, b.json)
+  const [line, other] = [a.line ?? null, b.line ?? null]
+  if (line !== null && other !== null && equalBytes(line, other)) return true
+  const [raw, otherRaw] = [a.raw, b.raw]
+  if (raw !== null && otherRaw !== null) return equalBytes(raw, otherRaw)
+  return raw === otherRaw && equalBytes(a.json, b.json)
 }
 
 /**

@@ -71,6 +71,9 @@ export class SegmentRun implements Run {
 
   async load(): Promise<boolean> {
     for (;;) {
+      // What is behind is not kept: neither while more is read, nor by a run that has ended.
+      this.#group = null
+      this.#columns = null
       const { done, value: group } = await this.#groups.next()
       if (done === true) return false
       this.#group = group

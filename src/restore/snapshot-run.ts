@@ -26,6 +26,7 @@ export class SnapshotRun implements Run {
 
   async load(): Promise<boolean> {
     for (;;) {
+      this.#lines = []
       const { done, value } = await this.#batches.next()
       if (done === true) return false
       this.#lines = value.lines

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { encodeLine } from '../../src/format/jsonl.ts'
-import { type Image, type Item, imageBytes, isUnreadable, KINDS } from '../../src/model/event.ts'
+import { type Image, type Item, imageBytes, isUnreadable, KINDS, sameImage } from '../../src/model/event.ts'
 import { compareStates } from '../../src/restore/difference.ts'
 import { mergeRuns } from '../../src/restore/merge.ts'
 import { Passes } from '../../src/restore/passes.ts'
@@ -149,6 +149,20 @@ test('a large record is handed on before another is loaded, and nobody decodes i
     'load, load, batch of 1, load, batch of 1, load, batch of 1, load, batch of 1, batch of 1',
   )
   expect(isUnreadable(new SealedImage())).toBe(false)
+})
+
+test('records of two snapshots that stand there in the same bytes are the same, and are not decoded', () => {
+  const image = (line: string): Image => ({
+    get json(): Uint8Array {
+      throw new Error('it was decoded')
+    },
+    get raw(): Uint8Array {
+      throw new Error('it was decoded')
+    },
+    line: Buffer.from(line),
+  })
+  expect(sameImage(image('{"a":1}'), image('{"a":1}'))).toBe(true)
+  expect(() => sameImage(image('{"a":1}'), image('{"a":2}'))).toThrow('it was decoded')
 })
 
 test('a record of a snapshot is copied from file to file as it stands, in the one piece that it was inflated into', async () => {

@@ -231,6 +231,10 @@ test('a large row has a group for itself: it is decoded in its turn, in one piec
   expect(reader.rowGroups.map(({ rows }) => rows)).toEqual([1, 1, 1])
   const run = new SegmentRun(reader, { after: MIN_ULID, through: info.lastUlid, selection: {} })
   expect(run.bytes).toBeLessThan(1_000_000)
+  let rows = 0
+  while (await run.load()) rows++
+  // A run that has ended, or reads on, keeps nothing of what is behind.
+  expect([rows, run.image()]).toEqual([3, null])
   const { data } = (await reader.readRowGroup(0, ['after'])).bytes('after')
   expect(data.buffer.byteLength).toBe(data.length + 1)
   const sources = { ...sourcesOver(new CountingStore(store)), scratch: noCall, memory: 1_000_000 }
