@@ -56,7 +56,7 @@ it('has a quick start that does what it prints', () => {
   expect(existsSync(join(user, 'backups/tidemark.json'))).toBe(true)
 })
 
-it('has commands that work as printed, one after the other, as in a container', { timeout: 300_000 }, () => {
+it('has commands that work as printed, one after the other, as in a container', { timeout: 900_000 }, () => {
   const script = blocks('sh')
     .filter((block) => !/npm install|npm test/.test(block)) // installed already; this is npm test
     .map((block) => block.replace('npm ci && ', ''))
