@@ -176,11 +176,11 @@ async function differencesOf(parts: ReckoningParts, wrong: Map<string, What>): P
 }
 
 async function* checkedEventsOf({ sources }: ReckoningParts, segment: SegmentEntry): AsyncGenerator<Event> {
-  yield* checkedEvents(await sources.segments.open(segment), segment)
+  yield* checkedEvents(await sources.segments.scan(segment), segment)
 }
 
 async function* plainEventsOf({ sources }: ReckoningParts, segment: SegmentEntry): AsyncGenerator<Event> {
-  const reader = await sources.segments.open(segment)
+  const reader = await sources.segments.scan(segment)
   for (const index of reader.rowGroups.keys()) yield* eventsOf(await reader.readRowGroup(index, EVENT_COLUMNS))
 }
 
