@@ -251,9 +251,12 @@ export class Archive {
     return { segments: segmentsBetween(timeline, ulid, through), through }
   }
 
-  /** The segments with events after `ulid`, of all that was begun by now, whether or not it is reachable yet. */
+  /**
+   * The segments with events after `ulid`, of all that was acknowledged, whether or not it is reachable yet. A write that hangs
+   * keeps nobody waiting.
+   */
   async segmentsSince(ulid: Ulid): Promise<readonly SegmentEntry[]> {
-    await this.seams.complete(null, 'begun')
+    await this.seams.complete(null)
     const { timeline } = await this.refresh()
     return segmentsBetween(timeline, ulid, END)
   }

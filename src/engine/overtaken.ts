@@ -19,7 +19,8 @@ export interface Written {
 /**
  * What other processes have written just before the restore did, and after it had read the item under its own lock, which is
  * none of theirs: it has overwritten that without seeing it. The history has both writes, and tells by what each of
- * them found. Gives what is there now, and what they wrote. Of a database that this process does not capture nothing is known.
+ * them found. Gives what is there now, and what they wrote. A write that is not acknowledged by now is not seen; of a database
+ * that this process does not capture nothing is known.
  */
 export async function* overtaken(
   archive: Archive,

@@ -241,33 +241,28 @@ it.each(['keep', 'overwrite'] as const)(
 it('sees it also where the write of the other process is stamped after its own', async () => {
   const { db, home, users, moment, below, raw } = await world()
   const other = await beside({ db, home })
-  let put: () => void = () => {}
-  let over: () => void = () => {}
-  const isPut = new Promise<void>((resolve) => {
-    put = resolve
-  })
-  const isOver = new Promise<void>((resolve) => {
-    over = resolve
-  })
+  const isPut = Promise.withResolvers<void>()
+  const isRestored = Promise.withResolvers<void>()
+  afterPut(other.db, /data\/id=u11$/, async () => isRestored.resolve())
   // The application has written, and does not come to its stamp before the restore has overwritten it.
-  let update: Promise<unknown> = Promise.resolve()
-  other.below.put = async (params) => {
-    if (!params.key.endsWith('data/id=u11')) return other.raw(params)
-    update = outside(() => users.update('u11', { name: 'PAID' }))
-    await isPut
-    const result = await other.raw(params)
-    setTimeout(over, 200)
-    return result
-  }
   below.put = async (params) => {
     const result = await raw(params)
     if (!params.key.endsWith('data/id=u11')) return result
-    put()
-    await isOver
+    isPut.resolve()
+    await isRestored.promise
     return result
   }
+  let update: Promise<unknown> = Promise.resolve()
+  other.below.put = async (params) => {
+    if (params.key.endsWith('data/id=u11')) {
+      update = outside(() => users.update('u11', { name: 'PAID' }))
+      await isPut.promise
+    }
+    // It is acknowledged before the restore is over.
+    if (params.key.endsWith('data/id=u49')) await update
+    return other.raw(params)
+  }
   const { conflicts } = await other.tidemark.restoreAt(moment, { target: 'live', overwrite: true })
-  await update
   await settled()
   expect(conflicts.items.map(({ id }) => id)).toEqual(['u11'])
   expect((await users.get('u11')).name).toBe('PAID')
