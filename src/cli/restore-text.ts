@@ -1,4 +1,5 @@
-import type { Conflicts, RestoreResult } from '../engine/restore.ts'
+import type { Conflicts } from '../engine/conflicts.ts'
+import type { RestoreResult } from '../engine/restore.ts'
 import type { Item } from '../model/event.ts'
 import type { Plan } from '../restore/plan.ts'
 import type { Preview, PreviewCounts, Sample } from '../restore/preview.ts'

@@ -1,20 +1,20 @@
-import { hasCode, TidemarkError } from '../base/errors.ts'
+import { TidemarkError } from '../base/errors.ts'
 import { OBSERVED } from '../capture/settlement.ts'
 import { type Item, imageBytes, isUnreadable, sameImage } from '../model/event.ts'
-import type { Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { type Comparison, compareStates } from '../restore/difference.ts'
 import { Lookahead } from '../restore/lookahead.ts'
 import { findEvents } from '../restore/lookup.ts'
 import type { MergedItem } from '../restore/merge.ts'
-import { type Plan, planRestore } from '../restore/plan.ts'
+import type { Plan } from '../restore/plan.ts'
 import { type Preview, type Sample, sampleOf, summarize } from '../restore/preview.ts'
 import { replay, replayChanges } from '../restore/replay.ts'
 import { scanned } from '../restore/scanned.ts'
-import type { ConflictRule, Difference, ItemState, OnConflict, Selection, Target } from '../restore/target.ts'
+import type { Difference, ItemState, OnConflict, Selection, Target } from '../restore/target.ts'
 import type { Archive, Reached } from './archive.ts'
+import { ConflictList, type Conflicts, MOST_NAMED } from './conflicts.ts'
 import type { InPlace } from './in-place.ts'
-import { overtaken } from './overtaken.ts'
+import { Writing } from './restore-writing.ts'
 
 /** How a restore is done. */
 export interface RestoreRun {
@@ -67,17 +67,6 @@ export interface RestoreResult {
   readonly before: string | null
 }
 
-/** Items that others have written since a restore in place began. */
-export interface Conflicts {
-  readonly outcome: 'kept' | 'overwritten'
-  readonly count: number
-  /** The first 1,000. */
-  readonly items: readonly Item[]
-}
-
-/** Items that are named in a result. */
-const MOST_NAMED = 1000
-
 /**
  * Brings `target` to the state of a moment that was reached. Errors: `TARGET_NOT_EMPTY`, those of the target and of
  * replay; a target that takes whole states is then as it was, one that takes differences may be partly restored, and
@@ -101,7 +90,7 @@ export async function restoreInto(
   })
   const history = new LaterHistory(archive, plan, run)
   const mine = run.inPlace === null ? readable : withoutNewer(readable, history, run.inPlace.since, conflicts)
-  const writing = new Writing({ archive, target, plan, run, conflicts })
+  const writing = new Writing({ archive, target, plan, selection: run.selection, inPlace: run.inPlace, conflicts })
   const later = history.since(run.inPlace === null ? null : plan.moment)
   const preview = await summarize(run.dryRun ? mine : writing.written(mine), later, async ({ differences }) => {
     if (run.onDifference !== null) for (const one of differences) await run.onDifference(sampleOf(one))
@@ -110,135 +99,6 @@ export async function restoreInto(
   const before = run.dryRun ? null : (run.inPlace?.before ?? null)
   const result = { moment: bound.label, target: target.name, plan, preview, written: !run.dryRun, unreadable }
   return { ...result, conflicts: conflicts.told, unfit: [...unfit], before }
-}
-
-/** What others have written since the restore began. */
-class ConflictList implements ConflictRule {
-  readonly onConflict: OnConflict
-  /** The last batch of them. */
-  readonly newer = new Set<Difference>()
-  readonly #told = new WeakSet<Difference>()
-  readonly #items: Item[] = []
-  #count = 0
-
-  constructor(onConflict: OnConflict) {
-    this.onConflict = onConflict
-  }
-
-  readonly tell = (difference: Difference): void => {
-    const { kind, resource, id } = difference
-    this.newer.add(difference)
-    // The history and the target may both know of it.
-    if (this.#told.has(difference)) return
-    this.#told.add(difference)
-    if (this.#count++ < MOST_NAMED) this.#items.push({ kind, resource, id })
-  }
-
-  /** What of a batch is, or was, to be written; the next batch begins after it. */
-  restored({ differences, unchanged }: Comparison): Comparison {
-    const rest = this.onConflict === 'keep' ? differences.filter((one) => !this.newer.has(one)) : differences
-    this.newer.clear()
-    return { differences: rest, unchanged }
-  }
-
-  get told(): Conflicts {
-    return { outcome: this.onConflict === 'keep' ? 'kept' : 'overwritten', count: this.#count, items: this.#items }
-  }
-}
-
-interface WritingSeams {
-  readonly archive: Archive
-  readonly target: Target
-  readonly plan: Plan
-  readonly run: RestoreRun
-  readonly conflicts: ConflictList
-}
-
-/** The writing half of a restore: what is in place is noted before the first write. */
-class Writing {
-  readonly #archive: Archive
-  readonly #target: Target
-  readonly #plan: Plan
-  readonly #run: RestoreRun
-  readonly #conflicts: ConflictList
-  /** Schemas that are not there any more at the moment: they go behind their records. */
-  readonly #dropped: Difference[] = []
-  #isBegun = false
-
-  constructor({ archive, target, plan, run, conflicts }: WritingSeams) {
-    this.#archive = archive
-    this.#target = target
-    this.#plan = plan
-    this.#run = run
-    this.#conflicts = conflicts
-  }
-
-  /** Writes comparisons, and gives on what was written of them. */
-  async *written(comparisons: AsyncIterable<Comparison>): AsyncGenerator<Comparison> {
-    for await (const comparison of comparisons) {
-      if (this.#target.takes === 'differences') {
-        const { differences } = comparison
-        this.#dropped.push(...differences.filter(isDropped))
-        await this.#write(differences.filter((difference) => !isDropped(difference)))
-      }
-      yield this.#conflicts.restored(comparison)
-    }
-  }
-
-  async finish(): Promise<void> {
-    await this.#begin()
-    for (const moment of this.#run.inPlace?.between ?? []) await this.#clear(moment)
-    if (this.#run.inPlace !== null) await this.#tellOvertaken(this.#run.inPlace)
-    await this.#write(this.#dropped.splice(0))
-    await this.#target.finish(this.#run.selection, this.#conflicts)
-  }
-
-  /** Lists what other processes wrote and was overwritten unseen; where it is to be kept, it is put back. */
-  async #tellOvertaken({ since }: InPlace): Promise<void> {
-    const { selection, onConflict } = this.#run
-    for await (const batch of overtaken(this.#archive, { plan: this.#plan, selection, since })) {
-      for (const one of batch) this.#conflicts.tell(one)
-      if (onConflict === 'keep') await this.#write(batch)
-    }
-  }
-
-  /** Takes away what may be left of records that were there at a moment and are not there now. */
-  async #clear(moment: Ulid): Promise<void> {
-    const { sources, seams } = this.#archive
-    const { selection } = this.#run
-    const plan = planUnlessGap(seams.timeline.timeline, moment)
-    if (plan === null) return
-    const past = replay(sources, plan, selection)
-    for await (const { differences } of compareStates(scanned(this.#target, selection), past)) {
-      const gone = differences.filter(({ kind, before }) => kind === 'record' && before === null)
-      await this.#write(gone.map((item) => ({ ...item, after: null })))
-    }
-  }
-
-  async #write(differences: readonly Difference[]): Promise<void> {
-    if (differences.length === 0) return
-    await this.#begin()
-    await this.#target.write(differences, this.#conflicts)
-  }
-
-  async #begin(): Promise<void> {
-    if (!this.#isBegun) await this.#run.inPlace?.begin()
-    this.#isBegun = true
-  }
-}
-
-/** Null where a gap is in the way: what it hides cannot be looked for, and the restore itself does not need it. */
-function planUnlessGap(timeline: Timeline, moment: Ulid): Plan | null {
-  try {
-    return planRestore(timeline, moment)
-  } catch (error) {
-    if (hasCode(error, 'HISTORY_GAP')) return null
-    throw error
-  }
-}
-
-function isDropped({ kind, after }: Difference): boolean {
-  return kind === 'schema' && after === null
 }
 
 /**
