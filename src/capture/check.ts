@@ -39,9 +39,8 @@ export async function readState(source: Source, item: Item): Promise<Image | nul
 }
 
 /** Checks what a write is meant to leave: a fingerprint of another length would stop whoever reads the journal. */
-export function checkMeant(meant: Uint8Array | null): Uint8Array | null {
-  if (meant === null) return null
-  if (meant instanceof Uint8Array && [0, FINGERPRINT_BYTES].includes(meant.length)) return meant
+export function checkMeant(meant: Uint8Array | null): void {
+  if (meant === null || (meant instanceof Uint8Array && [0, FINGERPRINT_BYTES].includes(meant.length))) return
   throw refused('The source gave a write that is meant to leave something of which meant() is no fingerprint.')
 }
 

@@ -269,7 +269,9 @@ export class Recorder implements Sink {
   ): Promise<readonly number[]> {
     const { journal, volatile } = this.#seams
     if (volatile) return []
-    return journal.intend(openOf({ items, context, write, before, intents: [] }))
+    const open = openOf({ items, context, write, before, intents: [] })
+    checkMeant(open[0]?.meant ?? null)
+    return journal.intend(open)
   }
 
   async #locked<T>(items: readonly Item[], work: () => Promise<T>): Promise<T> {
@@ -327,7 +329,7 @@ function openOf<T>({
   before,
   intents,
 }: Omit<Begun<T>, 'since'>): readonly Omit<OpenIntent, 'since'>[] {
-  const meant = checkMeant(write.meant?.() ?? null)
+  const meant = write.meant?.() ?? null
   const isAssumed = write.isAssumed ?? false
   return items.map((item, i) => {
     return { item, context, isAssumed, meant, intent: intents[i] ?? 0, before: before[i] ?? null }
