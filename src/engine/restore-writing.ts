@@ -66,7 +66,9 @@ export class Writing {
 
   /** Takes away what may be left of records that were there at a moment and are not there now. */
   async #clear(moment: Ulid): Promise<void> {
-    const { archive, target, selection } = this.#seams
+    const { archive, target, selection, plan: wanted } = this.#seams
+    // What was there at the moment itself was compared already.
+    if (target.canBeTorn !== true || moment === wanted.moment) return
     const plan = planUnlessGap(archive.seams.timeline.timeline, moment)
     if (plan === null) return
     const past = replay(archive.sources, plan, selection)

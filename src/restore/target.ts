@@ -6,8 +6,8 @@ export interface ItemState extends Item {
 }
 
 /**
- * What a restore changes about one item: null where the item does not exist before, or after. Null in both: a write that was
- * killed may have left a part of it that no scan shows, and nothing of it may stay.
+ * What a restore changes about one item: null where the item does not exist before, or after. Null in both, where the
+ * target can be torn: nothing may stay of what a killed write left of it.
  */
 export interface Difference extends Item {
   readonly before: Image | null
@@ -48,6 +48,8 @@ export interface Target {
    * `before` null throughout, and what the target held is replaced as a whole by `finish`.
    */
   readonly takes: 'differences' | 'states'
+  /** Whether a write that is killed may leave a part of an item that no scan shows. Absent: no. */
+  readonly canBeTorn?: boolean
   /** What the target holds of the selection, in the order of `compareItems`, in batches. */
   scan(selection: Selection): AsyncIterable<readonly ItemState[]>
   /**

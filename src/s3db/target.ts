@@ -38,13 +38,13 @@ export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Tar
   const reader = new Reader(db, pluginStorage)
   const partitions = new Partitions(db, reader)
   const live = new LiveWrites(reader.client)
-  const canBeTorn = isOfFiles(reader.client)
   const schemas = new SchemaFit(reader, mapSchema)
   // What is not there any more at the moment goes last: who does this again must find its records.
   const dropped: Difference[] = []
   return {
     name: identityOf(clientOf(db)),
     takes: 'differences',
+    canBeTorn: isOfFiles(reader.client),
     scan: (selection) => scan(reader, selection, concurrency, partitions),
     write: async (differences, conflicts = KEEP) => {
       const changed = differences.filter(({ kind }) => kind === 'schema')
@@ -52,7 +52,7 @@ export function createS3dbTarget(db: S3db, options: S3dbTargetOptions = {}): Tar
       const kept = changed.filter(({ after }) => after !== null)
       for (const schema of kept) if (endsPartitions(db, schema)) await partitions.remove(schema.resource)
       if (kept.length > 0) await restoreSchemas({ db, reader, live }, kept, conflicts)
-      const objects = differences.filter((one) => one.kind !== 'schema' && (canBeTorn || !isNothing(one)))
+      const objects = differences.filter(({ kind }) => kind !== 'schema')
       await mapConcurrently(objects, concurrency, async (difference) => {
         const isWritten = await putUnlessNewer(reader, live, difference, conflicts)
         if (isWritten && difference.kind === 'record') await partitions.recordChanged(difference)
@@ -87,11 +87,6 @@ export function writtenLater({ write }: LookedAt, target: Target): Target {
       await target.finish(selection, conflicts)
     },
   }
-}
-
-/** What is to be nothing, and is, as far as anybody sees. */
-function isNothing({ before, after }: Difference): boolean {
-  return before === null && after === null
 }
 
 async function* scan(

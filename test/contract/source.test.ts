@@ -1,4 +1,3 @@
-import type { S3db } from 's3db.js'
 import { describe } from 'vitest'
 import { sourceContract } from '../../src/testing.ts'
 import { contract } from '../support/contract.ts'
@@ -6,7 +5,7 @@ import { MemoryDocuments } from '../support/memory-documents.ts'
 import { s3ForTests } from '../support/s3.ts'
 import { KINDS_OF_CLIENT, newDatabase } from '../support/s3db.ts'
 import { SOURCE_IDS, s3dbSource } from '../support/s3db-contract.ts'
-import { s3dbOnS3 } from '../support/s3db-on-s3.ts'
+import { connectedOnS3 } from '../support/s3db-on-s3.ts'
 
 contract(
   'Source: an adapter on what is exported',
@@ -30,16 +29,10 @@ for (const kind of KINDS_OF_CLIENT) {
 }
 
 const server = s3ForTests()
-async function onS3(): Promise<S3db> {
-  if (server === null) throw new Error('no S3 server')
-  const db = (await s3dbOnS3(server)).open()
-  await db.connect()
-  return db
-}
 
 describe.skipIf(server === null)('over the network', () => {
   contract(
     'Source: s3db.js on S3',
-    sourceContract(async () => s3dbSource(await onS3()), { ids: SOURCE_IDS, isTransactional: false }),
+    sourceContract(async () => s3dbSource(await connectedOnS3(server)), { ids: SOURCE_IDS, isTransactional: false }),
   )
 })

@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { S3db } from 's3db.js'
 import { describe } from 'vitest'
 import { openDirectoryTarget } from '../../src/engine/targets.ts'
 import { targetContract } from '../../src/testing.ts'
@@ -10,7 +9,7 @@ import { MemoryDocuments } from '../support/memory-documents.ts'
 import { s3ForTests } from '../support/s3.ts'
 import { KINDS_OF_CLIENT, newDatabase } from '../support/s3db.ts'
 import { s3dbTarget } from '../support/s3db-contract.ts'
-import { s3dbOnS3 } from '../support/s3db-on-s3.ts'
+import { connectedOnS3 } from '../support/s3db-on-s3.ts'
 
 contract(
   'Target: an adapter on what is exported',
@@ -41,16 +40,10 @@ for (const kind of KINDS_OF_CLIENT) {
 }
 
 const server = s3ForTests()
-async function onS3(): Promise<S3db> {
-  if (server === null) throw new Error('no S3 server')
-  const db = (await s3dbOnS3(server)).open()
-  await db.connect()
-  return db
-}
 
 describe.skipIf(server === null)('over the network', () => {
   contract(
     'Target: s3db.js on S3',
-    targetContract(async () => s3dbTarget(await onS3())),
+    targetContract(async () => s3dbTarget(await connectedOnS3(server))),
   )
 })

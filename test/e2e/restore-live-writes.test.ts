@@ -178,6 +178,29 @@ it('keeps what was written after a restore was broken off, when it is begun agai
   expect((await tidemark.at(before ?? '').get('users', 'u11'))?.name).toBe('bad11')
 })
 
+it.each([
+  { canBeTorn: false, scans: 1 },
+  { canBeTorn: true, scans: 2 },
+])('goes on with $scans scans where a killed write can be torn: $canBeTorn', async ({ canBeTorn, scans }) => {
+  const { db, home, users, tidemark, moment } = await world()
+  const put = db.client.putObject.bind(db.client)
+  db.client.putObject = (params) =>
+    params.key.endsWith('u16') ? Promise.reject(new Error('the disk is gone')) : put(params)
+  await expect(tidemark.restoreAt(moment, { target: 'live', overwrite: true })).rejects.toThrow('the disk is gone')
+  db.client.putObject = put
+  const other = await Tidemark.open({ store: `file:${home}/store`, journal: `${home}/journal` })
+  const target = createS3dbTarget(db)
+  let count = 0
+  const scan = (selection: Parameters<typeof target.scan>[0]) => {
+    count++
+    return target.scan(selection)
+  }
+  await other.restoreAt(moment, { target: { ...target, scan, canBeTorn }, overwrite: true, inPlace: true })
+  await other.close()
+  expect(count).toBe(scans)
+  expect((await users.get('u16')).name).toBe('n16')
+})
+
 it('hears of another process from the history', async () => {
   const { home, db, users, tidemark, moment } = await world()
   // The database is restored by a process beside the one that writes.

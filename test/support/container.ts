@@ -1,5 +1,5 @@
-import { spawnSync } from 'node:child_process'
-import { chownSync, mkdirSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** As `schemas/DEPLOYING.md` has it: no entry in the list of users. */
@@ -29,8 +29,7 @@ export function containerOn(volume: string): Container | null {
   const [program = '', ...args] = [...around, 'sh', '-c', IS_CONTAINED]
   if (spawnSync(program, args, { stdio: 'ignore' }).status !== 0) return null
   mkdirSync(home, { recursive: true })
-  for (const path of [volume, temporary, home]) chownSync(path, USER, USER)
-  spawnSync('chown', ['-R', `${USER}:${USER}`, volume])
+  execFileSync('chown', ['-R', `${USER}:${USER}`, volume])
   // npm gives what it runs the place of its own cache, which is not to be written to here.
   return { around, env: { HOME: home, TMPDIR: temporary, npm_config_cache: join(home, '.npm') } }
 }

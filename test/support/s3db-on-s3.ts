@@ -33,6 +33,14 @@ export async function s3dbOnS3(
   return { open, bucket, prefix }
 }
 
+/** A connected database in a place of its own. */
+export async function connectedOnS3(server: S3ForTests | null): Promise<S3db> {
+  if (server === null) throw new Error('no S3 server')
+  const db = (await s3dbOnS3(server)).open()
+  await db.connect()
+  return db
+}
+
 type Client = NonNullable<NonNullable<ConstructorParameters<typeof S3db>[0]>['client']>
 
 /** The declared types of s3db.js's client and of its option `client` do not fit under exactOptionalPropertyTypes. */
