@@ -14,13 +14,12 @@ import { type Limit, noSuchEvent, resolveMoment } from '../restore/resolve.ts'
 import { Segments } from '../restore/segments.ts'
 import { Snapshots } from '../restore/snapshots.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import type { Scratch } from '../store/scratch.ts'
 import type { Knowledge } from '../upkeep/reconcile.ts'
 import type { Completion } from './completion.ts'
 import { type ConditionSeams, conditionOf, type StreamCondition, type StreamState } from './condition.ts'
 import type { OwnJournals } from './journal-erasure.ts'
 import type { OpenStore } from './opening.ts'
-import { openScratch } from './scratch.ts'
+import { ScratchSpace } from './scratch.ts'
 import { journalDirectories, waitingStreams } from './waiting-streams.ts'
 
 /** States of streams that may hold later events of which nobody is asked. */
@@ -67,7 +66,7 @@ interface TimelineReach {
 export class Archive {
   readonly seams: ArchiveSeams
   readonly sources: ReplaySources
-  #scratch: Scratch | null = null
+  readonly #scratch = new ScratchSpace()
   #passes = 0
 
   constructor(seams: ArchiveSeams) {
@@ -263,12 +262,10 @@ export class Archive {
 
   /** Removes local intermediate results. */
   close(): void {
-    this.#scratch?.dispose()
-    this.#scratch = null
+    this.#scratch.close()
   }
 
   #scratchSpace(): ObjectStore {
-    this.#scratch ??= openScratch()
     return prefixed(this.#scratch.store, `${++this.#passes}/`)
   }
 }

@@ -1,4 +1,5 @@
 import { isRunning, type ProcessMark, thisProcess } from '../capture/process-mark.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import { createScratch, type Scratch, sweepScratch } from '../store/scratch.ts'
 
 let isSwept = false
@@ -8,6 +9,22 @@ export function openScratch(): Scratch {
   if (!isSwept) sweepScratch(isDead)
   isSwept = true
   return createScratch(JSON.stringify(thisProcess()))
+}
+
+/** Local space that is made where it is first asked for. */
+export class ScratchSpace {
+  #scratch: Scratch | null = null
+
+  get store(): ObjectStore {
+    this.#scratch ??= openScratch()
+    return this.#scratch.store
+  }
+
+  /** Removes what is there. */
+  close(): void {
+    this.#scratch?.dispose()
+    this.#scratch = null
+  }
 }
 
 /** Only where the kernel can tell: a container may share the directory with others. */

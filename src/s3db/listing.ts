@@ -65,14 +65,20 @@ async function* remoteItems(
   for (const resource of names) yield* pages(reader, keyOfItem({ kind: 'record', resource, id: '' }))
 }
 
-async function* pages(reader: Reader, prefix: string): AsyncGenerator<readonly Item[]> {
+async function* pages({ client, space }: Reader, prefix: string): AsyncGenerator<readonly Item[]> {
+  for await (const keys of keyPages(client, prefix)) {
+    const items = keys.map((key) => itemOfKey(key, space)).filter((item) => item !== null)
+    if (items.length > 0) yield items
+  }
+}
+
+/** The keys under a prefix as they are listed: page by page, of memory and files all at once (see `localItems`). */
+export async function* keyPages(client: StorageClient, prefix: string): AsyncGenerator<readonly string[]> {
+  if (isLocal(client)) return yield await client.getAllKeys({ prefix })
   let continuationToken: string | null = null
   do {
-    const page: ListPage = await reader.client.listObjects({ prefix, maxKeys: BATCH, continuationToken })
-    const items = (page.Contents ?? [])
-      .map(({ Key }) => itemOfKey(withoutPrefix(reader.client, Key), reader.space))
-      .filter((item) => item !== null)
-    if (items.length > 0) yield items
+    const page: ListPage = await client.listObjects({ prefix, maxKeys: BATCH, continuationToken })
+    yield (page.Contents ?? []).map(({ Key }) => withoutPrefix(client, Key))
     continuationToken = page.IsTruncated === true ? (page.NextContinuationToken ?? null) : null
   } while (continuationToken !== null)
 }

@@ -1,11 +1,13 @@
 import type { Resource, S3db } from 's3db.js/lite'
+import { compareUtf8 } from '../base/bytes.ts'
+import { groupedBy, type NamedValue } from '../engine/groups.ts'
 import { type Image, isUnreadable, sameImage } from '../model/event.ts'
 import type { Difference, Selection } from '../restore/target.ts'
 import { mapConcurrently } from './access.ts'
 import { definitionOf } from './attributes.ts'
 import type { ResourceEntry } from './client.ts'
 import { decodeStored } from './image.ts'
-import { listItems } from './listing.ts'
+import { keyPages, listItems } from './listing.ts'
 import type { Reader } from './reader.ts'
 
 const WIDTH = 16
@@ -61,27 +63,14 @@ export class Partitions {
   }
 
   async #reconcile(live: Resource, ids: readonly string[] | undefined): Promise<void> {
-    const present = new Map<string, string[]>()
-    const chosen = ids === undefined ? null : new Set(ids)
-    for (const key of await this.#reader.client.getAllKeys({ prefix: prefixOf(live.name) })) {
-      const id = key.slice(key.lastIndexOf('/id=') + '/id='.length)
-      if (chosen?.has(id) === false) continue
-      const keys = present.get(id)
-      if (keys === undefined) present.set(id, [key])
-      else keys.push(key)
+    const { name } = live
+    const records = ids === undefined ? recordsIn(this.#reader, name) : sortedOnce(ids)
+    for await (const batch of groupedBy(records, referencesIn(this.#reader, name, ids))) {
+      await mapConcurrently(batch, WIDTH, async ([id, keys]) => {
+        const image = await this.#reader.image({ kind: 'record', resource: name, id })
+        await this.#settle(live, id, image, keys)
+      })
     }
-    const settle = async (id: string): Promise<void> => {
-      const image = await this.#reader.image({ kind: 'record', resource: live.name, id })
-      await this.#settle(live, id, image, present.get(id) ?? [])
-      present.delete(id)
-    }
-    if (ids === undefined) {
-      for await (const items of listItems(this.#reader, [live.name])) {
-        const records = items.filter(({ kind }) => kind === 'record')
-        await mapConcurrently(records, WIDTH, ({ id }) => settle(id))
-      }
-    }
-    await mapConcurrently(ids ?? [...present.keys()], WIDTH, settle)
   }
 
   /**
@@ -134,6 +123,29 @@ export function endsPartitions(db: S3db, { resource, after }: Difference): boole
   const declared = Object.keys(partitions ?? definition?.partitions ?? {}).length
   // s3db.js adds some by itself: by date, and by version.
   return declared === 0 && definition?.timestamps !== true && !db.versioningEnabled
+}
+
+/** The references of a resource, or of some of its records: as they are listed, by partition. */
+async function* referencesIn(
+  { client }: Reader,
+  resource: string,
+  ids: readonly string[] | undefined,
+): AsyncGenerator<readonly NamedValue[]> {
+  const chosen = ids === undefined ? null : new Set(ids)
+  for await (const keys of keyPages(client, prefixOf(resource))) {
+    const pairs = keys.map((key): NamedValue => [key.slice(key.lastIndexOf('/id=') + '/id='.length), key])
+    yield pairs.filter(([id]) => chosen?.has(id) ?? true)
+  }
+}
+
+async function* recordsIn(reader: Reader, resource: string): AsyncGenerator<readonly string[]> {
+  for await (const items of listItems(reader, [resource])) {
+    yield items.filter(({ kind }) => kind === 'record').map(({ id }) => id)
+  }
+}
+
+async function* sortedOnce(ids: readonly string[]): AsyncGenerator<readonly string[]> {
+  yield [...new Set(ids)].sort(compareUtf8)
 }
 
 function prefixOf(resource: string): string {

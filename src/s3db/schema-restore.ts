@@ -3,6 +3,7 @@ import { systemClock } from '../base/clock.ts'
 import { type Image, type Item, sameImage } from '../model/event.ts'
 import type { ConflictRule, Difference } from '../restore/target.ts'
 import { itemOfKey, keyOfItem, SCHEMA_KEY } from './keys.ts'
+import { keyPages } from './listing.ts'
 import { type Expectation, type LiveWrites, Newer, restoringDelete, restoringPut } from './live-writes.ts'
 import type { Reader } from './reader.ts'
 import { joinSchema, type SchemaImages } from './schema-items.ts'
@@ -62,8 +63,8 @@ export async function dropSchemas(
 }
 
 async function deleteRecords({ client, space }: Reader, prefix: string): Promise<void> {
-  for (const key of await client.getAllKeys({ prefix })) {
-    if (itemOfKey(key, space)?.kind === 'record') await restoringDelete(client, key, null)
+  for await (const keys of keyPages(client, prefix)) {
+    for (const key of keys) if (itemOfKey(key, space)?.kind === 'record') await restoringDelete(client, key, null)
   }
 }
 
