@@ -4,6 +4,7 @@ import { adaptersOf, type BuiltInAdapter } from './cli/adapters.ts'
 import type { DemoParts } from './cli/demo/seam.ts'
 import { EXIT_CODES } from './cli/exit-codes.ts'
 import { runProgram } from './cli/program.ts'
+import { storesOf } from './cli/stores.ts'
 import { isConnectionString, S3DB_SCHEMES } from './s3db/connection-string.ts'
 
 /** s3db.js is an optional peer dependency and takes a second to load: only a command that needs it loads it. */
@@ -79,6 +80,7 @@ const { stdout: out, stderr: err, stdin: input, env: environment } = process
 const exitCode = await runProgram(process.argv.slice(2), {
   terminal: { out, err, input, environment },
   adapter: adaptersOf(s3db, process.cwd(), environment),
+  stores: storesOf(process.cwd(), environment),
   demo,
   version: manifest.version,
 })

@@ -130,9 +130,13 @@ export interface ErrorOptions {
   readonly details?: Readonly<Record<string, string | number | boolean | null>>
 }
 
+/** On every error of this class, whichever copy of the package made it. */
+const MARK = Symbol.for('tidemark.error')
+
 /**
  * The one error class. `message` says what happened and what it means for the data, `hint` what to do next.
  * Only `retriable` errors (category `transient`) are ever retried, and only by the retry wrapper of the store.
+ * `instanceof` knows it by a mark: an adapter or a store may come with a copy of this package of its own.
  */
 export class TidemarkError extends Error {
   override readonly name = 'TidemarkError'
@@ -142,6 +146,15 @@ export class TidemarkError extends Error {
   readonly retriable: boolean
   readonly hint: string
   readonly details: Readonly<Record<string, string | number | boolean | null>>
+
+  static {
+    // On the prototype: nobody who prints an error sees it.
+    Object.defineProperty(TidemarkError.prototype, MARK, { value: true })
+  }
+
+  static override [Symbol.hasInstance](value: unknown): value is TidemarkError {
+    return typeof value === 'object' && value !== null && MARK in value
+  }
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })

@@ -4,6 +4,7 @@ import type { RestoreResult } from '../engine/restore.ts'
 import type { RestoreOptions } from '../engine/tidemark-options.ts'
 import type { Moment } from '../restore/moment.ts'
 import type { Target } from '../restore/target.ts'
+import type { StoreSpec } from '../store/open.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 
 /** The databases that the command line can open by connection string. Given to it, so that it knows none of them. */
@@ -39,7 +40,7 @@ export interface OpenDatabase {
 
 /** The history that a database is captured into. */
 export interface CaptureRequest {
-  readonly store: string
+  readonly store: string | StoreSpec
   /** Name of the database in that store. */
   readonly database: string
   readonly journal?: string

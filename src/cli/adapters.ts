@@ -2,7 +2,7 @@ import { TidemarkError } from '../base/errors.ts'
 import type { Adapter } from '../engine/adapter.ts'
 import type { DatabaseAdapter, OpenDatabase, OpenOptions } from './adapter.ts'
 import { OpenedByAdapter } from './adapter-database.ts'
-import { adapterIn } from './adapter-module.ts'
+import { adapterIn, packageOf } from './adapter-module.ts'
 import type { Terminal } from './terminal.ts'
 
 /** The adapter that comes with the command line. */
@@ -50,10 +50,6 @@ function opened(adapter: Adapter, connectionString: string, { mapSchema }: OpenO
 
 function schemeOf(connectionString: string): string {
   return connectionString.slice(0, connectionString.indexOf(':')).toLowerCase()
-}
-
-function packageOf(scheme: string): string {
-  return `tidemark-adapter-${scheme.replaceAll(/[+.]/g, '-')}`
 }
 
 function unknownScheme(scheme: string, name: string, { schemes, needs }: BuiltInAdapter): TidemarkError {

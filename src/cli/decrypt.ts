@@ -9,8 +9,9 @@ export interface DecryptCommandOptions extends CommonOptions {
 }
 
 /** `tidemark decrypt --target <dir>`: an encrypted store as one without encryption, for other tools to read. */
-export async function decryptCommand(options: DecryptCommandOptions, { terminal }: Surroundings): Promise<void> {
-  const done = await decryptStore(storeOf(options, terminal), options.target, terminal.environment)
+export async function decryptCommand(options: DecryptCommandOptions, around: Surroundings): Promise<void> {
+  const { terminal } = around
+  const done = await decryptStore(await storeOf(options, around), options.target, terminal.environment)
   const lines = options.json
     ? [JSON.stringify(done)]
     : [

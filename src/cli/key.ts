@@ -30,8 +30,8 @@ export async function keyRemoveCommand(id: string, options: CommonOptions, aroun
   await report(await (await open(options, around)).remove(id), options, around)
 }
 
-async function open(options: CommonOptions, { terminal }: Surroundings): Promise<Keys> {
-  return Keys.open(await placeOf(storeOf(options, terminal), terminal.environment))
+async function open(options: CommonOptions, around: Surroundings): Promise<Keys> {
+  return Keys.open(await placeOf(await storeOf(options, around), around.terminal.environment))
 }
 
 async function report(change: KeyChange, options: CommonOptions, { terminal }: Surroundings): Promise<void> {

@@ -19,6 +19,7 @@ import { type RestoreCommandOptions, restoreCommand } from './restore.ts'
 import { type ShowOptions, showCommand } from './show.ts'
 import { snapshotCommand } from './snapshot.ts'
 import { type StatusOptions, statusCommand } from './status.ts'
+import type { StoreOpener } from './stores.ts'
 import type { Terminal } from './terminal.ts'
 import { type VerifyCommandOptions, verifyCommand } from './verify.ts'
 
@@ -38,6 +39,7 @@ const RESOURCE_OF = 'name of the resource, where it has a slash; the argument is
 export interface ProgramParts {
   readonly terminal: Terminal
   readonly adapter: DatabaseAdapter
+  readonly stores: StoreOpener
   readonly demo: DemoParts
   readonly version: string
 }
@@ -45,10 +47,10 @@ export interface ProgramParts {
 /** Runs one command line, without the names of node and the script. Returns the exit code; never throws. */
 export async function runProgram(
   argv: readonly string[],
-  { terminal, adapter, demo, version }: ProgramParts,
+  { terminal, adapter, stores, demo, version }: ProgramParts,
 ): Promise<number> {
   let exitCode: number = EXIT_CODES.ok[0]
-  const program = programOf({ terminal, adapter }, version, (code) => {
+  const program = programOf({ terminal, adapter, stores }, version, (code) => {
     exitCode = code
   })
   addDemo(program, demo, terminal)
@@ -74,6 +76,7 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
       outputError: () => {},
     })
     .option('--store <url>', 'file:./dir, s3://bucket/prefix?endpoint=..&region=.. or a path; else TIDEMARK_STORE')
+    .option('--store-adapter <module>', STORE_ADAPTER)
     .option('--json', 'one line of JSON per result')
     .addHelpText('after', `\n${MOMENTS}\n\n${OUTPUT}\n\n${exitCodeHelp()}`)
 
@@ -131,6 +134,7 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
 }
 
 const ADAPTER = 'the module that opens this kind of database; else TIDEMARK_ADAPTER, or tidemark-adapter-<scheme>'
+const STORE_ADAPTER = 'what opens stores of another kind; else TIDEMARK_STORE_ADAPTER, or tidemark-adapter-<scheme>'
 const MEMORY = 'memory that replay may use (default: 128)'
 
 function addRestore(program: Command, around: Surroundings): void {
@@ -248,6 +252,7 @@ function add(program: Command, name: string, description: string): Command {
     .description(description)
     .allowExcessArguments(false)
     .option('--store <url>', 'where the history is; else TIDEMARK_STORE')
+    .option('--store-adapter <module>', STORE_ADAPTER)
     .option('--json', 'one line of JSON per result')
   return command.exitOverride((error) => {
     throw /^commander\.missing(Argument|MandatoryOptionValue)$/.test(error.code) ? missing(command) : error

@@ -62,12 +62,12 @@ async function comparison(
   live: OpenDatabase,
   name: string,
   options: ReconcileCommandOptions,
-  { terminal }: Surroundings,
+  around: Surroundings,
 ): Promise<Compare> {
   if (options.record !== true) return (given) => tidemark.reconcile({ ...given, source: live.source })
   const memory = parseMemory(options.memory)
   const captured = await live.capture({
-    store: storeOf(options, terminal),
+    store: await storeOf(options, around),
     database: name,
     ...(options.journal === undefined ? {} : { journal: options.journal }),
     ...(memory === undefined ? {} : { memory }),

@@ -13,7 +13,7 @@ export interface RepairCommandOptions extends CommonOptions {
 export async function repairCommand(options: RepairCommandOptions, around: Surroundings): Promise<number> {
   const { terminal } = around
   const apply = options.apply === true
-  const found = await repairStore(storeOf(options, terminal), { apply }, terminal.environment)
+  const found = await repairStore(await storeOf(options, around), { apply }, terminal.environment)
   await writeLines(terminal.out, options.json ? [JSON.stringify(found)] : linesOf(found, storeArgument(options)))
   return found.isNeeded && !apply ? EXIT_CODES.damaged[0] : EXIT_CODES.ok[0]
 }

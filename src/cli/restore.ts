@@ -52,7 +52,7 @@ export async function restoreCommand(options: RestoreCommandOptions, around: Sur
       const status = await tidemark.status()
       const inPlace = database !== null && (options.inPlace === true || database.identity === status.database)
       if (options.inPlace === true && database === null) throw noDatabase(options.target)
-      const run = runner({ tidemark, database, inPlace, name: status.database }, options, around.terminal)
+      const run = runner({ tidemark, database, inPlace, name: status.database }, options, around)
       await restoreWithConsent(run, inPlace, options, around.terminal)
     } finally {
       await database?.close()
@@ -108,8 +108,9 @@ interface RestoreParts {
 function runner(
   { tidemark, database, inPlace, name }: RestoreParts,
   options: RestoreCommandOptions,
-  terminal: Terminal,
+  around: Surroundings,
 ): Restore {
+  const { terminal } = around
   const moment: Moment = options.to
   const selection = {
     ...(options.resource === undefined ? {} : { resources: options.resource }),
@@ -129,7 +130,7 @@ function runner(
         return await tidemark.restoreAt(moment, { ...common, target: await database.openTarget(), inPlace })
       }
       const captured = await database.capture({
-        store: storeOf(options, terminal),
+        store: await storeOf(options, around),
         database: name,
         ...(options.journal === undefined ? {} : { journal: options.journal }),
         ...(memory === undefined ? {} : { memory }),

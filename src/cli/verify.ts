@@ -33,7 +33,7 @@ async function verifyStored(options: VerifyCommandOptions, around: Surroundings)
     const memory = parseMemory(options.memory) ?? DEFAULT_MEMORY
     const noted = options.head === undefined ? null : parseHead(options.head)
     const how = { memory, noted, onFile: () => {} }
-    return verifyDamaged(storeOf(options, around.terminal), how, around.terminal.environment)
+    return verifyDamaged(await storeOf(options, around), how, around.terminal.environment)
   }
 }
 

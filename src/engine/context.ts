@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { shared } from '../base/shared.ts'
 import { type Context, NO_CONTEXT } from '../model/event.ts'
 
 /** Who writes, in which transaction, and what the application notes about it (any JSON value). */
@@ -8,7 +9,8 @@ export interface Attribution {
   readonly meta?: unknown
 }
 
-const storage = new AsyncLocalStorage<Context>()
+/** Of the process: the application attributes its writes with one copy of this package, and an adapter may ask another. */
+const storage = shared('context', () => new AsyncLocalStorage<Context>())
 
 /** Runs `fn`; every write that it starts, also later and asynchronously, is attributed so. Inner values win. */
 export function as<T>({ actor, tx, meta }: Attribution, fn: () => T): T {

@@ -1,4 +1,5 @@
 import { TidemarkError } from '../base/errors.ts'
+import { shared } from '../base/shared.ts'
 import type { Sink, Source } from '../capture/source.ts'
 import type { Item } from '../model/event.ts'
 import { clientOf, identityOf, isLocal, isVolatile } from './access.ts'
@@ -30,7 +31,7 @@ export interface HeldSource extends Source {
   release(): void
 }
 
-const attached = new WeakSet<StorageClient>()
+const attached = shared('attached', () => new WeakSet<StorageClient>())
 
 /**
  * A connected s3db.js database as a source: its writes are captured where all of them pass, at the methods of its

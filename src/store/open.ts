@@ -5,14 +5,20 @@ import { checkEncryption, type EncryptionOptions } from './encryption/secret.ts'
 import { FilesystemStore } from './filesystem.ts'
 import { MemoryStore } from './memory.ts'
 import type { ObjectStore } from './object-store.ts'
+import { OwnStore } from './own-store.ts'
 import { type RetryOptions, retrying, withRetry } from './retry.ts'
 import { S3Store } from './s3.ts'
 import type { S3Credentials, S3Options } from './s3-client.ts'
 
 /** Where a store is. What is not given here and not in the URL is found in the AWS way: environment, profile, instance. */
 export interface StoreSpec {
-  /** `file:./dir`, `file:///dir`, `s3://bucket/prefix`, `memory:name`, or a plain path. */
+  /** `file:./dir`, `file:///dir`, `s3://bucket/prefix`, `memory:name`, or a plain path; with `objects`, how that is called. */
   readonly url: string
+  /**
+   * A store of your own, which passes `objectStoreContract` of `tidemark/testing`. Its `url` has a scheme of its own, is the same on every
+   * machine, and says where it is without secrets: people see it. Requests that fail with a `retriable` error are repeated.
+   */
+  readonly objects?: ObjectStore
   /** URL of a server that speaks the S3 protocol. Default: AWS. */
   readonly endpoint?: string
   readonly region?: string
@@ -36,13 +42,17 @@ type Place =
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'memory'; readonly name: string }
   | { readonly kind: 's3'; readonly options: S3Options }
+  | { readonly kind: 'own'; readonly url: string; readonly objects: ObjectStore }
 
 const S3_MEMBERS = ['endpoint', 'region', 'credentials', 'pathStyle']
-const MEMBERS = ['url', ...S3_MEMBERS, 'encryption', 'recordKeys']
+const MEMBERS = ['url', 'objects', ...S3_MEMBERS, 'encryption', 'recordKeys']
+const METHODS = ['put', 'get', 'head', 'list', 'delete']
 const CREDENTIAL_MEMBERS = ['accessKeyId', 'secretAccessKey', 'sessionToken']
 /** The AWS SDK writes this into credentials that it was given before. */
 const SDK_MEMBER = '$source'
 const PARAMETERS = ['region', 'endpoint', 'path-style']
+const SCHEMES = ['file', 'memory', 's3']
+const OWN = "One of your own is given as { url: 'azure://account/container', objects: store }: see schemas/ADAPTERS.md."
 const FORMS =
   'file:./dir, file:///dir, s3://bucket/prefix?region=..&endpoint=..&path-style=true, memory:name, or a path'
 
@@ -56,20 +66,21 @@ export function openStore(spec: string | StoreSpec, retry: RetryOptions = {}): O
   const place = parse(spec)
   if (place.kind === 'file') return withRetry(new FilesystemStore(place.path, retry.clock), retry)
   if (place.kind === 's3') return withRetry(new S3Store(place.options, retrying(retry)), retry)
+  if (place.kind === 'own') return withRetry(new OwnStore(place.objects, place.url), retry)
   const store = memoryStores.get(place.name) ?? new MemoryStore()
   memoryStores.set(place.name, store)
   return withRetry(store, retry)
 }
 
-/** A store that is no server: `path` of its directory, or null where it is in the memory of this process. */
+/** A store that only this machine can reach: `path` of its directory, or null where it is in the memory of this process. */
 export interface StoreTree {
   readonly path: string | null
 }
 
-/** The tree that `spec` names; null where a server has the store. Errors: as `openStore`. */
+/** The tree that `spec` names; null where other machines may reach the store. Errors: as `openStore`. */
 export function treeOf(spec: string | StoreSpec): StoreTree | null {
   const place = parse(spec)
-  if (place.kind === 's3') return null
+  if (place.kind === 's3' || place.kind === 'own') return null
   return { path: place.kind === 'file' ? place.path : null }
 }
 
@@ -78,6 +89,7 @@ export function describeStore(spec: string | StoreSpec): string {
   const place = parse(spec)
   if (place.kind === 'file') return `file:${place.path}`
   if (place.kind === 'memory') return `memory:${place.name}`
+  if (place.kind === 'own') return place.url
   const { bucket, prefix, endpoint, region } = place.options
   const where = [endpoint === undefined ? '' : `at ${endpoint}`, region === undefined ? '' : `in ${region}`]
   return [`s3://${bucket}${prefix === undefined ? '' : `/${prefix}`}`, ...where].filter((part) => part !== '').join(' ')
@@ -86,18 +98,46 @@ export function describeStore(spec: string | StoreSpec): string {
 function parse(given: string | StoreSpec): Place {
   const spec = typeof given === 'string' ? { url: given } : given
   if (typeof spec !== 'object' || spec === null || typeof spec.url !== 'string' || spec.url === '') {
+    if (isObjectStore(spec)) throw invalid('A store of your own was given without its URL.', OWN)
     throw invalid('A store must be given as a URL or path, or as an object with one in its member url.', FORMS)
   }
   refuseOthers(spec, MEMBERS, 'a store')
   if (spec.encryption !== undefined) checkEncryption(spec.encryption)
-  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(spec.url)?.[1]?.toLowerCase()
+  const scheme = schemeOf(spec.url)
+  if (spec.objects !== undefined) return ownPlace(spec, scheme)
   if (scheme === 's3') return { kind: 's3', options: s3Options(spec) }
   const surplus = S3_MEMBERS.find((member) => member in spec)
   if (surplus !== undefined) throw invalid(`'${surplus}' is for s3:// stores only.`, FORMS)
   if (scheme === undefined) return { kind: 'file', path: resolve(spec.url) }
   if (scheme === 'file') return { kind: 'file', path: filePath(spec.url) }
   if (scheme === 'memory') return { kind: 'memory', name: memoryName(spec.url) }
-  throw invalid(`There is no store of the kind '${scheme}:'.`, FORMS)
+  throw invalid(`There is no store of the kind '${scheme}:'.`, `Use one of: ${FORMS}. ${OWN}`)
+}
+
+function schemeOf(url: string): string | undefined {
+  return /^([a-z][a-z0-9+.-]+):/i.exec(url)?.[1]?.toLowerCase()
+}
+
+/** The scheme of a URL whose store is somebody's own; null where it is one of ours, or no URL. */
+export function ownScheme(url: string): string | null {
+  const scheme = schemeOf(url)
+  return scheme === undefined || SCHEMES.includes(scheme) ? null : scheme
+}
+
+function ownPlace({ url, objects, ...rest }: StoreSpec, scheme: string | undefined): Place {
+  if (!isObjectStore(objects)) throw invalid(`objects is no store: it has no ${METHODS.join(', ')}.`, OWN)
+  const surplus = S3_MEMBERS.find((member) => member in rest)
+  if (surplus !== undefined) throw invalid(`'${surplus}' is for s3:// stores only.`, OWN)
+  const name = URL.canParse(url) ? new URL(url) : null
+  if (scheme === undefined || SCHEMES.includes(scheme) || name === null) {
+    throw invalid('The URL of a store of your own has to have a scheme of its own.', OWN)
+  }
+  if (name.username === '' && name.password === '') return { kind: 'own', url, objects }
+  throw invalid('Credentials in the URL of a store are refused: URLs end up in logs.', OWN)
+}
+
+function isObjectStore(value: unknown): value is ObjectStore {
+  return METHODS.every((method) => typeof Reflect.get(Object(value), method) === 'function')
 }
 
 /** `file://...` is a URL, percent-encoded; what follows `file:` alone is a path as it stands. */

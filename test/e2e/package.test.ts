@@ -1,18 +1,12 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { stripTypeScriptTypes } from 'node:module'
-import { tmpdir } from 'node:os'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { packedHome, ROOT, TSC } from '../support/packed.ts'
 
 const run = promisify(execFile)
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const MODULES = join(ROOT, 'node_modules')
-const TSC = join(MODULES, '.bin', 'tsc')
 
 /** What a user writes, with types; it captures, seals, restores and prints what the package is. */
 const CONSUMER = `
@@ -55,27 +49,11 @@ console.log(JSON.stringify({ was, now, damage, code }))
 let home = ''
 let listing: string[] = []
 
-/** Builds and packs a copy of the tree, and unpacks the tarball where npm would. */
 beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), 'tidemark-package-'))
-  const copy = join(home, 'copy')
-  await mkdir(copy)
-  for (const name of await readdir(ROOT)) {
-    if (!['node_modules', 'dist', 'test', 'bench', '.git', '.demo'].includes(name)) {
-      await cp(join(ROOT, name), join(copy, name), { recursive: true })
-    }
-  }
-  await symlink(MODULES, join(copy, 'node_modules'))
-  await run('npm', ['pack', '--offline', '--pack-destination', home], { cwd: copy })
-  const tarball = (await readdir(home)).find((name) => name.endsWith('.tgz')) ?? ''
-  const modules = join(home, 'app', 'node_modules')
-  await mkdir(modules, { recursive: true })
-  for (const name of await readdir(MODULES)) await symlink(join(MODULES, name), join(modules, name))
-  await run('tar', ['-xzf', join(home, tarball), '-C', modules])
-  await run('mv', [join(modules, 'package'), join(modules, 'tidemark')])
-  listing = (await readdir(join(modules, 'tidemark'), { recursive: true, withFileTypes: true }))
+  home = await packedHome()
+  listing = (await readdir(join(home, 'app/node_modules/tidemark'), { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(join(modules, 'tidemark').length + 1))
+    .map((entry) => join(entry.parentPath, entry.name).slice(join(home, 'app/node_modules/tidemark').length + 1))
     .sort()
 }, 120_000)
 afterAll(() => rm(home, { recursive: true, force: true }))
@@ -141,166 +119,6 @@ test('a strict TypeScript project compiles against it, and what it compiles runs
   const stored = await readdir(join(data, 'backups'), { recursive: true })
   expect(stored.some((path) => path.endsWith('.parquet'))).toBe(true)
 })
-
-test('the adapter of the document compiles as it stands there, captures, and restores', async () => {
-  const app = join(home, 'app')
-  const document = await readFile(join(ROOT, 'schemas/ADAPTERS.md'), 'utf8')
-  const [adapter = '', use = '', suite = ''] = [...document.matchAll(/^```ts\n(.*?)^```/gms)].map(
-    ([, block = '']) => block,
-  )
-  await writeFile(join(app, 'package.json'), '{"type":"module"}')
-  await writeFile(join(app, 'adapter.ts'), adapter)
-  await writeFile(join(app, 'adapter.test.ts'), suite)
-  const imports = `import { DatabaseSync } from 'node:sqlite'\nimport { as, Tidemark } from 'tidemark'\nimport { Documents, documentsTarget } from './adapter.js'\n`
-  await writeFile(join(app, 'use.ts'), imports + use.replace('await tidemark.close()', ADAPTER_CHECKS))
-  const options = ['--strict', '--noUncheckedIndexedAccess', '--exactOptionalPropertyTypes', '--module', 'nodenext']
-  const files = ['adapter.ts', 'adapter.test.ts', 'use.ts']
-  await run(TSC, [...options, '--target', 'es2024', '--types', 'node', '--skipLibCheck', ...files], { cwd: app })
-  const tested = await run(process.execPath, ['--test', '--test-reporter=tap', 'adapter.test.js'], { cwd: app })
-  expect(tested.stdout).toMatch(/^# pass 19$/m)
-  expect(tested.stdout).toMatch(/^# fail 0$/m)
-  const data = await mkdtemp(join(home, 'adapter-'))
-  const { stdout } = await run(process.execPath, [join(app, 'use.js')], { cwd: data })
-  expect(JSON.parse(stdout)).toEqual({
-    copied: { name: 'Ann' },
-    was: { name: 'Ann' },
-    events: [
-      ['insert', 'ann'],
-      ['update', 'bob'],
-      ['delete', null],
-    ],
-    together: [true, true],
-    refused: 'no u3',
-    undone: [{ name: 'Ann' }, null, null],
-    damage: [],
-  })
-})
-
-test('an adapter is found by the scheme of the connection string, and the command line restores with it', async () => {
-  const app = await mkdtemp(join(home, 'cli-'))
-  const modules = join(app, 'node_modules')
-  await mkdir(modules)
-  for (const name of await readdir(join(home, 'app/node_modules'))) {
-    await symlink(join(home, 'app/node_modules', name), join(modules, name))
-  }
-  const document = await readFile(join(ROOT, 'schemas/ADAPTERS.md'), 'utf8')
-  const [adapter = '', use = ''] = [...document.matchAll(/^```ts\n(.*?)^```/gms)].map(([, block = '']) => block)
-  await writeFile(join(app, 'package.json'), '{"type":"module"}')
-  await writeFile(join(app, 'adapter.ts'), adapter)
-  await writeFile(join(app, 'none.ts'), 'export const adapter = { schemes: 7 }')
-  const imports = `import { as, Tidemark } from 'tidemark'\nimport { Documents, documentsTarget } from './adapter.ts'\n`
-  const types = use.replace(
-    'await tidemark.close()',
-    `await documents.write([{ resource: 'users', id: 'u1', value: { name: 'Bob' } }])\n$&`,
-  )
-  await writeFile(join(app, 'use.ts'), imports + types)
-  await run(process.execPath, ['use.ts'], { cwd: app })
-  const cli = async (args: readonly string[], env: Record<string, string> = {}): Promise<[number, string]> => {
-    const bin = join(app, 'node_modules/tidemark/dist/bin.js')
-    const options = { cwd: app, env: { ...process.env, TIDEMARK_STORE: 'file:./backups', ...env } }
-    const ended = await run(process.execPath, [bin, ...args], options).catch((error: unknown) => error)
-    const { code = 0, stdout, stderr } = ended as { code?: number; stdout: string; stderr: string }
-    return [code, stdout + stderr]
-  }
-  const target = `sqlite://${join(app, 'new.db')}`
-  const restore = ['restore', '--to', 'latest', '--target', target]
-
-  const unknown = await cli(restore)
-  expect(unknown).toEqual([
-    2,
-    expect.stringMatching(/No adapter for sqlite:\/\/ .*\n.*npm install tidemark-adapter-sqlite.*--adapter.*s3:\/\//),
-  ])
-  expect(await cli([...restore, '--adapter', 'no-such-adapter'])).toEqual([
-    2,
-    expect.stringContaining('no-such-adapter'),
-  ])
-  expect(await cli([...restore, '--adapter', './none.ts'])).toEqual([
-    2,
-    expect.stringContaining('exports no `adapter`'),
-  ])
-  const other = ['restore', '--to', 'latest', '--target', 'other://x', '--adapter', './adapter.ts']
-  expect(await cli(other)).toEqual([2, expect.stringContaining('opens sqlite://, and not other://')])
-  const directory = ['restore', '--to', 'latest', '--target', './copy', '--adapter', './adapter.ts']
-  expect(await cli(directory)).toEqual([2, expect.stringContaining('is a directory')])
-  expect(
-    await cli([...restore, '--id', 'u1', '--resource', 'users', '--map-schema', '--adapter', './adapter.ts']),
-  ).toEqual([2, expect.stringContaining('no schemas')])
-
-  // Looking makes nothing, and what is installed needs not be named.
-  await mkdir(join(modules, 'tidemark-adapter-sqlite'))
-  await writeFile(join(modules, 'tidemark-adapter-sqlite/package.json'), '{"type":"module","exports":"./index.js"}')
-  await writeFile(join(modules, 'tidemark-adapter-sqlite/index.js'), stripTypeScriptTypes(adapter))
-  expect(await cli([...restore, '--dry-run'])).toEqual([0, expect.stringMatching(/\+ users\/u1\n/)])
-  expect(await readdir(app)).not.toContain('new.db')
-  for (const env of [{}, { TIDEMARK_ADAPTER: './adapter.ts' }]) {
-    await rm(join(app, 'new.db'), { force: true })
-    expect(await cli(restore, env)).toEqual([0, expect.stringContaining('1 added')])
-    expect(rowsOf(join(app, 'new.db'))).toEqual(['{"name":"Bob"}'])
-  }
-  // What the environment names is not in the way of what it does not open.
-  const elsewhere = ['restore', '--to', 'latest', '--target', 'memory://x', '--dry-run']
-  expect(await cli(elsewhere, { TIDEMARK_ADAPTER: './adapter.ts' })).toEqual([
-    2,
-    expect.stringContaining('in the memory of'),
-  ])
-
-  const live = `sqlite://${join(app, 'app.db')}`
-  expect(await cli(['reconcile', '--source', live])).toEqual([0, expect.stringContaining('nothing')])
-  const first = /"ulid":"(\w+)"/.exec((await cli(['log', 'users/u1', '--json']))[1])?.[1] ?? ''
-  const [code, out] = await cli(['restore', '--to', first, '--target', live, '--yes'])
-  expect([code, rowsOf(join(app, 'app.db'))]).toEqual([0, ['{"name":"Ann"}']])
-  const back = /--to (before:\w+)/.exec(out)?.[1] ?? ''
-  expect((await cli(['restore', '--to', back, '--target', live, '--yes']))[0]).toBe(0)
-  expect(rowsOf(join(app, 'app.db'))).toEqual(['{"name":"Bob"}'])
-  new DatabaseSync(join(app, 'app.db')).exec('DELETE FROM documents')
-  expect(await cli(['reconcile', '--source', live])).toEqual([9, expect.stringContaining('1 removed')])
-  expect((await cli(['reconcile', '--source', live, '--record']))[0]).toBe(9)
-  expect(await cli(['reconcile', '--source', live])).toEqual([0, expect.stringContaining('nothing')])
-})
-
-function rowsOf(path: string): unknown[] {
-  const db = new DatabaseSync(path)
-  const rows = db.prepare('SELECT json FROM documents').all()
-  db.close()
-  return rows.map(({ json }) => json)
-}
-
-/** What the example does not show: histories, one moment for one transaction, a refused write, and a restore in place. */
-const ADAPTER_CHECKS = `
-const before = Date.now()
-await new Promise((resolve) => setTimeout(resolve, 20))
-await as({ actor: 'bob' }, () =>
-  documents.write([
-    { resource: 'users', id: 'u1', value: { name: 'Bob' } },
-    { resource: 'orders', id: 'o1', value: { total: 1 } },
-  ]),
-)
-const last = async (resource: string, id: string): Promise<string> => {
-  let ulid = ''
-  for await (const event of tidemark.history(resource, id)) ulid = event.stamp.ulid
-  return ulid
-}
-const [user, order] = [await last('users', 'u1'), await last('orders', 'o1')]
-const together = [user.slice(0, 13) === order.slice(0, 13), (await tidemark.at(order).get('users', 'u1'))?.['name'] === 'Bob']
-await documents.write([{ resource: 'users', id: 'u1', value: null }])
-new DatabaseSync('app.db').exec("CREATE TRIGGER t BEFORE INSERT ON documents WHEN NEW.id = 'u3' BEGIN SELECT RAISE(ABORT, 'no u3'); END")
-// A row that the table does not take, behind one that it does: neither is there, and neither is an event.
-const bad = [{ resource: 'users', id: 'u2', value: { name: 'Eve' } }, { resource: 'users', id: 'u3', value: {} }]
-const refused = await documents.write(bad).then(() => 'done', (error: Error) => error.message)
-const events: [string, string | null][] = []
-for await (const event of tidemark.history('users', 'u1')) events.push([event.operation, event.context.actor])
-await tidemark.flush()
-await tidemark.restoreAt(before, { target: documentsTarget(documents), overwrite: true })
-console.log(JSON.stringify({
-  copied: copy.get('users', 'u1'),
-  was: await tidemark.at(before).get('users', 'u1'),
-  events,
-  together,
-  refused: refused,
-  undone: [documents.get('users', 'u1'), documents.get('orders', 'o1'), documents.get('users', 'u2')],
-  damage: (await tidemark.verify()).damage,
-}))
-await tidemark.close()`
 
 test('the lines to install, pasted in an empty directory, give what the quick start needs', {
   timeout: 400_000,

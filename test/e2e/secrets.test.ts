@@ -58,7 +58,7 @@ async function saidHere(args: readonly string[], env: Record<string, string>): P
   const terminal = { out, err, input: new PassThrough(), environment: { TIDEMARK_STORE: store, ...env } }
   const adapter = { handles: isConnectionString, open: (url: string) => ConnectedDatabase.open(url) }
   const demo = { places: () => Promise.reject(new Error('none')), open: () => Promise.reject(new Error('none')) }
-  const code = await runProgram(args, { terminal, adapter, demo, version: '0' })
+  const code = await runProgram(args, { terminal, adapter, stores: async (url) => url, demo, version: '0' })
   const [shown, told] = [out, err].map((stream) => String(stream.read() ?? ''))
   return { code, out: shown ?? '', err: told ?? '', text: `${shown}\n${told}` }
 }

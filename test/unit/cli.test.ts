@@ -11,6 +11,7 @@ import { bytesText, printable, table } from '../../src/cli/format.ts'
 import { advanceText, progressLine } from '../../src/cli/progress.ts'
 import { previewLines } from '../../src/cli/restore-text.ts'
 import { statusCommand } from '../../src/cli/status.ts'
+import type { StoreOpener } from '../../src/cli/stores.ts'
 import { type Output, painter, type Terminal } from '../../src/cli/terminal.ts'
 import { filesRead } from '../../src/cli/verify.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
@@ -77,7 +78,8 @@ test('status tells of a catalogue that fills up, before it is full', async () =>
       text += part.toString()
     })
     const adapter = { handles: () => false, open: () => Promise.reject(new Error('none')) }
-    expect(await statusCommand({ store: url }, { terminal: { ...around, out }, adapter })).toBe(0)
+    const stores: StoreOpener = async (where) => where
+    expect(await statusCommand({ store: url }, { terminal: { ...around, out }, adapter, stores })).toBe(0)
     return text
   }
   expect(await shown()).not.toContain('that it can have')

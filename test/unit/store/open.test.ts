@@ -5,7 +5,9 @@ import { pathToFileURL } from 'node:url'
 import { expect, test } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
 import { TidemarkError } from '../../../src/base/errors.ts'
-import { describeStore, openStore, type StoreSpec } from '../../../src/store/open.ts'
+import { MemoryStore } from '../../../src/store/memory.ts'
+import type { ObjectStore } from '../../../src/store/object-store.ts'
+import { describeStore, openStore, type StoreSpec, treeOf } from '../../../src/store/open.ts'
 
 test('opens a directory, however its path is written', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'tidemark open-'))
@@ -102,3 +104,104 @@ function thrownBy(act: () => unknown): TidemarkError {
   }
   throw new Error('nothing was thrown')
 }
+
+/** A store as somebody else makes one; `fail` breaks its requests as a connection breaks. */
+function ownStore(): { readonly objects: ObjectStore; readonly calls: string[]; fail: (() => unknown) | null } {
+  const inner = new MemoryStore()
+  const calls: string[] = []
+  const own: ReturnType<typeof ownStore> = {
+    calls,
+    fail: null,
+    objects: {
+      put: (key, body, options) => ask('put', () => inner.put(key, body, options)),
+      get: (key, range) => ask('get', () => inner.get(key, range)),
+      head: (key) => ask('head', () => inner.head(key)),
+      delete: (keys) => ask('delete', () => inner.delete(keys)),
+      list: async function* (prefix, options) {
+        await ask('list', async () => {})
+        yield* inner.list(prefix, options)
+      },
+    },
+  }
+  const ask = async <T>(name: string, call: () => Promise<T>): Promise<T> => {
+    calls.push(name)
+    if (own.fail !== null) throw own.fail()
+    return call()
+  }
+  return own
+}
+
+test('opens a store of somebody else, by whatever URL it has, and repeats what is to be repeated', async () => {
+  const own = ownStore()
+  const spec: StoreSpec = { url: 'azure://account/container', objects: own.objects }
+  expect(describeStore(spec)).toBe('azure://account/container')
+  expect(treeOf(spec)).toBeNull()
+  const store = openStore(spec, { baseMs: 1 })
+  await store.put('k', utf8('x'))
+  own.fail = () => (own.calls.length < 4 ? new TidemarkError('STORE_UNAVAILABLE', 'm', { hint: 'h' }) : null)
+  own.calls.length = 0
+  const failing = openStore(spec, { baseMs: 1, attempts: 2 })
+  await expect(failing.get('k')).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
+  expect(own.calls).toEqual(['get', 'get'])
+})
+
+test('what a store of somebody else throws is a broken connection, and neither damage nor unexpected', async () => {
+  const own = ownStore()
+  const store = openStore({ url: 'azure://account/container', objects: own.objects }, { baseMs: 1, attempts: 2 })
+  await store.put('k', utf8('x'))
+  own.fail = () => new Error('socket hang up')
+  const list = async (): Promise<unknown> => {
+    for await (const info of store.list('')) return info
+    return null
+  }
+  const stream = async function* (): AsyncGenerator<Uint8Array> {
+    yield utf8('x')
+  }
+  for (const call of [
+    () => store.put('k', utf8('y')),
+    () => store.put('k', stream()),
+    () => store.get('k'),
+    () => store.head('k'),
+    () => store.delete(['k']),
+    list,
+  ]) {
+    own.calls.length = 0
+    await expect(call()).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      message: expect.stringMatching(/azure:\/\/account\/container failed: socket hang up/),
+    })
+    expect(own.calls.length).toBe(2)
+  }
+  own.fail = null
+  const broken = async function* (): AsyncGenerator<Uint8Array> {
+    yield utf8('x')
+    throw new Error('the source broke')
+  }
+  await expect(store.put('s', broken())).rejects.toThrow(/^the source broke$/)
+  own.fail = () => new TidemarkError('STORE_DENIED', 'm', { hint: 'h' })
+  await expect(store.get('k')).rejects.toMatchObject({ code: 'STORE_DENIED' })
+})
+
+test('refuses a store of somebody else that is none, or that says what it must not', () => {
+  const { objects } = ownStore()
+  const { list: _, ...less } = objects
+  const given: [object, RegExp][] = [
+    [objects, /without its URL/],
+    [{ url: 'azure://a/c', objects: less }, /is no store/],
+    [{ url: 'azure://a/c', objects: 'azure' }, /is no store/],
+    [{ url: 'azure://user:secret@a/c', objects }, /Credentials/],
+    [{ url: 'azure://a/c', objects, region: 'eu' }, /'region'/],
+    [{ url: './dir', objects }, /scheme of its own/],
+    [{ url: 's3://bucket', objects }, /scheme of its own/],
+    [{ url: 'file:./dir', objects }, /scheme of its own/],
+    [{ url: 'azure:', objects, other: 1 }, /no member 'other'/],
+  ]
+  for (const [spec, message] of given) {
+    for (const act of [openStore, describeStore]) {
+      const error = thrownBy(() => act(spec as StoreSpec))
+      expect(error, String(message)).toMatchObject({ code: 'OPTION_INVALID', message: expect.stringMatching(message) })
+      expect(JSON.stringify(error)).not.toContain('secret')
+    }
+  }
+  expect(thrownBy(() => openStore('azure://a/c'))).toMatchObject({ hint: expect.stringContaining('objects: store') })
+})
