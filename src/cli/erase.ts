@@ -41,7 +41,15 @@ export async function eraseCommand(
 function linesOf({ mode, plan, entry, journals }: EraseResult, store = ''): string[] {
   const { segments, snapshots, bytes } = plan
   const files = `${plural(segments.length, 'segment')} and ${plural(snapshots.length, 'snapshot')}, ${bytesText(bytes)}`
-  if (entry === null) return pairs([[mode === 'keys' ? 'to be made unreadable in' : 'to be written again', files]])
+  if (entry === null) {
+    const planned = pairs([[mode === 'keys' ? 'to be made unreadable in' : 'to be written again', files]])
+    if (segments.length + snapshots.length > 0) return planned
+    // A write that was refused has left its intent there, and nothing else.
+    return [
+      ...planned,
+      'No file of the store names this record: check the name. Only journals are left to look through.',
+    ]
+  }
   return [
     ...pairs([
       ['erased', `${plural(entry.events, 'event')}, and the record in ${plural(entry.snapshots, 'snapshot')}`],

@@ -1,5 +1,6 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { ReconcileOptions } from '../engine/reconcile.ts'
+import { isSameDatabase } from '../engine/same-place.ts'
 import type { Tidemark } from '../engine/tidemark.ts'
 import type { Image } from '../model/event.ts'
 import { type Finding, findingKind } from '../model/found.ts'
@@ -34,7 +35,7 @@ export async function reconcileCommand(options: ReconcileCommandOptions, around:
     const database = await adapter.open(options.source, adapterOf(options))
     try {
       const { database: known } = await tidemark.status()
-      const isOther = database.identity !== known
+      const isOther = !isSameDatabase(database.identity, known)
       if (isOther && options.record === true && options.yes !== true) throw otherName(known, database.identity)
       // The database of this history may have been emptied: then everything in it was removed.
       if (isOther && database.isEmpty) throw nothingThere(database.identity, known)

@@ -1,5 +1,6 @@
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import type { RestoreResult } from '../engine/restore.ts'
+import { isSameDatabase } from '../engine/same-place.ts'
 import type { Tidemark } from '../engine/tidemark.ts'
 import type { DryRunOptions, RestoreOptions } from '../engine/tidemark-options.ts'
 import type { Moment } from '../restore/moment.ts'
@@ -50,7 +51,8 @@ export async function restoreCommand(options: RestoreCommandOptions, around: Sur
     const database = isDatabase ? await around.adapter.open(options.target, { mapSchema, ...adapterOf(options) }) : null
     try {
       const status = await tidemark.status()
-      const inPlace = database !== null && (options.inPlace === true || database.identity === status.database)
+      const inPlace =
+        database !== null && (options.inPlace === true || isSameDatabase(database.identity, status.database))
       if (options.inPlace === true && database === null) throw noDatabase(options.target)
       const run = runner({ tidemark, database, inPlace, name: status.database }, options, around)
       await restoreWithConsent(run, inPlace, options, around.terminal)
@@ -78,7 +80,7 @@ async function restoreWithConsent(
   }
   const preview = await restore({ dryRun: true })
   if (options.full !== true) await report(preview)
-  if (!(await confirmed(`Change ${preview.target} so?`, terminal))) throw confirmationNeeded(preview)
+  if (!(await confirmed(`Change ${preview.target} so?`, terminal))) throw confirmationNeeded(preview, !inPlace)
   await report(await restore({ overwrite: true }))
 }
 
@@ -142,12 +144,15 @@ function runner(
   }
 }
 
-function confirmationNeeded({ target, preview }: RestoreResult): TidemarkError {
+/** `mayBeLive`: the target is no database that the store knows by this name. */
+function confirmationNeeded({ target, preview }: RestoreResult, mayBeLive: boolean): TidemarkError {
+  const inPlace =
+    mayBeLive && target.includes('://') ? '; if it is the live database of this history, also with --in-place' : ''
   return new TidemarkError(
     'CONFIRMATION_NEEDED',
     `${target} holds data that the restore changes. Nothing was changed.`,
     {
-      hint: 'Check the preview above, then type the same command with --yes.',
+      hint: `Check the preview above, then type the same command with --yes${inPlace}.`,
       details: { target, added: preview.added, changed: preview.changed, removed: preview.removed },
     },
   )

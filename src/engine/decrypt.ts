@@ -16,7 +16,7 @@ import type { Timeline } from '../model/timeline.ts'
 import type { Environment } from '../store/encryption/secret.ts'
 import type { ObjectInfo, ObjectStore } from '../store/object-store.ts'
 import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
-import { notEncrypted, type OpenStore, openForReading, placeOf } from './opening.ts'
+import { type OpenStore, openForReading, placeOf } from './opening.ts'
 
 /** What a decryption has written. */
 export interface Decryption {
@@ -41,7 +41,7 @@ export async function decryptStore(
   onFile: (key: string, bytes: number) => void = () => {},
 ): Promise<Decryption> {
   const opened = await openForReading(await placeOf(spec, environment))
-  if (opened.storeKey === null) throw notEncrypted(opened.name)
+  if (opened.storeKey === null) throw inTheClear(opened.name)
   const name = describeStore(target)
   if (!name.startsWith('file:')) throw noDirectory(name)
   const plain = openStore(target)
@@ -148,4 +148,14 @@ function noDirectory(target: string): TidemarkError {
     hint: 'Give --target file:./plain or a path; copy it from there with your own tools.',
     details: { target },
   })
+}
+
+function inTheClear(name: string): TidemarkError {
+  return new TidemarkError(
+    'STORE_NOT_ENCRYPTED',
+    `The store at ${name} is not encrypted. Nothing was read or written.`,
+    {
+      hint: 'Its files are as they would be written: copy the directory or the prefix.',
+    },
+  )
 }

@@ -1,8 +1,9 @@
 import { TidemarkError } from '../base/errors.ts'
 import { didYouMean, nearestNames } from '../base/nearest.ts'
 import type { Source } from '../capture/source.ts'
+import { lastUlidAt } from '../model/ulid.ts'
 import { findVersion } from '../restore/lookup.ts'
-import type { Plan } from '../restore/plan.ts'
+import { type Plan, planRestore } from '../restore/plan.ts'
 import { replay } from '../restore/replay.ts'
 import type { Selection, Target } from '../restore/target.ts'
 import type { Archive } from './archive.ts'
@@ -15,11 +16,25 @@ const MOST_NAMED = 5
 
 /** Errors: `RESOURCE_NOT_FOUND` where nothing of the resource existed at the plan's moment. */
 export async function requireResource(archive: Archive, plan: Plan, resource: string): Promise<void> {
+  if (!(await hasResource(archive, plan, resource))) throw await noResource(archive, plan, resource)
+}
+
+/**
+ * Sees that a resource of which nothing was found is none that was mistyped. Errors: `RESOURCE_NOT_FOUND` where nothing of
+ * it existed at the plan's moment, nor at the end of the history.
+ */
+export async function requireEver(archive: Archive, plan: Plan, resource: string): Promise<void> {
+  if (await hasResource(archive, plan, resource)) return
+  const end = planRestore((await archive.refresh()).timeline, lastUlidAt(2 ** 48 - 1))
+  if (!(await hasResource(archive, end, resource))) throw await noResource(archive, end, resource)
+}
+
+async function hasResource({ sources }: Archive, plan: Plan, resource: string): Promise<boolean> {
   // One item, which most resources have: the pass over everything is for the others.
-  const schema = await findVersion(archive.sources, plan, { kind: 'schema', resource, id: '' })
-  if (schema !== null && schema.image !== null) return
-  for await (const batch of replay(archive.sources, plan, { resources: [resource] })) if (batch.length > 0) return
-  throw await noResource(archive, plan, resource)
+  const schema = await findVersion(sources, plan, { kind: 'schema', resource, id: '' })
+  if (schema !== null && schema.image !== null) return true
+  for await (const batch of replay(sources, plan, { resources: [resource] })) if (batch.length > 0) return true
+  return false
 }
 
 /** The error for a resource of which nothing existed at the plan's moment. */

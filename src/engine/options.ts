@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { TidemarkError } from '../base/errors.ts'
+import { messageOf, TidemarkError } from '../base/errors.ts'
 
 /**
  * Refuses what is not an option: an option that is accepted is honoured. `known` names every member. Errors:
@@ -43,10 +43,29 @@ export function checkText(what: string, name: string, value: unknown): void {
   throw invalidOption(what, `${name} is ${shown(value)}`, ['a text that is not empty'])
 }
 
-/** Refuses a value that is no list of texts; absent is fine. */
+/** Refuses a value that is no list of texts, or an empty one, which would choose nothing; absent is fine. */
 export function checkTexts(what: string, name: string, value: unknown): void {
-  if (value === undefined || (Array.isArray(value) && value.every((one) => typeof one === 'string'))) return
-  throw invalidOption(what, `${name} is ${shown(value)}`, ['a list of texts'])
+  if (value === undefined) return
+  const isList = Array.isArray(value) && value.every((one) => typeof one === 'string')
+  if (isList && value.length > 0) return
+  const found = isList ? 'an empty list, which chooses nothing' : shown(value)
+  throw invalidOption(what, `${name} is ${found}`, ['a list of texts; left out, it is everything'])
+}
+
+/** Refuses what is no name of a resource, or no id. */
+export function checkName(what: string, name: string, value: unknown): void {
+  if (typeof value !== 'string') throw invalidOption(what, `${name} is ${shown(value)}`, ['a text'])
+}
+
+/** Refuses a value that JSON cannot hold, such as a circle; absent is fine. */
+export function checkJson(what: string, name: string, value: unknown): void {
+  try {
+    JSON.stringify(value)
+  } catch (error) {
+    throw invalidOption(what, `${name} cannot be written as JSON (${messageOf(error).split('\n')[0]})`, [
+      'what JSON can hold: texts, numbers, true, false, null, lists and objects',
+    ])
+  }
 }
 
 /** Refuses a value that is no function; absent is fine. */

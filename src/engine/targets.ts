@@ -7,11 +7,25 @@ import type { Ulid } from '../model/ulid.ts'
 import { directoryTarget } from '../restore/directory-target.ts'
 import type { Target } from '../restore/target.ts'
 import { FilledDirectory } from '../store/filled-directory.ts'
+import { isWithin } from './same-place.ts'
 
 /** What a directory is to hold. */
 export interface DirectoryRequest {
   readonly moment: Ulid
   readonly database: string
+}
+
+/**
+ * Refuses a place within the store itself: what is written there is no part of the history, and may go with it. `store` is
+ * the name of the store, `target` what was given. Errors: `TARGET_INVALID`.
+ */
+export function refuseWithinStore(target: string | Target, store: string): void {
+  const path = typeof target === 'string' ? directoryPath(target) : /^file:\/\/(.*)$/s.exec(target.name)?.[1]
+  if (path === undefined || !store.startsWith('file:') || !isWithin(path, store.slice('file:'.length))) return
+  throw new TidemarkError('TARGET_INVALID', `${path} lies within the store of the history. Nothing was written.`, {
+    hint: 'Give a place outside of it.',
+    details: { store },
+  })
 }
 
 /** A directory in the snapshot layout as a target: `file:./dir` or a path. Errors: `TARGET_INVALID`. */

@@ -37,7 +37,7 @@ import { journalOptions } from './journal-options.ts'
 import { encryptionOf } from './keys.ts'
 import { requireRecords, requireResource } from './names.ts'
 import { cannotEncrypt, placeOf } from './opening.ts'
-import { checkChoice, checkOptions, checkText } from './options.ts'
+import { checkChoice, checkName, checkOptions, checkText } from './options.ts'
 import { reachableAt } from './reachable.ts'
 import { type ReconcileOptions, reconcileWith } from './reconcile.ts'
 import { verifyRepaired } from './repair.ts'
@@ -47,7 +47,7 @@ import { Session } from './session.ts'
 import { openToRead, type Started, startCapture } from './starting.ts'
 import { type Status, statusOf } from './status.ts'
 import { journalDirectory } from './streams.ts'
-import { openDirectoryTarget } from './targets.ts'
+import { openDirectoryTarget, refuseWithinStore } from './targets.ts'
 import {
   type CloseOptions,
   checkRestoreOptions,
@@ -170,6 +170,8 @@ export class Tidemark {
 
   /** Every event of one item, oldest first, with both images, who and when; includes what happened until now. */
   async *history(resource: string, id: string, kind: Kind = 'record'): AsyncGenerator<Event> {
+    if (kind === 'record')
+      for (const [name, value] of Object.entries({ resource, id })) checkName('history', name, value)
     await this.#archive.seams.complete(null)
     const { timeline } = await this.#archive.refresh()
     const alarm = gapsOf(timeline).find((gap) => !isAcknowledged(gap))
@@ -189,6 +191,7 @@ export class Tidemark {
     try {
       checkRestoreOptions(options)
       const selection = selectionOf(options)
+      refuseWithinStore(target, this.#archive.seams.name)
       const reached = await this.#archive.reach(moment)
       for (const resource of selection.resources ?? []) await requireResource(this.#archive, reached.plan, resource)
       if (typeof target !== 'string') return await this.#restore(reached, target, selection, options)

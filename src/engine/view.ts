@@ -6,7 +6,8 @@ import type { Plan } from '../restore/plan.ts'
 import { replay } from '../restore/replay.ts'
 import type { ItemState, Selection } from '../restore/target.ts'
 import type { Archive } from './archive.ts'
-import { nearestRecords, noResource } from './names.ts'
+import { nearestRecords, noResource, requireEver } from './names.ts'
+import { checkName } from './options.ts'
 
 /** A record as JSON has it: attributes by name. */
 export type JsonRecord = { readonly [name: string]: unknown }
@@ -22,10 +23,18 @@ export class View {
     this.#moment = moment
   }
 
-  /** One record, or null where it did not exist then. Errors: those of a moment; `SEGMENT_CORRUPT`, `SNAPSHOT_CORRUPT`. */
+  /**
+   * One record, or null where it did not exist then. Errors: those of a moment; `SEGMENT_CORRUPT`, `SNAPSHOT_CORRUPT`;
+   * `RESOURCE_NOT_FOUND` where there was no such resource, then or later.
+   */
   async get(resource: string, id: string): Promise<JsonRecord | null> {
-    const version = await findVersion(this.#archive.sources, await this.#planned(), { kind: 'record', resource, id })
-    return version?.image == null ? null : parse(version.image)
+    checkName('get', 'resource', resource)
+    checkName('get', 'id', id)
+    const plan = await this.#planned()
+    const version = await findVersion(this.#archive.sources, plan, { kind: 'record', resource, id })
+    if (version !== null) return version.image === null ? null : parse(version.image)
+    await requireEver(this.#archive, plan, resource)
+    return null
   }
 
   /**
@@ -38,7 +47,7 @@ export class View {
 
   /** Every record of a resource, by the UTF-8 bytes of the ids. Errors: also `RESOURCE_NOT_FOUND`. */
   async *list(resource: string): AsyncGenerator<JsonRecord> {
-    for await (const state of this.#states({ resources: [resource] }, resource)) {
+    for await (const state of this.#states(resource)) {
       if (state.kind === 'record') yield parse(state.image)
     }
   }
@@ -46,7 +55,7 @@ export class View {
   /** How many records a resource had. Errors: also `RESOURCE_NOT_FOUND`. */
   async count(resource: string): Promise<number> {
     let count = 0
-    for await (const state of this.#states({ resources: [resource] }, resource)) if (state.kind === 'record') count++
+    for await (const state of this.#states(resource)) if (state.kind === 'record') count++
     return count
   }
 
@@ -64,9 +73,10 @@ export class View {
     for await (const batch of replay(this.#archive.sources, await this.#planned(), selection)) yield* batch
   }
 
-  async *#states(selection: Selection, resource: string): AsyncGenerator<ItemState> {
+  async *#states(resource: string): AsyncGenerator<ItemState> {
+    checkName('at', 'resource', resource)
     let found = false
-    for await (const state of this.states(selection)) {
+    for await (const state of this.states({ resources: [resource] })) {
       found = true
       yield state
     }

@@ -12,6 +12,7 @@ import type { JournalOptions } from '../engine/journal-options.ts'
 import { checkFlag, checkOptions, checkTarget } from '../engine/options.ts'
 import type { ReconcileOptions } from '../engine/reconcile.ts'
 import type { Progress, RestoreResult } from '../engine/restore.ts'
+import { isSameDatabase } from '../engine/same-place.ts'
 import type { ScheduleOptions } from '../engine/schedule.ts'
 import type { Status } from '../engine/status.ts'
 import type { Ack } from '../engine/streams.ts'
@@ -27,8 +28,10 @@ import type { Verdict } from '../restore/verdict.ts'
 import type { StoreSpec } from '../store/open.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import type { Verification } from '../upkeep/verify.ts'
+import { clientOf, identityOf } from './access.ts'
 import { Attachment } from './attachment.ts'
 import { isConnectionString } from './connection-string.ts'
+import { lookAt } from './looking.ts'
 import { createS3dbTarget, openS3dbTarget } from './target.ts'
 
 /** How a database is backed up. */
@@ -58,8 +61,8 @@ export interface TidemarkPluginOptions {
 /** What is restored where. */
 export interface PluginRestoreOptions {
   /**
-   * `live`: this database, in place. A connected `S3db`, or a connection string with `://`: another database. Anything
-   * else is a directory: `file:./recovered` or a path.
+   * `live`: this database, in place. A connected `S3db`, or a connection string with `://`: another database; where it is
+   * this one, in place too. Anything else is a directory: `file:./recovered` or a path.
    */
   readonly target: string | S3db | Target
   readonly resources?: readonly string[]
@@ -176,7 +179,7 @@ export class TidemarkPlugin extends Plugin {
     if (!isPlace(options.target)) checkTarget('restoreAt', options.target)
     checkMoment(moment)
     const tidemark = this.#open()
-    const inPlace = options.target === 'live' || options.target === this.#db
+    const inPlace = await this.#isOwn(options.target)
     checkDryRun(options.dryRun)
     if (inPlace && options.overwrite !== true && !dryRunOf(options).dryRun) throw confirmationNeeded()
     const { mapSchema = false, ...rest } = options
@@ -272,6 +275,20 @@ export class TidemarkPlugin extends Plugin {
     this.#attachment?.release()
     this.#attachment = null
     this.#db = null
+  }
+
+  /** Whether a target is the database that is captured, by whatever name: it is restored in place, or its history lies. */
+  async #isOwn(target: PluginRestoreOptions['target']): Promise<boolean> {
+    if (target === 'live' || target === this.#db) return true
+    const own = identityOf(clientOf(this.#connected()))
+    if (typeof target !== 'string') return !('takes' in target) && isSameDatabase(identityOf(clientOf(target)), own)
+    if (!isConnectionString(target)) return false
+    const looked = await lookAt(target)
+    try {
+      return isSameDatabase(identityOf(clientOf(looked.db)), own)
+    } finally {
+      await looked.db.disconnect()
+    }
   }
 
   async #target(

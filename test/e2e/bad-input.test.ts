@@ -77,6 +77,8 @@ describe('options', () => {
       { target: null },
       { target: `file:${directory}/out`, resources: 'notes' },
       { target: `file:${directory}/out`, resources: ['notes'], ids: [5] },
+      { target: `file:${directory}/out`, resources: [] },
+      { target: `file:${directory}/out`, resources: ['notes'], ids: [] },
       { target: `file:${directory}/out`, overwrite: 'yes' },
       { target: `file:${directory}/out`, dryRun: 1 },
       { target: `file:${directory}/out`, onProgress: true },
@@ -90,6 +92,84 @@ describe('options', () => {
         .code,
     ).toBe('RESOURCE_NOT_FOUND')
     expect(readdirSync(directory)).not.toContain('out')
+    await db.disconnect()
+  })
+})
+
+describe('names', () => {
+  let db: S3db
+  let tidemark: TidemarkPlugin
+  beforeAll(async () => {
+    db = await database()
+    tidemark = await attach(db, { store: `file:${directory}/names` })
+    const notes = await db.createResource({ name: 'notes', attributes: { id: 'string|optional', n: 'number' } })
+    await notes.insert({ id: 'a', n: 1 })
+    await tidemark.flush()
+  })
+  afterAll(() => db.disconnect())
+
+  it('a resource that never was is not taken for a record that was not there', async () => {
+    const error = await refusal(() => tidemark.at('latest').get('note', 'a'))
+    expect(error).toMatchObject({ code: 'RESOURCE_NOT_FOUND', hint: expect.stringContaining('Did you mean notes?') })
+    expect(await tidemark.at('latest').get('notes', 'b')).toBeNull()
+  })
+
+  it('a record of a resource that was made later is null', async () => {
+    const before = Date.now()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    const later = await db.createResource({ name: 'later', attributes: { id: 'string|optional', n: 'number' } })
+    await later.insert({ id: 'a', n: 1 })
+    await tidemark.flush()
+    expect(await tidemark.at(before).get('later', 'a')).toBeNull()
+  })
+
+  it('what is no text is refused, and no name of its own makes', async () => {
+    const view = tidemark.at('latest')
+    const none = undefined as unknown as string
+    const all = async (found: AsyncIterable<unknown>): Promise<void> => {
+      for await (const _ of found);
+    }
+    for (const work of [
+      () => view.get(none, 'a'),
+      () => view.get('notes', none),
+      () => view.count(none),
+      () => all(view.list(none)),
+      () => all(tidemark.history(none, 'a')),
+      () => all(tidemark.history('notes', none)),
+    ]) {
+      expect((await refusal(work)).code).toBe('OPTION_INVALID')
+    }
+  })
+
+  it('an empty list of resources is no all-clear of a comparison', async () => {
+    expect((await refusal(() => tidemark.reconcile({ resources: [] }))).code).toBe('OPTION_INVALID')
+  })
+
+  it('an attribution that cannot be kept is refused before the write', async () => {
+    const circle: { self?: object } = {}
+    circle.self = circle
+    for (const attribution of [{ actr: 'x' }, { actor: 5 }, { tx: '' }, { meta: circle }, { meta: { n: 1n } }, null]) {
+      const write = (): unknown => tidemark.as(attribution as { actor: string }, () => db.resources.notes?.delete('a'))
+      expect((await refusal(write)).code).toBe('OPTION_INVALID')
+    }
+    expect((await refusal(() => tidemark.as({ actor: 'x' }, undefined as unknown as () => void))).code).toBe(
+      'OPTION_INVALID',
+    )
+    expect(await tidemark.at('latest').get('notes', 'a')).toMatchObject({ n: 1 })
+  })
+})
+
+describe('secrets', () => {
+  it('that a key service does not give are told as that', async () => {
+    const db = await database()
+    const passphrase = async (): Promise<string> => {
+      throw new Error('the vault is sealed')
+    }
+    const error = await refusal(() =>
+      attach(db, { store: { url: `file:${directory}/vault`, encryption: { passphrase } } }),
+    )
+    expect(error.code).toBe('ENCRYPTION_KEY_NEEDED')
+    expect(error.message).toContain('the vault is sealed')
     await db.disconnect()
   })
 })

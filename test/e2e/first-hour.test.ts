@@ -59,6 +59,17 @@ test('the keys of a store that is not encrypted: nobody is told of a key that wa
   expect(code).toBe(5)
   expect(err).toContain('is not encrypted: it has no keys')
   expect(err).not.toContain('was given')
+  const decrypt = await tidemark(home, ['decrypt', '--store', 'file:store', '--target', 'file:plain'])
+  expect(decrypt.code).toBe(5)
+  expect(decrypt.err).toContain('is not encrypted')
+  expect(decrypt.err).not.toContain('was given')
+})
+
+test('the erasure of a mistyped record says that no file names it', async () => {
+  const words = ['erase', 'users/nobody', '--reason', 'typed', '--store', 'file:store', '--dry-run']
+  const { code, out } = await tidemark(home, words)
+  expect(code).toBe(0)
+  expect(out).toContain('No file of the store names this record')
 })
 
 test('stdout has JSON alone with --json, whatever s3db.js is told to log', async () => {

@@ -2,7 +2,7 @@ import { scrypt } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { text, utf8 } from '../../base/bytes.ts'
-import { TidemarkError } from '../../base/errors.ts'
+import { messageOf, TidemarkError } from '../../base/errors.ts'
 import { SecretKey } from './store-key.ts'
 
 /** A secret, or what gives it when it is needed: a key service is asked there. */
@@ -71,7 +71,7 @@ export function checkEncryption(given: unknown): void {
   )
 }
 
-/** The secret that options give; a function among them is called. */
+/** The secret that options give; a function among them is called. Errors: `OPTION_INVALID`; `ENCRYPTION_KEY_NEEDED` where it fails. */
 export async function secretOf(options: EncryptionOptions): Promise<Secret> {
   if ('passphrase' in options) {
     return Secret.ofPassphrase(await askedFor(options.passphrase), 'The passphrase in the options of the store')
@@ -79,8 +79,17 @@ export async function secretOf(options: EncryptionOptions): Promise<Secret> {
   return Secret.ofKey(await askedFor(options.key), 'The key in the options of the store')
 }
 
-function askedFor<T>(given: Given<T>): T | Promise<T> {
-  return typeof given === 'function' ? (given as () => T | Promise<T>)() : given
+async function askedFor<T>(given: Given<T>): Promise<T> {
+  if (typeof given !== 'function') return given
+  try {
+    return await (given as () => T | Promise<T>)()
+  } catch (cause) {
+    throw new TidemarkError(
+      'ENCRYPTION_KEY_NEEDED',
+      `The function that gives the secret of the store has failed: ${messageOf(cause)}. Nothing was read or written.`,
+      { hint: 'See that the service behind it can be reached from here, then start again.', cause },
+    )
+  }
 }
 
 /** Environment variables by name. */
