@@ -2,6 +2,7 @@ import './base/require-node.ts'
 
 export type { Clock } from './base/clock.ts'
 export { type ErrorCategory, type ErrorCode, TidemarkError } from './base/errors.ts'
+export type { Disk, DiskEntry, DiskFile } from './capture/disk.ts'
 export type { FindingCount } from './capture/findings.ts'
 export type { SealOptions } from './capture/sealer.ts'
 export type { Images, KnownImages, Sink, Source, Write } from './capture/source.ts'

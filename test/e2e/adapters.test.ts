@@ -245,6 +245,19 @@ test('the store of the document passes its contract, and keeps a history that th
   expect(await readdir(app)).not.toContain('typo.db')
 })
 
+test('the suite for the disk of a journal runs as the document says', async () => {
+  const [, , , , , , suite = ''] = await adapterBlocks()
+  const { app } = await application('disk-')
+  await writeFile(join(app, 'disk.test.ts'), suite)
+  await run(TSC, [...STRICT, ...EMIT, 'disk.test.ts'], { cwd: app })
+  await mkdir(join(app, 'journals'))
+  const env = { ...process.env, JOURNAL_DIRECTORY: join(app, 'journals') }
+  const { stdout } = await run(process.execPath, ['--test', '--test-reporter=tap', 'disk.test.js'], { cwd: app, env })
+  expect(stdout).toMatch(/^# pass 11$/m)
+  expect(stdout).toMatch(/^# fail 0$/m)
+  expect(await readdir(join(app, 'journals'))).toEqual([])
+})
+
 /** What the example does not show: snapshots, a restore, a drill and a verification. */
 const STORE_CHECKS = `
 await documents.write([{ resource: 'users', id: 'u1', value: { name: 'Ann' } }])

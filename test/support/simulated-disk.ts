@@ -48,25 +48,24 @@ export class TreeDisk implements Disk {
 
   async list(directory: string): Promise<readonly DiskEntry[]> {
     await this.#tree.point('journal read')
-    return this.#files(directory)
+    return told(directory, () => this.#files(directory))
   }
 
   #files(directory: string): DiskEntry[] {
     return [...this.#tree.names(directory)].flatMap(([name, node]) =>
-      node instanceof Inode ? [{ name, bytes: node.current().length }] : [],
+      node instanceof Inode && name !== '.' ? [{ name, bytes: node.current().length }] : [],
     )
   }
 
   async read(path: string, start: number, end: number): Promise<Uint8Array> {
     await this.#tree.point('journal read')
-    const inode = this.#tree.file(path)
-    if (inode === null) throw errno('ENOENT')
+    const inode = told(path, () => this.#tree.file(path) ?? missing())
     return Uint8Array.from(inode.current().subarray(start, end))
   }
 
   async open(path: string): Promise<DiskFile> {
     await this.#tree.point('journal open')
-    const inode = this.#tree.file(path) ?? new Inode()
+    const inode = told(path, () => this.#tree.file(path)) ?? new Inode()
     if (this.#tree.file(path) === null) this.#tree.set(path, inode)
     await this.#tree.point('journal open')
     return {
@@ -83,7 +82,7 @@ export class TreeDisk implements Disk {
 
   async syncDirectory(directory: string): Promise<void> {
     await this.#tree.point('journal directory sync')
-    if (this.#lies.syncDoesNothing !== true) this.#tree.syncDirectory(directory)
+    if (this.#lies.syncDoesNothing !== true) told(directory, () => this.#tree.syncDirectory(directory))
     await this.#tree.point('journal directory sync')
   }
 
@@ -118,6 +117,19 @@ export class TreeDisk implements Disk {
     if (this.#lies.syncDoesNothing !== true) inode.sync(from, to)
     await this.#tree.point('journal sync')
   }
+}
+
+/** What a call on the tree throws, as the journal's disk says it. */
+function told<T>(path: string, call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    throw journalError(error, path)
+  }
+}
+
+function missing(): never {
+  throw errno('ENOENT')
 }
 
 export interface SimulatedDiskOptions extends DiskLies {
