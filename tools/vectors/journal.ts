@@ -70,10 +70,9 @@ export async function makeJournal(work: string, made: string, { name, spec }: Ve
   })
   tear(`${made}/${name}/journal`, encrypt ? 'TMFE' : 'TMF2')
   const held = database.states
-  writeFileSync(
-    `${made}/${name}/expected.json`,
-    `${lay(await expectedOf(`${work}/recovered-${name}`, `${made}/${name}`, { held, spec }))}\n`,
-  )
+  const restart = { held, spec, ids: IDS, whole: WHOLE_EVENTS, ack: 'journal' } as const
+  const expected = await afterRestart(`${work}/recovered-${name}`, `${made}/${name}`, restart)
+  writeFileSync(`${made}/${name}/expected.json`, `${lay(expected)}\n`)
 }
 
 /** Zeros for the second half of the last frame; where it begins a file, the one before was not ended yet. */
@@ -93,23 +92,29 @@ function tear(journals: string, magic: string): void {
   writeFileSync(before, whole.fill(0, whole.lastIndexOf('TMJE')))
 }
 
+interface Restart {
+  readonly held: readonly ItemState[]
+  readonly spec: Omit<StoreSpec, 'url'>
+  /** The ids whose events are told, and how many events of the stream are whole. */
+  readonly ids: readonly string[]
+  readonly whole: number
+  readonly ack: 'journal' | 'store'
+}
+
 /** What the next start makes of it, on a copy: events of the journal have their stamps, settled ones get theirs then. */
-async function expectedOf(
-  copy: string,
-  made: string,
-  { held, spec }: Omit<VectorJournal, 'name'> & { readonly held: readonly ItemState[] },
-): Promise<ExpectedJournal> {
+export async function afterRestart(copy: string, made: string, restart: Restart): Promise<ExpectedJournal> {
+  const { held, spec, ids, whole, ack } = restart
   cpSync(made, copy, { recursive: true })
   const source = new VectorDatabase(held)
   const store = { url: `file:${copy}/store`, ...spec }
   const logger = createLogger('silent')
-  const tidemark = await Tidemark.capture({ store, source, journal: `${copy}/journal`, logger })
+  const tidemark = await Tidemark.capture({ store, source, journal: `${copy}/journal`, ack, logger })
   const events: (ExpectedEvent & { id: string })[] = []
   const settled: (ToldChange & { id: string; operation: string })[] = []
-  for (const id of IDS) {
+  for (const id of ids) {
     for await (const event of tidemark.history('users', id)) {
       const { ulid, stream, sequence, ...told } = eventOf(event)
-      if (sequence > WHOLE_EVENTS) settled.push({ id, ...told })
+      if (sequence > whole) settled.push({ id, ...told })
       else events.push({ id, ulid, stream, sequence, ...told })
     }
   }

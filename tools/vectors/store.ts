@@ -1,5 +1,6 @@
 import { cpSync, rmSync, writeFileSync } from 'node:fs'
 import { Tidemark } from '../../src/engine/tidemark.ts'
+import type { DrillProof } from '../../src/format/drill-file.ts'
 import type { Item } from '../../src/model/event.ts'
 import { formatHead } from '../../src/model/head.ts'
 import type { Moment } from '../../src/restore/moment.ts'
@@ -39,16 +40,15 @@ export async function makeStore(work: string, made: string, { name, spec, ...end
   await story.tell()
   const tidemark = await Tidemark.open({ store }, clock)
   clock.step()
-  if (end.acknowledged) await acknowledge(tidemark)
+  if (end.acknowledged) await acknowledge(tidemark, 'the store was away')
   await tidemark.erase(ERASED.resource, ERASED.id, { reason: 'asked to be forgotten', by: 'clerk', mode: end.erase })
   clock.step()
   const [drill] = await tidemark.drill({ at: story.told.at(-1)?.moment ?? 'latest' })
   const found = await expectedOf(tidemark, story, end.acknowledged)
   if (drill?.passed !== true) throw new Error('the drill failed')
-  const hashes = drill.resources.map(({ resource, items, hash }) => [resource, items, hash] as const)
   await tidemark.close()
   const digests = await digestsOf(`${directory}/store`, store)
-  const expected: ExpectedStore = { ...found, drill: { moment: drill.moment, hashes }, digests }
+  const expected: ExpectedStore = { ...found, drill: provenBy(drill), digests }
   for (const part of ['store', 'keyring']) {
     rmSync(`${directory}/${part}/.tmp`, { recursive: true, force: true })
     const isThere = part === 'store' || spec.recordKeys !== undefined
@@ -57,15 +57,22 @@ export async function makeStore(work: string, made: string, { name, spec, ...end
   writeFileSync(`${made}/${name}/expected.json`, `${lay(expected)}\n`)
 }
 
-async function acknowledge(tidemark: Tidemark): Promise<void> {
+/** What a drill has proven, as `expected.json` has it. */
+export function provenBy({ moment, resources }: DrillProof): ExpectedStore['drill'] {
+  return { moment, hashes: resources.map(({ resource, items, hash }) => [resource, items, hash] as const) }
+}
+
+/** Acknowledges every gap of a store. */
+export async function acknowledge(tidemark: Tidemark, reason: string): Promise<void> {
   for (const { stream, firstSequence, lastSequence } of await tidemark.gaps()) {
-    await tidemark.acknowledgeGap({ stream, firstSequence, lastSequence, reason: 'the store was away', name: 'ops' })
+    await tidemark.acknowledgeGap({ stream, firstSequence, lastSequence, reason, name: 'ops' })
   }
 }
 
-async function expectedOf(
+/** What must be read of a history that was told. */
+export async function expectedOf(
   tidemark: Tidemark,
-  story: Story,
+  story: Pick<Story, 'told' | 'recorded'>,
   acknowledged: boolean,
 ): Promise<Omit<ExpectedStore, 'drill' | 'digests'>> {
   const { epochs, streams, snapshots } = await tidemark.status()
@@ -95,7 +102,11 @@ async function boundOf(tidemark: Tidemark, moment: Moment): Promise<string> {
 }
 
 /** Every item that events are about, with its events: as they were written, with the stamps that they got. */
-async function historiesOf(tidemark: Tidemark, story: Story, acknowledged: boolean): Promise<ExpectedHistory[]> {
+async function historiesOf(
+  tidemark: Tidemark,
+  story: Pick<Story, 'recorded'>,
+  acknowledged: boolean,
+): Promise<ExpectedHistory[]> {
   const items = new Map<string, { item: Item; written: Written[] }>()
   for (const one of story.recorded) {
     const { kind, resource, id } = one

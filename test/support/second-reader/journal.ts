@@ -62,6 +62,29 @@ export function readJournal(
   return { frames, tornBytes }
 }
 
+/** A journal that is in the store (1, 5): its frames by key. What is below the last one's `keep from` is left from a trim. */
+export function readStoreJournal(stream: string, files: ReadonlyMap<string, Uint8Array>): Journal {
+  const prefix = `journal/${stream}/`
+  const last = Math.max(
+    ...[...files.keys()].filter((key) => key.startsWith(prefix)).map((key) => numberIn(key, prefix)),
+  )
+  const frameOf = (number: number): Frame => {
+    const bytes = Buffer.from(files.get(`${prefix}${String(number).padStart(16, '0')}.frame`) ?? [])
+    const frame = frameAt(bytes, 0, stream, (one) => one)
+    must(
+      frame?.number === number && bytes.length === 96 + bytes.readUInt32LE(16),
+      `frame ${number} is missing or damaged`,
+    )
+    return frame
+  }
+  const first = Math.max(1, frameOf(last).keepFrom)
+  return { frames: Array.from({ length: last - first + 1 }, (_, i) => frameOf(first + i)), tornBytes: 0 }
+}
+
+function numberIn(key: string, prefix: string): number {
+  return Number(/^(\d{16})\.frame$/.exec(key.slice(prefix.length))?.[1])
+}
+
 /** Intents that no event settles and that were not aborted. */
 export function openIntents({ frames }: Journal): Intent[] {
   const closed = new Set(frames.flatMap(({ settles, aborted }) => [...settles, ...aborted]))
