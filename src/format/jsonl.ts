@@ -1,7 +1,7 @@
 import { text, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import type { Image } from '../model/event.ts'
-import { rawFromJson, rawToJson } from './raw-json.ts'
+import { type Image, imageBytes } from '../model/event.ts'
+import { rawFromText, rawText } from './raw-json.ts'
 
 /*
  * One line of a snapshot file: the record's JSON object with one member more, the last one:
@@ -18,23 +18,27 @@ const JSON_LENGTH = Buffer.from(',"json":')
 const NEWLINE = 0x0a
 const OPEN = 0x7b
 const CLOSE = 0x7d
-const COMMA = 0x2c
 const BACKSLASH = 0x5c
 const QUOTE = 0x22
 const SPACE = 0x20
 
-/** The bytes of a line, newline included. An image that was read from a line of this id is that line as it stands. */
-export function encodeLine(id: string, image: Image): Uint8Array {
-  if (image instanceof LineImage && image.line !== null && text(image.id) === id) return image.line
-  const { json, raw } = image
-  const tail = `"_tidemark":{"id":${JSON.stringify(id)},"raw":${rawToJson(raw)},"json":${json.length}}}\n`
-  const separated = json.length > 2
-  const line = Buffer.allocUnsafe(json.length - 1 + (separated ? 1 : 0) + Buffer.byteLength(tail))
-  line.set(json.subarray(0, -1))
-  let at = json.length - 1
-  if (separated) line[at++] = COMMA
-  line.write(tail, at)
-  return line
+/** Bytes of an image whose line is not joined: it would stand in memory beside both of its parts. */
+const JOINED_IMAGE = 1024 * 1024
+
+/**
+ * The bytes of a line, newline included, in one part or, of a large one, several. An image that was read from a line of
+ * this id is that line as it stands.
+ */
+export function encodeLine(id: string, image: Image): readonly Uint8Array[] {
+  if (image instanceof LineImage && image.line !== null && text(image.id) === id) return [image.line]
+  const isLarge = imageBytes(image) > JOINED_IMAGE
+  // The raw part first: where an image is decoded anew each time, its bytes are gone when those of the JSON are there.
+  const value = rawText(image.raw)
+  const { json } = image
+  const head = utf8(`${json.length > 2 ? ',' : ''}"_tidemark":{"id":${JSON.stringify(id)},"raw":`)
+  const end = utf8(`,"json":${json.length}}}\n`)
+  const parts = [json.subarray(0, -1), head, value, end]
+  return isLarge ? parts : [Buffer.concat(parts)]
 }
 
 /** A line as it stands in the file: the id as UTF-8, and the image on demand. */
@@ -132,9 +136,9 @@ function decodeId(line: Uint8Array, start: number, end: number, file: string): U
 }
 
 /** Somebody may have made the text: it is no JSON, or too deep to be made a value of. */
-function rawOf(rawText: Buffer, file: string): Uint8Array | null {
+function rawOf(json: Buffer, file: string): Uint8Array | null {
   try {
-    return rawFromJson(JSON.parse(text(rawText)))
+    return rawFromText(json)
   } catch (error) {
     throw corruptLine(file, 'the raw part of a line is no JSON', error)
   }

@@ -1,47 +1,46 @@
 import { Packr } from 'msgpackr'
-import { equalBytes } from '../base/bytes.ts'
+import { text } from '../base/bytes.ts'
+import { base64Length, packedTextLength, writeBase64, writePackedText } from './packed-text.ts'
+import { packedOfText } from './text-packed.ts'
 
 /** Plain MessagePack without extensions or records: any MessagePack reader understands it. */
 const packr = new Packr({ useRecords: false, variableMapSize: true, mapsAsObjects: true, int64AsType: 'bigint' })
+
+const NULL = Buffer.from('null')
+const [CARRIED, CARRIED_END] = [Buffer.from('{"$msgpack":"'), Buffer.from('"}')]
 
 /**
  * A raw image as JSON text for a snapshot line: the MessagePack value with `{"$bin": "<base64>"}` for binary. What
  * does not come back to the same bytes that way is written as `{"$msgpack": "<base64>"}` instead.
  */
-export function rawToJson(raw: Uint8Array | null): string {
-  if (raw === null) return 'null'
-  try {
-    const json = JSON.stringify(packr.unpack(raw), replaceBinary)
-    if (json !== undefined && equalBytes(rawFromJson(JSON.parse(json)), raw)) return json
-  } catch (error) {
-    if (!(error instanceof Error)) throw error // anything undecodable is carried as bytes
+export function rawText(raw: Uint8Array | null): Uint8Array {
+  if (raw === null) return NULL
+  const length = packedTextLength(raw)
+  const target = Buffer.allocUnsafe(length ?? CARRIED.length + base64Length(raw.length) + CARRIED_END.length)
+  if (length !== null) writePackedText(raw, target)
+  else {
+    target.set(CARRIED)
+    target.set(CARRIED_END, writeBase64(raw, target, CARRIED.length))
   }
-  return JSON.stringify({ $msgpack: Buffer.from(raw).toString('base64') })
+  return target
 }
 
-/** The raw image that `rawToJson` wrote. */
+/** The text of `rawText` as a string. */
+export function rawToJson(raw: Uint8Array | null): string {
+  return text(rawText(raw))
+}
+
+/** The raw image that `rawText` has written. Errors: those of `JSON.parse`. */
+export function rawFromText(json: Buffer): Uint8Array | null {
+  if (json.equals(NULL)) return null
+  return packedOfText(json) ?? rawFromJson(JSON.parse(text(json)))
+}
+
+/** The raw image of a value that `JSON.parse` has made of its text. */
 export function rawFromJson(value: unknown): Uint8Array | null {
   if (value === null) return null
   const packed = only(value, '$msgpack')
   return packed !== null ? Buffer.from(packed, 'base64') : packr.pack(reviveBinary(value))
-}
-
-function replaceBinary(this: unknown, _key: string, value: unknown): unknown {
-  // `Buffer.toJSON` has run before this is called, so its result is what must be recognised.
-  if (isBufferJson(value)) return { $bin: Buffer.from(value.data).toString('base64') }
-  if (value instanceof Uint8Array) return { $bin: Buffer.from(value).toString('base64') }
-  return value
-}
-
-function isBufferJson(value: unknown): value is { type: 'Buffer'; data: number[] } {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'type' in value &&
-    value.type === 'Buffer' &&
-    'data' in value &&
-    Array.isArray(value.data)
-  )
 }
 
 function reviveBinary(value: unknown): unknown {

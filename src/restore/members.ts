@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
+import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
-import { gzip } from 'node:zlib'
-import { EMPTY, sha256 } from '../base/bytes.ts'
+import { createGzip, gzip } from 'node:zlib'
+import { concat } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Member } from '../format/manifest.ts'
@@ -14,9 +15,11 @@ const MEMBER_BYTES = 512 * 1024
 const PARALLEL = 2
 const PARALLEL_BYTES = 16 * 1024 * 1024
 const LEVEL = 6
+/** Bytes that come out of the compression of a large member at a time. */
+const CHUNK_BYTES = 256 * 1024
 
 interface PendingMember {
-  readonly compressed: Promise<Uint8Array>
+  readonly compressed: Promise<readonly Uint8Array[]>
   readonly records: number
   readonly uncompressed: number
   readonly firstId: string
@@ -39,23 +42,25 @@ export class MemberFile {
   readonly #queue: PendingMember[] = []
   readonly #hash = createHash('sha256')
   readonly #members: Member[] = []
-  #lines: Uint8Array[] = []
+  #parts: Uint8Array[] = []
   #size = 0
+  #records = 0
   #firstId = ''
   #ended = false
   #abandoned = false
   #wake: () => void = () => {}
   #room: () => void = () => {}
   #failure: unknown = null
-  #records = 0
+  #allRecords = 0
   #bytes = 0
   #uncompressed = 0
 
-  /** Adds one line. Rejects where the store failed meanwhile. */
-  async add(id: string, line: Uint8Array): Promise<void> {
-    if (this.#lines.length === 0) this.#firstId = id
-    this.#lines.push(line)
-    this.#size += line.length
+  /** Adds one line, in one part or several. Rejects where the store failed meanwhile. */
+  async add(id: string, parts: readonly Uint8Array[]): Promise<void> {
+    if (this.#records === 0) this.#firstId = id
+    this.#records++
+    this.#parts.push(...parts)
+    for (const part of parts) this.#size += part.length
     if (this.#size < MEMBER_BYTES) return
     if (this.#size > LIMITS.memberBytes) throw tooLarge(id, this.#size)
     this.#cut()
@@ -69,7 +74,7 @@ export class MemberFile {
 
   /** No line comes any more. */
   end(): void {
-    if (this.#lines.length > 0) this.#cut()
+    if (this.#records > 0) this.#cut()
     this.#ended = true
     this.#wake()
   }
@@ -101,20 +106,29 @@ export class MemberFile {
       const compressed = await pending.compressed
       this.#queue.shift()
       this.#room()
-      const { records, firstId } = pending
-      this.#members.push([this.#bytes, compressed.length, records, firstId, sha256(compressed)])
-      this.#records += pending.records
-      this.#bytes += compressed.length
-      this.#uncompressed += pending.uncompressed
-      this.#hash.update(compressed)
-      yield compressed
+      yield* this.#stored(pending, compressed)
     }
+  }
+
+  *#stored({ records, firstId, uncompressed }: PendingMember, parts: readonly Uint8Array[]): Generator<Uint8Array> {
+    const hash = createHash('sha256')
+    let bytes = 0
+    for (const part of parts) {
+      hash.update(part)
+      this.#hash.update(part)
+      bytes += part.length
+    }
+    this.#members.push([this.#bytes, bytes, records, firstId, hash.digest('hex')])
+    this.#allRecords += records
+    this.#bytes += bytes
+    this.#uncompressed += uncompressed
+    yield* parts
   }
 
   /** After `body()` was consumed to its end. */
   summary(): MembersSummary {
     return {
-      records: this.#records,
+      records: this.#allRecords,
       bytes: this.#bytes,
       uncompressedBytes: this.#uncompressed,
       sha256: this.#hash.copy().digest('hex'),
@@ -128,15 +142,24 @@ export class MemberFile {
   }
 
   #cut(): void {
-    const [first = EMPTY] = this.#lines
-    const whole = this.#lines.length === 1 ? first : Buffer.concat(this.#lines, this.#size)
-    const compressed = gzipAsync(whole, { level: LEVEL })
+    const compressed = compress(this.#parts, this.#size)
     compressed.catch(() => {}) // it is awaited, and thrown, in body()
-    this.#queue.push({ compressed, records: this.#lines.length, uncompressed: this.#size, firstId: this.#firstId })
-    this.#lines = []
+    this.#queue.push({ compressed, records: this.#records, uncompressed: this.#size, firstId: this.#firstId })
+    this.#parts = []
+    this.#records = 0
     this.#size = 0
     this.#wake()
   }
+}
+
+/** A member, in parts where it is large: joined it would be there twice. */
+async function compress(parts: readonly Uint8Array[], bytes: number): Promise<readonly Uint8Array[]> {
+  if (bytes <= PARALLEL_BYTES) return [await gzipAsync(concat(parts), { level: LEVEL })]
+  const compressed: Uint8Array[] = []
+  await pipeline(parts, createGzip({ level: LEVEL, chunkSize: CHUNK_BYTES }), async (chunks) => {
+    for await (const chunk of chunks) compressed.push(chunk)
+  })
+  return compressed
 }
 
 /** The error for a line that makes a member which no reader inflates. */

@@ -13,6 +13,9 @@ export interface MergedItem extends Item {
 const BATCH = 1000
 const BATCH_BYTES = 4 * 1024 * 1024
 
+/** Bytes of a buffer that a name may keep in memory. */
+const KEPT_BUFFER = 1024 * 1024
+
 /**
  * Merges sorted runs: every item once, in order, as the fold (`model/fold`) leaves it, that is with the image of its
  * latest row. Memory: what the runs have loaded. Closes the runs.
@@ -24,12 +27,15 @@ export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly 
     const open = new OpenItem()
     let batch: MergedItem[] = []
     let bytes = 0
+    const gather = (item: MergedItem | null): void => {
+      if (item === null) return
+      batch.push(item)
+      bytes += imageBytes(item.image)
+    }
     for (let run = heap.top(); run !== undefined; run = heap.top()) {
-      const done = open.offer(run)
-      if (done !== null) {
-        batch.push(done)
-        bytes += imageBytes(done.image)
-      }
+      gather(open.offer(run))
+      // Where nothing more can come of an item, it does not wait in memory for what is loaded next.
+      if (heap.endsItem()) gather(open.flush())
       // Before the run loads more: what is handed on is not in memory beside it.
       if (batch.length >= BATCH || bytes >= BATCH_BYTES) {
         yield batch
@@ -39,8 +45,7 @@ export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly 
       if (run.advance() || (await run.load())) heap.sink()
       else heap.pop()
     }
-    const last = open.flush()
-    if (last !== null) batch.push(last)
+    gather(open.flush())
     if (batch.length > 0) yield batch
   } finally {
     for (const run of runs) await run.close()
@@ -52,30 +57,34 @@ class OpenItem {
   readonly #row: Row = emptyRow()
   #image: Image | null = null
   #any = false
+  #isGiven = false
 
   /** Takes the row that `run` stands on; returns the item before it where this is another one. */
   offer(run: Run): MergedItem | null {
     const { row } = run
     const same = this.#any && compareKeys(this.#row, row) === 0
-    if (same && currentStands(compareStamps(this.#row, row))) return null
+    if (same && (this.#isGiven || currentStands(compareStamps(this.#row, row)))) return null
     const done = same ? null : this.flush()
     Object.assign(this.#row, row)
     this.#image = run.image()
     this.#any = true
+    this.#isGiven = false
     return done
   }
 
+  /** Gives the item, once; rows of it that come after that are older. */
   flush(): MergedItem | null {
-    if (!this.#any) return null
-    this.#any = false
+    if (!this.#any || this.#isGiven) return null
+    this.#isGiven = true
     const { kindIndex, resource, idData, idStart, idEnd, ulidData, ulidStart } = this.#row
-    return {
-      kind: KINDS[kindIndex] ?? 'record',
-      resource,
-      id: slice(idData, idStart, idEnd),
-      image: this.#image,
-      ulid: slice(ulidData, ulidStart, ulidStart + 26),
+    const image = this.#image
+    this.#image = null
+    // The name may be a part of a line of many megabytes, which nothing else needs any more.
+    if (idData.buffer.byteLength > KEPT_BUFFER) {
+      Object.assign(this.#row, { idData: idData.slice(idStart, idEnd), idStart: 0, idEnd: idEnd - idStart })
     }
+    const ulid = slice(ulidData, ulidStart, ulidStart + 26)
+    return { kind: KINDS[kindIndex] ?? 'record', resource, id: slice(idData, idStart, idEnd), image, ulid }
   }
 }
 
@@ -89,6 +98,13 @@ class Heap {
 
   top(): Run | undefined {
     return this.#runs[0]
+  }
+
+  /** Whether of the item that the top stands on no run has a row that it does not stand on. */
+  endsItem(at = 0, row: Row | undefined = this.#runs[0]?.row): boolean {
+    const run = this.#runs[at]
+    if (run === undefined || row === undefined || (at > 0 && compareKeys(run.row, row) !== 0)) return true
+    return run.isLast() && this.endsItem(2 * at + 1, row) && this.endsItem(2 * at + 2, row)
   }
 
   push(run: Run): void {

@@ -30,6 +30,9 @@ export interface ReplaySources {
 /** Segments whose footers are read at once. */
 export const OPENED_AHEAD = 16
 
+/** Of the memory, what the segments have besides a snapshot whose records are huge: one part of so many. */
+const LEAST_PART = 4
+
 type StoredItem = Item & { readonly image: Image | null }
 type WithImage<T> = Omit<T, 'image'> & { readonly image: Image | null }
 
@@ -92,7 +95,8 @@ async function* merged(
   selection: Selection,
 ): AsyncGenerator<readonly MergedItem[]> {
   const fixed = runs.reduce((sum, { bytes }) => sum + bytes, 0)
-  const passes = new Passes(sources.scratch, sources.memory - fixed)
+  // What is fixed gets no smaller by passes: a part of the memory is theirs in any case.
+  const passes = new Passes(sources.scratch, Math.max(sources.memory - fixed, sources.memory / LEAST_PART))
   try {
     for await (const [, reader] of ahead(segments, OPENED_AHEAD, (entry) => sources.segments.scan(entry))) {
       await passes.add(new SegmentRun(reader, { after, through, selection }))

@@ -13,6 +13,8 @@ export interface Run {
   readonly row: Row
   /** The most that it holds in memory at a time, known before anything is loaded. */
   readonly bytes: number
+  /** Whether no other row of the item that it stands on comes after this one. */
+  isLast(): boolean
   /** The image that this row leaves behind: null where it deletes. */
   image(): Image | null
   close(): Promise<void>

@@ -1,5 +1,5 @@
 import { TidemarkError } from '../base/errors.ts'
-import { KINDS } from '../model/event.ts'
+import { type Item, KINDS } from '../model/event.ts'
 import { compareItems } from '../model/order.ts'
 import type { ItemState, Selection, Target } from './target.ts'
 
@@ -8,7 +8,7 @@ import type { ItemState, Selection, Target } from './target.ts'
  * is compared with them would be taken for missing.
  */
 export async function* scanned(target: Target, selection: Selection): AsyncGenerator<readonly ItemState[]> {
-  let last: ItemState | null = null
+  let last: Item | null = null
   for await (const batch of target.scan(selection)) {
     if (!Array.isArray(batch)) throw badScan(target, 'something that is no list of states')
     for (const state of batch) {
@@ -17,7 +17,7 @@ export async function* scanned(target: Target, selection: Selection): AsyncGener
       if (last !== null && compareItems(last, state) >= 0) {
         throw badScan(target, `${kind} ${resource}/${id} behind ${last.kind} ${last.resource}/${last.id}`)
       }
-      last = state
+      last = { kind, resource, id } // its image may be large
     }
     yield batch
   }

@@ -1,8 +1,8 @@
-import { utf8 } from '../base/bytes.ts'
+import { EMPTY, utf8 } from '../base/bytes.ts'
 import type { SegmentReader } from '../format/segment/read.ts'
 import type { RowGroup } from '../format/segment/row-group.ts'
 import type { ByteValues, CodedValues } from '../format/segment/values.ts'
-import { type Image, KINDS } from '../model/event.ts'
+import { type Image, type Item, KINDS } from '../model/event.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { emptyRow, prefixOf, type Row, type Run } from './run.ts'
 import type { Selection } from './target.ts'
@@ -16,6 +16,9 @@ export interface EventRange {
 
 /** KINDS, as names that a file may or may not have right. */
 const NAMES: readonly string[] = KINDS
+
+/** Bytes of an image that is kept once it is decoded, while it waits for its turn. */
+const KEPT_IMAGE = 1024 * 1024
 
 const COLUMNS = ['kind', 'resource', 'record_id', 'ulid', 'after', 'after_raw'] as const
 
@@ -35,10 +38,14 @@ export class SegmentRun implements Run {
   readonly row: Row = emptyRow()
   readonly bytes: number
   readonly #groups: AsyncGenerator<RowGroup>
+  /** The first items of the groups that are still to come. */
+  readonly #firsts: Iterator<Item>
   readonly #resources: ReadonlySet<string> | null
   readonly #ids: ReadonlySet<string> | null
   readonly #after: Uint8Array | null
   readonly #through: Uint8Array | null
+  /** The first item of the next group. */
+  #first: Item | null = null
   #group: RowGroup | null = null
   #columns: Columns | null = null
   #at = 0
@@ -49,6 +56,8 @@ export class SegmentRun implements Run {
     const groups = groupsOf(reader, selection)
     this.bytes = reader.scanBytes(groups, COLUMNS)
     this.#groups = reader.scan(groups, COLUMNS)
+    this.#firsts = groups.flatMap((index) => reader.rowGroups[index]?.first ?? []).values()
+    this.#first = this.#nextFirst()
     this.#resources = selection.resources === undefined ? null : new Set(selection.resources)
     this.#ids = selection.ids === undefined ? null : new Set(selection.ids)
     this.#after = reader.info.firstUlid <= after ? utf8(after) : null
@@ -77,21 +86,37 @@ export class SegmentRun implements Run {
       const { done, value: group } = await this.#groups.next()
       if (done === true) return false
       this.#group = group
+      this.#first = this.#nextFirst()
       this.#columns = this.#columnsOf(group)
       this.#at = 0
       if (this.advance()) return true
     }
   }
 
+  /** The rows of an item may go on in the next group. */
+  isLast(): boolean {
+    const [first, { kindIndex, resource, idData, idStart, idEnd }] = [this.#first, this.row]
+    if (this.#at < (this.#group?.rows ?? 0) || first === null) return true
+    if (first.kind !== KINDS[kindIndex] || first.resource !== resource) return true
+    return Buffer.compare(utf8(first.id), idData.subarray(idStart, idEnd)) !== 0
+  }
+
   image(): Image | null {
     const group = this.#group
-    const json = group?.bytes('after').bytes(this.#current) ?? null
-    return group === null || json === null ? null : { json, raw: group.bytes('after_raw').bytes(this.#current) }
+    if (group === null) return null
+    if (group.rows === 1 && group.bytesOf('after') + group.bytesOf('after_raw') > KEPT_IMAGE) return largeImage(group)
+    const json = group.bytes('after').bytes(this.#current)
+    return json === null ? null : { json, raw: group.bytes('after_raw').bytes(this.#current) }
   }
 
   async close(): Promise<void> {
     this.#group = null
     await this.#groups.return(undefined)
+  }
+
+  #nextFirst(): Item | null {
+    const { done, value } = this.#firsts.next()
+    return done === true ? null : value
   }
 
   #columnsOf(group: RowGroup): Columns {
@@ -129,6 +154,34 @@ export class SegmentRun implements Run {
     row.prefix = prefixOf(row.idData, row.idStart, row.idEnd)
     row.ulidData = ulids.data
     row.ulidStart = ulids.starts[i] ?? 0
+  }
+}
+
+/** Of a row that has a group for itself; null where it deletes. */
+function largeImage(group: RowGroup): Image | null {
+  // Of a deletion nothing is there that would be large; one that is made to look large is found out here.
+  if (group.bytesOf('after') <= KEPT_IMAGE && group.decoded('after').isNull(0)) return null
+  return new LargeImage(group)
+}
+
+/** An image that is decoded whenever somebody looks, and not kept: it may have to wait for its turn. */
+class LargeImage implements Image {
+  readonly #group: RowGroup
+
+  constructor(group: RowGroup) {
+    this.#group = group
+  }
+
+  get bytes(): number {
+    return this.#group.bytesOf('after') + this.#group.bytesOf('after_raw')
+  }
+
+  get json(): Uint8Array {
+    return this.#group.decoded('after').bytes(0) ?? EMPTY
+  }
+
+  get raw(): Uint8Array | null {
+    return this.#group.decoded('after_raw').bytes(0)
   }
 }
 

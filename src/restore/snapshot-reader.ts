@@ -71,8 +71,8 @@ export class SnapshotReader {
   scanBytes(): number {
     const { objects, resources } = this.manifest
     const files = [objects, ...resources.flatMap((resource) => [resource.objects, resource.records])]
-    const perMember = files.map((file) => (file === null ? 0 : file.uncompressedBytes / file.members.length))
-    return Math.ceil((READ_AHEAD + 1) * perMember.reduce((most, bytes) => Math.max(most, bytes), 0))
+    const each = files.map((file) => (file === null ? 0 : memberBytes(file) * (aheadOf(file) + 1)))
+    return Math.ceil(each.reduce((most, bytes) => Math.max(most, bytes), 0))
   }
 
   /** Everything in the selection, in the order of `compareItems`, a gzip member at a time. */
@@ -118,7 +118,7 @@ export class SnapshotReader {
     const wanted = ids === undefined ? null : new Set(ids)
     const members = wanted === null ? file.members : membersOf(file, [...wanted])
     const ahead: Promise<Line[]>[] = []
-    const most = file.uncompressedBytes / file.members.length > READ_AHEAD_BYTES / READ_AHEAD ? 1 : READ_AHEAD
+    const most = aheadOf(file)
     for (let next = 0; next < members.length || ahead.length > 0; ) {
       while (ahead.length < most && next < members.length) {
         const member = members[next++]
@@ -148,6 +148,14 @@ export class SnapshotReader {
       throw damaged(key, `the part at byte ${offset} has ${lines.length} lines, not ${records}`)
     return lines
   }
+}
+
+function memberBytes({ uncompressedBytes, members }: SnapshotFile): number {
+  return uncompressedBytes / members.length
+}
+
+function aheadOf(file: SnapshotFile): number {
+  return memberBytes(file) > READ_AHEAD_BYTES / READ_AHEAD ? 1 : READ_AHEAD
 }
 
 /** In one piece: a member ends with its inflated length, and one byte more keeps zlib from making room for a second piece. */

@@ -37,6 +37,10 @@ export class SnapshotRun implements Run {
     }
   }
 
+  isLast(): boolean {
+    return true
+  }
+
   image(): Image | null {
     return this.#lines[this.#index]?.image() ?? null
   }

@@ -5,7 +5,7 @@ import { encodeLine } from '../format/jsonl.ts'
 import { distinctFile, MANIFEST_FILE, numberedFile, objectsFile, recordsFile } from '../format/keys.ts'
 import { encodeManifest, type ManifestResource, type SchemaDefinition, type SnapshotFile } from '../format/manifest.ts'
 import { rawToJson } from '../format/raw-json.ts'
-import type { Image } from '../model/event.ts'
+import type { Image, Item } from '../model/event.ts'
 import type { Gap } from '../model/gap.ts'
 import { compareItems } from '../model/order.ts'
 import type { Ulid } from '../model/ulid.ts'
@@ -54,7 +54,8 @@ export class SnapshotWriter {
   readonly #resources = new Map<string, Resource>()
   #schema: SchemaDefinition | null = null
   #objects: SnapshotFile | null = null
-  #last: ItemState | null = null
+  /** Without its image, which may be large. */
+  #last: Item | null = null
   #open: FileInProgress | null = null
   #records = 0
   #bytes = 0
@@ -76,7 +77,8 @@ export class SnapshotWriter {
         if (last?.kind !== state.kind || last.resource !== state.resource) await this.#openFile(state)
         await this.#open?.members.add(state.id, encodeLine(state.id, state.image))
       }
-      this.#last = state
+      const { kind, resource, id } = state
+      this.#last = { kind, resource, id }
     }
   }
 

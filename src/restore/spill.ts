@@ -88,6 +88,10 @@ class SpilledRun implements Run {
     return this.advance()
   }
 
+  isLast(): boolean {
+    return true
+  }
+
   image(): Image | null {
     const json = this.#cursor.field(FIELD.afterJson)
     return json === null ? null : { json, raw: this.#cursor.field(FIELD.afterRaw) }

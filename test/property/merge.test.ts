@@ -1,11 +1,14 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type Image, KINDS, type Kind } from '../../src/model/event.ts'
+import { encodeSegment } from '../../src/format/segment/encode.ts'
+import { type Image, type Item, KINDS, type Kind } from '../../src/model/event.ts'
 import { mergeRuns } from '../../src/restore/merge.ts'
 import { Passes } from '../../src/restore/passes.ts'
 import { emptyRow, prefixOf, type Row, type Run } from '../../src/restore/run.ts'
+import { SegmentRun } from '../../src/restore/segment-run.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { image, show, trickyId } from '../support/arbitrary.ts'
+import { events, frames, open } from '../support/segments.ts'
 
 interface Entry {
   kind: Kind
@@ -48,6 +51,11 @@ class ArrayRun implements Run {
     this.row.prefix = prefixOf(this.row.idData, this.row.idStart, this.row.idEnd)
     this.row.ulidData = Buffer.from(entry.ulid)
     return true
+  }
+
+  isLast(): boolean {
+    const [entry, next] = [this.#entries[this.#at], this.#entries[this.#at + 1]]
+    return entry === undefined || next === undefined || keyOf(entry).compare(keyOf(next)) !== 0
   }
 
   image(): Image | null {
@@ -127,4 +135,37 @@ async function contentOf(runs: readonly Run[]): Promise<unknown[]> {
     for (const { kind, resource, id, ulid, image } of batch) merged.push([kind, resource, id, ulid, show(image)])
   }
   return merged
+}
+
+test('an item whose events stand in several row groups of several segments is merged to its last event', async () => {
+  const ranged = fc.tuple(events('s', 40), fc.nat(4), fc.integer({ min: 1, max: 4 }), fc.nat(40), fc.nat(40))
+  await fc.assert(
+    fc.asyncProperty(ranged, fc.array(fc.nat(2), { minLength: 40, maxLength: 40 }), async (given, places) => {
+      const [list, from, rowGroupRows, start, length] = given
+      const sorted = list.toSorted((a, b) => (a.stamp.ulid < b.stamp.ulid ? -1 : 1))
+      const after = sorted[start % sorted.length]?.stamp.ulid ?? ''
+      const through = sorted[Math.min(sorted.length - 1, (start % sorted.length) + length)]?.stamp.ulid ?? ''
+      const runs: Run[] = []
+      for (let place = from % 3; place < 3; place++) {
+        const chosen = list.filter((_, i) => (places[i] ?? 0) === place)
+        if (chosen.length === 0) continue
+        const own = chosen.map((one, i) => ({ ...one, stamp: { ...one.stamp, sequence: i + 1 } }))
+        const encoded = encodeSegment(frames(own, 1), { stream: 's', level: 0, rowGroupRows })
+        runs.push(new SegmentRun((await open(encoded)).reader, { after, through, selection: {} }))
+      }
+      const last = new Map<string, string>()
+      for (const [i, one] of list.entries()) {
+        const isIn = one.stamp.ulid > after && one.stamp.ulid <= through && (places[i] ?? 0) >= from % 3
+        if (isIn) last.set(itemOf(one), one.stamp.ulid)
+      }
+      const found: string[][] = []
+      for await (const batch of mergeRuns(runs)) for (const one of batch) found.push([itemOf(one), one.ulid])
+      expect(found.toSorted()).toEqual([...last].toSorted())
+    }),
+    { numRuns: 80 },
+  )
+})
+
+function itemOf({ kind, resource, id }: Item): string {
+  return JSON.stringify([kind, resource, id])
 }

@@ -90,8 +90,8 @@ test('a file that is nested deeper than any reader takes is not written', () => 
 test('a record that no reader could inflate again is not written into a snapshot', async () => {
   limits.memberBytes = 600_000
   const file = new MemberFile()
-  await file.add('a', Buffer.alloc(500_000))
-  await expect(file.add('b', Buffer.alloc(200_000))).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
+  await file.add('a', [Buffer.alloc(500_000)])
+  await expect(file.add('b', [Buffer.alloc(200_000)])).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
   file.abandon()
 })
 

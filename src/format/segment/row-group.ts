@@ -36,7 +36,17 @@ export class RowGroup {
   }
 
   bytes(column: BytesColumn): ByteValues {
-    return remembered(this.#bytes, column, () => this.#decode(column, decodeBytes))
+    return remembered(this.#bytes, column, () => this.decoded(column))
+  }
+
+  /** The same, decoded anew each time. */
+  decoded(column: BytesColumn): ByteValues {
+    return this.#decode(column, decodeBytes)
+  }
+
+  /** How long a column is once it is decoded, as the footer says. */
+  bytesOf(column: ColumnName): number {
+    return this.#metadata.chunks[columnIndex(column)]?.uncompressedBytes ?? 0
   }
 
   codes(column: CodesColumn): CodedValues {

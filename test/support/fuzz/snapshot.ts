@@ -1,5 +1,5 @@
 import { gunzipSync, gzipSync } from 'node:zlib'
-import { sha256 } from '../../../src/base/bytes.ts'
+import { concat, sha256 } from '../../../src/base/bytes.ts'
 import { decodeLine, encodeLine } from '../../../src/format/jsonl.ts'
 import { decodeManifest, encodeManifest, type Manifest, type SnapshotFile } from '../../../src/format/manifest.ts'
 import { SnapshotReader } from '../../../src/restore/snapshot-reader.ts'
@@ -51,7 +51,11 @@ export function lineDecoder(samples: readonly SnapshotFiles[]): Decoder {
         return () => {
           const { id, image } = decodeLine(bytes, 'fuzz.jsonl.gz')
           const { json, raw } = image()
-          same(shownLine(encodeLine(Buffer.from(id).toString('utf8'), { json, raw })), found, 'a line, written again')
+          same(
+            shownLine(concat(encodeLine(Buffer.from(id).toString('utf8'), { json, raw }))),
+            found,
+            'a line, written again',
+          )
         }
       }
       return { kind, input: bytes, decode }
