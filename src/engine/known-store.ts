@@ -9,6 +9,7 @@ import { EncryptedStore } from '../store/encryption/encrypted-store.ts'
 import { keyNeeded, openWith, wrongKey } from './key-slots.ts'
 import { notEncrypted, type OpenStore, ownerOf, type StorePlace } from './opening.ts'
 import { provenStore } from './proven-store.ts'
+import { standingStore } from './standing-store.ts'
 import { otherDatabase, readStoreFile } from './store-file.ts'
 
 /*
@@ -57,7 +58,8 @@ function note(directory: string, known: KnownStore): Promise<void> {
 export async function openKnown(place: StorePlace, { file, slots }: KnownStore, database: string): Promise<OpenStore> {
   const { name, secret } = place
   if (file.database !== database) throw otherDatabase(name, file.database, database)
-  const stored = provenStore(place.stored, () => proveSame(place, file.id))
+  const standing = name.startsWith('file:') ? standingStore(place.stored, name, file.id) : place.stored
+  const stored = provenStore(standing, () => proveSame(place, file.id))
   const owner = ownerOf(file)
   if (owner === null) {
     if (secret !== null) throw notEncrypted(name)

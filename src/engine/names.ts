@@ -21,12 +21,13 @@ export async function requireResource(archive: Archive, plan: Plan, resource: st
 
 /**
  * Sees that a resource of which nothing was found is none that was mistyped. Errors: `RESOURCE_NOT_FOUND` where nothing of
- * it existed at the plan's moment, nor at the end of the history.
+ * it existed at the plan's moment, nor at the end of the history. A database without schemas has any resource.
  */
 export async function requireEver(archive: Archive, plan: Plan, resource: string): Promise<void> {
   if (await hasResource(archive, plan, resource)) return
   const end = planRestore((await archive.refresh()).timeline, lastUlidAt(2 ** 48 - 1))
-  if (!(await hasResource(archive, end, resource))) throw await noResource(archive, end, resource)
+  if ((await resourcesAt(archive, end)).length === 0 || (await hasResource(archive, end, resource))) return
+  throw await noResource(archive, end, resource)
 }
 
 async function hasResource({ sources }: Archive, plan: Plan, resource: string): Promise<boolean> {

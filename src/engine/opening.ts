@@ -12,6 +12,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
 import { addSlot, keyNeeded, readSlots, requireOpen, type SlotOwner } from './key-slots.ts'
 import { type KeyringPlace, keyringPlace } from './record-keys.ts'
+import { standingStore } from './standing-store.ts'
 import { claimStore, type NewStore, requireStoreFile } from './store-file.ts'
 
 /** A store that is open. */
@@ -96,7 +97,9 @@ async function makeStoreFile(
   return { file: { ...plain, storeKey: owner.storeKey }, undo: () => stored.delete([slotKey(slot.id)]) }
 }
 
-async function unlock({ stored, name, secret }: StorePlace, file: StoreFile): Promise<OpenStore> {
+async function unlock(place: StorePlace, file: StoreFile): Promise<OpenStore> {
+  const { name, secret } = place
+  const stored = name.startsWith('file:') ? standingStore(place.stored, name, file.id) : place.stored
   const owner = ownerOf(file)
   if (owner === null) {
     if (secret !== null) throw notEncrypted(name)
