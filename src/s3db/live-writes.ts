@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Images, Sink, Write } from '../capture/source.ts'
+import { NameSet } from '../engine/name-set.ts'
 import { type Image, type Item, isUnreadable, sameImage } from '../model/event.ts'
 import type { PutParams, StorageClient } from './client.ts'
 
@@ -8,7 +9,7 @@ export type Expectation = {
   /** The state that an item was compared in. */
   before(item: Item): Image | null
   /** Whether others have written the item since the restore began. */
-  isLive(item: Item): boolean
+  isLive(item: Item): Promise<boolean>
 } | null
 
 /** Why a restore did not write: what is there is not what was compared, or others have written it since it began. */
@@ -39,7 +40,7 @@ const watches = new WeakMap<StorageClient, Set<LiveWrites>>()
  */
 export class LiveWrites {
   readonly #client: StorageClient
-  readonly #names = new Set<string>()
+  readonly #names = new NameSet()
 
   constructor(client: StorageClient) {
     this.#client = client
@@ -48,16 +49,18 @@ export class LiveWrites {
     else others.add(this)
   }
 
-  has(item: Item): boolean {
+  has(item: Item): Promise<boolean> {
     return this.#names.has(nameOf(item))
   }
 
-  note(items: readonly Item[]): void {
-    for (const item of items) this.#names.add(nameOf(item))
+  /** They are noted at once; resolves when there is room for more. */
+  async note(items: readonly Item[]): Promise<void> {
+    await Promise.all(items.map((item) => this.#names.add(nameOf(item))))
   }
 
   end(): void {
     watches.get(this.#client)?.delete(this)
+    this.#names.close()
   }
 }
 
@@ -146,7 +149,8 @@ class NotedWrite<T> extends PassedWrite<T> {
     try {
       return await this.write.perform()
     } finally {
-      for (const watch of watches.get(this.#client) ?? []) watch.note(this.items)
+      const noting = [...(watches.get(this.#client) ?? [])].map((watch) => watch.note(this.items))
+      await Promise.all(noting)
     }
   }
 }
@@ -167,7 +171,7 @@ class ExpectingWrite<T> extends PassedWrite<T> {
     const { before, isLive } = this.#expectation
     for (const [i, item] of this.items.entries()) {
       const now = images[i] ?? null
-      if (isLive(item) || !isExpected(now, before(item))) throw new Newer(now)
+      if ((await isLive(item)) || !isExpected(now, before(item))) throw new Newer(now)
     }
     this.#isChecked = true
     return images

@@ -26,14 +26,16 @@ export async function restoreSchemas(
   for (;;) {
     const found = await reader.schemas()
     const now = (resource: string): Image | null => found.get(resource) ?? null
-    const newer = differences.filter((difference) => {
+    const newer: Difference[] = []
+    for (const difference of differences) {
       const { resource, before, after } = difference
-      return !sameImage(now(resource), after) && (live.has(difference) || !sameImage(now(resource), before))
-    })
+      if (sameImage(now(resource), after)) continue
+      if ((await live.has(difference)) || !sameImage(now(resource), before)) newer.push(difference)
+    }
     const changes = onConflict === 'overwrite' ? differences : differences.filter((one) => !newer.includes(one))
     try {
       // The others of the file too: `createResource` of another resource must not be undone.
-      const expectation = { before: ({ resource }: Item) => now(resource), isLive: () => false }
+      const expectation = { before: ({ resource }: Item) => now(resource), isLive: async () => false }
       if (changes.length > 0) await putSchemas(place, found, changes, expectation)
       return newer.forEach(tell)
     } catch (error) {
