@@ -16,7 +16,7 @@ const HASH_BYTES = 8
 const PAGE_NAMES = 512
 
 /** Sorted hashes in scratch space, and the first of each page of them. */
-interface Page {
+interface PutAway {
   readonly key: string
   readonly names: number
   readonly firsts: BigUint64Array
@@ -30,7 +30,7 @@ export class NameSet {
   readonly #inMemory: number
   readonly #scratch: () => ObjectStore
   readonly #own = new ScratchSpace()
-  readonly #runs: Page[] = []
+  readonly #runs: PutAway[] = []
   #names = new Set<bigint>()
   /** What is being put away, and until when. */
   #leaving: ReadonlySet<bigint> = new Set()
@@ -80,7 +80,7 @@ export class NameSet {
     this.#left = null
   }
 
-  async #isIn({ key, names, firsts }: Page, hashed: bigint): Promise<boolean> {
+  async #isIn({ key, names, firsts }: PutAway, hashed: bigint): Promise<boolean> {
     let [low, high] = [0, firsts.length]
     while (low < high) {
       const middle = (low + high) >> 1
