@@ -6,7 +6,7 @@ const LONGEST_MS = 1
 /** One blocking commit as long as this ends blocking at once. */
 const STALL_MS = 10
 /** Larger commits are never blocking: the write alone would hold the event loop. */
-const LARGEST_BLOCKING_BYTES = 128 * 1024
+export const LARGEST_BLOCKING_BYTES: number = 128 * 1024
 const SAMPLES = 16
 /** Commits of the better way before both are measured again; twice as many each time that blocking was found worse. */
 const PAUSE = 500

@@ -26,8 +26,10 @@ export function encryptedLog(log: FrameLog, key: SecretKey, stream: string, encr
     },
     missing: log.missing,
     room: log.room,
-    append: (frame) =>
-      log.append(encrypts ? sealFrame(frame, seed, (nonce, body, header) => key.seal(nonce, body, header)) : frame),
+    append: (frame, written) => {
+      const sealed = encrypts ? sealFrame(frame, seed, (nonce, body, header) => key.seal(nonce, body, header)) : frame
+      return log.append(sealed, written)
+    },
     read: async function* (from) {
       for await (const frame of log.read(from)) yield opened(frame)
     },

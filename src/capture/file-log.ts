@@ -101,11 +101,12 @@ class FileLog implements FrameLog, Room {
     }
   }
 
-  async append(frame: Uint8Array): Promise<void> {
+  async append(frame: Uint8Array, written?: () => void): Promise<void> {
     const active = this.#active
     const isHere = active !== null && !this.#isApart && this.#hasRoom(active, frame, reserveOf(active))
     this.#isApart = false
-    if (isHere) await this.#appendHere(active, frame)
+    if (isHere) await this.#appendHere(active, frame, written)
+    // A file that does not take its first frame is removed: until it has, a kill may lose the frame.
     else await this.#appendToNextFile(frame)
     this.#last = frameNumber(frame)
     if (this.#active !== null && this.#end > this.#active.bytes / 4) this.#supply.begin()
@@ -115,9 +116,9 @@ class FileLog implements FrameLog, Room {
     return !this.#isOver && this.#end + frame.length + FILE_END_BYTES + reserve <= active.bytes
   }
 
-  async #appendHere(active: OpenFile, frame: Uint8Array): Promise<void> {
+  async #appendHere(active: OpenFile, frame: Uint8Array, written?: () => void): Promise<void> {
     try {
-      await active.handle.commit(frame, this.#end)
+      await active.handle.commit(frame, this.#end, written)
     } catch (error) {
       this.#isOver = true
       throw error

@@ -9,26 +9,29 @@ export interface Batch {
   readonly builder: FrameBuilder
   /** Settled when the frame is durable, however often it has to be tried, or when nothing is written any more. */
   readonly durable: Promise<void>
+  /** As `tried`, and resolves as soon as the frame outlives this process, though not the machine. */
+  readonly written: Promise<void>
   /** As `durable`, for one of the callers who go on when it is: half of them may go on a turn of the loop later. */
   awaited(): Promise<void>
   /** As `durable`, and rejects as soon as the disk has refused it: it is written later all the same. */
   readonly tried: Promise<void>
 }
 
+/** What may be waited for before anything is done on the strength of a batch. */
+export type Stage = Extract<keyof Batch, 'written' | 'tried'>
+
 class OpenBatch implements Batch {
   readonly builder: FrameBuilder
-  readonly #durable = Promise.withResolvers<void>()
+  readonly #durable = unheard()
   /** For every second caller. */
-  readonly #later = Promise.withResolvers<void>()
+  readonly #later = unheard()
   #callers = 0
-  #tried = Promise.withResolvers<void>()
+  #tried = unheard()
+  /** Null while nobody waits for it. */
+  #written: PromiseWithResolvers<void> | null = null
 
   constructor(builder: FrameBuilder) {
     this.builder = builder
-    // Those who wait learn of a failure by their own promise; a batch that nobody waits for needs no handler.
-    this.#durable.promise.catch(() => undefined)
-    this.#later.promise.catch(() => undefined) // the same
-    this.retried()
   }
 
   get durable(): Promise<void> {
@@ -43,10 +46,21 @@ class OpenBatch implements Batch {
     return this.#tried.promise
   }
 
+  get written(): Promise<void> {
+    this.#written ??= unheard()
+    return this.#written.promise
+  }
+
+  /** What the log is to call once the frame outlives this process; none where nobody waits for it. */
+  get whenWritten(): (() => void) | undefined {
+    return this.#written?.resolve
+  }
+
   /** Every second of those who await it is left to `resolveLater`. */
   resolve(): void {
     this.#durable.resolve()
     this.#tried.resolve()
+    this.#written?.resolve()
   }
 
   resolveLater(): void {
@@ -55,21 +69,34 @@ class OpenBatch implements Batch {
 
   refused(obstacle: TidemarkError): void {
     this.#tried.reject(obstacle)
+    this.#written ??= unheard()
+    this.#written.reject(obstacle)
   }
 
   reject(failure: TidemarkError): void {
     this.#durable.reject(failure)
     this.#later.reject(failure)
     this.#tried.reject(failure)
+    this.#written?.reject(failure)
   }
 
   /** It is tried again: who waits from now on waits for that. */
   retried(): void {
-    this.#tried = Promise.withResolvers<void>()
-    // The same.
-    this.#tried.promise.catch(() => undefined)
+    this.#tried = unheard()
+    this.#written = null
   }
 }
+
+/** A promise that nobody has to hear. */
+function unheard(): PromiseWithResolvers<void> {
+  const made = Promise.withResolvers<void>()
+  // Those who wait learn of a failure by their own promise; a batch that nobody waits for needs no handler.
+  made.promise.catch(() => undefined)
+  return made
+}
+
+/** Makes a frame durable; calls `written`, where it is given, once it outlives this process. */
+type WriteFrame = (builder: FrameBuilder, written?: () => void) => Promise<void>
 
 /** A batch that is being written. */
 interface WritingBatch {
@@ -98,7 +125,7 @@ const SPARE_BUILDERS = 2
  * succeeds even less. After any other failure nothing more is written.
  */
 export class GroupCommit {
-  readonly #write: (builder: FrameBuilder) => Promise<void>
+  readonly #write: WriteFrame
   readonly #pace: CommitPace
   /** What is being written is the first until it is durable. */
   #queue: OpenBatch[] = []
@@ -112,7 +139,7 @@ export class GroupCommit {
    * `write` makes a batch durable; it is called for one batch at a time, in order. What it rejects with tells what
    * becomes of the batch, see `isDiskRefusal`.
    */
-  constructor(write: (builder: FrameBuilder) => Promise<void>, pace: CommitPace = TOGETHER) {
+  constructor(write: WriteFrame, pace: CommitPace = TOGETHER) {
     this.#write = write
     this.#pace = pace
   }
@@ -212,7 +239,7 @@ export class GroupCommit {
     if (batch === undefined) return null
     this.#writing = batch
     this.#pace.begun()
-    const written = this.#write(batch.builder)
+    const written = this.#write(batch.builder, batch.whenWritten)
     written.catch(() => undefined) // it is awaited in the next turn of `run`
     return { batch, written }
   }

@@ -8,7 +8,7 @@ import type { Backlog, Pending } from './backlog.ts'
 import { Certainty } from './certainty.ts'
 import { checkOutcomes } from './check.ts'
 import { isDiskRefusal } from './frame-log.ts'
-import { type Batch, type GatherOptions, GroupCommit } from './group-commit.ts'
+import { type Batch, type GatherOptions, GroupCommit, type Stage } from './group-commit.ts'
 import {
   NOTHING_SEALED,
   type Noted,
@@ -31,8 +31,8 @@ export interface Outcome {
 }
 
 /**
- * The write-ahead log of one stream. An intent is durable before the database is written, the event (or that there is
- * none) after it. What the disk refuses is refused to those who have not written yet; what is done already waits, and
+ * The write-ahead log of one stream. An intent is in it before the database is written, and durable as `intend` is
+ * asked; the event (or that there is none) is durable after it. What the disk refuses is refused to those who have not written yet; what is done already waits, and
  * is tried again until the disk takes it. After any other failure every call rejects with it until the journal is opened
  * again: what is on the disk then decides.
  */
@@ -62,7 +62,7 @@ export class Journal {
 
   private constructor(options: JournalSeams, state: RecoveredState) {
     this.#options = options
-    this.#commits = new GroupCommit((builder) => this.#writeOrWait(builder), options.pace)
+    this.#commits = new GroupCommit((builder, written) => this.#writeOrWait(builder, written), options.pace)
     this.room = new RoomWatch(this.#commits, options, () => this.#letGoAlone())
     this.#ulids = new UlidGenerator(() => options.clock.now())
     this.#ulids.advanceTo(state.lastUlid)
@@ -98,14 +98,14 @@ export class Journal {
   }
 
   /**
-   * Makes intents durable; resolves with the id of each. Errors: `JOURNAL_*` where the disk does not take them; then there
-   * are none, and nothing may be written.
+   * Makes intents durable; resolves with the id of each, at `written` as soon as they outlive this process. Errors:
+   * `JOURNAL_*` where the disk does not take them; then there are none, and nothing may be written.
    */
-  async intend(intents: readonly Omit<Intent, 'intent'>[]): Promise<readonly number[]> {
+  async intend(intents: readonly Omit<Intent, 'intent'>[], until: Stage = 'tried'): Promise<readonly number[]> {
     const ids = intents.map((intent) => this.#addIntent(this.#gather().builder, intent))
     if (ids.length === 0) return ids
     try {
-      await this.#tried()
+      await this.#tried(until)
     } catch (error) {
       // Their frame is written when the disk takes it, and says then that nothing came of them.
       if (this.#commits.failure === null) this.abort(ids)
@@ -350,15 +350,15 @@ export class Journal {
   }
 
   /** Everything so far is durable; rejects where the disk does not take it. */
-  async #tried(): Promise<void> {
-    const { tried } = this.#gather()
+  async #tried(until: Stage = 'tried'): Promise<void> {
+    const batch = this.#gather()
     this.#commits.commit()
-    await tried
+    await batch[until]
   }
 
-  async #writeOrWait(builder: FrameBuilder): Promise<void> {
+  async #writeOrWait(builder: FrameBuilder, written?: () => void): Promise<void> {
     try {
-      await this.#write(builder)
+      await this.#write(builder, written)
     } catch (error) {
       // The next attempt may have other contents: encrypted, no two may have the same nonce.
       this.#writer = randomBytes(WRITER_BYTES)
@@ -367,7 +367,7 @@ export class Journal {
     }
   }
 
-  async #write(builder: FrameBuilder): Promise<void> {
+  async #write(builder: FrameBuilder, written?: () => void): Promise<void> {
     const number = this.#durable.frame + 1
     const { first, last } = builder.ulids
     const ulid = last ?? this.#durable.ulid
@@ -377,7 +377,7 @@ export class Journal {
     const standing = { number, firstSequence, sealedThrough, keepFrom, lastUlid: ulid, writer: this.#writer }
     const frame = builder.finish(standing, this.#seed)
     const { length } = frame
-    await this.#options.log.append(frame)
+    await this.#options.log.append(frame, written)
     this.#lettingGo = keepFrom
     const after = builder.eventCount === 0 ? ulid : this.#durable.ulid
     this.#shed = withHole(this.#shed, this.#durable.sequence + 1, firstSequence - 1, after)

@@ -3,7 +3,7 @@ import { open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { messageOf, TidemarkError } from '../base/errors.ts'
-import { CommitTimes } from './commit-times.ts'
+import { CommitTimes, LARGEST_BLOCKING_BYTES } from './commit-times.ts'
 import type { Disk, DiskEntry, DiskFile } from './disk.ts'
 
 const openFd = promisify(openCallback)
@@ -93,29 +93,42 @@ class NodeFile implements DiskFile {
     this.#times = times
   }
 
-  async commit(bytes: Uint8Array, at: number): Promise<void> {
+  async commit(bytes: Uint8Array, at: number, written?: () => void): Promise<void> {
     try {
-      await this.#times.run(
-        bytes.length,
-        () => this.#commitBlocking(bytes, at),
-        () => this.#commitInPool(bytes, at),
-      )
+      if (written !== undefined) await this.#commitInSteps(bytes, at, written)
+      else {
+        await this.#times.run(
+          bytes.length,
+          () => this.#commitBlocking(bytes, at),
+          () => this.#commitInPool(bytes, at),
+        )
+      }
     } catch (error) {
       throw journalError(error, this.#path)
     }
   }
 
   #commitBlocking(bytes: Uint8Array, at: number): void {
-    for (let done = 0; done < bytes.length; ) {
-      done += writeSync(this.#plain, bytes, done, bytes.length - done, at + done)
-    }
+    this.#writeBlocking(bytes, at)
     fdatasyncSync(this.#plain)
   }
 
-  async #commitInPool(bytes: Uint8Array, at: number): Promise<void> {
+  #writeBlocking(bytes: Uint8Array, at: number): void {
     for (let done = 0; done < bytes.length; ) {
-      done += (await writeFd(this.#durable, bytes, done, bytes.length - done, at + done)).bytesWritten
+      done += writeSync(this.#plain, bytes, done, bytes.length - done, at + done)
     }
+  }
+
+  /** Into the memory of the system at once, as far as that takes no longer than a trip through the pool; then the sync. */
+  async #commitInSteps(bytes: Uint8Array, at: number, written: () => void): Promise<void> {
+    if (bytes.length <= LARGEST_BLOCKING_BYTES) this.#writeBlocking(bytes, at)
+    else await writeAll(this.#plain, bytes, at)
+    written()
+    await syncFd(this.#plain)
+  }
+
+  async #commitInPool(bytes: Uint8Array, at: number): Promise<void> {
+    await writeAll(this.#durable, bytes, at)
     if (DSYNC === 0) await syncFd(this.#durable)
   }
 
@@ -124,6 +137,12 @@ class NodeFile implements DiskFile {
       await closeFd(this.#plain)
       await closeFd(this.#durable)
     })
+  }
+}
+
+async function writeAll(fd: number, bytes: Uint8Array, at: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await writeFd(fd, bytes, done, bytes.length - done, at + done)).bytesWritten
   }
 }
 

@@ -18,7 +18,7 @@ import { ItemLocks } from './locks.ts'
 import type { Peers } from './peers.ts'
 import { readEach } from './read-each.ts'
 import { settled } from './settlement.ts'
-import type { Images, KnownImages, Sink, Write } from './source.ts'
+import type { Images, KnownImages, Sink, Source, Write } from './source.ts'
 import { type Company, type Done, Stamping } from './stamping.ts'
 import { Undecided } from './undecided.ts'
 
@@ -34,8 +34,8 @@ export interface RecorderSeams {
   readonly doubted: () => void
   /** The present state of an item, from the database itself. */
   readonly read: (item: Item) => Promise<Image | null>
-  /** Whether the database is gone with this process: then nothing is journalled before a write. */
-  readonly volatile: boolean
+  /** What outlives this process and this machine: see `#intend`. */
+  readonly database: Pick<Source, 'volatile' | 'isUnsynced'>
   readonly peers: Peers
   readonly chain: Chain
   readonly findings: Findings
@@ -260,18 +260,23 @@ export class Recorder implements Sink {
     doubted()
   }
 
-  /** Makes the intents durable; without one where none is needed. */
+  /**
+   * Makes the intents durable; none where the database is gone with this process. Where nobody syncs it, the write is done
+   * while its intent reaches the disk: a kill leaves both, and of what was written a moment before the power went nobody
+   * knows whether the database has it, which the next start says. An event is never on the disk without its intent: its
+   * frame comes later.
+   */
   async #intend<T>(
     items: readonly Item[],
     context: Context,
     write: Write<T>,
     before: Images,
   ): Promise<readonly number[]> {
-    const { journal, volatile } = this.#seams
-    if (volatile) return []
+    const { journal, database } = this.#seams
+    if (database.volatile) return []
     const open = openOf({ items, context, write, before, intents: [] })
     checkMeant(open[0]?.meant ?? null)
-    return journal.intend(open)
+    return journal.intend(open, database.isUnsynced === true ? 'written' : 'tried')
   }
 
   async #locked<T>(items: readonly Item[], work: () => Promise<T>): Promise<T> {

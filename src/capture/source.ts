@@ -66,7 +66,8 @@ export interface Source {
    */
   readonly volatile: boolean
   /**
-   * Whether nobody syncs what it has written, so that what was done a moment ago may be gone with the machine. Default: false.
+   * Whether nobody syncs what it has written, so that what was done a moment ago may be gone with the machine. Default:
+   * false. Where it is so, a write does not wait until its intent is on the disk, only until that outlives this process.
    */
   readonly isUnsynced?: boolean
   /** From now on every write of the database goes through `sink`; returns what undoes it. */

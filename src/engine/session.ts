@@ -109,7 +109,7 @@ export class Session {
         void this.#settleOn()
       },
       read: (item) => readState(seams.source, item),
-      volatile: seams.source.volatile,
+      database: seams.source,
     })
     this.#confirming = new Confirming({ ...seams, journal: own.journal, peers: this.#peers, recorder: this.recorder })
   }

@@ -9,6 +9,7 @@ const TURNS = 4
 export const BROKEN_BUILDS: readonly (readonly [string, Broken, number])[] = [
   ['the journal is not synced', { disk: { syncDoesNothing: true } }, 10],
   ['a write is acknowledged before the journal is synced', { disk: { resolvesEarly: true } }, 40],
+  ['a write is done before its intent outlives the process', { disk: { saysWrittenFirst: true } }, 200],
   ['a failed sync of the journal is taken for a success', { disk: { hidesFailures: true } }, 200],
   ['files of the store are not synced', { files: { contentIsNotSynced: true } }, 10],
   ['directories of the store are not synced after a rename or link', { files: { namesAreNotSynced: true } }, 10],

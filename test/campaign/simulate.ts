@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/base/clock.ts'
-import { ModelDatabase } from '../support/model-database.ts'
+import { ModelDatabase, UnsyncedDatabase } from '../support/model-database.ts'
 import { random } from '../support/random.ts'
 import { check, initialItems, Workload } from '../support/simulated-life.ts'
 import { type Broken, SimulatedProcess, type World } from '../support/simulated-process.ts'
@@ -37,6 +37,7 @@ class Life {
   readonly #tally: Tally
   readonly #world: World
   readonly #workload: Workload
+  readonly #isUnsynced: boolean
   #tree = new SimulatedTree()
 
   constructor(seed: number, tally: Tally, broken: Broken) {
@@ -44,7 +45,9 @@ class Life {
     this.#next = next
     this.#tally = tally
     const initial = initialItems(next)
-    const database = new ModelDatabase()
+    // The power takes what it likes of a database that nobody syncs: only a kill leaves what the history must have.
+    this.#isUnsynced = seed % 3 === 0
+    const database = this.#isUnsynced ? new UnsyncedDatabase() : new ModelDatabase()
     for (const { item, image } of initial) database.put(item, image)
     // By numbers of its own: half of the seeds have a fair disk, and are what they were.
     const storm = seed % 2 === 0 ? new Storm(random(seed + STORMS), (what) => tally.add(what)) : null
@@ -63,7 +66,7 @@ class Life {
         if (this.#next() < 0.5) await process.close()
         return process
       })
-      if (lived !== null) await this.#end(this.#next() < 0.5)
+      if (lived !== null) await this.#end(this.#next() < 0.5 || this.#isUnsynced)
     }
     const last = await this.#recovered()
     await check(last, this.#world, this.#next)
@@ -98,7 +101,7 @@ class Life {
     } catch (error) {
       if (!this.#tree.isOff) throw error
     }
-    const kill = this.#next() < 0.25
+    const kill = this.#next() < 0.25 || this.#isUnsynced
     this.#tally.add(kill ? 'kills' : 'cuts')
     this.#tally.add(`${when}`)
     this.#tally.add(`at ${this.#tree.lastPlace}`)

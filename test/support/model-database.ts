@@ -65,6 +65,11 @@ export class ModelDatabase implements Source {
   }
 }
 
+/** One whose last writes may be gone with the machine, and not with a process. */
+export class UnsyncedDatabase extends ModelDatabase {
+  readonly isUnsynced: boolean = true
+}
+
 export function keyOf({ kind, resource, id }: Item): string {
   return JSON.stringify([kind, resource, id])
 }

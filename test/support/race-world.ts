@@ -120,7 +120,7 @@ export class RaceProcess {
     })
     const peers = this.#peers()
     this.#recorder = new Recorder({
-      ...{ journal, bound, clock, log, peers, volatile: false },
+      ...{ journal, bound, clock, log, peers, database: { volatile: false } },
       noticed: () => {},
       doubted: () => {},
       read: (item) => world.read(name, item),

@@ -24,6 +24,7 @@ export interface RecorderRig {
 export interface RecorderRigOptions {
   readonly read: (item: Item) => Promise<Image | null>
   readonly volatile?: boolean
+  readonly isUnsynced?: boolean
   readonly clock?: Clock
   readonly log?: MemoryLog
   readonly peers?: Peers
@@ -31,12 +32,19 @@ export interface RecorderRigOptions {
 
 /** Opens a recorder, which adopts what the journal held open. */
 export async function recorderRig(options: RecorderRigOptions): Promise<RecorderRig> {
-  const { read, volatile = false, clock = systemClock, log = new MemoryLog(), peers = NO_PEERS } = options
+  const {
+    read,
+    volatile = false,
+    isUnsynced = false,
+    clock = systemClock,
+    log = new MemoryLog(),
+    peers = NO_PEERS,
+  } = options
   const { journal, recovered } = await Journal.open({ log, stream: '01KAAAAAAAAAAAAAAAAAAAAAAA', clock })
   const logger = createLogger('silent')
   const seams = { journal, clock, log: logger, limitBytes: 1e6, reached: () => {}, resumed: () => {} }
   const recorder = new Recorder({
-    ...{ journal, clock, log: logger, peers, read, volatile },
+    ...{ journal, clock, log: logger, peers, read, database: { volatile, isUnsynced } },
     bound: new JournalBound({ ...seams, whenFull: 'refuse' }),
     noticed: () => {},
     doubted: () => {},

@@ -13,6 +13,8 @@ export interface DiskLies {
   readonly syncDoesNothing?: boolean
   /** A commit resolves when it is written, and is synced later. */
   readonly resolvesEarly?: boolean
+  /** A frame is said to outlive the process some time before it is written. */
+  readonly saysWrittenFirst?: boolean
   /** A sync that failed is taken for one that succeeded. */
   readonly hidesFailures?: boolean
 }
@@ -31,6 +33,13 @@ export function fairWeather(): DiskWeather {
 }
 
 const TURNS_OF_A_SYNC = 4
+
+/** What a file is told to make durable. */
+interface Commit {
+  readonly bytes: Uint8Array
+  readonly at: number
+  readonly written: (() => void) | undefined
+}
 
 /** A journal's disk over a simulated tree of files. */
 export class TreeDisk implements Disk {
@@ -69,7 +78,7 @@ export class TreeDisk implements Disk {
     if (this.#tree.file(path) === null) this.#tree.set(path, inode)
     await this.#tree.point('journal open')
     return {
-      commit: (bytes, at) => this.#commit(path, inode, bytes, at),
+      commit: (bytes, at, written) => this.#commit(path, inode, { bytes, at, written }),
       close: () => this.#tree.point('journal close'),
     }
   }
@@ -86,7 +95,11 @@ export class TreeDisk implements Disk {
     await this.#tree.point('journal directory sync')
   }
 
-  async #commit(path: string, inode: Inode, bytes: Uint8Array, at: number): Promise<void> {
+  async #commit(path: string, inode: Inode, { bytes, at, written }: Commit): Promise<void> {
+    if (this.#lies.saysWrittenFirst === true && written !== undefined) {
+      written()
+      await turns()
+    }
     await this.#tree.point('journal write')
     const used = this.#files(dirname(path)).reduce((sum, file) => sum + file.bytes, 0)
     const fits = Math.max(0, inode.current().length + Math.max(0, this.#weather.capacity - used) - at)
@@ -95,6 +108,7 @@ export class TreeDisk implements Disk {
       throw journalError(errno('ENOSPC'), path)
     }
     inode.write(bytes, at)
+    written?.()
     const sync = (): Promise<void> => this.#sync(path, inode, at, at + bytes.length)
     if (this.#lies.resolvesEarly !== true) return sync()
     void this.#later(sync)
@@ -102,7 +116,7 @@ export class TreeDisk implements Disk {
 
   /** A sync takes its time. Whoever did not wait for it does not learn that it failed. */
   async #later(sync: () => Promise<void>): Promise<void> {
-    for (let turn = 0; turn < TURNS_OF_A_SYNC; turn++) await new Promise((resolve) => setImmediate(resolve))
+    await turns()
     await sync().catch(() => undefined)
   }
 
@@ -130,6 +144,10 @@ function told<T>(path: string, call: () => T): T {
 
 function missing(): never {
   throw errno('ENOENT')
+}
+
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < TURNS_OF_A_SYNC; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
 export interface SimulatedDiskOptions extends DiskLies {

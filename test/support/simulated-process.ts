@@ -112,7 +112,7 @@ export class SimulatedProcess {
       noticed: () => this.sealer.noticed(),
       doubted: () => {},
       read: (item) => database.read(item),
-      volatile: false,
+      database,
       log: createLogger('silent'),
       peers: NO_PEERS,
       chain: new Chain({ isAloneSince: () => true, mark: () => own.journal.mark() }),

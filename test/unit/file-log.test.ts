@@ -190,6 +190,32 @@ test('a file is written no more once a sync of it has failed: the frame goes int
   }
 })
 
+test('a frame that is said to outlive the process is found after a kill, and may be gone with the machine', async () => {
+  const { log, disk } = await openInWeather()
+  const [first, second] = frames
+  if (first === undefined || second === undefined) throw new Error('there are frames')
+  let said = 0
+  // A file that does not take its first frame is removed: that frame is safe only with the sync.
+  await log.append(first, () => said++)
+  expect(said).toBe(0)
+  let found: Buffer[] = []
+  const points = disk.points
+  const written = async (): Promise<void> => {
+    said++
+    found = await readAll(await openFileLog({ ...FILES, disk: new SimulatedDisk({ seed: 2 }, disk.contents()) }))
+  }
+  let reading = Promise.resolve()
+  disk.cutAfter(1) // at the sync, behind the write
+  const appended = log.append(second, () => {
+    reading = written()
+  })
+  await expect(appended).rejects.toThrow('power cut')
+  await reading
+  expect(disk.points).toBeGreaterThan(points)
+  expect(said).toBe(1)
+  expect(hex(found)).toEqual(hex([first, second]))
+})
+
 test('what follows a failed sync may be another frame of the same number, and it alone counts', async () => {
   for (const failsAt of frames.keys()) {
     const { log, disk, weather } = await openInWeather()

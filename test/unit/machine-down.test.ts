@@ -5,17 +5,13 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { copyJournals, openRig, type Rig } from '../support/capture-rig.ts'
-import { ModelDatabase, recordImage } from '../support/model-database.ts'
+import { ModelDatabase, recordImage, UnsyncedDatabase } from '../support/model-database.ts'
 
 let home = ''
 beforeEach(() => {
   home = mkdtempSync(join(tmpdir(), 'down-'))
 })
 afterEach(() => rmSync(home, { recursive: true, force: true }))
-
-class UnsyncedDatabase extends ModelDatabase {
-  readonly isUnsynced: boolean = true
-}
 
 const warnings = ({ logged }: Rig): string[] => logged.filter((line) => line.includes('The machine went down'))
 

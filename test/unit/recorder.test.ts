@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Clock } from '../../src/base/clock.ts'
-import type { MemoryLog } from '../../src/capture/memory-log.ts'
+import { MemoryLog } from '../../src/capture/memory-log.ts'
 import type { Write } from '../../src/capture/source.ts'
 import { decodeFrame } from '../../src/format/journal-frame.ts'
 import { type Context, fingerprint, type Image, type Item, NO_CONTEXT } from '../../src/model/event.ts'
@@ -46,6 +46,57 @@ test('the intent is durable before the write, unless the database is gone with t
     expect(atWrite).toBe(volatile ? 0 : 1)
     expect(await intentsIn(rig.log)).toBe(volatile ? 0 : 1)
   }
+})
+
+/** A disk that has taken everything, and brings it to the medium when it is told to. */
+class SlowLog extends MemoryLog {
+  #sync = Promise.withResolvers<void>()
+  #isSynced = true
+
+  override async append(frame: Uint8Array, written?: () => void): Promise<void> {
+    await super.append(frame)
+    written?.()
+    if (!this.#isSynced) await this.#sync.promise
+  }
+
+  stop(): void {
+    this.#isSynced = false
+    this.#sync = Promise.withResolvers()
+  }
+
+  sync(): void {
+    this.#isSynced = true
+    this.#sync.resolve()
+  }
+}
+
+test.each([
+  { what: 'files that nobody syncs', isUnsynced: true },
+  { what: 'a database that outlives the machine', isUnsynced: false },
+])('one wait for the disk a write where the machine takes both with it, else two: $what', async ({ isUnsynced }) => {
+  const held = new Held()
+  const log = new SlowLog()
+  const rig = await recorderRig({ read: held.read, isUnsynced, log })
+  const stages: string[] = []
+  const perform = async (): Promise<void> => {
+    stages.push(`performed with ${await intentsIn(log)} intents`)
+  }
+  log.stop()
+  const image = recordImage({ n: 1 })
+  const captured = rig.recorder.capture([a], NO_CONTEXT, held.put(a, image, { perform }))
+  void captured.then(() => stages.push('acknowledged'))
+  const turns = async (): Promise<void> => {
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
+  }
+  await turns()
+  const beforeSync = isUnsynced ? ['performed with 1 intents'] : []
+  expect(stages).toEqual(beforeSync)
+  // The event waits for the sync of its intent, and then for its own.
+  expect(await rig.events()).toEqual([])
+  log.sync()
+  await captured
+  expect(stages).toEqual(['performed with 1 intents', 'acknowledged'])
+  expect(await rig.events()).toEqual(['- a {"n":1}'])
 })
 
 test('a write that was done is recorded, although its source throws or tells too few images', async () => {
