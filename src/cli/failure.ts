@@ -15,13 +15,14 @@ export async function reportFailure(thrown: unknown, terminal: Terminal, json: b
   return code
 }
 
-function usageError({ message }: CommanderError): TidemarkError {
+/** What was typed and does not fit, of one command or of none that is known. */
+export function usageError({ message }: CommanderError, command: string | null = null): TidemarkError {
   const what = withoutValues(message)
     .replace(/^error: /, '')
     .replace(/\.$/, '')
     .replaceAll('\n', ' ')
   return new TidemarkError('OPTION_INVALID', `${what.charAt(0).toUpperCase()}${what.slice(1)}. Nothing was done.`, {
-    hint: 'See tidemark --help, or tidemark <command> --help.',
+    hint: command === null ? 'See tidemark --help, or tidemark <command> --help.' : `See tidemark ${command} --help.`,
   })
 }
 

@@ -8,14 +8,15 @@ import type { DemoParts } from './demo/seam.ts'
 import { type DrillCommandOptions, drillCommand } from './drill.ts'
 import { type EraseCommandOptions, eraseCommand } from './erase.ts'
 import { EXIT_CODES, exitCodeHelp } from './exit-codes.ts'
-import { reportFailure } from './failure.ts'
+import { reportFailure, usageError } from './failure.ts'
 import { acknowledgeCommand, endStreamCommand, gapListCommand, type SignedOptions } from './gap.ts'
 import { headCommand } from './head.ts'
 import { keyAddCommand, keyListCommand, keyRemoveCommand, keyRotateCommand } from './key.ts'
 import { type LogOptions, logCommand } from './log.ts'
 import { type ReconcileCommandOptions, reconcileCommand } from './reconcile.ts'
 import { type RepairCommandOptions, repairCommand } from './repair.ts'
-import { type RestoreCommandOptions, restoreCommand } from './restore.ts'
+import { restoreCommand } from './restore.ts'
+import type { RestoreCommandOptions } from './restore-options.ts'
 import { type ShowOptions, showCommand } from './show.ts'
 import { snapshotCommand } from './snapshot.ts'
 import { type StatusOptions, statusCommand } from './status.ts'
@@ -255,7 +256,9 @@ function add(program: Command, name: string, description: string): Command {
     .option('--store-adapter <module>', STORE_ADAPTER)
     .option('--json', 'one line of JSON per result')
   return command.exitOverride((error) => {
-    throw /^commander\.missing(Argument|MandatoryOptionValue)$/.test(error.code) ? missing(command) : error
+    if (isHelp(error)) throw error
+    const isMissing = /^commander\.missing(Argument|MandatoryOptionValue)$/.test(error.code)
+    throw isMissing ? missing(command) : usageError(error, pathOf(command))
   })
 }
 
@@ -265,10 +268,14 @@ function missing(command: Command): TidemarkError {
   const given = command.opts<Readonly<Record<string, unknown>>>()
   const options = command.options.filter((option) => option.mandatory && given[option.attributeName()] === undefined)
   const needs = [...words, ...options.map(({ flags }) => flags)].join(' and ')
-  const path = command.parent?.parent == null ? command.name() : `${command.parent.name()} ${command.name()}`
+  const path = pathOf(command)
   return new TidemarkError('OPTION_INVALID', `tidemark ${path} needs ${needs}. Nothing was done.`, {
     hint: `See tidemark ${path} --help.`,
   })
+}
+
+function pathOf(command: Command): string {
+  return command.parent?.parent == null ? command.name() : `${command.parent.name()} ${command.name()}`
 }
 
 function isHelp(error: unknown): boolean {

@@ -8,9 +8,9 @@ import { bytesText, countText, pairs, plural, printable, shortened, table, timeT
 import type { Paint } from './terminal.ts'
 import { gapLines } from './verdict-text.ts'
 
-/** What a restore did, or would do, for people: the plan, the preview with samples, and what is true now. */
-export function resultLines(result: RestoreResult, paint: Paint): string[] {
-  const { moment, target, plan, preview, written, unreadable, conflicts, unfit, before } = result
+/** What a restore did, or would do, for people: the plan, the preview with samples, what is true now, and how it is taken back. */
+export function resultLines(result: RestoreResult, paint: Paint, takeBack: readonly string[] = []): string[] {
+  const { moment, target, plan, preview, written, unreadable, conflicts, unfit } = result
   return [
     ...pairs([
       ['moment', moment === timeText(plan.moment) ? moment : `${moment} (${timeText(plan.moment)})`],
@@ -29,7 +29,7 @@ export function resultLines(result: RestoreResult, paint: Paint): string[] {
     written
       ? `${paint('green', 'restored')}: ${changeText(preview)}; ${countText(preview.unchanged)} were the same already.`
       : `${paint('yellow', 'nothing was written')}: this is what the restore would do.`,
-    ...(before === null ? [] : [`To take it back, type the same command with --to ${before}`]),
+    ...takeBack,
   ]
 }
 

@@ -5,34 +5,15 @@ import type { Tidemark } from '../engine/tidemark.ts'
 import type { DryRunOptions, RestoreOptions } from '../engine/tidemark-options.ts'
 import type { Moment } from '../restore/moment.ts'
 import type { Sample } from '../restore/preview.ts'
-import type { OnConflict } from '../restore/target.ts'
 import type { OpenDatabase } from './adapter.ts'
 import { parseMemory } from './arguments.ts'
-import { adapterOf, type CommonOptions, type Surroundings, storeOf, withStore } from './command.ts'
+import { adapterOf, type Surroundings, storeOf, withStore } from './command.ts'
 import { confirmed } from './confirm.ts'
 import { progressLine } from './progress.ts'
+import type { RestoreCommandOptions } from './restore-options.ts'
 import { resultJson, resultLines, sampleJson, sampleLines } from './restore-text.ts'
+import { takeBackLines } from './take-back.ts'
 import { painter, type Terminal, writeLines } from './terminal.ts'
-
-/** The options of `tidemark restore`. */
-export interface RestoreCommandOptions extends CommonOptions, Destination {
-  readonly to: string
-  readonly resource?: readonly string[]
-  readonly id?: readonly string[]
-  readonly dryRun?: boolean
-  readonly full?: boolean
-  readonly yes?: boolean
-  readonly onConflict?: OnConflict
-  readonly mapSchema?: boolean
-}
-
-/** Where a restore goes. */
-export interface Destination {
-  readonly target: string
-  readonly inPlace?: boolean
-  readonly journal?: string
-  readonly adapter?: string
-}
 
 /** How the restore of one destination is run. */
 type Restore = (mode: Mode) => Promise<RestoreResult>
@@ -84,10 +65,13 @@ async function restoreWithConsent(
   await report(await restore({ overwrite: true }))
 }
 
-function reportOf(result: RestoreResult, { json, full }: RestoreCommandOptions, terminal: Terminal): string[] {
+function reportOf(result: RestoreResult, options: RestoreCommandOptions, terminal: Terminal): string[] {
+  const { json, full } = options
   // With --full every difference was told before.
   const told = full === true ? { ...result, preview: { ...result.preview, samples: [] } } : result
-  return json === true ? [resultJson(told)] : resultLines(told, painter(terminal.out, terminal))
+  return json === true
+    ? [resultJson(told)]
+    : resultLines(told, painter(terminal.out, terminal), takeBackLines(told, options))
 }
 
 /** With `--full` every difference is told as it is found, so that none is held in memory. */

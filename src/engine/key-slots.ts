@@ -143,7 +143,7 @@ export function wrongKey({ kind }: Secret, slots: readonly KeySlot[], damaged: r
 
 function idsOf(slots: readonly KeySlot[]): string {
   if (slots.length === 0) return 'no key at all: the files under key/ are gone'
-  return slots.map(({ id, kdf }) => `${kdf.name === 'raw' ? 'key' : 'passphrase'} ${id}`).join(' or ')
+  return slots.map(({ id, kdf }) => `a ${kdf.name === 'raw' ? 'key' : 'passphrase'} (id ${id})`).join(' or ')
 }
 
 function ifGone(error: unknown): null {

@@ -211,7 +211,7 @@ function noSuchKey(id: string, known: readonly KeyInfo[]): TidemarkError {
   const ids = known.map((key) => key.id).join(', ')
   return new TidemarkError(
     'RECORD_NOT_FOUND',
-    `The store has no key ${id}; it opens with ${ids}. Nothing was changed.`,
+    `The store has no key with the id ${id}; its keys are ${ids}. Nothing was changed.`,
     {
       hint: 'See tidemark key list.',
       details: { id },

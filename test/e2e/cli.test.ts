@@ -225,8 +225,8 @@ describe('restore', () => {
     const refused = await run('restore', '--to', iso(markAt(0).at), ...target)
     expect(refused.code).toBe(5)
     expect(await stateOf(join(directory, 'app'))).toEqual(markAt(2).state)
-    const undo = await pause()
-    expect((await run('restore', '--to', iso(markAt(0).at), ...target, '--yes')).code).toBe(0)
+    const restored = await run('restore', '--to', iso(markAt(0).at), ...target, '--yes')
+    expect(restored.code).toBe(0)
     expect(await stateOf(join(directory, 'app'))).toEqual(markAt(0).state)
     expect((await readdir(join(directory, 'cli-journal'))).length).toBe(1)
     expect(jsonLines((await run('log', 'users/u1', '--json')).out).at(-1)).toMatchObject({
@@ -234,7 +234,9 @@ describe('restore', () => {
       actor: 'tidemark',
     })
     expect(jsonLines((await run('status', '--json')).out)).toMatchObject([{ epochs: [{ epoch: 1 }, { epoch: 2 }] }])
-    expect((await run('restore', '--to', iso(undo), ...target, '--yes')).code).toBe(0)
+    // What it says takes it back is pasted as it stands.
+    const [, command = ''] = /^To take it back:\n {2}tidemark (.*)$/m.exec(restored.out) ?? []
+    expect((await run(...command.split(' '))).code).toBe(0)
     expect(await stateOf(join(directory, 'app'))).toEqual(markAt(2).state)
     expect((await run('verify')).code).toBe(0)
   })

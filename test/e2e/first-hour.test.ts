@@ -36,6 +36,8 @@ test('a mistyped command is answered with the one that was meant, and what may b
     expect([code, out]).toEqual([2, ''])
     expect(err).toContain(`Did you mean ${meant}?`)
   }
+  const option = await tidemark(home, ['gap', 'list', '--sotre', 'x'])
+  expect(option.err).toMatch(/Did you mean --store\?.*\nnext: See tidemark gap list --help\.\n$/)
   const { err } = await tidemark(home, ['s3://key:secret@host/bucket'])
   expect(err).toContain('Unknown command')
   expect(err).not.toContain('secret')

@@ -12,6 +12,7 @@ import { advanceText, progressLine } from '../../src/cli/progress.ts'
 import { previewLines } from '../../src/cli/restore-text.ts'
 import { statusCommand } from '../../src/cli/status.ts'
 import type { StoreOpener } from '../../src/cli/stores.ts'
+import { takeBackLines } from '../../src/cli/take-back.ts'
 import { type Output, painter, type Terminal } from '../../src/cli/terminal.ts'
 import { filesRead } from '../../src/cli/verify.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
@@ -185,4 +186,35 @@ test('a preview says what newer means, where there is any', () => {
   ])
   const none = previewLines({ ...counts, newer: 0, resources: new Map(), samples: [] }, (_style, text) => text)
   expect(none.some((line) => line.startsWith('newer:'))).toBe(false)
+})
+
+test('what takes a restore in place back is a command, with all that was typed; a connection string that may be secret is not told', () => {
+  const result = { before: 'before:01M8', target: 'file:///var/lib/my app' }
+  const typed = { to: 'latest', target: result.target, yes: true }
+  const linesOf = (more: object, told: { before: string | null; target: string } = result): readonly string[] =>
+    takeBackLines(told, { ...typed, ...more })
+  expect(linesOf({})).toEqual([
+    'To take it back:',
+    "  tidemark restore --to before:01M8 --target 'file:///var/lib/my app' --yes",
+  ])
+  const all = {
+    resource: ['users', 'a b'],
+    id: ['u1'],
+    onConflict: 'overwrite',
+    adapter: './a.js',
+    mapSchema: true,
+    inPlace: true,
+    journal: '/j',
+    memory: '64',
+    store: 'azure://a/c',
+    storeAdapter: './s.js',
+  } as const
+  expect(linesOf(all)[1]).toBe(
+    "  tidemark restore --to before:01M8 --target 'file:///var/lib/my app' --resource users 'a b' --id u1 --on-conflict overwrite" +
+      ' --adapter ./a.js --journal /j --memory 64 --map-schema --in-place --store azure://a/c --store-adapter ./s.js --yes',
+  )
+  const secret = linesOf({ target: 's3://key:secret@bucket/app' }, { ...result, target: 's3://bucket/app' })
+  expect(secret).toEqual(['To take it back, type the same command with --to before:01M8'])
+  expect(linesOf({ id: Array.from({ length: 300 }, (_, i) => `user-${i}`) })).toEqual(secret)
+  expect(linesOf({}, { ...result, before: null })).toEqual([])
 })

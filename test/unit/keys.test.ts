@@ -81,7 +81,12 @@ describe('keys of a store', () => {
     const [first] = await keys.list()
     const wrong = await openForReading(url, { TIDEMARK_PASSPHRASE: 'canary-secret' }).catch((error: unknown) => error)
     expect(wrong).toMatchObject({ code: 'ENCRYPTION_KEY_WRONG', details: { keys: `${first?.id} ${id}` } })
-    expect(String(wrong)).toContain(id)
+    // An id must not read as if it were the passphrase.
+    for (const error of [wrong, await openForReading(url, {}).catch((error: unknown) => error)]) {
+      expect(String(error)).toMatch(
+        new RegExp(`opens with a key \\(id ${first?.id}\\) or a passphrase \\(id ${id}\\)\\.`),
+      )
+    }
     expect(JSON.stringify(wrong)).not.toContain('canary-secret')
     const needed = await openForReading(url, {}).catch((error: unknown) => error)
     expect(needed).toMatchObject({ code: 'ENCRYPTION_KEY_NEEDED', details: { keys: `${first?.id} ${id}` } })

@@ -105,7 +105,7 @@ export async function secretFromEnvironment(environment: Environment, prefix = '
   const set = names.filter((name) => environment[name] !== undefined)
   const [name] = set
   if (name === undefined) return null
-  if (set.length > 1) throw invalid(`${set.join(' and ')} are set; one of them must be.`, 'Unset all but one.')
+  if (set.length > 1) throw invalid(`${set.join(' and ')} are set, and only one of them may be.`, 'Unset all but one.')
   const value = environment[name] ?? ''
   if (value === '') throw invalid(`${name} is set, and empty.`, `Set it, or unset it: unset ${name}`)
   const bytes = name.endsWith('_FILE') ? await readSecretFile(name, value) : utf8(value)
