@@ -25,8 +25,8 @@ export interface JournalPeek {
 }
 
 /**
- * Reads a journal on a disk as recovery would, without taking or changing anything: what recovery would cut or remove
- * stays. Errors: `JOURNAL_*`, also where the directory is gone.
+ * Reads the journal of an open stream on a disk as recovery would, without taking or changing anything: what recovery would
+ * cut or remove stays. Errors: `JOURNAL_*`, also where the directory is gone.
  */
 export async function peekFiles(
   disk: Disk,
@@ -55,7 +55,8 @@ async function peek(log: FrameLog, known: Sealed): Promise<JournalPeek> {
   try {
     const { backlog, lastUlid, open, lost, shed } = await recoverState(log, known)
     const hasEvents = isUlid(lastUlid) && backlog.size.events > 0
-    const found = { openIntents: open.size, isWhole: lost === null, shed: shed.length }
+    // What is open has had a frame, and keeps its last one: where there is none, every file was taken away.
+    const found = { openIntents: open.size, isWhole: lost === null && log.range !== null, shed: shed.length }
     return { ...backlog.size, ...found, lastUlid: hasEvents ? lastUlid : null }
   } finally {
     await log.close()

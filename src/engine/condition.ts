@@ -103,7 +103,8 @@ async function leftBehind(
       journal.kind === 'disk' && state === 'stalled' ? there : `its journal cannot be read: ${messageOf(error)}`,
     )
   }
-  const { events, bytes, since, lastUlid, openIntents } = peek
+  const { events, bytes, since, lastUlid, openIntents, isWhole } = peek
+  if (!isWhole) return { ...unknown('files of its journal are missing'), state }
   const unsettled = openIntents > 0 ? `; ${openIntents} of its writes may have happened or not` : ''
   return {
     state,

@@ -90,9 +90,14 @@ export interface StorageClient extends ClientWrites {
     readonly continuationToken?: string | null
   }): Promise<ListPage>
   getAllKeys(params: { readonly prefix: string }): Promise<readonly string[]>
+  exists?(key: string): Promise<boolean>
   emit?(event: string, ...values: readonly unknown[]): unknown
   on?(event: string, listener: AnswerListener): unknown
   off?(event: string, listener: AnswerListener): unknown
+  /** Memory and files: empties the storage, past every method that writes objects. */
+  clear?(): Promise<void>
+  /** Memory: puts a whole content in the place of the other, past every method that writes objects. */
+  restore?(content: unknown): void
   /** Clients over SQL databases have it; what they write can be rolled back. */
   readonly runInTransaction?: unknown
   readonly storage?: { readonly enableCompression?: boolean; readonly persistPath?: string | undefined }

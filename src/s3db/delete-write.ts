@@ -1,8 +1,8 @@
 import { EMPTY } from '../base/bytes.ts'
 import type { Images, KnownImages, Write } from '../capture/source.ts'
 import type { Image, Item } from '../model/event.ts'
-import { mapConcurrently } from './access.ts'
-import type { DeleteReport } from './client.ts'
+import { isOfFiles, mapConcurrently } from './access.ts'
+import type { DeleteReport, StorageClient } from './client.ts'
 import { isRefusal } from './errors.ts'
 import type { Dialect } from './image.ts'
 import { keyOfItem } from './keys.ts'
@@ -106,4 +106,30 @@ function bytesOf(image: Image | null): number {
 /** Whether a report of `deleteObjects` says that every key is gone. */
 export function isCompleteReport({ Errors = [], notFound = [], deleted = [] }: DeleteReport): boolean {
   return Errors.length === 0 && notFound.length === 0 && deleted.every(({ Errors: failed = [] }) => failed.length === 0)
+}
+
+/**
+ * Sees whether what was deleted is gone. s3db.js answers that a file is deleted whatever the file system said to it, such as
+ * that it is mounted for reading only.
+ */
+export class Removed {
+  readonly #client: StorageClient
+  #areAll = true
+
+  constructor(client: StorageClient) {
+    this.#client = client
+  }
+
+  /** Of the last removal. */
+  get areAll(): boolean {
+    return this.#areAll
+  }
+
+  async by<T>(remove: () => Promise<T>, keys: readonly string[]): Promise<T> {
+    const result = await remove()
+    if (!isOfFiles(this.#client)) return result
+    const stay = await Promise.all(keys.map((key) => this.#client.exists?.(key)))
+    this.#areAll = !stay.includes(true)
+    return result
+  }
 }

@@ -13,7 +13,7 @@ import type {
   StoredResponse,
 } from './client.ts'
 import { CommandWrite, copiedKey, isDeleting, keysChanged, OwnCommands } from './commands.ts'
-import { DeleteWrite, isCompleteReport } from './delete-write.ts'
+import { DeleteWrite, isCompleteReport, Removed } from './delete-write.ts'
 import { type DeletionSeams, deleteInSteps } from './deletion.ts'
 import type { Dialect } from './image.ts'
 import { DATABASE, isText, itemOfKey, notText } from './keys.ts'
@@ -21,6 +21,7 @@ import { puttingAs, watchedSink } from './live-writes.ts'
 import { override } from './override.ts'
 import type { Reader } from './reader.ts'
 import { SchemaWrites } from './schema-write.ts'
+import { refuseWholesale } from './wholesale.ts'
 import { CopyWrite, PutWrite } from './writes.ts'
 
 /** Deletions at once where the store takes one key at a time. */
@@ -67,6 +68,7 @@ export function intercept(client: StorageClient, reader: Reader, sink: Sink): ()
       ),
     )
   }
+  undo.push(...refuseWholesale(client))
   return () => {
     for (const restore of undo) restore()
   }
@@ -125,7 +127,12 @@ class Interception {
     if (item === null) return original(key)
     const remove = (): Promise<object> => this.#asOwn('DeleteObjectCommand', [key], () => original(key))
     if (item === DATABASE) return this.#schemas.capture(async () => null, remove)
-    const parts = { remove, isComplete: () => true, mostBytes: Number.POSITIVE_INFINITY }
+    const gone = new Removed(this.#client)
+    const parts = {
+      remove: () => gone.by(remove, [key]),
+      isComplete: () => gone.areAll,
+      mostBytes: Number.POSITIVE_INFINITY,
+    }
     return this.#sink.capture([item], currentContext(), new DeleteWrite([item], this.#reader, this.#dialect, parts))
   }
 
@@ -137,7 +144,7 @@ class Interception {
       reports.push(report)
       return report
     }
-    await deleteInSteps(this.#deletion, keys, { remove, isComplete: isCompleteReport })
+    await this.#deleteInSteps(keys, remove)
     return mergeReports(reports)
   }
 
@@ -154,7 +161,7 @@ class Interception {
       await this.#asOwn('DeleteObjectCommand', step, () => mapConcurrently(step, DELETE_WIDTH, deleteObject))
       return {}
     }
-    await deleteInSteps(this.#deletion, keys, { remove, isComplete: isCompleteReport })
+    await this.#deleteInSteps(keys, remove)
     const total = keys.length
     this.#client.emit?.(local ? 'deleteAll' : 'cl:DeleteAll', { prefix, batch: total, total })
     this.#client.emit?.(local ? 'deleteAllComplete' : 'cl:DeleteAllComplete', { prefix, totalDeleted: total })
@@ -187,6 +194,14 @@ class Interception {
           )
     if (others.length === items.length) return send()
     return this.#schemas.capture(() => this.#schemaAfter(command, keyPrefix), send)
+  }
+
+  #deleteInSteps(keys: readonly string[], remove: (step: readonly string[]) => Promise<DeleteReport>): Promise<void> {
+    const gone = new Removed(this.#client)
+    return deleteInSteps(this.#deletion, keys, {
+      remove: (step) => gone.by(() => remove(step), step),
+      isComplete: (report) => gone.areAll && isCompleteReport(report),
+    })
   }
 
   async #schemaAfter(command: AwsCommand, keyPrefix: string): Promise<string | null> {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -195,6 +195,22 @@ describe('asking the command line of an application that was killed', { timeout:
       jsonLines((await run('show', 'users/u1', '--json', ...at)).out)[0]?.name
     expect([await shown('--at', String(now)), await shown()]).toEqual(['Ann', 'Bob'])
     expect((await stored()).size).toBeGreaterThan(before.size)
+  })
+
+  test('whose journal files are gone from a directory that is still there: that is a loss, and latest no older state', async () => {
+    application = await start()
+    await application.send({ put: { id: 'u1', name: 'Ann', n: 1 } })
+    expect((await run('show', 'users/u1')).code).toBe(0)
+    await application.send({ put: { id: 'u1', name: 'Bob', n: 2 } })
+    await kill()
+    for (const name of readdirSync(join(directory, 'journal'), { recursive: true, encoding: 'utf8' }))
+      if (name.endsWith('.journal')) rmSync(join(directory, 'journal', name))
+    const reader = await read()
+    expect((await reader.status()).streams).toMatchObject([
+      { condition: { state: 'died', why: expect.stringContaining('files of its journal are missing') } },
+    ])
+    await expect(reader.at('latest').get('users', 'u1')).rejects.toMatchObject({ code: 'HISTORY_GAP' })
+    expect(await reader.reachable('latest')).toMatchObject({ verdict: 'except' })
   })
 
   test('whose journal is gone: latest is no older state, whoever is asked and however', async () => {

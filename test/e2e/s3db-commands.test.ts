@@ -91,3 +91,37 @@ describe.each(['memory', 'file'])('commands about several objects, %s', (kind) =
     close()
   })
 })
+
+describe.each(['memory', 'file'])('what passes beneath every object, %s', (kind) => {
+  it('is refused while the client is captured, and nothing is changed', async () => {
+    const { client, sink, close } = await rig(kind)
+    await client.putObject({ key: keyOf('a'), body: 'one' })
+    await expect(client.clear?.()).rejects.toMatchObject({ code: 'SOURCE_UNSUPPORTED' })
+    if (kind === 'memory') {
+      expect(() => client.restore?.({})).toThrow(expect.objectContaining({ code: 'SOURCE_UNSUPPORTED' }))
+    }
+    expect(await client.exists?.(keyOf('a'))).toBe(true)
+    await client.deleteAll({ prefix: keyOf('') })
+    expect(told(sink)).toEqual(['insert a', 'delete a'])
+    close()
+    if (kind === 'memory') await client.clear?.()
+  })
+})
+
+describe('a file system that keeps what s3db.js says it has deleted', () => {
+  const ways: [string, (client: StorageClient, key: string) => Promise<unknown>][] = [
+    ['deleteObject', (client, key) => client.deleteObject(key)],
+    ['deleteObjects', (client, key) => client.deleteObjects([key])],
+    ['deleteAll', (client, key) => client.deleteAll({ prefix: key })],
+  ]
+  it.each(ways)('%s: the history does not say that it is gone', async (_, remove) => {
+    const { client, sink, close } = await rig('file')
+    await client.putObject({ key: keyOf('a'), body: 'one' })
+    // What s3db.js answers where the directory is mounted for reading only: it takes no notice of the error.
+    Object.assign(client.storage ?? {}, { delete: async () => ({ DeleteMarker: false, VersionId: null }) })
+    await remove(client, keyOf('a'))
+    expect(await client.exists?.(keyOf('a'))).toBe(true)
+    expect(told(sink)).toEqual(['insert a'])
+    close()
+  })
+})
