@@ -150,10 +150,7 @@ export class TidemarkError extends Error {
   static {
     // On the prototype: nobody who prints an error sees it.
     Object.defineProperty(TidemarkError.prototype, MARK, { value: true })
-  }
-
-  static override [Symbol.hasInstance](value: unknown): value is TidemarkError {
-    return typeof value === 'object' && value !== null && MARK in value
+    Object.defineProperty(TidemarkError, Symbol.hasInstance, { value: isInstance })
   }
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions) {
@@ -179,6 +176,12 @@ export class TidemarkError extends Error {
     const { code, category, status, message, hint, details } = this
     return { code, category, status, message, hint, details }
   }
+}
+
+/** Of classes that others derive, as ever: by their prototype. */
+function isInstance(this: unknown, value: unknown): boolean {
+  if (this !== TidemarkError) return Function.prototype[Symbol.hasInstance].call(this, value)
+  return typeof value === 'object' && value !== null && MARK in value
 }
 
 /** Whether `error` is a `TidemarkError` with one of `codes`. */

@@ -1,4 +1,4 @@
-import { TidemarkError } from '../base/errors.ts'
+import { messageOf, TidemarkError } from '../base/errors.ts'
 import { type StoreAdapter, storeSchemeOf } from '../engine/store-adapter.ts'
 import type { StoreSpec } from '../store/open.ts'
 import { exportedBy, isOfSchemes, packageOf } from './adapter-module.ts'
@@ -13,10 +13,13 @@ export type StoreOpener = (url: string, adapter: string | undefined) => Promise<
  */
 export function storesOf(directory: string, environment: Terminal['environment']): StoreOpener {
   const { TIDEMARK_STORE_ADAPTER: general, TIDEMARK_RECORD_KEYS: keys = '' } = environment
-  return async (url, adapter = general) => {
-    const named = adapter === '' ? undefined : adapter
+  return async (url, adapter) => {
+    const named = adapter ?? (general === '' ? undefined : general)
     const open = (one: string): Promise<string | StoreSpec> => opened(one, named, directory)
     const [store, recordKeys] = [await open(url), await open(keys)]
+    // What the environment names may be for other commands.
+    if (adapter !== undefined && typeof store === 'string' && typeof recordKeys === 'string')
+      throw nothingToOpen(adapter)
     if (typeof recordKeys === 'string') return store
     return { ...(typeof store === 'string' ? { url: store } : store), recordKeys }
   }
@@ -29,7 +32,11 @@ async function opened(url: string, named: string | undefined, directory: string)
   const adapter = await exportedBy(module, directory, { name: 'storeAdapter', is: isStoreAdapter })
   if (adapter === null) throw notInstalled(scheme, module)
   if (!adapter.schemes.includes(scheme)) throw otherScheme(scheme, module, adapter)
-  return { url, objects: await adapter.open(url) }
+  try {
+    return { url, objects: await adapter.open(url) }
+  } catch (error) {
+    throw error instanceof TidemarkError ? error : cannotOpen(scheme, error)
+  }
 }
 
 function isStoreAdapter(value: unknown): value is StoreAdapter {
@@ -45,6 +52,24 @@ function notInstalled(scheme: string, module: string): TidemarkError {
       details: { scheme, adapter: module },
     },
   )
+}
+
+function nothingToOpen(module: string): TidemarkError {
+  return new TidemarkError(
+    'OPTION_INVALID',
+    `${module} has no store to open: the one that is named is built in. Nothing was done.`,
+    {
+      hint: 'Leave --store-adapter out, or give the URL of a store that it opens.',
+    },
+  )
+}
+
+/** The URL may hold a secret in the wrong place. */
+function cannotOpen(scheme: string, error: unknown): TidemarkError {
+  return new TidemarkError('STORE_UNAVAILABLE', `The ${scheme}: store cannot be opened: ${messageOf(error)}`, {
+    hint: 'Check its URL, and the credentials where its adapter wants them.',
+    cause: error,
+  })
 }
 
 function otherScheme(scheme: string, module: string, { schemes }: StoreAdapter): TidemarkError {

@@ -240,6 +240,14 @@ test('the store of the document passes its contract, and keeps a history that th
   new DatabaseSync(join(app, 'app.db')).exec("DELETE FROM documents WHERE resource = 'orders'")
   expect(await cli([...live, ...own, '--yes'], key)).toEqual([0, expect.stringContaining('1 added')])
   expect(rowsOf(join(app, 'app.db'))).toEqual(['{"total":1}', '{"name":"Bob"}'])
+  const builtIn = ['status', '--store', 'file:./backups', '--store-adapter', './store.js']
+  expect(await cli(builtIn)).toEqual([2, expect.stringContaining('has no store to open')])
+  const failing = `export const storeAdapter = { schemes: ['broken'], open: async () => { throw new Error('no route') } }`
+  await writeFile(join(app, 'broken.js'), failing)
+  expect(await cli(['status', '--store', 'broken://x', '--store-adapter', './broken.js'])).toEqual([
+    6,
+    expect.stringContaining('cannot be opened: no route'),
+  ])
   const nowhere = ['--store', `sqlite-store://${join(app, 'typo.db')}`, '--store-adapter', './store.js']
   expect(await cli(['status', ...nowhere])).toEqual([3, expect.stringContaining('STORE_NOT_FOUND')])
   expect(await readdir(app)).not.toContain('typo.db')
@@ -313,7 +321,7 @@ test('an adapter with a copy of the package of its own is known by its errors, i
   expect(JSON.parse(stdout)).toEqual({
     twice: 'SOURCE_ATTACHED',
     isOther: true,
-    known: [true, false, false],
+    known: [true, false, false, false],
     shown: 'TidemarkError: The line is dead.',
     actors: ['ann'],
     restored: { name: 'Ann' },
@@ -356,7 +364,10 @@ await db.disconnect()
 console.log(JSON.stringify({
   twice,
   isOther: failing.constructor !== TidemarkError,
-  known: [failing, new Error('x'), null].map((one) => one instanceof TidemarkError),
+  known: [
+    ...[failing, new Error('x'), null].map((one) => one instanceof TidemarkError),
+    failing instanceof (class Own extends TidemarkError {}),
+  ],
   shown: String(failing),
   actors,
   restored: copy.get('users', 'u1'),
