@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { encodedEventBytes } from '../format/event-codec.ts'
+import { encodedEventBytes, mostEventBytes } from '../format/event-codec.ts'
 import { FINGERPRINT_BYTES } from '../format/intent-codec.ts'
 import { isMessagePack } from '../format/message-pack.ts'
 import { type Change, type Context, type Image, type Item, KINDS, NO_CONTEXT, SoundImage } from '../model/event.ts'
@@ -75,14 +75,16 @@ export function checkImages(items: readonly Item[], images: Images): Images {
 
 /** Checks what one capture did, and that it fits one frame of the journal. */
 export function checkOutcomes(outcomes: readonly { readonly change: Change | null }[]): void {
-  let bytes = 0
+  let most = 0
   for (const { change } of outcomes) {
     if (change === null) continue
     checkItem(change, change.context)
     checkImage(change, change.before)
     checkImage(change, change.after)
-    bytes += encodedEventBytes(change)
+    most += mostEventBytes(change)
   }
+  if (most <= LIMITS.frameBytes / 2) return
+  const bytes = outcomes.reduce((sum, { change }) => sum + (change === null ? 0 : encodedEventBytes(change)), 0)
   if (bytes <= LIMITS.frameBytes / 2) return
   throw new TidemarkError(
     'SOURCE_UNSUPPORTED',

@@ -3,7 +3,7 @@ import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Change } from '../model/event.ts'
 import { isUlid, type Ulid } from '../model/ulid.ts'
-import { encodedEventBytes, encodeEvent } from './event-codec.ts'
+import { encodeEvent, mostEventBytes } from './event-codec.ts'
 import { decodeIntents, encodedIntentBytes, encodeIntent, type Intent } from './intent-codec.ts'
 
 /*
@@ -161,7 +161,7 @@ export class FrameBuilder {
 
   /** `intent` is what the event settles, 0 for none. Sequences must follow one another. */
   addEvent(change: Change, ulid: Ulid, sequence: number, intent: number): void {
-    this.#reserveMain(encodedEventBytes(change))
+    this.#reserveMain(mostEventBytes(change))
     this.#mainEnd = encodeEvent(this.#main, this.#mainEnd, change, ulid, sequence)
     this.#settles.push(intent)
     this.#firstUlid ??= ulid
