@@ -90,8 +90,8 @@ export function checkSource(what: string, value: unknown): void {
   ])
 }
 
-/** Refuses a target that is neither a text nor one of an adapter. */
-export function checkTarget(what: string, value: unknown): void {
+/** Refuses a target that is neither a text nor one of an adapter; `others` may be given too. */
+export function checkTarget(what: string, value: unknown, others: readonly string[] = []): void {
   if (typeof value === 'string') return
   if (hasMethods(value, ['scan', 'write', 'finish', 'close'])) {
     const { name, takes } = value
@@ -100,6 +100,7 @@ export function checkTarget(what: string, value: unknown): void {
   }
   throw invalidOption(what, `target is ${shown(value)}`, [
     'target: a directory (file:./recovered or a path)',
+    ...others,
     'or a target of an adapter',
   ])
 }

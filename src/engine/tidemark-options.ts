@@ -4,7 +4,7 @@ import type { SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
 import { type Moment, parseMoment } from '../restore/moment.ts'
 import type { OnConflict, Selection, Target } from '../restore/target.ts'
-import type { StoreSpec } from '../store/open.ts'
+import { describeStore, type StoreSpec } from '../store/open.ts'
 import type { OnFile } from '../upkeep/verify/inspection.ts'
 import { checkJournal, type JournalOptions } from './journal-options.ts'
 import {
@@ -87,6 +87,8 @@ const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onP
 /** Errors: `OPTION_INVALID` for what is no option, or not of its kind. */
 export function checkTidemarkOptions(options: TidemarkOptions): void {
   checkOptions('Tidemark', options, OPTION_NAMES)
+  // Refuses what names no store.
+  describeStore(options.store)
   checkChoice('Tidemark', 'ack', options.ack, ['journal', 'store', 'memory'])
   checkSource('Tidemark', options.source)
   checkJournal(options.journal)

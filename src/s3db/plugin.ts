@@ -17,7 +17,13 @@ import type { ScheduleOptions } from '../engine/schedule.ts'
 import type { Status } from '../engine/status.ts'
 import type { Ack } from '../engine/streams.ts'
 import type { Tidemark } from '../engine/tidemark.ts'
-import { checkDryRun, checkMoment, type DryRunOptions, dryRunOf } from '../engine/tidemark-options.ts'
+import {
+  checkDryRun,
+  checkMoment,
+  checkTidemarkOptions,
+  type DryRunOptions,
+  dryRunOf,
+} from '../engine/tidemark-options.ts'
 import type { View } from '../engine/view.ts'
 import type { DrillProof } from '../format/drill-file.ts'
 import type { Event } from '../model/event.ts'
@@ -89,6 +95,7 @@ const owners = new WeakMap<object, TidemarkPlugin>()
 const FINDING = 'plg:tidemark:finding'
 
 const OPTION_NAMES = ['store', 'journal', 'ack', 'seal', 'memory', 'database', 'pluginStorage', 'logger']
+const OTHER_TARGETS = ['live', 'a connected S3db', 'a connection string (file:///var/lib/copy, s3://..)']
 const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onConflict', 'mapSchema', 'onProgress']
 
 /**
@@ -109,6 +116,9 @@ export class TidemarkPlugin extends Plugin {
 
   constructor(options: TidemarkPluginOptions) {
     checkOptions('TidemarkPlugin', options, OPTION_NAMES)
+    const { pluginStorage, ...rest } = options
+    checkFlag('TidemarkPlugin', 'pluginStorage', pluginStorage)
+    checkTidemarkOptions(rest)
     super({ slug: 'tidemark', logLevel: 'silent' })
     this.#given = options
   }
@@ -176,7 +186,7 @@ export class TidemarkPlugin extends Plugin {
   /** Restores a moment. Errors: see `Tidemark.restoreAt`; `CONFIRMATION_NEEDED` for `live` without `overwrite`. */
   async restoreAt(moment: Moment, options: PluginRestoreOptions): Promise<RestoreResult> {
     checkOptions('restoreAt', options, RESTORE_NAMES)
-    if (!isPlace(options.target)) checkTarget('restoreAt', options.target)
+    if (!isPlace(options.target)) checkTarget('restoreAt', options.target, OTHER_TARGETS)
     checkMoment(moment)
     const tidemark = this.#open()
     const inPlace = await this.#isOwn(options.target)

@@ -49,8 +49,13 @@ describe('options', () => {
       [{ store, journal: '' }, 'journal'],
       [{ store: { url: store, bucket: 'x' } }, 'bucket'],
       [{ store: 'ftp://x' }, 'ftp'],
+      [{}, 'A store must be given'],
+      [{ store, pluginStorage: 'yes' }, 'pluginStorage'],
     ]
     for (const [options, named] of cases) {
+      // Where they are typed, and not only when the database connects.
+      const typed = await refusal(async () => new TidemarkPlugin(options as TidemarkPluginOptions))
+      expect(`${typed.code} ${typed.message} ${typed.hint}`).toContain(named)
       const db = await database()
       const error = await refusal(() => attach(db, options as TidemarkPluginOptions))
       expect(error.code).toBe('OPTION_INVALID')
@@ -86,6 +91,8 @@ describe('options', () => {
       const given = options as { target: string }
       expect((await refusal(() => tidemark.restoreAt('latest', given))).code).toBe('OPTION_INVALID')
     }
+    const none = await refusal(() => tidemark.restoreAt('latest', {} as { target: string }))
+    expect(none.hint).toContain('live, a connected S3db, a connection string')
     expect((await refusal(() => tidemark.restoreAt('latest', { target: 'live' }))).code).toBe('CONFIRMATION_NEEDED')
     expect(
       (await refusal(() => tidemark.restoreAt('latest', { target: `file:${directory}/out`, resources: ['nope'] })))
