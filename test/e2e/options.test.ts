@@ -4,7 +4,10 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { S3db } from 's3db.js/lite'
 import { afterAll, describe, expect, it } from 'vitest'
+import { Tidemark } from '../../src/engine/tidemark.ts'
 import { TidemarkPlugin, type TidemarkPluginOptions } from '../../src/s3db/plugin.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+import { keysOf } from '../../src/testing/objects.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'options-'))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
@@ -49,6 +52,30 @@ describe('every option does what it says', () => {
     await insert(4)
     await until(async () => (await segments(tidemark)) === before + 1)
     await db.disconnect()
+  })
+
+  it('store: one of somebody else keeps everything, encrypted, and so does one for the keys of records', async () => {
+    const [objects, keys] = [new MemoryStore(), new MemoryStore()]
+    const recordKeys = { url: 'own://keys', objects: keys }
+    const store = { url: 'own://store', objects, recordKeys, encryption: { key: new Uint8Array(32).fill(1) } }
+    const { db, tidemark, home, insert } = await open({ store })
+    await insert(0)
+    await tidemark.flush()
+    await db.resources.notes?.delete('n0')
+    await tidemark.flush()
+    await tidemark.erase('notes', 'n0', { reason: 'asked' })
+    expect(await tidemark.verify()).toMatchObject({ damage: [] })
+    expect((await tidemark.status()).store).toBe('own://store')
+    await db.disconnect()
+    expect(existsSync(`${home}/store`)).toBe(false)
+    const keysIn = async (one: MemoryStore): Promise<string> => (await keysOf(one.list(''))).join()
+    expect(await keysIn(objects)).toMatch(/key\/.*segment\/.*tidemark\.json.*timeline\//)
+    expect(await keysIn(keys)).toBe('keyring/000000000002.json')
+    const reader = await Tidemark.open({ store })
+    expect(await reader.at('latest').get('notes', 'n0')).toBeNull()
+    await reader.close()
+    const other = { ...store, encryption: { key: new Uint8Array(32).fill(2) } }
+    await expect(Tidemark.open({ store: other })).rejects.toMatchObject({ code: 'ENCRYPTION_KEY_WRONG' })
   })
 
   it('seal.bytes: that many bytes are sealed without waiting', async () => {
