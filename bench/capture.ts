@@ -81,7 +81,7 @@ function rowsOf(kind: Kind, { captured, bare }: Pairs, what: string): BenchRow[]
   const delay = (runs: readonly Run[]): number =>
     Math.max(...PHASES.map((phase) => medianOf(runs, phase, (measured) => measured.delay)))
   const longest = Math.max(...captured.flatMap(({ phases }) => PHASES.map((phase) => phases[phase].longest)))
-  const note = `delay of timers of 10 ms, these included; peer: without Tidemark; longest ${longest.toFixed(0)} ms`
+  const note = `how late timers of 10 ms are; peer: without Tidemark; longest ${longest.toFixed(0)} ms`
   const loop = { name: `event loop, ${kind}://`, ours: delay(captured), peer: delay(bare), unit: 'ms p99', note }
   return [...rows, { ...loop, ratio: null, target: '< 20' }]
 }
