@@ -57,7 +57,7 @@ export class Entering {
     void this.#tryOn()
   }
 
-  /** Tries now, and resolves with the entry; one attempt at a time. Errors: `STORE_UNAVAILABLE`, `STORE_FOREIGN`. */
+  /** Tries now, and resolves with the entry; one attempt at a time. Errors: `STORE_UNAVAILABLE`, `STORE_FOREIGN`, `TIMELINE_CORRUPT`. */
   async enter(): Promise<StreamEntry> {
     // What is under way may have asked too early.
     await this.#trying?.catch(() => undefined)
@@ -110,6 +110,16 @@ export class Entering {
 }
 
 function notReached(error: unknown): TidemarkError {
+  if (hasCode(error, 'TIMELINE_CORRUPT')) {
+    return new TidemarkError(
+      'TIMELINE_CORRUPT',
+      `What was captured since this process started is safe in the journal, and not in the store: ${error.message}`,
+      {
+        hint: '`tidemark repair` makes the timeline again; everything is brought in by itself then. Keep the journal directory until it is.',
+        cause: error,
+      },
+    )
+  }
   return new TidemarkError(
     'STORE_UNAVAILABLE',
     `The store has not been reached since this process started; what was captured is safe in the journal: ${messageOf(error)}`,

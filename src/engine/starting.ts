@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import { messageOf, TidemarkError } from '../base/errors.ts'
+import { hasCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { RecordKeys } from '../capture/record-keys.ts'
 import { TimelineLog } from '../capture/timeline-log.ts'
@@ -14,6 +14,12 @@ import { type Ack, endOf } from './streams.ts'
 /** A start does not wait longer for the first answer of a store that it knows, milliseconds; nor then for the rest of opening it. */
 const ANSWER_MS = 2_000
 const OPEN_MS = 10_000
+
+const AWAY =
+  'The store cannot be reached: capture begins in the journal, and comes into the store by itself when that answers.'
+/** The application goes on: that its backup is damaged is no reason to stop it, and every write is one more to keep. */
+const DAMAGED =
+  'The catalogue of the store is damaged: capture begins in the journal, and comes into the store by itself once `tidemark repair` has mended that. Until then nothing can be restored.'
 
 /** What a capture is started with. */
 export interface Starting {
@@ -31,7 +37,7 @@ export interface Started {
   readonly opened: OpenStore
   readonly timeline: TimelineLog
   readonly recordKeys: RecordKeys | null
-  /** The store cannot be asked now: its last stamp, as far as this machine knows. Absent: the timeline was read. */
+  /** The timeline cannot be read now: its last stamp, as far as this machine knows. Absent: the timeline was read. */
   readonly away?: Ulid
   /** Notes what the next start needs where it cannot reach the store; absent where no start could do without. */
   readonly remember?: () => Promise<void>
@@ -39,8 +45,8 @@ export interface Started {
 
 /**
  * Opens a store for capturing; makes it where the place is empty and none is known there. `begin` enters the stream of
- * this process in it. Where the store cannot be reached, and journals of this directory were brought into it before, `begin` is given what is
- * known of it. Errors: those of `openForCapture` and `openRecordKeys`; `STORE_UNAVAILABLE` where the store is not known.
+ * this process in it. Where the store cannot be reached or its catalogue is damaged, and journals of this directory were
+ * brought into it before, `begin` is given what is known of it. Errors: those of `openForCapture` and `openRecordKeys`; `STORE_UNAVAILABLE` where the store is not known.
  */
 export async function startCapture<T>(starting: Starting, begin: (started: Started) => Promise<T>): Promise<T> {
   const { ack, directory, place, log, database } = starting
@@ -55,11 +61,9 @@ export async function startCapture<T>(starting: Starting, begin: (started: Start
   try {
     return await beginNoted(await reachSoon(starting, known), begin)
   } catch (error) {
-    if (!isAway(error)) throw error
-    log.warn(
-      { store: place.name, error: error.message },
-      'The store cannot be reached: capture begins in the journal, and comes into the store by itself when that answers.',
-    )
+    if (isAway(error)) log.warn({ store: place.name, error: error.message }, AWAY)
+    else if (hasCode(error, 'TIMELINE_CORRUPT')) log.error({ store: place.name, error: error.message }, DAMAGED)
+    else throw error
     const opened = await openKnown(place, known, database)
     const timeline = TimelineLog.unread(opened.store)
     const recordKeys = await openRecordKeys({ place, file: opened.file, timeline, ack, capturing: 'unread' })
