@@ -53,8 +53,6 @@ interface Held {
   isOver: boolean
 }
 
-const held = new AsyncLocalStorage<Held>()
-
 /** A write under way: what it is about, and its intents where it has any. */
 interface Begun<T> {
   readonly items: readonly Item[]
@@ -72,6 +70,8 @@ export class Recorder implements Sink {
   readonly #late: LateWrites
   readonly #confirmations: Confirmations
   readonly #locks = new ItemLocks()
+  /** Of this database: the items of another one have locks of their own, whatever they are called. */
+  readonly #held = new AsyncLocalStorage<Held>()
   /** Writes that hold their locks: each may have changed the database already. */
   readonly #underWay = new Set<object>()
   readonly #waiting = new Set<Waiter>()
@@ -93,7 +93,7 @@ export class Recorder implements Sink {
 
   async capture<T>(items: readonly Item[], context: Context, write: Write<T>): Promise<T> {
     checkCapture(items, context, write)
-    requireOrder(items, held.getStore())
+    requireOrder(items, this.#held.getStore())
     return this.#locked(items, async () => {
       const token = {}
       this.#underWay.add(token)
@@ -202,7 +202,7 @@ export class Recorder implements Sink {
     const inside: Held = { items, isOver: false }
     let result: T
     try {
-      result = await held.run(inside, () => write.perform())
+      result = await this.#held.run(inside, () => write.perform())
     } catch (error) {
       await this.#settleFailed(begun, error)
       throw error

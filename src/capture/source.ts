@@ -44,7 +44,8 @@ export interface Write<T> {
  * **The order of locks.** The sink locks the items of a capture in the order of `compareItems`, then calls the write. A
  * database with locks of its own takes them inside `read` and `perform`, never around `capture`: a lock that is held when
  * `capture` is called and wanted inside another `perform` is a deadlock that neither of the two can see. A capture inside
- * `perform` may only name items that come after all those that are held; otherwise it is refused.
+ * `perform` may only name items that come after all those that are held; otherwise it is refused. Captures of two databases
+ * that are written inside one another in both ways wait for each other, and neither of them can see it.
  */
 export interface Sink {
   /**

@@ -99,6 +99,19 @@ test.each([
   expect(await rig.events()).toEqual(['- a {"n":1}'])
 })
 
+test('a capture inside that of another database is its own, although the items have the same names', async () => {
+  const [outer, inner] = [new Held(), new Held()]
+  const [first, second] = [await recorderRig({ read: outer.read }), await recorderRig({ read: inner.read })]
+  const copy = (): Promise<void> => second.recorder.capture([a], NO_CONTEXT, inner.put(a, recordImage({ n: 2 })))
+  await first.recorder.capture([a], NO_CONTEXT, outer.put(a, recordImage({ n: 1 }), { perform: copy }))
+  expect([await first.events(), await second.events()]).toEqual([['- a {"n":1}'], ['- a {"n":2}']])
+  const twice = first.recorder.capture([b], NO_CONTEXT, {
+    ...outer.put(b, recordImage({ n: 3 })),
+    perform: () => first.recorder.capture([a], NO_CONTEXT, outer.put(a, recordImage({ n: 4 }))),
+  })
+  await expect(twice).rejects.toMatchObject({ code: 'SOURCE_UNSUPPORTED' })
+})
+
 test('a write that was done is recorded, although its source throws or tells too few images', async () => {
   const bad: Write<void>['after'][] = [
     () => {
