@@ -4,6 +4,7 @@ import type { S3db } from 's3db.js/lite'
 import { Plugin } from 's3db.js/plugins/plugin.class'
 import { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import { shared } from '../base/shared.ts'
 import type { SealOptions } from '../capture/sealer.ts'
 import { type Attribution, as } from '../engine/context.ts'
 import type { DrillOptions } from '../engine/drill.ts'
@@ -89,7 +90,7 @@ export interface PluginRestoreOptions {
 }
 
 /** The plugin that captures a storage client. */
-const owners = new WeakMap<object, TidemarkPlugin>()
+const owners = shared('owners', () => new WeakMap<object, TidemarkPlugin>())
 
 /** What the plugin emits, with a `Finding`, for each write that was not captured and was found. */
 const FINDING = 'plg:tidemark:finding'

@@ -28,7 +28,7 @@ export class OwnStore implements ObjectStore {
   }
 
   async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo, void, undefined> {
-    const listing = this.#objects.list(prefix, options)[Symbol.asyncIterator]()
+    const listing = await this.#ask(async () => this.#objects.list(prefix, options)[Symbol.asyncIterator]())
     try {
       for (;;) {
         const next = await this.#ask(() => listing.next())

@@ -162,7 +162,7 @@ export const listChecks: Checks<ObjectStore> = {
     }
   },
 
-  'lists more than a thousand LISTED, deletes them all': async (store) => {
+  'lists more than a thousand keys, and deletes them all': async (store) => {
     const many = Array.from({ length: 2105 }, (_, i) => `many/${i % 7}/${String(i).padStart(5, '0')}`).sort(compareUtf8)
     for (let i = 0; i < many.length; i += 50) {
       await Promise.all(many.slice(i, i + 50).map((key) => store.put(key, utf8(key))))

@@ -8,6 +8,7 @@ import { SecretKey } from '../../src/store/encryption/store-key.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
+import { openStore } from '../../src/store/open.ts'
 import { withRetry } from '../../src/store/retry.ts'
 import { S3Store } from '../../src/store/s3.ts'
 import { objectStoreContract } from '../../src/testing.ts'
@@ -28,6 +29,13 @@ contract(
 contract(
   'ObjectStore: retry over memory',
   objectStoreContract(async () => ({ store: withRetry(new MemoryStore()), dispose: nothing })),
+)
+
+contract(
+  'ObjectStore: one of somebody else',
+  objectStoreContract(async () => {
+    return { store: openStore({ url: 'own://store', objects: new MemoryStore() }), dispose: nothing }
+  }),
 )
 
 contract(

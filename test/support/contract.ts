@@ -7,3 +7,10 @@ export function contract(name: string, cases: readonly ContractCase[]): void {
     for (const { name: title, run } of cases) test(title, run)
   })
 }
+
+/** The names of the cases that fail. */
+export async function failing(cases: readonly ContractCase[]): Promise<string[]> {
+  const names: string[] = []
+  for (const { name, run } of cases) await run().catch(() => names.push(name))
+  return names
+}
