@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { stripTypeScriptTypes } from 'node:module'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -251,6 +251,11 @@ test('the store of the document passes its contract, and keeps a history that th
   const nowhere = ['--store', `sqlite-store://${join(app, 'typo.db')}`, '--store-adapter', './store.js']
   expect(await cli(['status', ...nowhere])).toEqual([3, expect.stringContaining('STORE_NOT_FOUND')])
   expect(await readdir(app)).not.toContain('typo.db')
+  const foreign = join(app, 'copy.db')
+  const bytes = await readFile(foreign)
+  const other = ['--store', `sqlite-store://${foreign}`, '--store-adapter', './store.js']
+  expect(await cli(['status', ...other])).toEqual([3, expect.stringContaining('STORE_NOT_FOUND')])
+  expect(await readFile(foreign)).toEqual(bytes)
 })
 
 test('the suite for the disk of a journal runs as the document says', async () => {
