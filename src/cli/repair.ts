@@ -1,7 +1,8 @@
 import { type RepairReport, repairStore } from '../engine/repair.ts'
+import type { Damage } from '../upkeep/verify/inspection.ts'
 import { type CommonOptions, type Surroundings, storeArgument, storeOf } from './command.ts'
 import { EXIT_CODES } from './exit-codes.ts'
-import { pairs, plural, printable } from './format.ts'
+import { countText, pairs, plural, printable } from './format.ts'
 import { writeLines } from './terminal.ts'
 
 /** The options of `tidemark repair`. */
@@ -13,13 +14,16 @@ export interface RepairCommandOptions extends CommonOptions {
 export async function repairCommand(options: RepairCommandOptions, around: Surroundings): Promise<number> {
   const { terminal } = around
   const apply = options.apply === true
-  const found = await repairStore(await storeOf(options, around), { apply }, terminal.environment)
+  // With --json each file that is taken out has a line, as it is found: the result names the first 1,000.
+  const onTakenOut = (takenOut: Damage): Promise<void> =>
+    writeLines(terminal.out, options.json === true ? [JSON.stringify({ takenOut })] : [])
+  const found = await repairStore(await storeOf(options, around), { apply, onTakenOut }, terminal.environment)
   await writeLines(terminal.out, options.json ? [JSON.stringify(found)] : linesOf(found, storeArgument(options)))
   return found.isNeeded && !apply ? EXIT_CODES.damaged[0] : EXIT_CODES.ok[0]
 }
 
 function linesOf(found: RepairReport, store: string): string[] {
-  const { isNeeded, damaged, lost, entered, takenOut, streams, reachable, generation } = found
+  const { isNeeded, damaged, lost, entered, takenOut, taken, streams, reachable, generation } = found
   if (!isNeeded) return ['Nothing has to be repaired: the timeline can be read, and every file that it names is whole.']
   const snapshots = entered.filter((key) => key.endsWith('/')).length
   const ranges = lost.map(([first, last]) => (first === last ? `${first}` : `${first} to ${last}`)).join(', ')
@@ -35,14 +39,12 @@ function linesOf(found: RepairReport, store: string): string[] {
         ? 'nothing'
         : `${plural(entered.length - snapshots, 'segment')} and ${plural(snapshots, 'snapshot')}`,
     ],
-    [
-      'taken out',
-      takenOut.length === 0 ? 'nothing' : `${plural(takenOut.length, 'file')}, damaged or missing; nothing is deleted`,
-    ],
+    ['taken out', taken === 0 ? 'nothing' : `${plural(taken, 'file')}, damaged or missing; nothing is deleted`],
     ['reachable', reachable === null ? 'nothing yet' : `${reachable.earliest} to ${reachable.latest}, but for gaps`],
   ])
   for (const key of entered) lines.push(`  + ${printable(key)}`)
   for (const { key, message } of takenOut) lines.push(`  - ${printable(key)}`, `    ${printable(message)}`)
+  if (taken > takenOut.length) lines.push(`  - and ${countText(taken - takenOut.length)} more: --json names all`)
   if (lost.length > 0)
     lines.push('What else was noted there is lost: closed streams, acknowledged gaps, restores, erasures.')
   return [...lines, ...nextLines(streams, store, generation)]

@@ -8,8 +8,8 @@ import type { Environment } from '../store/encryption/secret.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreSpec } from '../store/open.ts'
 import { commitRepair, planRepair, type RepairPlan } from '../upkeep/repair.ts'
-import type { OnFile } from '../upkeep/verify/inspection.ts'
-import { type Verification, verifyStore } from '../upkeep/verify.ts'
+import type { OnDamage, OnFile } from '../upkeep/verify/inspection.ts'
+import { type Listeners, type Verification, verifyStore, withDamage } from '../upkeep/verify.ts'
 import { livenessOfStream } from './liveness.ts'
 import { openForReading, placeOf } from './opening.ts'
 import { checkOptions } from './options.ts'
@@ -20,10 +20,12 @@ export interface RepairOptions {
   /** Commit it. Default: false, only tell. */
   readonly apply?: boolean
   readonly onFile?: OnFile
+  /** Called with each file that is taken out of the catalogue, as it is found; again where a plan had to be made again. */
+  readonly onTakenOut?: OnDamage
 }
 
 /** What a repair found, and would do or has done. */
-export interface RepairReport extends Omit<RepairPlan, 'timeline' | 'previous' | 'latest'> {
+export interface RepairReport extends Omit<RepairPlan, 'timeline' | 'previous' | 'latest' | 'isTakenOut'> {
   /** What can be restored with the catalogue as it would be, as far as no gap is in the way; null: nothing. */
   readonly reachable: ReturnType<typeof reachTimes>
   /** The generation that was committed; null where nothing was. */
@@ -43,10 +45,10 @@ export async function repairStore(
   options: RepairOptions = {},
   environment: Environment = process.env,
 ): Promise<RepairReport> {
-  checkOptions('repair', options, ['apply', 'onFile'])
+  checkOptions('repair', options, ['apply', 'onFile', 'onTakenOut'])
   const { store } = await openForReading(await placeOf(spec, environment))
   for (let attempt = 1; ; attempt++) {
-    const plan = await planRepair(store, options.onFile ?? (() => {}))
+    const plan = await planRepair(store, options.onFile ?? (() => {}), options.onTakenOut)
     if (options.apply !== true || !plan.isNeeded) return reportOf(plan, null)
     await requireNobodyWrites(plan)
     if (await commitRepair(store, plan)) return reportOf(plan, plan.timeline.generation)
@@ -58,7 +60,7 @@ export async function repairStore(
 export interface DamagedVerification {
   /** Bytes. */
   readonly memory: number
-  readonly onFile: OnFile
+  readonly listeners: Listeners
   /** A head that was noted; null: none. */
   readonly noted: Head | null
 }
@@ -79,9 +81,9 @@ export async function verifyDamaged(
 /** The same of a store that is open. */
 export async function verifyRepaired(
   store: ObjectStore,
-  { memory, onFile, noted }: DamagedVerification,
+  { memory, listeners, noted }: DamagedVerification,
 ): Promise<Verification> {
-  const plan = await planRepair(store, () => {})
+  const plan = await planRepair(store, () => {}, listeners.onDamage)
   const { repairs = [], ...rest } = plan.timeline
   const made = repairs.filter(({ generation }) => generation !== rest.generation)
   const timeline = { ...rest, generation: Math.max(1, plan.latest), ...(made.length === 0 ? {} : { repairs: made }) }
@@ -95,21 +97,31 @@ export async function verifyRepaired(
       scratch: () => scratch.store,
       open: null,
     }
-    const found = await verifyStore(sources, timeline, onFile, noted)
-    const named = new Set(found.damage.map(({ key }) => key))
-    const damage = [...found.damage, ...plan.takenOut.filter(({ key }) => !named.has(key))]
-    return {
-      ...found,
-      damage,
-      unreferenced: found.unreferenced.filter((key) => !damage.some((one) => one.key === key)),
+    // What the plan has taken out of the timeline is told by now, and may be found once more.
+    let [again, namedAgain] = [0, 0]
+    const others: Listeners = {
+      ...listeners,
+      onDamage: (damage) => {
+        if (!plan.isTakenOut(damage.key)) return listeners.onDamage(damage)
+        again++
+      },
+      onUnreferenced: (key) => {
+        if (!plan.isTakenOut(key)) return listeners.onUnreferenced(key)
+        namedAgain++
+      },
     }
+    const found = await verifyStore(sources, timeline, others, noted)
+    const unreferenced = found.unreferenced.filter((key) => !plan.isTakenOut(key))
+    const damage = found.damage.filter(({ key }) => !plan.isTakenOut(key))
+    const counts = { damaged: found.damaged - again, unnamed: found.unnamed - namedAgain }
+    return withDamage(plan.takenOut, plan.taken, { ...found, ...counts, damage, unreferenced })
   } finally {
     scratch.dispose()
   }
 }
 
 function reportOf(
-  { timeline, previous: _, latest: __, ...found }: RepairPlan,
+  { timeline, previous: _, latest: __, isTakenOut: ___, ...found }: RepairPlan,
   generation: number | null,
 ): RepairReport {
   return { ...found, reachable: reachTimes(reachOf(timeline)), generation }

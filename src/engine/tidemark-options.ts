@@ -5,7 +5,7 @@ import type { Source } from '../capture/source.ts'
 import { type Moment, parseMoment } from '../restore/moment.ts'
 import type { OnConflict, Selection, Target } from '../restore/target.ts'
 import { describeStore, type StoreSpec } from '../store/open.ts'
-import type { OnFile } from '../upkeep/verify/inspection.ts'
+import type { OnDamage, OnFile } from '../upkeep/verify/inspection.ts'
 import { checkJournal, type JournalOptions } from './journal-options.ts'
 import {
   checkChoice,
@@ -49,6 +49,10 @@ export interface CloseOptions {
 export interface VerifyOptions {
   /** Called with each file and its size as it is read. */
   readonly onFile?: OnFile
+  /** Called with everything that is wrong, as it is found: the result names the first 1,000. What follows waits for it. */
+  readonly onDamage?: OnDamage
+  /** Called with each file that nothing names; as above. */
+  readonly onUnreferenced?: (key: string) => Promise<void> | void
   /** What `head` gave earlier, as text: the history must still go on from it. */
   readonly head?: string
 }

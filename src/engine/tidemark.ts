@@ -23,7 +23,7 @@ import { lastDrill } from '../upkeep/drill.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import { Schedule } from '../upkeep/schedule.ts'
 import { takeSnapshot } from '../upkeep/snapshot.ts'
-import { type Verification, verifyStore } from '../upkeep/verify.ts'
+import { type Verification, verifyStore, withDamage } from '../upkeep/verify.ts'
 import { answering } from './answers.ts'
 import { Archive, type Reached } from './archive.ts'
 import { closeLimitMs } from './closing.ts'
@@ -291,17 +291,20 @@ export class Tidemark {
 
   /** Reads and checks everything in the store, and whether every erased key is gone. Damage is in the result, not thrown. */
   async verify(options: VerifyOptions = {}): Promise<Verification> {
-    checkOptions('verify', options, ['onFile', 'head'])
-    const { onFile = () => {}, head } = options
+    checkOptions('verify', options, ['onFile', 'onDamage', 'onUnreferenced', 'head'])
+    const { onFile = () => {}, onDamage = () => {}, onUnreferenced = () => {}, head } = options
+    const listeners = { onFile, onDamage, onUnreferenced }
     const noted = head === undefined ? null : parseHead(head)
     const timeline = await this.#archive.refresh().then(({ timeline }) => timeline, ifCorrupt)
     const { store, memory } = this.#archive.seams
-    if (timeline === null) return verifyRepaired(store, { memory, onFile, noted })
-    const verification = await verifyStore(this.#archive.sources, timeline, onFile, noted)
+    if (timeline === null) return verifyRepaired(store, { memory, listeners, noted })
+    const verification = await verifyStore(this.#archive.sources, timeline, listeners, noted)
     const unfinished = await this.#archive.seams.recordKeys?.unfinished()
     if (unfinished == null) return verification
     const { code, message, details } = unfinished
-    return { ...verification, damage: [...verification.damage, { key: String(details.key), code, message }] }
+    const damage = { key: String(details.key), code, message }
+    await onDamage(damage)
+    return withDamage([damage], 1, verification)
   }
 
   /**

@@ -13,9 +13,6 @@ export interface MergedItem extends Item {
 const BATCH = 1000
 const BATCH_BYTES = 4 * 1024 * 1024
 
-/** Bytes of a buffer that a name may keep in memory. */
-const KEPT_BUFFER = 1024 * 1024
-
 /**
  * Merges sorted runs: every item once, in order, as the fold (`model/fold`) leaves it, that is with the image of its
  * latest row. Memory: what the runs have loaded. Closes the runs.
@@ -35,7 +32,7 @@ export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly 
     for (let run = heap.top(); run !== undefined; run = heap.top()) {
       gather(open.offer(run))
       // Where nothing more can come of an item, it does not wait in memory for what is loaded next.
-      if (heap.endsItem()) gather(open.flush())
+      if (run.isLast() && heap.isAlone()) gather(open.flush())
       // Before the run loads more: what is handed on is not in memory beside it.
       if (batch.length >= BATCH || bytes >= BATCH_BYTES) {
         yield batch
@@ -57,34 +54,28 @@ class OpenItem {
   readonly #row: Row = emptyRow()
   #image: Image | null = null
   #any = false
-  #isGiven = false
 
   /** Takes the row that `run` stands on; returns the item before it where this is another one. */
   offer(run: Run): MergedItem | null {
     const { row } = run
     const same = this.#any && compareKeys(this.#row, row) === 0
-    if (same && (this.#isGiven || currentStands(compareStamps(this.#row, row)))) return null
+    if (same && currentStands(compareStamps(this.#row, row))) return null
     const done = same ? null : this.flush()
     Object.assign(this.#row, row)
     this.#image = run.image()
     this.#any = true
-    this.#isGiven = false
     return done
   }
 
-  /** Gives the item, once; rows of it that come after that are older. */
   flush(): MergedItem | null {
-    if (!this.#any || this.#isGiven) return null
-    this.#isGiven = true
+    if (!this.#any) return null
+    this.#any = false
     const { kindIndex, resource, idData, idStart, idEnd, ulidData, ulidStart } = this.#row
-    const image = this.#image
+    const [image, id, ulid] = [this.#image, slice(idData, idStart, idEnd), slice(ulidData, ulidStart, ulidStart + 26)]
+    // Both may be parts of something large that nothing else needs any more.
+    Object.assign(this.#row, emptyRow())
     this.#image = null
-    // The name may be a part of a line of many megabytes, which nothing else needs any more.
-    if (idData.buffer.byteLength > KEPT_BUFFER) {
-      Object.assign(this.#row, { idData: idData.slice(idStart, idEnd), idStart: 0, idEnd: idEnd - idStart })
-    }
-    const ulid = slice(ulidData, ulidStart, ulidStart + 26)
-    return { kind: KINDS[kindIndex] ?? 'record', resource, id: slice(idData, idStart, idEnd), image, ulid }
+    return { kind: KINDS[kindIndex] ?? 'record', resource, id, image, ulid }
   }
 }
 
@@ -100,11 +91,11 @@ class Heap {
     return this.#runs[0]
   }
 
-  /** Whether of the item that the top stands on no run has a row that it does not stand on. */
-  endsItem(at = 0, row: Row | undefined = this.#runs[0]?.row): boolean {
-    const run = this.#runs[at]
-    if (run === undefined || row === undefined || (at > 0 && compareKeys(run.row, row) !== 0)) return true
-    return run.isLast() && this.endsItem(2 * at + 1, row) && this.endsItem(2 * at + 2, row)
+  /** Whether no other run stands on the item of the top. */
+  isAlone(): boolean {
+    const [top, left, right] = [this.#runs[0], this.#runs[1], this.#runs[2]]
+    if (top === undefined || left === undefined) return true
+    return compareKeys(left.row, top.row) !== 0 && (right === undefined || compareKeys(right.row, top.row) !== 0)
   }
 
   push(run: Run): void {

@@ -75,6 +75,24 @@ export class SnapshotReader {
     return Math.ceil(each.reduce((most, bytes) => Math.max(most, bytes), 0))
   }
 
+  /** The files, each with what is in it, in the order of `compareItems`; the schemas are in the manifest. */
+  *files(): Generator<{ readonly file: SnapshotFile; readonly lines: AsyncGenerator<SnapshotLines> }> {
+    const { manifest } = this
+    const resources = manifest.resources.toSorted((a, b) => compareUtf8(a.name, b.name))
+    const of = (kind: Kind, resource: string, file: SnapshotFile | null) =>
+      file === null ? [] : [{ file, lines: this.#fileLines(kind, resource, file, undefined) }]
+    yield* of('object', '', manifest.objects)
+    for (const { name, objects } of resources) yield* of('object', name, objects)
+    for (const { name, records } of resources) yield* of('record', name, records)
+  }
+
+  /** The schemas, as lines. */
+  *schemas(): Generator<SnapshotLines> {
+    const { schema, resources } = this.manifest
+    if (schema !== null) yield schemaLines('', schema)
+    for (const { name, schema } of resources) if (schema !== null) yield schemaLines(name, schema)
+  }
+
   /** Everything in the selection, in the order of `compareItems`, a gzip member at a time. */
   async *lines(selection: Selection): AsyncGenerator<SnapshotLines> {
     const { manifest } = this

@@ -7,7 +7,7 @@ import type { Ulid } from '../model/ulid.ts'
 import { openedImage, openSnapshot, type ReplaySources } from '../restore/replay.ts'
 import type { SnapshotReader } from '../restore/snapshot-reader.ts'
 import { RowParts } from './row-parts.ts'
-import { checkedEvents } from './segment-check.ts'
+import { checkEvents } from './segment-check.ts'
 
 /** What the state of a moment is reckoned from. */
 export interface ReckoningParts {
@@ -103,10 +103,10 @@ async function statedRows(parts: ReckoningParts, into: RowParts): Promise<RowPar
   for await (const { item, image } of linesOf(await openSnapshot(sources, snapshot)))
     await add(item, snapshot.ulid, image)
   for (const segment of segments) {
-    for await (const event of checkedEventsOf(parts, segment)) {
+    await checkEvents(await sources.segments.scan(segment), segment, async (event) => {
       const { ulid } = event.stamp
       if (ulid > snapshot.ulid && ulid <= moment) await add(event, ulid, event.after)
-    }
+    })
   }
   return into
 }
@@ -173,10 +173,6 @@ async function differencesOf(parts: ReckoningParts, wrong: Map<string, What>): P
     for await (const event of plainEventsOf(parts, segment)) look(event)
   }
   return found
-}
-
-async function* checkedEventsOf({ sources }: ReckoningParts, segment: SegmentEntry): AsyncGenerator<Event> {
-  yield* checkedEvents(await sources.segments.scan(segment), segment)
 }
 
 async function* plainEventsOf({ sources }: ReckoningParts, segment: SegmentEntry): AsyncGenerator<Event> {

@@ -12,7 +12,7 @@ import { type Generations, type Salvage, salvage } from './repair/generations.ts
 import { type FoundSegment, fitting, readFound } from './repair/segments.ts'
 import { expectSnapshot, prefixesIn, readFoundSnapshot } from './repair/snapshots.ts'
 import { continued, frameStream, streamsWithFrames } from './repair/streams.ts'
-import { type Damage, Inspection, type OnFile } from './verify/inspection.ts'
+import { type Damage, Inspection, type OnDamage, type OnFile } from './verify/inspection.ts'
 import { lastErasure } from './verify/remains.ts'
 import type { Listing } from './verify/snapshots.ts'
 
@@ -35,8 +35,15 @@ export interface RepairPlan {
   readonly lost: readonly Generations[]
   /** Keys of segments, and prefixes of snapshots, that are entered again. */
   readonly entered: readonly string[]
-  /** Files that the catalogue names, and that are damaged or missing: what needs them is taken out of it, and nothing is deleted. */
+  /**
+   * Files that the catalogue names, and that are damaged or missing: what needs them is taken out of it, and nothing is
+   * deleted. The first 1,000.
+   */
   readonly takenOut: readonly Damage[]
+  /** How many there are. */
+  readonly taken: number
+  /** Whether a file is among them. */
+  readonly isTakenOut: (key: string) => boolean
   /** Streams of which nobody knows any more whether they hold more events. */
   readonly streams: readonly string[]
   /** The catalogue as it would be. */
@@ -51,11 +58,15 @@ export interface RepairPlan {
  * Reads the whole store, and makes its catalogue again: from the generations that can be read, and from the segments and
  * snapshots that only lost ones named. Writes nothing. Errors: those of the store.
  */
-export async function planRepair(store: ObjectStore, onFile: OnFile): Promise<RepairPlan> {
+export async function planRepair(
+  store: ObjectStore,
+  onFile: OnFile,
+  onTakenOut: OnDamage = () => {},
+): Promise<RepairPlan> {
   const listing = new Map<string, number>()
   for await (const { key, bytes } of store.list('')) listing.set(key, bytes)
   await addUnlisted(store, listing)
-  const inspection = new Inspection(store, onFile)
+  const inspection = new Inspection(store, onFile, onTakenOut)
   const salvaged = await salvage(store, listing.keys())
   const isLost = salvaged.lost.length > 0 || salvaged.latest === 0
   const named = await readable(inspection, salvaged.timeline, listing)
@@ -65,13 +76,15 @@ export async function planRepair(store: ObjectStore, onFile: OnFile): Promise<Re
   const streams = streamsFor(named, segments, isLost ? listing : new Map())
   const known = new Map(named.streams.map((stream) => [stream.id, stream]))
   const timeline = numbered(salvaged, { ...named, streams, ...merged(named, segments, snapshots) })
+  await inspection.told()
   return {
-    isNeeded:
-      salvaged.lost.length > 0 || salvaged.past.length > 0 || entered.length > 0 || inspection.damage.length > 0,
+    isNeeded: salvaged.lost.length > 0 || salvaged.past.length > 0 || entered.length > 0 || inspection.damaged > 0,
     damaged: [...new Set([...salvaged.past.map(([first]) => timelineKey(first)), ...salvaged.damaged])],
     lost: salvaged.lost,
     entered,
     takenOut: inspection.damage,
+    taken: inspection.damaged,
+    isTakenOut: (key) => inspection.isDamaged(key),
     streams: streams.filter(({ id, state }) => state === 'open' && known.get(id)?.state !== 'open').map(({ id }) => id),
     timeline,
     previous: salvaged.sha256,
@@ -109,6 +122,7 @@ async function isReadable(inspection: Inspection, key: string, check: () => Prom
     const isDamage = error instanceof TidemarkError && error.category === 'corrupt'
     if (!isDamage && !hasCode(error, 'OBJECT_NOT_FOUND')) throw error
     inspection.found(key, error)
+    await inspection.told()
     return false
   }
 }

@@ -5,11 +5,19 @@ import type { SegmentReader } from '../format/segment/read.ts'
 import type { Event } from '../model/event.ts'
 import type { SegmentEntry } from '../model/timeline.ts'
 
+/** Is given an event; the next one waits for it. */
+export type OnEvent = (event: Event) => Promise<void> | void
+
 /**
- * Every event of a segment, in the order of its rows, checked against what the timeline says of it and against its hash
- * chain: once it has ended, none was missing, twice there or changed. Errors: `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`.
+ * Checks every event of a segment, in the order of its rows, against what the timeline says of it and against its hash
+ * chain: once this has resolved, none was missing, twice there or changed. Returns how many there are. Errors:
+ * `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`.
  */
-export async function* checkedEvents(reader: SegmentReader, entry: SegmentEntry): AsyncGenerator<Event> {
+export async function checkEvents(
+  reader: SegmentReader,
+  entry: SegmentEntry,
+  onEvent: OnEvent = () => {},
+): Promise<number> {
   const chain = reader.chain()
   // Before room is made for them: the numbers are those of the timeline, which somebody else may have written.
   if (reader.info.events + chain.erased.length !== entry.lastSequence - entry.firstSequence + 1)
@@ -17,22 +25,34 @@ export async function* checkedEvents(reader: SegmentReader, entry: SegmentEntry)
   const rows = new ChainRows(entry.firstSequence, entry.lastSequence)
   for (const { sequence, ulid, digest } of chain.erased) rows.set(sequence, ulid, Buffer.from(digest, 'hex'))
   let events = 0
-  for (const index of reader.rowGroups.keys()) {
-    for (const event of eventsOf(await reader.readRowGroup(index, EVENT_COLUMNS))) {
-      const { stamp } = event
-      const inside = stamp.ulid >= entry.firstUlid && stamp.ulid <= entry.lastUlid && stamp.stream === entry.stream
-      if (!inside) throw wrongContent(entry.key, `event ${stamp.ulid} is not what the timeline says`)
-      const salt = chain.salts.of(stamp.sequence)
-      if (salt === null || !rows.set(stamp.sequence, stamp.ulid, digestEvent(salt, event)))
-        throw wrongContent(entry.key, `event ${stamp.ulid} is twice there, or stands where one was erased`)
-      events++
-      yield event
-    }
+  const check = (event: Event): void => {
+    const { stamp } = event
+    const inside = stamp.ulid >= entry.firstUlid && stamp.ulid <= entry.lastUlid && stamp.stream === entry.stream
+    if (!inside) throw wrongContent(entry.key, `event ${stamp.ulid} is not what the timeline says`)
+    const salt = chain.salts.of(stamp.sequence)
+    if (salt === null || !rows.set(stamp.sequence, stamp.ulid, digestEvent(salt, event)))
+      throw wrongContent(entry.key, `event ${stamp.ulid} is twice there, or stands where one was erased`)
+    events++
   }
+  for (const index of reader.rowGroups.keys()) await eachOf(reader, index, check, onEvent)
   if (events !== entry.events || !rows.complete) throw wrongContent(entry.key, 'events are missing')
   if (chain.previous !== entry.chain.previous || chainValue(chain) !== entry.chain.value)
     throw wrongContent(entry.key, 'its hash chain is not the one that the timeline has')
   checkLinks(entry, chain, rows)
+  return events
+}
+
+/** By itself, so that nothing of a row group is left in memory when the next one is read. */
+async function eachOf(
+  reader: SegmentReader,
+  index: number,
+  check: (event: Event) => void,
+  onEvent: OnEvent,
+): Promise<void> {
+  for (const event of eventsOf(await reader.readRowGroup(index, EVENT_COLUMNS))) {
+    check(event)
+    await onEvent(event)
+  }
 }
 
 function checkLinks(entry: SegmentEntry, chain: SegmentChain, rows: ChainRows): void {

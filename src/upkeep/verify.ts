@@ -1,4 +1,3 @@
-import { sha256 } from '../base/bytes.ts'
 import { parseStoreLogKey } from '../capture/store-log.ts'
 import {
   MANIFEST_FILE,
@@ -9,17 +8,19 @@ import {
   timelineKey,
 } from '../format/keys.ts'
 import { chainStart } from '../format/segment/chain.ts'
-import { openSegment, type SegmentReader } from '../format/segment/read.ts'
 import type { Head } from '../model/head.ts'
 import type { SegmentEntry, Timeline } from '../model/timeline.ts'
 import { gapError, gapsOf, isAcknowledged } from '../restore/gaps.ts'
 import type { ReplaySources } from '../restore/replay.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import { checkHead } from './head.ts'
-import { checkedEvents, wrongContent } from './segment-check.ts'
+import { checkEvents, wrongContent } from './segment-check.ts'
 import { verifyFrames } from './verify/frames.ts'
 import { verifyGenerations } from './verify/generations.ts'
-import { type Damage, Inspection, type OnFile, wrongHash } from './verify/inspection.ts'
-import { verifyRemains } from './verify/remains.ts'
+import { openHashed } from './verify/hashed-segment.ts'
+import { type Damage, Inspection, MOST_NAMED, type OnDamage, type OnFile } from './verify/inspection.ts'
+import { KnownStates } from './verify/known-states.ts'
+import { isRemains } from './verify/remains.ts'
 import { verifySmallFiles } from './verify/small-files.ts'
 import { verifySnapshots } from './verify/snapshots.ts'
 
@@ -29,27 +30,40 @@ export interface Verification {
   readonly bytes: number
   readonly events: number
   readonly snapshots: number
+  /** The first 1,000; `VerifyOptions.onDamage` is told of each. */
   readonly damage: readonly Damage[]
-  /** Files that nothing names: left by an attempt that failed; harmless, as those from before an erasure are damage. */
+  /** How many there are. */
+  readonly damaged: number
+  /**
+   * Files that nothing names: left by an attempt that failed; harmless, as those from before an erasure are damage. The first
+   * 1,000; `VerifyOptions.onUnreferenced` is told of each.
+   */
   readonly unreferenced: readonly string[]
+  /** How many there are. */
+  readonly unnamed: number
 }
 
-/** Segments up to this size are checked in memory; of a larger one a part at a time is there, which takes a second reading. */
-const WHOLE_BYTES = 16 * 1024 * 1024
+/** Who hears of what is found, as it is found. */
+export interface Listeners {
+  readonly onFile: OnFile
+  readonly onDamage: OnDamage
+  /** Called with the key of a file that nothing names. */
+  readonly onUnreferenced: (key: string) => Promise<void> | void
+}
 
 /**
- * Reads and hashes every file of the store, checks that every sequence is gapless, and that every snapshot is what
+ * Reads and hashes every file of the store once, checks that every sequence is gapless, and that every snapshot is what
  * the one before it and the events since give; and, with a head that was `noted`, that the history goes on from it.
  * Nothing is changed. Damage is collected, not thrown.
  */
 export async function verifyStore(
   sources: ReplaySources,
   timeline: Timeline,
-  onFile: OnFile,
+  { onFile, onDamage, onUnreferenced }: Listeners = NOBODY,
   noted: Head | null = null,
 ): Promise<Verification> {
   const { store } = sources
-  const inspection = new Inspection(store, onFile)
+  const inspection = new Inspection(store, onFile, onDamage)
   const listing = new Map<string, number>()
   for await (const { key, bytes } of store.list('')) listing.set(key, bytes)
   await verifySmallFiles(inspection, listing.keys())
@@ -57,43 +71,60 @@ export async function verifyStore(
   if (noted !== null) {
     await inspection.guard(timelineKey(noted.generation), () => checkHead(store, timeline, noted))
   }
+  const states = statesOf(sources, timeline)
   let events = 0
   for (const segment of timeline.segments) {
     await inspection.guard(segment.key, async () => {
-      events += await verifySegment(inspection, sources, segment)
+      events += await verifySegment(inspection, sources, segment, states)
     })
   }
   verifyChains(inspection, timeline)
   await verifyFrames(inspection, listing.keys(), store)
   for (const gap of gapsOf(timeline)) if (!isAcknowledged(gap)) inspection.found(`stream ${gap.stream}`, gapError(gap))
-  const named = await verifySnapshots(inspection, sources, timeline, listing)
-  const unnamed = unreferencedOf(listing.keys(), timeline, named, inspection)
-  const unreferenced = verifyRemains(inspection, timeline, unnamed)
-  const { files, bytes, damage } = inspection
-  return { files, bytes, events, snapshots: timeline.snapshots.length, damage, unreferenced }
+  const named = await verifySnapshots(inspection, sources, timeline, listing, states)
+  const unreferenced: string[] = []
+  let unnamed = 0
+  for (const key of unreferencedOf(listing.keys(), timeline, named, inspection)) {
+    if (isRemains(inspection, timeline, key)) continue
+    if (unnamed++ < MOST_NAMED) unreferenced.push(key)
+    await onUnreferenced(key)
+  }
+  await inspection.told()
+  const { files, bytes, damage, damaged } = inspection
+  return { files, bytes, events, snapshots: timeline.snapshots.length, damage, damaged, unreferenced, unnamed }
+}
+
+/** A verification with what was found besides, in front. */
+export function withDamage(found: readonly Damage[], count: number, verification: Verification): Verification {
+  const damage = [...found, ...verification.damage].slice(0, MOST_NAMED)
+  return { ...verification, damage, damaged: verification.damaged + count }
+}
+
+/** Nobody. */
+export const NOBODY: Listeners = { onFile: () => {}, onDamage: () => {}, onUnreferenced: () => {} }
+
+function statesOf({ memory, scratch }: ReplaySources, { snapshots, segments }: Timeline): KnownStates {
+  const records = snapshots.reduce((sum, one) => sum + one.records, 0)
+  const rows = segments.reduce((sum, { events }) => sum + events, records)
+  let space: ObjectStore | null = null
+  const oneSpace = (): ObjectStore => {
+    space ??= scratch()
+    return space
+  }
+  return new KnownStates(snapshots, rows, memory, oneSpace)
 }
 
 /** Returns how many events it holds. */
-async function verifySegment(inspection: Inspection, sources: ReplaySources, entry: SegmentEntry): Promise<number> {
-  let events = 0
-  for await (const _ of checkedEvents(await openHashed(inspection, sources, entry), entry)) events++
-  return events
-}
-
-/** Opens a segment whose SHA-256 is right; reads it once where it is not too large to be kept. */
-async function openHashed(
+async function verifySegment(
   inspection: Inspection,
-  { segments }: ReplaySources,
+  { store }: ReplaySources,
   entry: SegmentEntry,
-): Promise<SegmentReader> {
-  const { key, footer } = entry
-  if (entry.bytes > WHOLE_BYTES) {
-    await inspection.expectHash(key, undefined, entry.sha256)
-    return segments.open(entry)
-  }
-  const whole = await inspection.read(key)
-  if (sha256(whole) !== entry.sha256) throw wrongHash(key)
-  return openSegment({ name: key, bytes: entry.bytes, footer, read: async (start, end) => whole.subarray(start, end) })
+  states: KnownStates,
+): Promise<number> {
+  const { reader, end } = await openHashed(inspection, store, entry)
+  const events = await checkEvents(reader, entry, (event) => states.addEvent(event, event.stamp.ulid, event.after))
+  await end()
+  return events
 }
 
 /** That the segments of each stream follow one another in its hash chain, up to where the timeline says it is. */
@@ -121,22 +152,24 @@ function bySequence(a: SegmentEntry, b: SegmentEntry): number {
 }
 
 /** What nothing names: the timeline, a manifest that it names, or, for files that stand for themselves, their key. */
-function unreferencedOf(
+function* unreferencedOf(
   keys: Iterable<string>,
   { segments, snapshots, streams }: Timeline,
   ofSnapshots: ReadonlySet<string>,
   inspection: Inspection,
-): string[] {
+): Generator<string> {
   const named = new Set([STORE_FILE, ...ofSnapshots, ...segments.map(({ key }) => key)])
   const journals = new Set(streams.map(({ id }) => id))
   // Of a snapshot whose manifest is damaged, nobody can say which files are its own.
   const unknown = snapshots.map(({ prefix }) => prefix).filter((prefix) => inspection.isDamaged(prefix + MANIFEST_FILE))
-  const isNamed = (key: string): boolean =>
-    named.has(key) ||
-    parseTimelineKey(key) !== null ||
-    parseSlotKey(key) !== null ||
-    parseDrillKey(key) !== null ||
-    journals.has(parseStoreLogKey(key)?.stream ?? '') ||
-    unknown.some((prefix) => key.startsWith(prefix))
-  return [...keys].filter((key) => !isNamed(key))
+  for (const key of keys) {
+    const isNamed =
+      named.has(key) ||
+      parseTimelineKey(key) !== null ||
+      parseSlotKey(key) !== null ||
+      parseDrillKey(key) !== null ||
+      journals.has(parseStoreLogKey(key)?.stream ?? '') ||
+      unknown.some((prefix) => key.startsWith(prefix))
+    if (!isNamed) yield key
+  }
 }

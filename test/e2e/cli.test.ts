@@ -366,8 +366,13 @@ describe('failures', () => {
     try {
       const { code, out } = await run('verify', '--json')
       expect(code).toBe(4)
-      const damage = JSON.stringify(jsonLines(out)[0]?.damage)
-      for (const file of files) expect(damage).toContain(file.slice(file.indexOf('segment/')))
+      const lines = jsonLines(out)
+      const [damage, told] = [JSON.stringify(lines.at(-1)?.damage), JSON.stringify(lines.slice(0, -1))]
+      for (const file of files) {
+        expect(damage).toContain(file.slice(file.indexOf('segment/')))
+        expect(told).toContain(file.slice(file.indexOf('segment/')))
+      }
+      expect(lines.at(-1)?.damaged).toBe(lines.length - 1)
       expect((await run('verify')).out).toMatch(/^damage\s+\d+ found$/m)
       const restore = await run('restore', '--to', iso(markAt(1).at), '--target', './never')
       expect([restore.code, restore.out]).toEqual([4, ''])

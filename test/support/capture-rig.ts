@@ -158,7 +158,7 @@ export function liveState(database: ModelDatabase): Map<string, string> {
 
 export async function verify(archive: Archive): Promise<Verification> {
   const { timeline } = await archive.refresh()
-  return verifyStore(archive.sources, timeline, () => {})
+  return verifyStore(archive.sources, timeline)
 }
 
 /**

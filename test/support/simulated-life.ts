@@ -99,7 +99,7 @@ async function snapshot(process: SimulatedProcess, { database }: World): Promise
 /** Checks everything that a store holds against the truth; the process has settled and sealed what there was. */
 export async function check(process: SimulatedProcess, { truth }: World, next: () => number): Promise<void> {
   const { timeline } = process.timeline
-  const { damage } = await verifyStore(process.sources, timeline, () => {})
+  const { damage } = await verifyStore(process.sources, timeline)
   assert(damage.length === 0, `damaged: ${damage[0]?.key}: ${damage[0]?.message}`)
   assert(gapsOf(timeline).length === 0, 'the history has a gap')
   const events = await everyEvent(process)

@@ -172,7 +172,7 @@ test('one record is restored with the requests that one record needs', async () 
 test('verify reads each segment and each manifest once', async () => {
   const { store, timeline } = await build()
   const counting = new CountingStore(store)
-  const { events } = await verifyStore(sourcesOver(counting), timeline, () => {})
+  const { events } = await verifyStore(sourcesOver(counting), timeline)
   expect(events).toBe(4 * (RECORDS / 10))
   const gets = counting.log.filter((call) => /^get (segment|.*s3db\.json)/.test(call)).sort()
   const keys = [`${timeline.snapshots[0]?.prefix}s3db.json`, ...timeline.segments.map(({ key }) => key)]

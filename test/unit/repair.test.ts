@@ -7,6 +7,7 @@ import { repairStore, verifyDamaged } from '../../src/engine/repair.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { planRepair } from '../../src/upkeep/repair.ts'
+import { NOBODY } from '../../src/upkeep/verify.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 let home = ''
@@ -247,7 +248,7 @@ test('an encrypted store is repaired too, and verify reads on and names what els
   const [last = ''] = filesIn('timeline').slice(-1)
   const [segment = ''] = filesIn('segment')
   for (const file of [last, segment]) writeFileSync(file, readFileSync(file).fill(0, 150, 151))
-  const { damage } = await verifyDamaged(store, { memory: 2 ** 27, onFile: () => {}, noted: null })
+  const { damage } = await verifyDamaged(store, { memory: 2 ** 27, listeners: NOBODY, noted: null })
   const named = damage.map(({ key }) => `${home}/store/${key}`)
   expect(named).toContain(last)
   expect(named).toContain(segment)

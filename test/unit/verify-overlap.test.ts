@@ -64,7 +64,7 @@ test('a snapshot that was made while another process read a baseline is no damag
   if (first === undefined) throw new Error('no baseline')
   const wrong = { ...first, ulid: inside.ulid, consistentFrom: inside.ulid }
   const snapshots = timeline.snapshots.map((entry) => (entry.ulid === inside.ulid ? wrong : entry))
-  const { damage } = await verifyStore(archive.sources, { ...timeline, snapshots }, () => {})
+  const { damage } = await verifyStore(archive.sources, { ...timeline, snapshots })
   expect(damage).toMatchObject([{ code: 'OBJECT_CORRUPT' }])
   expect(damage[0]?.message).toContain('is not what the snapshot before it and the events since give')
   archive.close()

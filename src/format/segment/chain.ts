@@ -1,7 +1,8 @@
 import { createHash, hash } from 'node:crypto'
-import type { Event } from '../../model/event.ts'
+import { EMPTY } from '../../base/bytes.ts'
+import { type Change, type Event, type Image, imageBytes } from '../../model/event.ts'
 import { isUlid, type Ulid } from '../../model/ulid.ts'
-import { encodedEventBytes, encodeEvent } from '../event-codec.ts'
+import { EVENT_HEADER_BYTES, encodedEventBytes, encodeEvent } from '../event-codec.ts'
 import type { EventColumns } from './columns.ts'
 import { expect } from './corrupt.ts'
 import { Salts } from './salts.ts'
@@ -43,12 +44,41 @@ export function chainStart(stream: string): string {
   return hash('sha256', stream)
 }
 
+/** Bytes of images that are not copied to be hashed. */
+const LARGE_BYTES = 1024 * 1024
+/** In the order in which they stand at the end of an encoded event, each with its length at the end of its header. */
+const IMAGE_FIELDS = 4
+
 /** Digest of an event with its salt. */
 export function digestEvent(salt: Uint8Array, event: Event): Uint8Array {
+  const { before, after } = event
+  if (imageBytes(before) + imageBytes(after) > LARGE_BYTES) return digestLarge(salt, event)
   const salted = Buffer.alloc(SALT_BYTES + encodedEventBytes(event))
   salted.set(salt)
   encodeEvent(salted, SALT_BYTES, event, event.stamp.ulid, event.stamp.sequence)
   return hash('sha256', salted, 'buffer')
+}
+
+/** The same, with the images where they are: what stands before them is encoded by itself. */
+function digestLarge(salt: Uint8Array, event: Event): Uint8Array {
+  const { before, after } = event
+  const images = [before?.json, before?.raw, after?.json, after?.raw].map((part) => part ?? EMPTY)
+  const change = { ...event, before: emptied(before), after: emptied(after) } as Change
+  const start = Buffer.alloc(encodedEventBytes(change))
+  encodeEvent(start, 0, change, event.stamp.ulid, event.stamp.sequence)
+  let bytes = start.length - 4
+  for (const [i, { length }] of images.entries()) {
+    start.writeUInt32LE(length, EVENT_HEADER_BYTES - 4 * (IMAGE_FIELDS - i))
+    bytes += length
+  }
+  start.writeUInt32LE(bytes, 0)
+  const digest = createHash('sha256').update(salt).update(start)
+  for (const part of images) digest.update(part)
+  return digest.digest()
+}
+
+function emptied(image: Image | null): Image | null {
+  return image === null ? null : { json: EMPTY, raw: image.raw === null ? null : EMPTY }
 }
 
 /** What the links of a run of events are made of: one row an event, filled in any order. */

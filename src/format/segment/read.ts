@@ -85,6 +85,12 @@ export class SegmentReader {
     this.#bloom = index.bloom
   }
 
+  /** Where the bytes of a row group stand in the file. */
+  rangeOf(index: number): { readonly start: number; readonly end: number } {
+    const { chunks } = this.#metadata(index)
+    return { start: chunks[0]?.start ?? 0, end: chunks.at(-1)?.end ?? 0 }
+  }
+
   /** What the segment knows of the hash chain of its stream. Errors: `SEGMENT_CORRUPT`. */
   chain(): SegmentChain {
     return decoding(this.#source.name, () => readChain(this.#footer))
@@ -195,8 +201,8 @@ export class SegmentReader {
   }
 
   #storedBytes(index: number): number {
-    const { chunks } = this.#metadata(index)
-    return (chunks.at(-1)?.end ?? 0) - (chunks[0]?.start ?? 0)
+    const { start, end } = this.rangeOf(index)
+    return end - start
   }
 
   #metadata(index: number): RowGroupMetadata {

@@ -7,7 +7,7 @@ import { openSegment } from '../../format/segment/read.ts'
 import type { SegmentEntry, StreamEntry } from '../../model/timeline.ts'
 import { isUlid } from '../../model/ulid.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
-import { checkedEvents } from '../segment-check.ts'
+import { checkEvents } from '../segment-check.ts'
 
 /** A segment that no timeline names, and that is whole by what it says of itself. */
 export interface FoundSegment {
@@ -37,7 +37,7 @@ export async function readFound(store: ObjectStore, key: string): Promise<FoundS
       footer: { bytes: footer.length, crc32: crc32(footer) },
       chain: { previous: chain.previous, value: chainValue(chain) },
     }
-    for await (const _ of checkedEvents(reader, entry));
+    await checkEvents(reader, entry)
     return { entry, erased: chain.erased.length }
   } catch (error) {
     if (error instanceof TidemarkError && error.category === 'corrupt') return null

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import { messageOf, TidemarkError } from '../../base/errors.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { wrongContent } from '../segment-check.ts'
@@ -13,6 +13,11 @@ export interface Damage {
 
 /** Reports each file as it is read. */
 export type OnFile = (key: string, bytes: number) => void
+/** Is given what is wrong as it is found. */
+export type OnDamage = (damage: Damage) => Promise<void> | void
+
+/** What is named in a result; there may be more. */
+export const MOST_NAMED = 1000
 
 /** Files of any size are hashed in parts of this many bytes. */
 const PART_BYTES = 8 * 1024 * 1024
@@ -20,32 +25,43 @@ const PART_BYTES = 8 * 1024 * 1024
 /** A file can have any number in its name, and so say that a trillion before it are missing. */
 const MOST_MISSING = 100
 
-/** Reads the files of a store, and gathers what is wrong with them: the same thing once, however many checks meet it. */
+/** Reads the files of a store, and tells what is wrong with them: the same thing once, however many checks meet it. */
 export class Inspection {
   readonly #store: ObjectStore
   readonly #onFile: OnFile
-  readonly #damage = new Map<string, Damage>()
-  readonly #keys = new Set<string>()
+  readonly #onDamage: OnDamage
+  readonly #named: Damage[] = []
+  /** Hashes of what was told, and of the keys of the files that it was about. */
+  readonly #told = new Set<bigint>()
+  readonly #keys = new Set<bigint>()
+  #telling: Promise<unknown> = Promise.resolve()
   files = 0
   bytes = 0
 
-  constructor(store: ObjectStore, onFile: OnFile) {
+  constructor(store: ObjectStore, onFile: OnFile, onDamage: OnDamage = () => {}) {
     this.#store = store
     this.#onFile = onFile
+    this.#onDamage = onDamage
   }
 
+  /** The first 1,000. */
   get damage(): readonly Damage[] {
-    return [...this.#damage.values()]
+    return this.#named
+  }
+
+  /** How many there are. */
+  get damaged(): number {
+    return this.#told.size
   }
 
   /** Whether something was found to be wrong with a file so far. */
   isDamaged(key: string): boolean {
-    return this.#keys.has(key)
+    return this.#keys.has(hashOf(key))
   }
 
   async read(key: string): Promise<Uint8Array> {
     const bytes = await this.#store.get(key)
-    this.#count(key, bytes.length)
+    this.count(key, bytes.length)
     return bytes
   }
 
@@ -53,12 +69,12 @@ export class Inspection {
   async expectHash(key: string, listed: number | undefined, expected: string): Promise<void> {
     const bytes = listed ?? (await this.#store.head(key))?.bytes // a listing may be behind
     if (bytes === undefined) throw missing(key)
-    const hash = createHash('sha256')
+    const sum = createHash('sha256')
     for (let start = 0; start < bytes; start += PART_BYTES) {
-      hash.update(await this.#store.get(key, { start, end: Math.min(bytes, start + PART_BYTES) }))
+      sum.update(await this.#store.get(key, { start, end: Math.min(bytes, start + PART_BYTES) }))
     }
-    this.#count(key, bytes)
-    if (hash.digest('hex') !== expected) throw wrongHash(key)
+    this.count(key, bytes)
+    if (sum.digest('hex') !== expected) throw wrongHash(key)
   }
 
   /** Runs a check; what it throws is damage of the file that the error names, or else of `key`. */
@@ -70,7 +86,14 @@ export class Inspection {
       if (error instanceof TidemarkError && error.retriable) throw error
       this.found(key, error)
       return false
+    } finally {
+      await this.told()
     }
+  }
+
+  /** Whoever is told of the damage has heard of all of it. */
+  async told(): Promise<void> {
+    await this.#telling
   }
 
   found(key: string, error: unknown): void {
@@ -78,8 +101,14 @@ export class Inspection {
     const named = known?.details.key
     const file = typeof named === 'string' ? named : key
     const message = messageOf(error)
-    this.#keys.add(file)
-    this.#damage.set(JSON.stringify([file, message]), { key: file, code: known?.code ?? 'OBJECT_CORRUPT', message })
+    this.#keys.add(hashOf(file))
+    const told = hashOf(JSON.stringify([file, message]))
+    if (this.#told.has(told)) return
+    this.#told.add(told)
+    const damage = { key: file, code: known?.code ?? 'OBJECT_CORRUPT', message }
+    if (this.#named.length < MOST_NAMED) this.#named.push(damage)
+    this.#telling = Promise.all([this.#telling, this.#onDamage(damage)])
+    this.#telling.catch(() => {}) // thrown where it is awaited
   }
 
   /** Names the files of a numbered series from `first` up to, not with, `end`: each, or of very many the first. */
@@ -89,7 +118,8 @@ export class Inspection {
     if (named < end) this.found(keyOf(named), missing(keyOf(named), ` and so are the ${end - named - 1} after it`))
   }
 
-  #count(key: string, bytes: number): void {
+  /** A file that somebody has read. */
+  count(key: string, bytes: number): void {
     this.files++
     this.bytes += bytes
     this.#onFile(key, bytes)
@@ -102,6 +132,10 @@ export function wrongHash(key: string): TidemarkError {
 }
 
 /** The error for a file that should be there. */
-function missing(key: string, more = ''): TidemarkError {
+export function missing(key: string, more = ''): TidemarkError {
   return wrongContent(key, `it is missing${more}`)
+}
+
+function hashOf(text: string): bigint {
+  return hash('sha256', text, 'buffer').readBigUInt64LE(0)
 }

@@ -5,17 +5,14 @@ import type { Ulid } from '../../model/ulid.ts'
 import type { Inspection } from './inspection.ts'
 
 /**
- * Of the files that nothing names, those from before a record was erased by rewriting, which may hold it: an attempt to
- * write them was broken off, or the erasure was before it had deleted them. They are damage; the others are returned.
+ * Whether a file that nothing names is from before a record was erased by rewriting, which it may hold: an attempt to write it
+ * was broken off, or the erasure was before it had deleted it. Then it is damage.
  */
-export function verifyRemains(inspection: Inspection, timeline: Timeline, unreferenced: readonly string[]): string[] {
+export function isRemains(inspection: Inspection, timeline: Timeline, key: string): boolean {
   const erased = lastErasure(timeline)
-  if (erased === null) return [...unreferenced]
-  return unreferenced.filter((key) => {
-    if (!isFromBefore(key, erased, timeline)) return true
-    inspection.found(key, remains(key))
-    return false
-  })
+  if (erased === null || !isFromBefore(key, erased, timeline)) return false
+  inspection.found(key, remains(key))
+  return true
 }
 
 /** The last erasure that rewrote files; null where there was none. */
