@@ -299,7 +299,7 @@ await tidemark.close()
 
 /** An adapter as of a package that brought its own copy of tidemark: its errors, its images, and who writes. */
 const FOREIGN = `
-import { TidemarkError } from 'tidemark'
+import { objectNotFound, TidemarkError } from 'tidemark'
 export const adapter = {
   schemes: ['denied'],
   open: async () => {
@@ -307,6 +307,7 @@ export const adapter = {
   },
 }
 export const failing = new TidemarkError('STORE_UNAVAILABLE', 'The line is dead.', { hint: 'Wait.' })
+export const missing = objectNotFound('tidemark.json')
 `
 
 test('an adapter with a copy of the package of its own is known by its errors, its images, and who writes', async () => {
@@ -324,6 +325,7 @@ test('an adapter with a copy of the package of its own is known by its errors, i
   await writeFile(join(app, 'use.mjs'), USE_FOREIGN)
   const { stdout } = await run(process.execPath, ['use.mjs'], { cwd: app })
   expect(JSON.parse(stdout)).toEqual({
+    found: 'STORE_NOT_FOUND',
     twice: 'SOURCE_ATTACHED',
     isOther: true,
     known: [true, false, false, false],
@@ -340,7 +342,7 @@ test('an adapter with a copy of the package of its own is known by its errors, i
 const USE_FOREIGN = `
 import { S3db } from 's3db.js'
 import { as, Tidemark, TidemarkError } from 'tidemark'
-import { failing } from 'tidemark-adapter-denied'
+import { failing, missing } from 'tidemark-adapter-denied'
 import { Documents, documentsTarget } from 'tidemark-adapter-denied/documents'
 import { TidemarkPlugin } from 'tidemark/s3db'
 import { TidemarkPlugin as Other } from './node_modules/tidemark-adapter-denied/node_modules/tidemark/dist/s3db/plugin.js'
@@ -366,7 +368,10 @@ await db.connect()
 await db.usePlugin(new TidemarkPlugin({ store: 'memory:a' }))
 const twice = await db.usePlugin(new Other({ store: 'memory:b' })).then(() => 'captured twice', ({ code }) => code)
 await db.disconnect()
+const nothing = { ...objects, get: async () => Promise.reject(missing), list: async function* () {} }
+const found = await Tidemark.open({ store: { url: 'empty://store', objects: nothing } }).catch(({ code }) => code)
 console.log(JSON.stringify({
+  found,
   twice,
   isOther: failing.constructor !== TidemarkError,
   known: [
