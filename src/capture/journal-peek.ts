@@ -20,6 +20,8 @@ export interface JournalPeek {
   readonly openIntents: number
   /** Whether nothing was taken away from it. */
   readonly isWhole: boolean
+  /** Whether the store has had more of its events than it has. */
+  readonly isSetBack: boolean
   /** Ranges of writes that were not recorded, in what was not let go yet. */
   readonly shed: number
 }
@@ -53,10 +55,12 @@ export async function peekStore(store: ObjectStore, stream: string, known: Seale
 
 async function peek(log: FrameLog, known: Sealed): Promise<JournalPeek> {
   try {
-    const { backlog, lastUlid, open, lost, shed } = await recoverState(log, known)
+    const { backlog, lastUlid, open, lost, shed, noted } = await recoverState(log, known)
     const hasEvents = isUlid(lastUlid) && backlog.size.events > 0
     // What is open has had a frame, and keeps its last one: where there is none, every file was taken away.
-    const found = { openIntents: open.size, isWhole: lost === null && log.range !== null, shed: shed.length }
+    const isWhole = lost === null && log.range !== null
+    const isSetBack = (noted?.sealedThrough ?? 0) > known.sequence
+    const found = { openIntents: open.size, isWhole, isSetBack, shed: shed.length }
     return { ...backlog.size, ...found, lastUlid: hasEvents ? lastUlid : null }
   } finally {
     await log.close()

@@ -80,12 +80,23 @@ export interface RecoveredJournal {
   readonly openIntents: readonly OpenIntent[]
   /** What was taken away from it; null: nothing. */
   readonly lost: LostFrames | null
+  /** Up to here its events were in the store, as it was told when they were. */
+  readonly sealedThrough: number
 }
 
 /** The same for whoever opens the journal. */
-export function recoveredFrom({ lastSequence, lastUlid, backlog, open, lost }: RecoveredState): RecoveredJournal {
+export function recoveredFrom(state: RecoveredState): RecoveredJournal {
+  const { lastSequence, lastUlid, backlog, open, lost, noted } = state
   const openIntents = [...open.values()].map(({ intent }) => intent)
-  return { nextSequence: lastSequence + 1, lastUlid, unsealedEvents: backlog.size.events, openIntents, lost }
+  const sealedThrough = noted?.sealedThrough ?? 0
+  return {
+    nextSequence: lastSequence + 1,
+    lastUlid,
+    unsealedEvents: backlog.size.events,
+    openIntents,
+    lost,
+    sealedThrough,
+  }
 }
 
 /**

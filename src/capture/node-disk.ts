@@ -176,6 +176,17 @@ export function journalError(error: unknown, path: string): TidemarkError {
       details,
     })
   }
+  if (code === 'ENOTDIR') {
+    return new TidemarkError(
+      'JOURNAL_DENIED',
+      `There can be no journal at ${path}: something above it is no directory.`,
+      {
+        hint: 'Set another directory with the option `journal` (--journal).',
+        cause: error,
+        details,
+      },
+    )
+  }
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
     return new TidemarkError(
       'JOURNAL_DENIED',

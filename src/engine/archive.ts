@@ -18,6 +18,7 @@ import type { Knowledge } from '../upkeep/reconcile.ts'
 import type { Completion } from './completion.ts'
 import { type ConditionSeams, conditionOf, type StreamCondition, type StreamState } from './condition.ts'
 import type { OwnJournals } from './journal-erasure.ts'
+import { namedFiles } from './named-files.ts'
 import type { OpenStore } from './opening.ts'
 import { ScratchSpace } from './scratch.ts'
 import { journalDirectories, waitingStreams } from './waiting-streams.ts'
@@ -71,7 +72,8 @@ export class Archive {
 
   constructor(seams: ArchiveSeams) {
     this.seams = seams
-    const { store, memory, recordKeys } = seams
+    const { memory, recordKeys } = seams
+    const store = namedFiles(seams.store)
     const open = recordKeys === null ? null : recordKeys.open.bind(recordKeys)
     this.sources = {
       store,

@@ -129,7 +129,7 @@ async function leftNothing(seams: CompletionSeams, stream: StreamEntry, through:
   if (through !== null && (await seams.canAnswer?.(through)) !== true) return false
   try {
     const peek = await peekFiles(new NodeDisk(), journal.path, id, sealedOf(stream), seams.store.secrets)
-    return peek.isWhole && peek.events === 0 && peek.openIntents === 0 && peek.shed === 0
+    return peek.isWhole && !peek.isSetBack && peek.events === 0 && peek.openIntents === 0 && peek.shed === 0
   } catch (error) {
     if (error instanceof TidemarkError) return false // who takes it over says what is wrong with it
     throw error

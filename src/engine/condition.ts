@@ -103,8 +103,9 @@ async function leftBehind(
       journal.kind === 'disk' && state === 'stalled' ? there : `its journal cannot be read: ${messageOf(error)}`,
     )
   }
-  const { events, bytes, since, lastUlid, openIntents, isWhole } = peek
+  const { events, bytes, since, lastUlid, openIntents, isWhole, isSetBack } = peek
   if (!isWhole) return { ...unknown('files of its journal are missing'), state }
+  if (isSetBack && state === 'died') return { ...unknown('the store has lost events of it that it had'), state }
   const unsettled = openIntents > 0 ? `; ${openIntents} of its writes may have happened or not` : ''
   return {
     state,

@@ -52,6 +52,12 @@ export function checkTexts(what: string, name: string, value: unknown): void {
   throw invalidOption(what, `${name} is ${found}`, ['a list of texts; left out, it is everything'])
 }
 
+/** Refuses names of resources that are none: an empty one is what a variable of a shell gives that is not set. */
+export function checkResources(what: string, value: unknown): void {
+  checkTexts(what, 'resources', value)
+  for (const name of Array.isArray(value) ? value : []) checkText(what, 'a name in resources', name)
+}
+
 /** Refuses what is no name of a resource, or no id. */
 export function checkName(what: string, name: string, value: unknown): void {
   if (typeof value !== 'string') throw invalidOption(what, `${name} is ${shown(value)}`, ['a text'])

@@ -7,7 +7,7 @@ import { UlidGenerator } from '../model/ulid.ts'
 import { type Reconciliation, reconcile } from '../upkeep/reconcile.ts'
 import type { Archive } from './archive.ts'
 import { requireKnown } from './names.ts'
-import { checkOptions, checkTexts } from './options.ts'
+import { checkOptions, checkResources } from './options.ts'
 import type { Session } from './session.ts'
 
 /** How the live database is compared with its history. */
@@ -40,7 +40,7 @@ export async function reconcileWith(
   if (record && session === null) throw notCapturing()
   const { clock, complete } = archive.seams
   await complete(null) // a baseline that is under way is waited for here, where no item is locked
-  checkTexts('reconcile', 'resources', resources)
+  checkResources('reconcile', resources)
   if (resources !== undefined) await requireKnown(archive, (await archive.know()).plan, source, resources)
   const seams = {
     source,

@@ -1,5 +1,5 @@
 import { hasCode, TidemarkError } from '../base/errors.ts'
-import { parseSlotKey, STORE_FILE } from '../format/keys.ts'
+import { parseSegmentKey, parseSlotKey, parseTimelineKey, prefixOfSnapshotKey, STORE_FILE } from '../format/keys.ts'
 import { decodeStoreFile, encodeStoreFile, type StoreFile } from '../format/store-file.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 
@@ -15,20 +15,37 @@ export async function readStoreFile(store: ObjectStore): Promise<StoreFile | nul
   const file = decodeStoreFile(bytes)
   if (file !== null) return file
   throw new TidemarkError('TIMELINE_CORRUPT', `${STORE_FILE} is not a store file of format 1. Nothing was changed.`, {
-    hint: 'Use a Tidemark that knows this format, or put the file back from a copy of the store.',
+    hint: `Use a Tidemark that knows this format. If it is damaged: ${PUT_BACK.charAt(0).toLowerCase()}${PUT_BACK.slice(1)}`,
     details: { key: STORE_FILE },
   })
 }
 
-/** The store file for reading. Errors: `STORE_NOT_FOUND` where there is no store. */
+/** The store file for reading. Errors: `STORE_NOT_FOUND` where there is no store; `TIMELINE_CORRUPT` where it is lost. */
 export async function requireStoreFile(store: ObjectStore, name: string): Promise<StoreFile> {
   const file = await readStoreFile(store)
   if (file !== null) return file
+  for await (const { key } of store.list('')) if (isOfStore(key)) throw lostFile(name, key)
   throw new TidemarkError('STORE_NOT_FOUND', `There is no Tidemark store at ${name}.`, {
     hint: 'Check --store (or TIDEMARK_STORE); a store is made when a database is captured for the first time.',
     details: { key: STORE_FILE },
   })
 }
+
+function isOfStore(key: string): boolean {
+  return parseTimelineKey(key) !== null || parseSegmentKey(key) !== null || prefixOfSnapshotKey(key) !== null
+}
+
+function lostFile(name: string, key: string): TidemarkError {
+  return new TidemarkError('TIMELINE_CORRUPT', `${STORE_FILE} is lost: ${name} has ${key}, and not this file.`, {
+    hint: PUT_BACK,
+    details: { key: STORE_FILE },
+  })
+}
+
+/** Whoever captures into a store has its file beside the journals. */
+const PUT_BACK =
+  'Put it back: from a copy of the store, or on a machine that captures into it: ' +
+  `jq -j .store <journal directory>/<store id>/store.json > ${STORE_FILE}`
 
 /** A store that is about to be made. */
 export interface NewStore {

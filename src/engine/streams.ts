@@ -244,7 +244,9 @@ export async function openStream(
   await journal.endShed()
   const first = known === null && recovered.unsealedEvents > 0 ? await firstStampOf(journal) : null
   const openedAt = known?.openedAt ?? (first === null ? journal.mark() : beforeInstant(first))
-  const lost = isGone ? { ...EVERYTHING, firstSequence: recovered.nextSequence } : recovered.lost
+  const lost = isGone
+    ? { ...EVERYTHING, firstSequence: recovered.nextSequence }
+    : (recovered.lost ?? setBack(known, recovered))
   const through = journal.mark()
   const { pid, started, boot, namespace } = thisProcess()
   const entry: StreamEntry = {
@@ -281,6 +283,13 @@ export async function firstStampOf(journal: Journal): Promise<Ulid> {
 export function sealedOf({ lastSequence, lastUlid, late }: StreamEntry): Sealed {
   const sealed = { sequence: lastSequence, ulid: lastUlid }
   return late === undefined ? sealed : { ...sealed, lateThrough: late.through }
+}
+
+/** The store was set back, or has lost its last generations: what the journal was told is in it is nowhere any more. */
+function setBack(known: StreamEntry | null, { sealedThrough }: RecoveredJournal): LostFrames | null {
+  if (known === null || sealedThrough <= known.lastSequence) return null
+  const what = `events ${known.lastSequence + 1} to ${sealedThrough} were in the store and are missing there`
+  return { what, firstSequence: known.lastSequence + 1, after: known.lastUlid }
 }
 
 const EVERYTHING = { what: 'every journal file is missing', after: MIN_ULID }

@@ -13,6 +13,7 @@ import {
   checkFunction,
   checkOptions,
   checkPositive,
+  checkResources,
   checkSource,
   checkTarget,
   checkText,
@@ -118,7 +119,8 @@ export function targetOf(options: RestoreOptions): string | Target {
 /** Errors: `OPTION_INVALID` for what is no option of a restore, or not of its kind. */
 export function checkRestoreOptions(options: RestoreOptions): void {
   checkOptions('restoreAt', options, RESTORE_NAMES)
-  for (const name of ['resources', 'ids'] as const) checkTexts('restoreAt', name, options[name])
+  checkResources('restoreAt', options.resources)
+  checkTexts('restoreAt', 'ids', options.ids)
   checkDryRun(options.dryRun)
   for (const name of ['overwrite', 'inPlace'] as const) checkFlag('restoreAt', name, options[name])
   checkChoice('restoreAt', 'onConflict', options.onConflict, ['keep', 'overwrite'])

@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import type { Write } from '../capture/source.ts'
 import type { Image, Item } from '../model/event.ts'
 import { mapConcurrently } from './access.ts'
-import type { AwsCommand } from './client.ts'
+import type { AwsClient, AwsCommand } from './client.ts'
 import { isRefusal } from './errors.ts'
 import { keyOfItem } from './keys.ts'
 import type { Reader } from './reader.ts'
@@ -26,6 +26,21 @@ export function keysChanged({ constructor: { name }, input = {} }: AwsCommand): 
 /** Whether a command leaves nothing under its keys. */
 export function isDeleting(command: AwsCommand): boolean {
   return DELETING.has(command.constructor.name)
+}
+
+/** Sends with what was given to the client. Where a function is among it, that is told the answer, and nothing is awaited. */
+export function sendAs(
+  args: Parameters<AwsClient['send']>,
+  send: (given: Parameters<AwsClient['send']>) => Promise<object>,
+): Promise<object> {
+  const [command, ...rest] = args
+  const callback = rest.find((one) => typeof one === 'function')
+  if (callback === undefined) return send(args)
+  const awaited = rest.filter((one) => one !== callback)
+  return send([command, ...awaited]).then(
+    (answer) => Reflect.apply(callback, undefined, [null, answer]),
+    (error: unknown) => Reflect.apply(callback, undefined, [error]),
+  )
 }
 
 /** The key that a copy is made of: `CopySource` is `bucket/key`, in URL encoding. */

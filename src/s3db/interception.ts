@@ -12,7 +12,7 @@ import type {
   StorageClient,
   StoredResponse,
 } from './client.ts'
-import { CommandWrite, copiedKey, isDeleting, keysChanged, OwnCommands } from './commands.ts'
+import { CommandWrite, copiedKey, isDeleting, keysChanged, OwnCommands, sendAs } from './commands.ts'
 import { DeleteWrite, isCompleteReport, Removed } from './delete-write.ts'
 import { type DeletionSeams, deleteInSteps } from './deletion.ts'
 import type { Dialect } from './image.ts'
@@ -55,7 +55,7 @@ export function intercept(client: StorageClient, reader: Reader, sink: Sink): ()
         aws.send,
         (original) =>
           (...args) =>
-            interception.send(args[0], prefix, () => original(...args)),
+            sendAs(args, (given) => interception.send(args[0], prefix, () => original(...given))),
       ),
     )
   } else if (sendCommand !== undefined) {

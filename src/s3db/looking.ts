@@ -19,6 +19,7 @@ export interface LookedAt {
 
 /** Connects to the database of a connection string without writing to it. Errors: `TARGET_INVALID`. */
 export async function lookAt(connectionString: string): Promise<LookedAt> {
+  if (/^file:\/*$/i.test(connectionString)) throw namesNothing(connectionString)
   const db = new S3db({ connectionString, logLevel: 'silent' })
   try {
     await db.ensureClientInitialized()
@@ -30,10 +31,26 @@ export async function lookAt(connectionString: string): Promise<LookedAt> {
     await db.connect()
     return { db, isEmpty, write: () => held.release() }
   } catch (error) {
-    throw new TidemarkError('TARGET_INVALID', `The database cannot be opened: ${messageOf(error)}`, {
+    throw new TidemarkError('TARGET_INVALID', `The database cannot be opened: ${reasonOf(error)}`, {
       hint: 'Check the connection string and its credentials; nothing was written.',
       cause: error,
     })
+  }
+}
+
+/** s3db.js would take a directory of its own choice. */
+function namesNothing(connectionString: string): TidemarkError {
+  return new TidemarkError('TARGET_INVALID', `"${connectionString}" names no directory. Nothing was read or written.`, {
+    hint: 'Give the path of the database: file:///var/lib/app.',
+  })
+}
+
+/** What is at the bottom of an error of s3db.js, which says of some only that they are unknown to it. */
+function reasonOf(error: unknown): string {
+  for (let inner = error, depth = 0; ; depth++) {
+    const next: unknown = inner instanceof Error ? (Reflect.get(inner, 'original') ?? inner.cause) : undefined
+    if (!(next instanceof Error) || depth > 5) return messageOf(inner) || messageOf(error)
+    inner = next
   }
 }
 

@@ -83,6 +83,7 @@ describe('options', () => {
       { target: `file:${directory}/out`, resources: 'notes' },
       { target: `file:${directory}/out`, resources: ['notes'], ids: [5] },
       { target: `file:${directory}/out`, resources: [] },
+      { target: `file:${directory}/out`, resources: [''] },
       { target: `file:${directory}/out`, resources: ['notes'], ids: [] },
       { target: `file:${directory}/out`, overwrite: 'yes' },
       { target: `file:${directory}/out`, dryRun: 1 },
@@ -148,8 +149,29 @@ describe('names', () => {
     }
   })
 
-  it('an empty list of resources is no all-clear of a comparison', async () => {
-    expect((await refusal(() => tidemark.reconcile({ resources: [] }))).code).toBe('OPTION_INVALID')
+  it('an empty list of resources, or an empty name, is no all-clear of a comparison', async () => {
+    for (const resources of [[], [''], ['notes', '']])
+      expect((await refusal(() => tidemark.reconcile({ resources }))).code).toBe('OPTION_INVALID')
+  })
+
+  it('a database without a path is not the one that s3db.js would choose', async () => {
+    for (const target of ['file://', 'file:///'])
+      expect((await refusal(() => tidemark.restoreAt('latest', { target }))).code).toBe('TARGET_INVALID')
+  })
+
+  it('a database that cannot be opened is told with what is at the bottom of it', async () => {
+    const target = 'http://key:secret@127.0.0.1:1/bucket/prefix'
+    const error = await refusal(() => tidemark.restoreAt('latest', { target }))
+    expect(error.code).toBe('TARGET_INVALID')
+    expect(error.message).not.toContain('Unknown error')
+  })
+
+  it('a journal that cannot be, because something above it is a file, is told as that', async () => {
+    writeFileSync(join(directory, 'a-file'), '')
+    const other = await database()
+    const options = { store: `file:${directory}/unmade`, journal: join(directory, 'a-file', 'journal') }
+    expect((await refusal(() => attach(other, options))).code).toBe('JOURNAL_DENIED')
+    await other.disconnect()
   })
 
   it('an attribution that cannot be kept is refused before the write', async () => {

@@ -62,6 +62,22 @@ describe.each(['memory', 'file', 's3'])('commands of the AWS SDK past the method
   })
 })
 
+describe('a command whose answer is told to a function', () => {
+  it('is captured when it is done, and tells it', async () => {
+    const { client, sink, bucket: Bucket, close } = await rig('s3')
+    const send = (command: AwsCommand): Promise<unknown> =>
+      new Promise((resolve) =>
+        client.client?.send(command, (error: unknown, answer: unknown) => resolve(error ?? answer)),
+      )
+    expect(await send(new PutObjectCommand({ Bucket, Key: keyOf('a'), Body: 'one' }))).toMatchObject({ $metadata: {} })
+    await send(new PutObjectCommand({ Bucket, Key: keyOf('a'), Body: 'two' }))
+    expect(await send(new GetObjectCommand({ Bucket, Key: keyOf('b') }))).toBeInstanceOf(Error)
+    await send(new DeleteObjectCommand({ Bucket, Key: keyOf('a') }))
+    expect(told(sink)).toEqual(['insert a', 'update a', 'delete a'])
+    close()
+  })
+})
+
 describe.each(['memory', 'file'])('commands about several objects, %s', (kind) => {
   it('are captured for each', async () => {
     const { client, sink, bucket, close } = await rig(kind)
