@@ -132,7 +132,8 @@ function ownPlace({ url, objects, ...rest }: StoreSpec, scheme: string | undefin
   if (scheme === undefined || SCHEMES.includes(scheme) || name === null) {
     throw invalid('The URL of a store of your own has to have a scheme of its own.', OWN)
   }
-  if (name.username === '' && name.password === '') return { kind: 'own', url, objects }
+  // Parameters are the adapter's, and may be a token.
+  if (name.username === '' && name.password === '') return { kind: 'own', url: url.replace(/[?#].*$/s, ''), objects }
   throw invalid('Credentials in the URL of a store are refused: URLs end up in logs.', OWN)
 }
 

@@ -55,9 +55,11 @@ export class OwnStore implements ObjectStore {
         throw error
       }
     }
-    await this.#objects.put(key, watched(), options).catch((error: unknown) => {
+    try {
+      await this.#objects.put(key, watched(), options)
+    } catch (error) {
       throw broken.length === 0 ? this.#ours(error) : broken[0]
-    })
+    }
   }
 
   async #ask<T>(call: () => Promise<T>): Promise<T> {

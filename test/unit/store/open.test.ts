@@ -136,6 +136,8 @@ test('opens a store of somebody else, by whatever URL it has, and repeats what i
   const spec: StoreSpec = { url: 'azure://account/container', objects: own.objects }
   expect(describeStore(spec)).toBe('azure://account/container')
   expect(treeOf(spec)).toBeNull()
+  const signed = { ...spec, url: 'azure://account/container?sig=secret#x' }
+  expect(describeStore(signed)).toBe('azure://account/container')
   const store = openStore(spec, { baseMs: 1 })
   await store.put('k', utf8('x'))
   own.fail = () => (own.calls.length < 4 ? new TidemarkError('STORE_UNAVAILABLE', 'm', { hint: 'h' }) : null)
@@ -178,6 +180,10 @@ test('what a store of somebody else throws is a broken connection, and neither d
     throw new Error('the source broke')
   }
   await expect(store.put('s', broken())).rejects.toThrow(/^the source broke$/)
+  own.objects.put = () => {
+    throw new Error('no promise')
+  }
+  await expect(store.put('s', stream())).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
   own.fail = () => new TidemarkError('STORE_DENIED', 'm', { hint: 'h' })
   await expect(store.get('k')).rejects.toMatchObject({ code: 'STORE_DENIED' })
 })
