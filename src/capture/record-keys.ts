@@ -98,6 +98,8 @@ export class RecordKeys {
    */
   async propose(base: Keyring, name: KeyedRecord, incarnation: number): Promise<Keyring> {
     const { keys } = this.#seams
+    // Where its disk is not mounted, the new one would go with what is in the place of it, and the timeline would name it.
+    if ((await this.read(base.generation)) === null) throw this.#lost(base.generation, 'is not there')
     const taken = await this.generations()
     for (let generation = Math.max(base.generation, ...taken) + 1; ; generation++) {
       const wanted = base.without(name, incarnation, generation)

@@ -37,10 +37,10 @@ export function checkFlag(what: string, name: string, value: unknown): void {
   throw invalidOption(what, `${name} is ${shown(value)}`, ['true', 'false'])
 }
 
-/** Refuses a value that is no text, or an empty one; absent is fine. */
+/** Refuses a value that is no text, an empty one, or one with half of a surrogate pair; absent is fine. */
 export function checkText(what: string, name: string, value: unknown): void {
-  if (value === undefined || (typeof value === 'string' && value !== '')) return
-  throw invalidOption(what, `${name} is ${shown(value)}`, ['a text that is not empty'])
+  if (value === undefined || (typeof value === 'string' && value !== '' && value.isWellFormed())) return
+  throw invalidOption(what, `${name} is ${shown(value)}`, ['a text of whole characters that is not empty'])
 }
 
 /** Refuses a value that is no list of texts, or an empty one, which would choose nothing; absent is fine. */

@@ -177,7 +177,15 @@ describe('names', () => {
   it('an attribution that cannot be kept is refused before the write', async () => {
     const circle: { self?: object } = {}
     circle.self = circle
-    for (const attribution of [{ actr: 'x' }, { actor: 5 }, { tx: '' }, { meta: circle }, { meta: { n: 1n } }, null]) {
+    for (const attribution of [
+      { actr: 'x' },
+      { actor: 5 },
+      { tx: '' },
+      { actor: '\ud800' },
+      { meta: circle },
+      { meta: { n: 1n } },
+      null,
+    ]) {
       const write = (): unknown => tidemark.as(attribution as { actor: string }, () => db.resources.notes?.delete('a'))
       expect((await refusal(write)).code).toBe('OPTION_INVALID')
     }

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -179,6 +179,24 @@ describe('the place of the keyring', () => {
     rmSync(path)
     await expect(open()).rejects.toMatchObject({ code: 'RECORD_KEYS_LOST' })
   })
+})
+
+test('an erasure while the disk of the keys is unmounted makes no keyring in the place of it, and loses none', async () => {
+  const database = new ModelDatabase()
+  const capture = await Tidemark.capture({ store: spec(), journal: `${place}/journal`, source: database })
+  for (const id of ['u1', 'u2']) await database.write(item(id), recordImage({ id }))
+  await database.write(item('u1'), null)
+  await capture.flush()
+  renameSync(`${place}/keys`, `${place}/disk`)
+  mkdirSync(`${place}/keys`)
+  const erase = (): Promise<unknown> => capture.erase('users', 'u1', { reason: 'asked for' })
+  await expect(erase()).rejects.toMatchObject({ code: 'RECORD_KEYS_LOST' })
+  expect(readdirSync(`${place}/keys`)).toEqual([])
+  rmSync(`${place}/keys`, { recursive: true })
+  renameSync(`${place}/disk`, `${place}/keys`)
+  await erase()
+  await capture.close()
+  expect(await (await Tidemark.open({ store: spec() })).at('latest').get('users', 'u2')).toMatchObject({ id: 'u2' })
 })
 
 test('a store that keeps everything for a time is rewritten later: then the id is gone as well', async () => {

@@ -130,7 +130,6 @@ test('a lost catalogue: it is no empty store, and is made again from the files a
   await history('c')
   rmSync(`${home}/store/timeline`, { recursive: true })
   await expect(Tidemark.open({ store: url() })).rejects.toMatchObject({ code: 'TIMELINE_CORRUPT' })
-  await expect(capture()).rejects.toMatchObject({ code: 'TIMELINE_CORRUPT' })
   const done = await repairStore(url(), { apply: true })
   expect(done.generation).toBe(1_000_000_000)
   expect(done.streams).toHaveLength(1)
