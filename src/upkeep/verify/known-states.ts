@@ -13,6 +13,9 @@ export interface SnapshotPair {
 
 /** What an item of a snapshot or an event costs in memory while it is compared, bytes. */
 const ROW_MEMORY = 400
+/** Each part has a buffer: together they take no more than a quarter of the memory, however many rows a timeline promises. */
+const PART_MEMORY = 4 * 64 * 1024
+const LEAST_PARTS = 64
 const HASH_BYTES = 32
 const ULID_BYTES = 26
 /** Name, stamp, number of the snapshot or 0 of an event, whether there is an image, and its hash. */
@@ -39,11 +42,12 @@ export class KnownStates {
 
   /** `rows`: of all snapshots and events. */
   constructor(snapshots: readonly SnapshotEntry[], rows: number, memory: number, scratch: () => ObjectStore) {
-    const count = Math.max(1, Math.ceil((rows * ROW_MEMORY) / memory))
-    this.#rows = new RowParts(scratch, 'states', count, ROW_BYTES)
+    // One snapshot alone is compared with nothing.
+    const wanted = snapshots.length < 2 ? 1 : Math.ceil((rows * ROW_MEMORY) / memory)
+    const most = Math.max(LEAST_PARTS, Math.floor(memory / PART_MEMORY))
+    this.#rows = new RowParts(scratch, 'states', Math.max(1, Math.min(wanted, most)), ROW_BYTES)
     this.#numbers = new Map(snapshots.map(({ prefix }, i) => [prefix, i + 1]))
     this.#first = snapshots[0]?.ulid ?? MIN_ULID
-    // One snapshot alone is compared with nothing.
     this.#last = snapshots.length < 2 ? MIN_ULID : (snapshots.at(-1)?.ulid ?? MIN_ULID)
   }
 
