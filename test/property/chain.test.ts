@@ -1,8 +1,8 @@
 import { createCipheriv, createHash } from 'node:crypto'
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { encodedEventBytes, encodeEvent } from '../../src/format/event-codec.ts'
-import { chainStart } from '../../src/format/segment/chain.ts'
+import { chainStart, digestEvent } from '../../src/format/segment/chain.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
 import { Salts } from '../../src/format/segment/salts.ts'
 import type { Event } from '../../src/model/event.ts'
@@ -84,4 +84,34 @@ test('what is left of the salts gives every salt but those that are gone, and no
     ),
     { numRuns: 30 },
   )
+})
+
+test('the digest of a large event is that of its bytes as they are encoded, which are not made for it', () => {
+  const salt = Buffer.alloc(16, 5)
+  const stamp = { ulid: '01KAAAAAAAAAAAAAAAAAAAAAAA', stream: 's', sequence: 2 ** 40 + 3 }
+  const about = {
+    kind: 'record',
+    resource: 'r',
+    id: 'a',
+    context: { actor: 'é', transaction: null, metadata: '{}' },
+  } as const
+  const large = (byte: number, raw: Uint8Array | null) => ({ json: Buffer.alloc(2 * 1024 * 1024, byte), raw })
+  const events: Event[] = [
+    { ...about, stamp, operation: 'insert', before: null, after: large(1, null) },
+    {
+      ...about,
+      stamp,
+      operation: 'update',
+      before: large(2, Buffer.alloc(0)),
+      after: large(3, Buffer.alloc(70_000, 4)),
+    },
+    { ...about, stamp, operation: 'delete', before: large(5, Buffer.alloc(9, 6)), after: null },
+  ]
+  for (const event of events) {
+    const wanted = sha(salt, encoded(event)).toString('hex')
+    const made = vi.spyOn(Buffer, 'alloc')
+    expect(Buffer.from(digestEvent(salt, event)).toString('hex')).toBe(wanted)
+    expect(made.mock.calls.every(([bytes]) => bytes < 1024)).toBe(true)
+    made.mockRestore()
+  }
 })

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { text } from '../../src/base/bytes.ts'
-import { encodeLine } from '../../src/format/jsonl.ts'
+import { EMPTY, text } from '../../src/base/bytes.ts'
+import { decodeLine, encodeLine } from '../../src/format/jsonl.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
 import { type Image, type Item, imageBytes, isUnreadable, KINDS, NO_CONTEXT, sameImage } from '../../src/model/event.ts'
 import type { SegmentEntry } from '../../src/model/timeline.ts'
@@ -17,6 +17,7 @@ import { SnapshotReader } from '../../src/restore/snapshot-reader.ts'
 import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
 import { Snapshots } from '../../src/restore/snapshots.ts'
 import type { ItemState } from '../../src/restore/target.ts'
+import { encodeStored } from '../../src/s3db/stored-object.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { recordImage } from '../support/model-database.ts'
@@ -225,6 +226,33 @@ test('records that are larger than the memory leave a part of it for the segment
   expect(found).toEqual(['{"id":"a","sequence":5}'])
   // A member is read while another is at work: not two.
   expect((await SnapshotReader.open(store, 'huge/', null)).scanBytes()).toBeLessThan(2.1 * 20 * MIB)
+})
+
+test('a large line is not joined, and its raw part is gone before its JSON is there', () => {
+  const asked: string[] = []
+  const raw = encodeStored({
+    metadata: [['t', 'y'.repeat(2 * MIB)]],
+    body: '',
+    contentType: null,
+    contentEncoding: null,
+  })
+  const json = Buffer.from(`{"id":"a","t":"${'x'.repeat(2 * MIB)}"}`)
+  const image: Image = {
+    bytes: raw.length + json.length,
+    get json(): Uint8Array {
+      asked.push('json')
+      return json
+    },
+    get raw(): Uint8Array {
+      asked.push('raw')
+      return raw
+    },
+  }
+  const parts = encodeLine('a', image)
+  expect(asked).toEqual(['raw', 'json'])
+  expect(parts[0]?.buffer).toBe(json.buffer)
+  const read = decodeLine(Buffer.concat(parts), 'file').image()
+  expect([Buffer.compare(read.json, json), Buffer.compare(read.raw ?? EMPTY, raw)]).toEqual([0, 0])
 })
 
 test('a large record of a segment is decoded where somebody looks, and not kept while it waits for its turn', async () => {

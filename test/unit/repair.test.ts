@@ -7,6 +7,7 @@ import { repairStore, verifyDamaged } from '../../src/engine/repair.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { planRepair } from '../../src/upkeep/repair.ts'
+import type { Damage } from '../../src/upkeep/verify/inspection.ts'
 import { NOBODY } from '../../src/upkeep/verify.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
@@ -189,10 +190,24 @@ test('a snapshot that is damaged is taken out, and its moments are restored from
   const whole = readFileSync(file)
   writeFileSync(file, Buffer.from(whole).fill(0, 40, 41))
   await expect(idsAt()).rejects.toMatchObject({ code: 'SNAPSHOT_CORRUPT' })
-  const { takenOut } = await repairStore(url(), { apply: true })
+  const told: string[] = []
+  const onTakenOut = ({ key }: Damage): void => void told.push(key)
+  const { takenOut, taken } = await repairStore(url(), { apply: true, onTakenOut })
   expect(takenOut.map(({ key }) => `${home}/store/${key}`)).toEqual([file])
+  expect([told, taken]).toEqual([takenOut.map(({ key }) => key), 1])
   expect(await idsAt()).toEqual(['a', 'b', ...OLD])
-  expect(await damageOf()).toEqual([])
+  // What was taken out is named by nothing any more.
+  const damage: string[] = []
+  const unreferenced: string[] = []
+  const again = await Tidemark.open({ store: url() })
+  const found = await again.verify({
+    onDamage: ({ key }) => void damage.push(key),
+    onUnreferenced: async (key) => void unreferenced.push(key),
+  })
+  await again.close()
+  expect([found.damaged, damage]).toEqual([0, []])
+  expect([found.unnamed, found.unreferenced]).toEqual([unreferenced.length, unreferenced])
+  expect(unreferenced).toContain(file.slice(`${home}/store/`.length))
 })
 
 test('what the store does not let us read is no damage', async () => {
