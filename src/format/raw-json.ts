@@ -30,10 +30,14 @@ export function rawToJson(raw: Uint8Array | null): string {
   return text(rawText(raw))
 }
 
+/** Bytes of a text that values are made of on the way: that takes less time, and several times the memory. */
+const VALUES_BYTES = 256 * 1024
+
 /** The raw image that `rawText` has written. Errors: those of `JSON.parse`. */
 export function rawFromText(json: Buffer): Uint8Array | null {
   if (json.equals(NULL)) return null
-  return packedOfText(json) ?? rawFromJson(JSON.parse(text(json)))
+  const packed = json.length > VALUES_BYTES ? packedOfText(json) : null
+  return packed ?? rawFromJson(JSON.parse(text(json)))
 }
 
 /** The raw image of a value that `JSON.parse` has made of its text. */

@@ -95,8 +95,9 @@ export class SegmentRun implements Run {
 
   /** The rows of an item may go on in the next group. */
   isLast(): boolean {
-    const [first, { kindIndex, resource, idData, idStart, idEnd }] = [this.#first, this.row]
+    const first = this.#first
     if (this.#at < (this.#group?.rows ?? 0) || first === null) return true
+    const { kindIndex, resource, idData, idStart, idEnd } = this.row
     if (first.kind !== KINDS[kindIndex] || first.resource !== resource) return true
     return Buffer.compare(utf8(first.id), idData.subarray(idStart, idEnd)) !== 0
   }

@@ -67,6 +67,8 @@ test('a raw part comes back from its text, which is the one that a JSON library 
       const json = rawToJson(raw)
       expect(Buffer.compare(rawFromJson(JSON.parse(json)) ?? Buffer.alloc(0), raw)).toBe(0)
       expect(Buffer.compare(rawFromText(Buffer.from(json)) ?? Buffer.alloc(0), raw)).toBe(0)
+      const packed = packedOfText(Buffer.from(json))
+      if (packed !== null) expect(Buffer.compare(packed, raw)).toBe(0)
       expect(json === plainText(raw)).toBe(true)
     }),
     { numRuns: 800 },
