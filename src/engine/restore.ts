@@ -15,6 +15,7 @@ import type { Archive, Reached } from './archive.ts'
 import { ConflictList, type Conflicts, MOST_NAMED } from './conflicts.ts'
 import type { InPlace } from './in-place.ts'
 import { Writing } from './restore-writing.ts'
+import { toldTarget } from './told-target.ts'
 
 /** How a restore is done. */
 export interface RestoreRun {
@@ -75,9 +76,10 @@ export interface RestoreResult {
 export async function restoreInto(
   archive: Archive,
   { bound, plan }: Reached,
-  target: Target,
+  given: Target,
   run: RestoreRun,
 ): Promise<RestoreResult> {
+  const target = toldTarget(given, run.inPlace?.before ?? null)
   await refuseUnlessEmpty(target, run)
   const unreadable: Item[] = []
   const conflicts = new ConflictList(run.onConflict)
