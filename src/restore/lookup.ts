@@ -80,12 +80,18 @@ export async function* findStoredEvents(
   // Segments of several streams overlap in time: events wait until no segment left can hold an earlier one.
   let waiting: Event[] = []
   const opened = ahead(segments.entries(), OPENED_AHEAD, ([, entry]) => sources.segments.open(entry))
-  for await (const [[index], reader] of opened) {
+  for await (const [[index, entry], reader] of opened) {
+    const next = segments[index + 1]?.firstUlid
+    // Nothing can come in between: none of them waits in memory for the others.
+    const isApart = waiting.length === 0 && (next === undefined || next > entry.lastUlid)
+    if (isApart) {
+      if (reader.mayContain(item)) yield* eventsOfItem(reader, item)
+      continue
+    }
     if (reader.mayContain(item)) {
       for await (const event of eventsOfItem(reader, item)) waiting.push(event)
       waiting.sort((a, b) => (a.stamp.ulid < b.stamp.ulid ? -1 : 1))
     }
-    const next = segments[index + 1]?.firstUlid
     const ready = waiting.filter(({ stamp }) => next === undefined || stamp.ulid < next)
     waiting = waiting.slice(ready.length)
     yield* ready

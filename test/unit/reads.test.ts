@@ -244,3 +244,32 @@ test('a large row has a group for itself: it is decoded in its turn, in one piec
   }
   expect(records).toBe(3)
 })
+
+test('the large events of a record are read one after the other, also where segments follow each other', async () => {
+  const store = new MemoryStore()
+  const ulids = new UlidGenerator(() => 1_790_000_000_000)
+  const item = { kind: 'record', resource: 'r', id: 'a' } as const
+  const value = (v: number) => recordImage({ id: 'a', v, text: String(v % 10).repeat(9_000_000) })
+  const segments: SegmentEntry[] = []
+  for (let first = 1; first <= 4; first += 2) {
+    const parts = [first, first + 1].map((v) => {
+      const change = changeBetween(item, v === 1 ? null : value(v - 1), value(v), NO_CONTEXT)
+      if (change === null) throw new Error('no change')
+      const part = Buffer.alloc(encodedEventBytes(change))
+      encodeEvent(part, 0, change, ulids.next(), v)
+      return part
+    })
+    const { bytes, info } = encodeSegment(parts, { stream: 's', level: 0 })
+    await store.put(`${first}`, bytes)
+    segments.push({ ...info, key: `${first}` })
+  }
+  const counting = new CountingStore(store)
+  const read: number[] = []
+  for await (const { stamp } of findEvents(sourcesOver(counting), segments, item)) {
+    read.push(counting.log.filter((call) => call === 'get 1' || call === 'get 3').length)
+    expect(stamp.sequence).toBe(read.length)
+  }
+  // Two footers ahead; each event is there before the next one is read.
+  expect(read.length).toBe(4)
+  for (let i = 1; i < read.length; i++) expect(read[i]).toBeGreaterThan(read[i - 1] ?? 0)
+})
