@@ -1,4 +1,4 @@
-import { close, constants, fdatasync, fdatasyncSync, open as openCallback, write, writeSync } from 'node:fs'
+import { close, constants, fdatasync, fdatasyncSync, fstatSync, open as openCallback, write, writeSync } from 'node:fs'
 import { open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -102,6 +102,7 @@ class NodeFile implements DiskFile {
           () => this.#commitBlocking(bytes, at),
           () => this.#commitInPool(bytes, at),
         )
+        this.#requireName()
       }
     } catch (error) {
       throw journalError(error, this.#path)
@@ -123,6 +124,7 @@ class NodeFile implements DiskFile {
   async #commitInSteps(bytes: Uint8Array, at: number, written: () => void): Promise<void> {
     if (bytes.length <= LARGEST_BLOCKING_BYTES) this.#writeBlocking(bytes, at)
     else await writeAll(this.#plain, bytes, at)
+    this.#requireName()
     written()
     await syncFd(this.#plain)
   }
@@ -130,6 +132,11 @@ class NodeFile implements DiskFile {
   async #commitInPool(bytes: Uint8Array, at: number): Promise<void> {
     await writeAll(this.#durable, bytes, at)
     if (DSYNC === 0) await syncFd(this.#durable)
+  }
+
+  /** A file that was removed takes everything, and nobody finds it again once this process has ended. */
+  #requireName(): void {
+    if (fstatSync(this.#plain).nlink === 0) throw removed(this.#path)
   }
 
   async close(): Promise<void> {
@@ -162,6 +169,17 @@ async function translated<T>(path: string, call: () => Promise<T>): Promise<T> {
   } catch (error) {
     throw journalError(error, path)
   }
+}
+
+function removed(path: string): TidemarkError {
+  return new TidemarkError(
+    'JOURNAL_FAILED',
+    `The journal file ${path} was removed while it was written: what it had that is not in the store is lost with it.`,
+    {
+      hint: 'Bring the journal directory back, or start the application again: it goes on with a baseline, and `tidemark gap list` tells what is missing.',
+      details: { path },
+    },
+  )
 }
 
 /** The journal's error for what a file call threw. */

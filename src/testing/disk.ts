@@ -95,6 +95,27 @@ const contentChecks: Checks<OpenDisk> = {
     await file.close()
   },
 
+  'says once that the bytes are written, before they are durable, when everybody reads them': async ({ disk, at }) => {
+    const bytes = pattern(5000)
+    const file = await disk.open(at('a'))
+    const reads: Promise<Uint8Array>[] = []
+    await file.commit(bytes, 0, () => reads.push(disk.read(at('a'), 0, MANY)))
+    assert.equal(reads.length, 1)
+    for (const read of reads) same(await read, bytes)
+    await file.close()
+  },
+
+  'takes nothing into a file that was removed': async ({ disk, at }) => {
+    const file = await disk.open(at('a'))
+    await file.commit(pattern(10), 0)
+    await disk.remove(at('a'))
+    let said = 0
+    assert.equal(await fails(file.commit(pattern(10), 10)), 'JOURNAL_FAILED')
+    assert.equal(await fails(file.commit(pattern(10), 20, () => said++)), 'JOURNAL_FAILED')
+    assert.equal(said, 0)
+    await file.close()
+  },
+
   'takes several MiB at a time': async ({ disk, at }) => {
     const bytes = pattern(9 * 1_048_576 + 1)
     await committed(disk, at('a'), bytes)

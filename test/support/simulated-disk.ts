@@ -13,6 +13,8 @@ export interface DiskLies {
   readonly syncDoesNothing?: boolean
   /** A commit resolves when it is written, and is synced later. */
   readonly resolvesEarly?: boolean
+  /** What is written into a file that was removed is taken. */
+  readonly takesIntoRemoved?: boolean
   /** A frame is said to outlive the process some time before it is written. */
   readonly saysWrittenFirst?: boolean
   /** A sync that failed is taken for one that succeeded. */
@@ -108,6 +110,8 @@ export class TreeDisk implements Disk {
       throw journalError(errno('ENOSPC'), path)
     }
     inode.write(bytes, at)
+    if (this.#lies.takesIntoRemoved !== true && this.#tree.file(path) !== inode)
+      throw journalError(errno('ENOENT'), path)
     written?.()
     const sync = (): Promise<void> => this.#sync(path, inode, at, at + bytes.length)
     if (this.#lies.resolvesEarly !== true) return sync()

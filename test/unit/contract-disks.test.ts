@@ -31,11 +31,14 @@ function diskWith(disk: Disk, calls: Partial<Disk>): Disk {
 }
 
 /** A disk that does something else with what is committed. */
-function committing(disk: Disk, commit: (file: DiskFile, bytes: Uint8Array, at: number) => Promise<void>): Disk {
+function committing(
+  disk: Disk,
+  commit: (file: DiskFile, ...args: Parameters<DiskFile['commit']>) => Promise<void>,
+): Disk {
   return diskWith(disk, {
     open: async (path) => {
       const file = await disk.open(path)
-      return { commit: (bytes, at) => commit(file, bytes, at), close: () => file.close() }
+      return { commit: (...args) => commit(file, ...args), close: () => file.close() }
     },
   })
 }
@@ -52,7 +55,7 @@ const BAD_DISKS: readonly (readonly [string, DiskLies, (disk: Disk) => Disk, str
   [
     'that writes less than it was given',
     {},
-    (disk) => committing(disk, (file, bytes, at) => file.commit(bytes.subarray(0, 65_536), at)),
+    (disk) => committing(disk, (file, bytes, at, written) => file.commit(bytes.subarray(0, 65_536), at, written)),
     'every byte that was committed',
   ],
   [
@@ -126,6 +129,17 @@ const BAD_DISKS: readonly (readonly [string, DiskLies, (disk: Disk) => Disk, str
         },
       }),
     'removes a file',
+  ],
+  ['that writes on into what was removed', { takesIntoRemoved: true }, (disk) => disk, 'was removed'],
+  [
+    'that says too early that something is written',
+    {},
+    (disk) =>
+      committing(disk, (file, bytes, at, written) => {
+        written?.()
+        return file.commit(bytes, at, written && (() => {}))
+      }),
+    'says once that',
   ],
 ]
 

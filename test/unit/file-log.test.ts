@@ -148,7 +148,7 @@ test('what the machine refuses has a code and a hint', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'tidemark-full-'))
   try {
     await writeFile(join(directory, 'file'), '')
-    await expect(new NodeDisk().list(join(directory, 'file'))).rejects.toMatchObject({ code: 'JOURNAL_FAILED' })
+    await expect(new NodeDisk().list(join(directory, 'file'))).rejects.toMatchObject({ code: 'JOURNAL_DENIED' })
     if (process.platform === 'linux') {
       const full = await new NodeDisk().open('/dev/full')
       await expect(full.commit(Buffer.alloc(10), 0)).rejects.toMatchObject({ code: 'JOURNAL_FULL' })
