@@ -14,6 +14,7 @@ import type { Ulid } from '../model/ulid.ts'
 import type { SnapshotWriter, WrittenSnapshot } from '../restore/snapshot-writer.ts'
 import type { ItemState } from '../restore/target.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { requireEmptied } from './emptied.ts'
 import { liveStates } from './live.ts'
 import { addUnerased, writeSnapshot } from './snapshot.ts'
 
@@ -36,7 +37,8 @@ export interface BaselineSeams {
 
 /**
  * Reads the whole live database into a snapshot while writes go on. Each item is read between two captured writes, so
- * that what is read and the events since the beginning fit together; the snapshot is consistent from its end on.
+ * that what is read and the events since the beginning fit together; the snapshot is consistent from its end on. Errors:
+ * also `SOURCE_NOT_CONNECTED` where nothing at all is found, see `requireEmptied`.
  */
 export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry> {
   const { store, timeline, source, recorder, recordKeys, mark, log, seal, signal } = seams
@@ -47,12 +49,18 @@ export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry>
   const prefix = snapshotPrefix(ulid)
   const read = (item: Item): Promise<Image | null> => recorder.betweenWrites(item, () => readState(source, item))
   const write = async (writer: SnapshotWriter): Promise<WrittenSnapshot> => {
+    let isEmpty = true
     for await (const states of liveStates(source, read)) {
       signal.throwIfAborted()
+      isEmpty = false
       for (const state of states) if (isUnreadable(state.image)) warnOf(log, state)
       await writer.add(sealedStates(keyring, states))
     }
     consistentFrom = mark()
+    if (isEmpty) {
+      await seal(consistentFrom)
+      await requireEmptied(store, timeline.timeline, consistentFrom, source.identity)
+    }
     return writer.finish(consistentFrom)
   }
   return writeSnapshot({ store, prefix, ulid, database: source.identity }, write, async (written) => {
