@@ -1,6 +1,7 @@
 import type { S3db } from 's3db.js/lite'
 import { TidemarkError } from '../base/errors.ts'
-import { type Image, type Item, sameImage } from '../model/event.ts'
+import { SliceSize } from '../base/slice-size.ts'
+import { type Image, type Item, imageBytes, sameImage } from '../model/event.ts'
 import type { ConflictRule, Difference, ItemState, Selection, Target } from '../restore/target.ts'
 import { clientOf, identityOf, isOfFiles, mapConcurrently } from './access.ts'
 import { decodeStored, putParams } from './image.ts'
@@ -22,6 +23,10 @@ export interface S3dbTargetOptions {
   /** Objects read or written at once. Default: 16. */
   readonly concurrency?: number
 }
+
+/** What is read together of a scan: bytes of images, and items. */
+const SCAN_BYTES = 8 * 1024 * 1024
+const SCAN_ITEMS = 1000
 
 const KEEP: ConflictRule = { onConflict: 'keep', tell: () => {} }
 
@@ -96,12 +101,18 @@ async function* scan(
   partitions: Partitions,
 ): AsyncGenerator<readonly ItemState[]> {
   const ids = selection.ids === undefined ? null : new Set(selection.ids)
+  const slice = new SliceSize(SCAN_BYTES, SCAN_ITEMS)
   for await (const items of listItems(reader, selection.resources)) {
     for (const { kind, resource } of items) if (kind === 'record') partitions.found(resource)
     const chosen = items.filter(({ kind, id }) => kind !== 'record' || (ids?.has(id) ?? true))
-    const images = await mapConcurrently(chosen, concurrency, (item) => reader.image(item))
-    const states = chosen.flatMap((item, i) => stateOf(item, images[i] ?? null))
-    if (states.length > 0) yield states
+    for (let at = 0; at < chosen.length; ) {
+      const part = chosen.slice(at, at + slice.size)
+      at += part.length
+      const images = await mapConcurrently(part, concurrency, (item) => reader.image(item))
+      slice.note(images.map(imageBytes))
+      const states = part.flatMap((item, i) => stateOf(item, images[i] ?? null))
+      if (states.length > 0) yield states
+    }
   }
 }
 

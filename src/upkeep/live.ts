@@ -1,10 +1,13 @@
+import { SliceSize } from '../base/slice-size.ts'
 import { checkListed } from '../capture/check.ts'
 import type { Source } from '../capture/source.ts'
-import type { Image, Item } from '../model/event.ts'
+import { type Image, type Item, imageBytes } from '../model/event.ts'
 import type { ItemState } from '../restore/target.ts'
 
 /** Items that are read at once. */
 const PARALLEL = 16
+/** Bytes of their images together, where they are larger. */
+const PARALLEL_BYTES = 16 * 1024 * 1024
 
 /**
  * Everything that a live database holds, or what it holds of some resources, in the order of `compareItems`. Errors:
@@ -16,12 +19,15 @@ export async function* liveStates(
   resources?: readonly string[],
 ): AsyncGenerator<readonly ItemState[]> {
   let last: Item | null = null
+  const slice = new SliceSize(PARALLEL_BYTES, PARALLEL)
   for await (const items of source.items(resources)) {
     checkListed(items, last)
     last = items.at(-1) ?? last
-    for (let i = 0; i < items.length; i += PARALLEL) {
-      const part = items.slice(i, i + PARALLEL)
+    for (let at = 0; at < items.length; ) {
+      const part = items.slice(at, at + slice.size)
+      at += part.length
       const images = await readItems(part, read)
+      slice.note(images.map(imageBytes))
       yield part.flatMap((item, index) => stateOf(item, images[index] ?? null))
     }
   }
