@@ -94,13 +94,16 @@ export class RecordKeys {
 
   /**
    * Puts the keyring without one life of a record as the next generation that is free, and reads it back. Nothing uses
-   * it before the timeline names it, and only the timeline that names its base may.
+   * it before the timeline names it, and only the timeline that names its base may. Null where the base has gone because
+   * another erasure has put its own in force. Errors: `RECORD_KEYS_LOST`.
    */
-  async propose(base: Keyring, name: KeyedRecord, incarnation: number): Promise<Keyring> {
+  async propose(base: Keyring, name: KeyedRecord, incarnation: number): Promise<Keyring | null> {
     const { keys } = this.#seams
-    // Where its disk is not mounted, the new one would go with what is in the place of it, and the timeline would name it.
-    if ((await this.read(base.generation)) === null) throw this.#lost(base.generation, 'is not there')
+    const isThere = (await this.read(base.generation)) !== null
     const taken = await this.generations()
+    // Where its disk is not mounted, the new one would go with what is in the place of it, and the timeline would name it.
+    if (!isThere && taken.every((other) => other < base.generation)) throw this.#lost(base.generation, 'is not there')
+    if (!isThere) return null
     for (let generation = Math.max(base.generation, ...taken) + 1; ; generation++) {
       const wanted = base.without(name, incarnation, generation)
       if (!(await claimGeneration(keys, NAMES, generation, wanted.encode()))) continue

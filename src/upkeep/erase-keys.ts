@@ -42,8 +42,9 @@ export async function destroyKey(
   const keyring = await recordKeys.current()
   const { sample, ...found } = await readable(sources, plan)
   if (sample === null) return finishLast(parts, keyring, item)
-  const { generation } = await recordKeys.propose(keyring, item, keyring.keyOf(item).incarnation)
-  const entry: Erasure = { ...reason, resource: item.resource, mode: 'keys', ...found, keyring: generation }
+  const proposed = await recordKeys.propose(keyring, item, keyring.keyOf(item).incarnation)
+  if (proposed === null) throw raced()
+  const entry: Erasure = { ...reason, resource: item.resource, mode: 'keys', ...found, keyring: proposed.generation }
   let looked = known
   for (;;) {
     const moved = await commitUnmoved(parts.timeline, { entry, keyring, looked })
