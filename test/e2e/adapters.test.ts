@@ -266,7 +266,7 @@ test('the suite for the disk of a journal runs as the document says', async () =
   await mkdir(join(app, 'journals'))
   const env = { ...process.env, JOURNAL_DIRECTORY: join(app, 'journals') }
   const { stdout } = await run(process.execPath, ['--test', '--test-reporter=tap', 'disk.test.js'], { cwd: app, env })
-  expect(stdout).toMatch(/^# pass 11$/m)
+  expect(stdout).toMatch(/^# pass 13$/m)
   expect(stdout).toMatch(/^# fail 0$/m)
   expect(await readdir(join(app, 'journals'))).toEqual([])
 })
