@@ -73,7 +73,7 @@ export class Archive {
   constructor(seams: ArchiveSeams) {
     this.seams = seams
     const { memory, recordKeys } = seams
-    const store = namedFiles(seams.store)
+    const store = namedFiles(seams.store, (key) => this.#names(key))
     const open = recordKeys === null ? null : recordKeys.open.bind(recordKeys)
     this.sources = {
       store,
@@ -83,6 +83,11 @@ export class Archive {
       scratch: () => this.#scratchSpace(),
       open,
     }
+  }
+
+  async #names(key: string): Promise<boolean> {
+    const { segments, snapshots } = await this.seams.timeline.refresh()
+    return segments.some((segment) => segment.key === key) || snapshots.some(({ prefix }) => key.startsWith(prefix))
   }
 
   /** The timeline as others left it, and what is reachable of it. */

@@ -8,7 +8,6 @@ import { type ErasurePlan, planErasure, rewriteWithout } from '../upkeep/erase.t
 import { destroyKey } from '../upkeep/erase-keys.ts'
 import type { Archive } from './archive.ts'
 import { type ErasedJournals, forgetEverywhere } from './journal-erasure.ts'
-import { isMissing } from './named-files.ts'
 
 /** An erasure that loses so often to others who write gives up. */
 const MOST_ATTEMPTS = 5
@@ -52,7 +51,7 @@ export async function eraseRecord(archive: Archive, item: Item, options: EraseOp
       return await eraseOnce(archive, item, options)
     } catch (error) {
       // While others erase, what was looked at may be out of date when it is to be committed, or no longer be there.
-      const isGone = isMissing(error) && (await timeline.refresh()).erasures.length > began
+      const isGone = hasCode(error, 'OBJECT_NOT_FOUND') && (await timeline.refresh()).erasures.length > began
       if (!(isGone || hasCode(error, 'ERASURE_RACED')) || attempt === MOST_ATTEMPTS) throw error
     }
   }
