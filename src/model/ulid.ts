@@ -10,9 +10,9 @@ const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 /** The least ULID there is. */
 export const MIN_ULID: Ulid = '0'.repeat(26)
 
-/** Whether `text` is a ULID in upper case. */
+/** Whether `text` is a ULID in upper case. The package takes one for valid whose time needs more than its 48 bits, and cannot read it. */
 export function isUlid(text: string): boolean {
-  return isValid(text) && text === text.toUpperCase()
+  return isValid(text) && text < '8' && text === text.toUpperCase()
 }
 
 /** Milliseconds since the epoch of a ULID's time part. */

@@ -59,3 +59,9 @@ test('bounds of a millisecond enclose its ULIDs, and nothing lies between a ULID
   expect(previousUlid('01ARZ3NDEKTSV4RRFFQ69G5FAV')).toBe('01ARZ3NDEKTSV4RRFFQ69G5FAT')
   expect(previousUlid('01ARZ3NDEKTSV4RRFFQ69G5F00')).toBe('01ARZ3NDEKTSV4RRFFQ69G5EZZ')
 })
+
+test('a time that needs more than 48 bits makes no ULID', () => {
+  const most = `7${'Z'.repeat(25)}`
+  expect([isUlid(most), ulidTime(most)]).toEqual([true, 2 ** 48 - 1])
+  for (const first of '8Z') expect(isUlid(first + '0'.repeat(25))).toBe(false)
+})
