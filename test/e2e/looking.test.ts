@@ -133,7 +133,9 @@ describe('a name that nobody has is an error, and the nearest are told', () => {
 
   test('a record that is shown or logged', async () => {
     expect(errorOf(await run('show', 'users/anne', '--json')).hint).toContain('Did you mean users/ann?')
-    expect(errorOf(await run('log', 'usres/ann', '--json')).hint).toContain('Did you mean users/ann?')
+    expect(errorOf(await run('log', 'users/anne', '--json')).hint).toContain('Did you mean users/ann?')
+    const typo = errorOf(await run('log', 'usres/ann', '--json'))
+    expect([typo.code, typo.hint]).toEqual(['RESOURCE_NOT_FOUND', expect.stringContaining('Did you mean users?')])
   })
 
   test('a resource or a database that is to be compared: no all-clear, and nothing is made', async () => {
