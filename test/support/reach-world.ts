@@ -1,4 +1,4 @@
-import { cpSync, readdirSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { sha256 } from '../../src/base/bytes.ts'
 import type { Clock } from '../../src/base/clock.ts'
@@ -55,6 +55,8 @@ export class World {
   readonly writers: Writer[] = []
   readonly clock: Clock
   readonly #directory: string
+  /** The journals of those who are dead. */
+  readonly #ended: string
   readonly #gone: Rig[] = []
   readonly #initial = new Map<string, string>()
   /** Gives the journals back what tells of their stamps. */
@@ -65,6 +67,8 @@ export class World {
 
   constructor(directory: string, startMs: number) {
     this.#directory = directory
+    this.#ended = `${directory}-ended`
+    for (const path of [this.#directory, this.#ended]) mkdirSync(path, { recursive: true })
     this.#now = startMs
     const idle = (_ms: number, signal: AbortSignal): Promise<void> =>
       new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
@@ -213,14 +217,15 @@ export class World {
     this.writers.splice(this.writers.indexOf(writer), 1)
   }
 
-  /** What a dead process leaves on its disk: the same files, which nobody holds. */
+  /**
+   * What a dead process leaves on its disk: the same files, which nobody holds. Its own are put aside, not removed: it is none,
+   * and a journal that was removed would keep its end waiting.
+   */
   #leave(path: string, kept: boolean): void {
-    const copy = `${path}.copy`
-    if (kept) cpSync(path, copy, { recursive: true, filter: (name) => !basename(name).startsWith('door.') })
-    rmSync(path, { recursive: true })
+    const aside = join(this.#ended, String(this.#gone.length))
+    renameSync(path, aside)
     if (!kept) return
-    cpSync(copy, path, { recursive: true })
-    rmSync(copy, { recursive: true })
+    cpSync(aside, path, { recursive: true, filter: (name) => !basename(name).startsWith('door.') })
     for (const name of readdirSync(path)) if (!name.endsWith('.journal')) rmSync(join(path, name))
   }
 }
