@@ -261,10 +261,11 @@ export class Recorder implements Sink {
   }
 
   /**
-   * Makes the intents durable; none where the database is gone with this process. Where nobody syncs it, the write is done
-   * while its intent reaches the disk: a kill leaves both, and of what was written a moment before the power went nobody
-   * knows whether the database has it, which the next start says. An event is never on the disk without its intent: its
-   * frame comes later.
+   * Makes the intents durable; none where the database is gone with this process. Where nobody syncs it, a write that none
+   * goes on beside is done while its intent reaches the disk: a kill leaves both, and of what was written a moment before the
+   * power went nobody knows whether the database has it, which the next start says. An event is never on the disk without its
+   * intent: its frame comes later. Several writes share their syncs, and would scatter over more of them (20 writers: a
+   * twentieth slower).
    */
   async #intend<T>(
     items: readonly Item[],
@@ -276,7 +277,8 @@ export class Recorder implements Sink {
     if (database.volatile) return []
     const open = openOf({ items, context, write, before, intents: [] })
     checkMeant(open[0]?.meant ?? null)
-    return journal.intend(open, database.isUnsynced === true ? 'written' : 'tried')
+    const isEarly = database.isUnsynced === true && this.#underWay.size === 1
+    return journal.intend(open, isEarly ? 'written' : 'tried')
   }
 
   async #locked<T>(items: readonly Item[], work: () => Promise<T>): Promise<T> {

@@ -68,7 +68,7 @@ export interface Source {
   readonly volatile: boolean
   /**
    * Whether nobody syncs what it has written, so that what was done a moment ago may be gone with the machine. Default:
-   * false. Where it is so, a write does not wait until its intent is on the disk, only until that outlives this process.
+   * false. Where it is so, a write that none goes on beside waits only until its intent outlives this process, and not the disk.
    */
   readonly isUnsynced?: boolean
   /** From now on every write of the database goes through `sink`; returns what undoes it. */

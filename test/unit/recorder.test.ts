@@ -99,6 +99,24 @@ test.each([
   expect(await rig.events()).toEqual(['- a {"n":1}'])
 })
 
+test('writes that go on beside one another share the sync of their intents, whoever syncs the database', async () => {
+  const held = new Held()
+  const log = new SlowLog()
+  const rig = await recorderRig({ read: held.read, isUnsynced: true, log })
+  const performed: string[] = []
+  const put = (item: Item): Promise<void> => {
+    const perform = async (): Promise<void> => void performed.push(item.id)
+    return rig.recorder.capture([item], NO_CONTEXT, held.put(item, recordImage({ n: 1 }), { perform }))
+  }
+  log.stop()
+  const both = Promise.all([put(a), put(b)])
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
+  expect(performed).toEqual([])
+  log.sync()
+  await both
+  expect(performed).toEqual(['a', 'b'])
+})
+
 test('a capture inside that of another database is its own, although the items have the same names', async () => {
   const [outer, inner] = [new Held(), new Held()]
   const [first, second] = [await recorderRig({ read: outer.read }), await recorderRig({ read: inner.read })]
