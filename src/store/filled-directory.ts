@@ -6,7 +6,7 @@ import { errnoOf, NO_LINKS } from './filesystem-errors.ts'
 import { isAbsence, lookAt, TEMP_DIR } from './filesystem-tree.ts'
 import { nodeFiles } from './node-files.ts'
 import type { ObjectStore } from './object-store.ts'
-import { TargetStore, targetError } from './target-store.ts'
+import { targetError, targetStore } from './target-store.ts'
 
 /** What a file system keeps in its own top directory. */
 const OF_THE_FILE_SYSTEM = 'lost+found'
@@ -26,7 +26,7 @@ export class FilledDirectory {
   constructor(path: string, files: Files = nodeFiles) {
     this.#path = path
     this.#files = files
-    this.store = new TargetStore(new FilesystemStore(path, undefined, files), path)
+    this.store = targetStore(new FilesystemStore(path, undefined, files), path)
   }
 
   /** The names in the directory, those of directories with a slash behind them; none where it does not exist. */

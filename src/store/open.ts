@@ -5,7 +5,7 @@ import { checkEncryption, type EncryptionOptions } from './encryption/secret.ts'
 import { FilesystemStore } from './filesystem.ts'
 import { MemoryStore } from './memory.ts'
 import type { ObjectStore } from './object-store.ts'
-import { OwnStore } from './own-store.ts'
+import { ownStore } from './own-store.ts'
 import { type RetryOptions, retrying, withRetry } from './retry.ts'
 import { S3Store } from './s3.ts'
 import type { S3Credentials, S3Options } from './s3-client.ts'
@@ -66,7 +66,7 @@ export function openStore(spec: string | StoreSpec, retry: RetryOptions = {}): O
   const place = parse(spec)
   if (place.kind === 'file') return withRetry(new FilesystemStore(place.path, retry.clock), retry)
   if (place.kind === 's3') return withRetry(new S3Store(place.options, retrying(retry)), retry)
-  if (place.kind === 'own') return withRetry(new OwnStore(place.objects, place.url), retry)
+  if (place.kind === 'own') return withRetry(ownStore(place.objects, place.url), retry)
   const store = memoryStores.get(place.name) ?? new MemoryStore()
   memoryStores.set(place.name, store)
   return withRetry(store, retry)

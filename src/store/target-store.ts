@@ -1,48 +1,11 @@
 import { type ErrorCode, TidemarkError } from '../base/errors.ts'
 import { fileError } from './filesystem-errors.ts'
-import type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
+import type { ObjectStore } from './object-store.ts'
+import { translatedStore } from './translated-store.ts'
 
 /** A directory that a restore fills, as an object store: what fails says so of the target, and not of a backup store. */
-export class TargetStore implements ObjectStore {
-  readonly #inner: ObjectStore
-  readonly #path: string
-
-  constructor(inner: ObjectStore, path: string) {
-    this.#inner = inner
-    this.#path = path
-  }
-
-  put(key: string, body: Body, options?: PutOptions): Promise<void> {
-    return this.#told(this.#inner.put(key, body, options))
-  }
-
-  get(key: string, range?: ByteRange): Promise<Uint8Array> {
-    return this.#told(this.#inner.get(key, range))
-  }
-
-  head(key: string): Promise<ObjectInfo | null> {
-    return this.#told(this.#inner.head(key))
-  }
-
-  async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {
-    try {
-      yield* this.#inner.list(prefix, options)
-    } catch (error) {
-      throw targetError(error, this.#path)
-    }
-  }
-
-  delete(keys: readonly string[]): Promise<void> {
-    return this.#told(this.#inner.delete(keys))
-  }
-
-  async #told<T>(call: Promise<T>): Promise<T> {
-    try {
-      return await call
-    } catch (error) {
-      throw targetError(error, this.#path)
-    }
-  }
+export function targetStore(inner: ObjectStore, path: string): ObjectStore {
+  return translatedStore(inner, (error) => targetError(error, path))
 }
 
 const HINTS: ReadonlyMap<ErrorCode, readonly [ErrorCode, string]> = new Map([
