@@ -2,9 +2,9 @@
 export interface DiskFile {
   /**
    * Writes all bytes at `at` and makes them durable, a new size of the file included, before it resolves. Where it
-   * rejects or the power goes, any part of the bytes may be there; it rejects where the file was removed, by whomever. Calls for ranges that do not overlap may run
-   * together. `written` is called once all of them outlive this process, though not the machine. Errors:
-   * `JOURNAL_FULL`, `JOURNAL_DENIED`, `JOURNAL_FAILED`.
+   * rejects or the power goes, any part of the bytes may be there; it rejects where the file was removed, by whomever.
+   * Calls for ranges that do not overlap may run together. `written` is called once all of them outlive this process,
+   * though not the machine. Errors: `JOURNAL_FULL`, `JOURNAL_DENIED`, `JOURNAL_FAILED`.
    */
   commit(bytes: Uint8Array, at: number, written?: () => void): Promise<void>
   close(): Promise<void>

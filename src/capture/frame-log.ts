@@ -24,10 +24,10 @@ export interface FrameLog {
   /**
    * Appends a frame, whose number must follow the newest one. It is durable when the promise resolves; its bytes are
    * the caller's again then. `written` may be called before, once the frame outlives this process, though not the machine:
-   * whoever opens the log after a kill finds it. One call at a time. After a rejection the frame may be there or not. Where the disk did not
-   * take it (`isDiskRefusal`) a frame of the same number may be appended: where that resolves, it alone counts. After
-   * any other error append no more, and let the next opening decide. Errors: `STREAM_FENCED` where another process
-   * writes this stream, `JOURNAL_*`.
+   * whoever opens the log after a kill finds it. One call at a time. After a rejection the frame may be there or not.
+   * Where the disk did not take it (`isDiskRefusal`) a frame of the same number may be appended: where that resolves, it
+   * alone counts. After any other error append no more, and let the next opening decide. Errors: `STREAM_FENCED` where
+   * another process writes this stream, `JOURNAL_*`.
    */
   append(frame: Uint8Array, written?: () => void): Promise<void>
   /**

@@ -32,9 +32,9 @@ export interface Outcome {
 
 /**
  * The write-ahead log of one stream. An intent is in it before the database is written, and durable as `intend` is
- * asked; the event (or that there is none) is durable after it. What the disk refuses is refused to those who have not written yet; what is done already waits, and
- * is tried again until the disk takes it. After any other failure every call rejects with it until the journal is opened
- * again: what is on the disk then decides.
+ * asked; the event (or that there is none) is durable after it. What the disk refuses is refused to those who have not
+ * written yet; what is done already waits, and is tried again until the disk takes it. After any other failure every call
+ * rejects with it until the journal is opened again: what is on the disk then decides.
  */
 export class Journal {
   readonly #options: JournalSeams

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { hasCode } from '../../src/base/errors.ts'
+import { encodedEventBytes, mostEventBytes } from '../../src/format/event-codec.ts'
 import {
   decodeFileHeader,
   encodeFileHeader,
@@ -25,6 +26,14 @@ import {
   showFrame,
   simpleFrame,
 } from '../support/journal-frames.ts'
+
+test('what an event takes at most is never less than it takes', () => {
+  fc.assert(
+    fc.property(frameParts, ({ changes }) => {
+      for (const { change } of changes) expect(mostEventBytes(change)).toBeGreaterThanOrEqual(encodedEventBytes(change))
+    }),
+  )
+})
 
 const safeNumber = fc.integer({ min: 1, max: 2 ** 50 })
 

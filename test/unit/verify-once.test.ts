@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { sha256 } from '../../src/base/bytes.ts'
 import { segmentKey } from '../../src/format/keys.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
 import { type Event, NO_CONTEXT } from '../../src/model/event.ts'
@@ -12,6 +13,7 @@ import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
 import { Snapshots } from '../../src/restore/snapshots.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
+import { HashedFiles } from '../../src/upkeep/verify/hashed-files.ts'
 import { Inspection } from '../../src/upkeep/verify/inspection.ts'
 import { type Listeners, verifyStore } from '../../src/upkeep/verify.ts'
 import { recordImage } from '../support/model-database.ts'
@@ -78,6 +80,41 @@ test('verify reads each byte of a large segment and of two snapshots once, and c
     expect(gets).toBeGreaterThan(2)
     expect(gets).toBeLessThan(60)
   }
+})
+
+test('verify reads a small segment once, as a whole', async () => {
+  const store = new MemoryStore()
+  const about = { ...item(1), context: NO_CONTEXT, operation: 'insert', before: null } as const
+  const stamp = { ulid: new UlidGenerator(() => 1_790_000_000_000).next(), stream: 's', sequence: 1 }
+  const { bytes, info } = encodeSegment(frames([{ ...about, after: recordImage({ id: 'r' }), stamp }], 1), {
+    stream: 's',
+    level: 0,
+  })
+  const entry = { ...info, key: segmentKey({ ...info, nonce: '00000000' }) }
+  await store.put(entry.key, bytes)
+  const counting = new CountingStore(store)
+  const { events } = await verifyStore(
+    sourcesOver(counting, MIB),
+    applyChange(EMPTY_TIMELINE, { addSegments: [entry] }),
+  )
+  expect([events, counting.bytesRead]).toEqual([1, bytes.length])
+  expect(counting.log.filter((call) => call.startsWith('get segment/'))).toEqual([`get ${entry.key}`])
+})
+
+test('a file that is not what its manifest says is found, whatever its members say', async () => {
+  const store = new MemoryStore()
+  await store.put('a', Buffer.from('abcd'))
+  const file = { file: 'a', bytes: 4, sha256: sha256(Buffer.from('abcd')), uncompressedBytes: 4, records: 1, members: [] }
+  const read = async (over: Partial<typeof file>): Promise<void> => {
+    const hashed = new HashedFiles(store)
+    const said = { ...file, ...over }
+    await hashed.begin('a', said, 4)
+    for (const start of [0, 2]) await hashed.store.get('a', { start, end: start + 2 })
+    await hashed.end(new Inspection(store, () => {}), 'a', said)
+  }
+  await read({})
+  await expect(read({ sha256: sha256(Buffer.from('abce')) })).rejects.toMatchObject({ code: 'OBJECT_CORRUPT' })
+  await expect(read({ bytes: 5 })).rejects.toMatchObject({ code: 'OBJECT_CORRUPT' })
 })
 
 test('a byte that is wrong anywhere in a large segment is found', async () => {
