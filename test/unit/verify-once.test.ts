@@ -104,7 +104,14 @@ test('verify reads a small segment once, as a whole', async () => {
 test('a file that is not what its manifest says is found, whatever its members say', async () => {
   const store = new MemoryStore()
   await store.put('a', Buffer.from('abcd'))
-  const file = { file: 'a', bytes: 4, sha256: sha256(Buffer.from('abcd')), uncompressedBytes: 4, records: 1, members: [] }
+  const file = {
+    file: 'a',
+    bytes: 4,
+    sha256: sha256(Buffer.from('abcd')),
+    uncompressedBytes: 4,
+    records: 1,
+    members: [],
+  }
   const read = async (over: Partial<typeof file>): Promise<void> => {
     const hashed = new HashedFiles(store)
     const said = { ...file, ...over }
