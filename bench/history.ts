@@ -1,9 +1,9 @@
-import { TimelineLog } from '../src/capture/timeline-log.ts'
 import type { Event, Item } from '../src/model/event.ts'
 import { firstUlidAt, type Ulid } from '../src/model/ulid.ts'
 import { findEvents } from '../src/restore/lookup.ts'
-import { segmentsBetween } from '../src/restore/plan.ts'
 import { FilesystemStore } from '../src/store/filesystem.ts'
+import { TimelineLog } from '../src/timeline/log.ts'
+import { segmentsBetween } from '../src/timeline/segments.ts'
 import { CountingStore } from '../test/support/stores.ts'
 import { type Chunk, dataset } from './lib/dataset.ts'
 import { BEFORE_DATASET, coldSources, writeHistory } from './lib/history-store.ts'
@@ -26,7 +26,7 @@ export async function run(options: HistoryBenchOptions = isQuick() ? QUICK : FUL
   return inTemporaryDirectory(async (directory) => {
     const store = new CountingStore(new FilesystemStore(directory))
     const stamps = new Map<string, { item: Item; ulids: Ulid[] }>()
-    const { segments } = await writeHistory(store, BEFORE_DATASET, [], noting(dataset(options), stamps))
+    const segments = await writeHistory(store, BEFORE_DATASET, [], noting(dataset(options), stamps))
     const total = segments.reduce((sum, { bytes }) => sum + bytes, 0)
     const byCount = [...stamps.values()].sort((a, b) => b.ulids.length - a.ulids.length)
     const rows: BenchRow[] = []
@@ -71,9 +71,10 @@ function* noting(chunks: Iterable<Chunk>, stamps: Map<string, { item: Item; ulid
 
 async function historyOf(store: CountingStore, item: Item): Promise<Event[]> {
   const { timeline } = await TimelineLog.open(store)
-  const segments = segmentsBetween(timeline, firstUlidAt(0), firstUlidAt(2 ** 48 - 1))
+  const sources = coldSources(store)
+  const segments = await segmentsBetween(sources.nodes, timeline.segments, firstUlidAt(0), firstUlidAt(2 ** 48 - 1))
   const events: Event[] = []
-  for await (const event of findEvents(coldSources(store), segments, item)) events.push(event)
+  for await (const event of findEvents(sources, segments, item)) events.push(event)
   return events
 }
 

@@ -29,12 +29,7 @@ export async function run(options: ReplayBenchOptions = isQuick() ? QUICK : FULL
   return inTemporaryDirectory(async (directory) => {
     const jsonl = new JsonLines(directory)
     const home = join(directory, 'store')
-    const { segments } = await writeHistory(
-      new FilesystemStore(home),
-      BEFORE_DATASET,
-      [],
-      jsonl.noting(dataset(options)),
-    )
+    const segments = await writeHistory(new FilesystemStore(home), BEFORE_DATASET, [], jsonl.noting(dataset(options)))
     const moment = jsonl.ulidAt(SHARE)
     const parquet = segments.map(({ key }) => join(home, key))
     const contestants = [

@@ -1,9 +1,8 @@
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { claimStore } from '../../src/engine/store-file.ts'
 import { segmentKey, snapshotPrefix } from '../../src/format/keys.ts'
 import { chainStart } from '../../src/format/segment/chain.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
-import type { SegmentEntry, SnapshotEntry, StreamEntry, Timeline } from '../../src/model/timeline.ts'
+import type { SegmentEntry, SnapshotEntry, StreamEntry } from '../../src/model/timeline.ts'
 import { firstUlidAt, MIN_ULID, type Ulid, ulidTime } from '../../src/model/ulid.ts'
 import { ahead } from '../../src/restore/ahead.ts'
 import type { ReplaySources } from '../../src/restore/replay.ts'
@@ -13,6 +12,8 @@ import { Snapshots } from '../../src/restore/snapshots.ts'
 import type { ItemState } from '../../src/restore/target.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
+import { segmentNodes } from '../../src/timeline/segments.ts'
 import { type Chunk, encodeChunk } from './dataset.ts'
 
 const DATABASE = 'bench'
@@ -28,9 +29,9 @@ export async function writeHistory(
   start: Ulid,
   states: Iterable<readonly ItemState[]>,
   chunks: Iterable<Chunk>,
-): Promise<Timeline> {
+): Promise<readonly SegmentEntry[]> {
   const createdAt = new Date(ulidTime(start)).toISOString()
-  const file = { format: 1, id: start, database: DATABASE, createdAt, storeKey: null, recordKeys: false } as const
+  const file = { format: 2, id: start, database: DATABASE, createdAt, storeKey: null, recordKeys: false } as const
   await claimStore(store, DATABASE, DATABASE, async () => ({ file, undo: async () => {} }))
   const log = await TimelineLog.open(store)
   const snapshot = await writeSnapshot(store, start, states)
@@ -59,7 +60,8 @@ export async function writeHistory(
     owner: '0'.repeat(16),
   }
   const addEpoch = { epoch: 1, startedAt: start, restored: null }
-  return log.commit(() => ({ addSnapshots: [snapshot], addSegments, putStreams: [stream], addEpoch }))
+  await log.commit(() => ({ addSnapshots: [snapshot], addSegments, putStreams: [stream], addEpoch }))
+  return addSegments
 }
 
 async function writeSnapshot(
@@ -82,6 +84,7 @@ export function coldSources(store: ObjectStore): ReplaySources {
     store,
     segments: new Segments(store),
     snapshots: new Snapshots(store),
+    nodes: segmentNodes(store),
     memory: MEMORY,
     scratch: () => new MemoryStore(),
     open: null,

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { DuckDBInstance } from '@duckdb/node-api'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import type { Ulid } from '../../src/model/ulid.ts'
 import { planRestore } from '../../src/restore/plan.ts'
 import { replay } from '../../src/restore/replay.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
 import { compete } from './contestant.ts'
 import { coldSources } from './history-store.ts'
 
@@ -17,7 +17,9 @@ async function replayed(directory: string, moment: Ulid): Promise<State<Uint8Arr
   const store = new FilesystemStore(directory)
   const { timeline } = await TimelineLog.open(store)
   const state = new Map<string, Uint8Array>()
-  for await (const batch of replay(coldSources(store), planRestore(timeline, moment), {})) {
+  const sources = coldSources(store)
+  const plan = await planRestore(sources.nodes, timeline, moment)
+  for await (const batch of replay(sources, plan, {})) {
     for (const { resource, id, image } of batch) state.set(`${resource}:${id}`, image.json.slice())
   }
   return state

@@ -9,6 +9,7 @@ export const LIMITS: Readonly<
     | 'footerBytes'
     | 'memberBytes'
     | 'jsonBytes'
+    | 'rootBytes'
     | 'jsonDepth'
     | 'objectBytes'
     | 'keyBytes',
@@ -31,6 +32,8 @@ export const LIMITS: Readonly<
   memberBytes: 536_870_912,
   /** Largest JSON file of a store, bytes. */
   jsonBytes: 268_435_456,
+  /** Largest root of the catalogue, and largest node, bytes: with a few streams open they are below 64 KiB. */
+  rootBytes: 16_777_216,
   /** Most brackets that are open at once in one. */
   jsonDepth: 1000,
   /** Largest object that is read as a whole, bytes: more is none of ours, and would not fit into memory. */

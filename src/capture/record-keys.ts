@@ -7,7 +7,7 @@ import type { Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { claimGeneration } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import type { TimelineLog } from './timeline-log.ts'
+import type { TimelineLog } from '../timeline/log.ts'
 
 const NAMES = { prefix: KEYRING_PREFIX, name: keyringKey, parse: parseKeyringKey }
 

@@ -6,12 +6,12 @@ import { segmentKey } from '../format/keys.ts'
 import type { SegmentEntry, ShedRange, StreamEntry, Timeline } from '../model/timeline.ts'
 import { instantEnd, type Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import type { TimelineLog } from '../timeline/log.ts'
 import type { SegmentEncoder } from './encoder.ts'
 import type { Journal } from './journal.ts'
 import { withLateStamps } from './late-stamps.ts'
 import { keyringGeneration } from './record-keys.ts'
 import { sameRanges, shedBehind } from './shed-ranges.ts'
-import type { TimelineLog } from './timeline-log.ts'
 
 /** When events leave the journal for the store: whichever comes first. */
 export interface SealOptions {

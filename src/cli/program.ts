@@ -22,6 +22,7 @@ import { snapshotCommand } from './snapshot.ts'
 import { type StatusOptions, statusCommand } from './status.ts'
 import type { StoreOpener } from './stores.ts'
 import type { Terminal } from './terminal.ts'
+import { upkeepCommand } from './upkeep.ts'
 import { type VerifyCommandOptions, verifyCommand } from './verify.ts'
 
 const MOMENTS = `Moments: a time with its zone (2026-11-19T02:46:59.123Z, inclusive), epoch milliseconds, the ULID of an
@@ -124,6 +125,9 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
     .action(async (_, command: Command) =>
       exit(await drillCommand(command.optsWithGlobals<DrillCommandOptions>(), around)),
     )
+  add(program, 'upkeep', 'let go what nobody needs any more; no moment and no head changes').action(
+    (_, command: Command) => upkeepCommand(command.optsWithGlobals<CommonOptions>(), around),
+  )
   add(program, 'head', 'what to note elsewhere, so that a history that was cut back or rewritten is seen').action(
     (_, command: Command) => headCommand(command.optsWithGlobals<CommonOptions>(), around),
   )

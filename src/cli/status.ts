@@ -108,7 +108,7 @@ function isFilling({ catalogue: { bytes, limitBytes } }: Status): boolean {
 }
 
 function catalogueText({ catalogue: { bytes, limitBytes } }: Status): string {
-  return `${bytesText(bytes)} of the ${bytesText(limitBytes)} that it can have: capture into a new store before it is full, and keep this one`
+  return `${bytesText(bytes)} of the ${bytesText(limitBytes)} that it can have: many streams are open; end those whose machine is gone`
 }
 
 function drillText({ drill }: Status, paint: Paint): string {

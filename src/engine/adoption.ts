@@ -2,8 +2,8 @@ import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { retryMs } from '../capture/sealer.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { Ulid } from '../model/ulid.ts'
+import type { TimelineLog } from '../timeline/log.ts'
 import { waitingBeside } from './waiting-streams.ts'
 
 /** What taking over is done with. */

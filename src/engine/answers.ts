@@ -1,10 +1,10 @@
 import { dirname } from 'node:path'
 import { answeredIn, noteAnswer } from '../capture/answered.ts'
 import type { OneClock } from '../capture/one-clock.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { StoreFile } from '../format/store-file.ts'
 import type { Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
+import type { TimelineLog } from '../timeline/log.ts'
 import type { OwnedStream } from './streams.ts'
 import { journalDirectories, journalsOf } from './waiting-streams.ts'
 

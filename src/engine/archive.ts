@@ -2,18 +2,21 @@ import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
 import type { RecordKeys } from '../capture/record-keys.ts'
 import type { Wanted } from '../capture/stream-control.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
-import type { SegmentEntry, StreamEntry, Timeline } from '../model/timeline.ts'
-import { firstUlidAt, lastUlidAt, MIN_ULID, type Ulid, ulidTime } from '../model/ulid.ts'
+import { isNodeKey } from '../format/keys.ts'
+import { totalsOf } from '../model/segment-index.ts'
+import type { SegmentEntry, SegmentTree, StreamEntry, Timeline } from '../model/timeline.ts'
+import { firstUlidAt, lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
 import { hasEvent } from '../restore/lookup.ts'
 import { type Bound, type Moment, parseMoment } from '../restore/moment.ts'
-import { type Plan, planRestore, segmentsBetween } from '../restore/plan.ts'
+import { type Plan, planRestore } from '../restore/plan.ts'
 import { answered, closedThrough, closingThrough, type Reach, reachOf, wholeTimes } from '../restore/reach.ts'
 import type { ReplaySources } from '../restore/replay.ts'
 import { type Limit, noSuchEvent, resolveMoment } from '../restore/resolve.ts'
 import { Segments } from '../restore/segments.ts'
 import { Snapshots } from '../restore/snapshots.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import type { TimelineLog } from '../timeline/log.ts'
+import { eachNode, eachSegment, neighboursOf, segmentNodes, segmentsAt, segmentsBetween } from '../timeline/segments.ts'
 import type { Knowledge } from '../upkeep/reconcile.ts'
 import type { Completion } from './completion.ts'
 import { type ConditionSeams, conditionOf, type StreamCondition, type StreamState } from './condition.ts'
@@ -79,6 +82,7 @@ export class Archive {
       store,
       segments: new Segments(store),
       snapshots: new Snapshots(store),
+      nodes: segmentNodes(store),
       memory,
       scratch: () => this.#scratchSpace(),
       open,
@@ -87,7 +91,13 @@ export class Archive {
 
   async #names(key: string): Promise<boolean> {
     const { segments, snapshots } = await this.seams.timeline.refresh()
-    return segments.some((segment) => segment.key === key) || snapshots.some(({ prefix }) => key.startsWith(prefix))
+    if (isNodeKey(key)) {
+      for await (const node of eachNode(this.seams.timeline.nodes.segments, segments)) if (node.key === key) return true
+      return false
+    }
+    if (snapshots.some(({ prefix }) => key.startsWith(prefix))) return true
+    for await (const segment of eachSegment(this.sources.nodes, segments)) if (segment.key === key) return true
+    return false
   }
 
   /** The timeline as others left it, and what is reachable of it. */
@@ -104,7 +114,7 @@ export class Archive {
    */
   async reach(moment: Moment): Promise<Reached> {
     const { bound, timeline } = await this.locate(moment)
-    return { bound, plan: planRestore(timeline, bound.ulid) }
+    return { bound, plan: await planRestore(this.sources.nodes, timeline, bound.ulid) }
   }
 
   /** Resolves a moment, whatever gaps there are before it. Errors: `MOMENT_INVALID`, `MOMENT_UNREACHABLE`. */
@@ -123,10 +133,15 @@ export class Archive {
     const limit = isFuture && wanted.event === null && latest !== null ? future(now) : told
     const bound = resolveMoment(moment, reach, limit)
     const isKnown = timeline.epochs.some(({ startedAt, restored }) => [startedAt, restored].includes(bound.event))
-    if (bound.event !== null && !isKnown && !(await hasEvent(this.sources, timeline.segments, bound.event))) {
-      throw noSuchEvent(bound.event, timeline)
-    }
+    if (bound.event !== null && !isKnown) await this.#requireEvent(bound.event, timeline.segments)
     return { bound, timeline, reach }
+  }
+
+  async #requireEvent(event: Ulid, index: SegmentTree): Promise<void> {
+    const { nodes } = this.sources
+    const segments = await segmentsAt(nodes, index, event)
+    if (await hasEvent(this.sources, segments, event)) return
+    throw noSuchEvent(event, await neighboursOf(nodes, index, event))
   }
 
   /** The last reachable moment, whether or not it is the end of what was acknowledged. Errors: `MOMENT_UNREACHABLE`, `HISTORY_GAP`. */
@@ -134,7 +149,7 @@ export class Archive {
     await this.seams.complete(null)
     const { timeline, reach } = await this.refresh()
     const bound = resolveMoment('latest', reach)
-    return { bound, plan: planRestore(timeline, bound.ulid) }
+    return { bound, plan: await planRestore(this.sources.nodes, timeline, bound.ulid) }
   }
 
   /**
@@ -244,17 +259,17 @@ export class Archive {
     const { undecided, unheard } = await this.seams.complete(null, 'begun')
     const { timeline, reach } = await this.refresh()
     if (reach.earliest === null) resolveMoment('latest', reach)
-    return { plan: planRestore(timeline, END), undecided, unheard }
+    return { plan: await planRestore(this.sources.nodes, timeline, END), undecided, unheard }
   }
 
   /** The segments with events after `ulid`, to the end of what is reachable once the journals are in the store. */
-  async segmentsAfter(ulid: Ulid): Promise<{ segments: ReturnType<typeof segmentsBetween>; through: Ulid }> {
+  async segmentsAfter(ulid: Ulid): Promise<{ segments: readonly SegmentEntry[]; through: Ulid }> {
     await this.seams.complete(null)
     const { timeline, reach } = await this.refresh()
     const { latest } = reach
     // The moment itself may be known to be complete where the timeline does not say so.
     const through = latest !== null && latest > ulid ? latest : ulid
-    return { segments: segmentsBetween(timeline, ulid, through), through }
+    return { segments: await this.#segmentsBetween(timeline, ulid, through), through }
   }
 
   /**
@@ -264,7 +279,11 @@ export class Archive {
   async segmentsSince(ulid: Ulid): Promise<readonly SegmentEntry[]> {
     await this.seams.complete(null)
     const { timeline } = await this.refresh()
-    return segmentsBetween(timeline, ulid, END)
+    return this.#segmentsBetween(timeline, ulid, END)
+  }
+
+  #segmentsBetween({ segments }: Timeline, after: Ulid, through: Ulid): Promise<readonly SegmentEntry[]> {
+    return segmentsBetween(this.sources.nodes, segments, after, through)
   }
 
   /** Removes local intermediate results. */
@@ -283,7 +302,7 @@ function future(nowMs: number): Limit {
 }
 
 function lastEventOf({ segments }: Timeline): Ulid {
-  return segments.reduce((last, { lastUlid }) => (lastUlid > last ? lastUlid : last), MIN_ULID)
+  return totalsOf(segments).lastUlid
 }
 
 /** The part of a store under a prefix, as a store. */

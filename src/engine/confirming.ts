@@ -3,7 +3,7 @@ import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Journal } from '../capture/journal.ts'
 import type { Recorder } from '../capture/recorder.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
+import type { TimelineLog } from '../timeline/log.ts'
 import type { OpenPeers } from './peers.ts'
 
 const FIRST_MS = 10_000

@@ -1,9 +1,10 @@
 import { utf8 } from '../base/bytes.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import { parseStoreLogKey } from '../capture/store-log.ts'
-import { TimelineLog } from '../capture/timeline-log.ts'
 import {
   isClearKey,
+  isHeadsKey,
+  isNodeKey,
   MANIFEST_FILE,
   parseDrillKey,
   parseSegmentKey,
@@ -16,6 +17,8 @@ import type { Timeline } from '../model/timeline.ts'
 import type { Environment } from '../store/encryption/secret.ts'
 import type { ObjectInfo, ObjectStore } from '../store/object-store.ts'
 import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
+import { TimelineLog } from '../timeline/log.ts'
+import { eachNode, eachSegment, type SegmentNodes, segmentNodes } from '../timeline/segments.ts'
 import { type OpenStore, openForReading, placeOf } from './opening.ts'
 
 /** What a decryption has written. */
@@ -47,7 +50,7 @@ export async function decryptStore(
   const plain = openStore(target)
   await beginAnew(plain, name)
   const { timeline, copied } = await copySettled(opened, plain, onFile)
-  for (const key of namedBy(timeline)) if (!copied.has(key)) throw missing(key)
+  for await (const key of namedBy(timeline, segmentNodes(opened.store))) if (!copied.has(key)) throw missing(key)
   const file = encodeStoreFile({ ...opened.file, storeKey: null })
   await plain.put(STORE_FILE, file)
   await plain.delete([UNFINISHED])
@@ -71,7 +74,7 @@ async function beginAnew(plain: ObjectStore, name: string): Promise<void> {
 
 function isOfStore(key: string): boolean {
   const parsers = [parseTimelineKey, parseSegmentKey, prefixOfSnapshotKey, parseDrillKey, parseStoreLogKey]
-  return key === STORE_FILE || parsers.some((parse) => parse(key) !== null)
+  return key === STORE_FILE || isNodeKey(key) || isHeadsKey(key) || parsers.some((parse) => parse(key) !== null)
 }
 
 /** Copied so often while records were erased, the copy is given up. */
@@ -119,8 +122,14 @@ function ifGone(error: unknown): void {
 }
 
 /** The keys without which a timeline is not whole. */
-function namedBy({ segments, snapshots }: Timeline): readonly string[] {
-  return [...segments.map(({ key }) => key), ...snapshots.map(({ prefix }) => `${prefix}${MANIFEST_FILE}`)]
+async function* namedBy(
+  { segments, snapshots, forgotten = [] }: Timeline,
+  nodes: SegmentNodes,
+): AsyncGenerator<string> {
+  for await (const { key } of eachNode(nodes, segments)) yield key
+  for await (const { key } of eachSegment(nodes, segments)) yield key
+  for (const { key } of forgotten) yield key
+  for (const { prefix } of snapshots) yield `${prefix}${MANIFEST_FILE}`
 }
 
 function missing(key: string): TidemarkError {

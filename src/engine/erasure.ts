@@ -65,7 +65,7 @@ async function eraseOnce(archive: Archive, item: Item, options: EraseOptions): P
   await requireTold(archive, item)
   const { bound, timeline: known } = await archive.locate(Math.floor(clock.now())).catch(whatFailed)
   // It may have been made again since then: what counts is the end of everything that is known.
-  const end = planRestore(known, lastUlidAt(2 ** 48 - 1))
+  const end = await planRestore(archive.sources.nodes, known, lastUlidAt(2 ** 48 - 1))
   if ((await findVersion(archive.sources, end, item))?.image != null) throw stillThere(item)
   const plan = await planErasure(archive.sources, known, item)
   const { item: _, ...found } = plan

@@ -1,8 +1,8 @@
 import { TidemarkError } from '../base/errors.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { Acknowledgement, Gap, KnownGap } from '../model/gap.ts'
 import { UlidGenerator } from '../model/ulid.ts'
 import { gapsOf, isAcknowledged } from '../restore/gaps.ts'
+import type { TimelineLog } from '../timeline/log.ts'
 import { checkOptions, checkText } from './options.ts'
 
 /** Which gap is acknowledged, why, and by whom. */

@@ -1,10 +1,10 @@
 import { sha256, utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { TidemarkError } from '../base/errors.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { Epoch, RestoreScope, Timeline } from '../model/timeline.ts'
 import { beforeInstant, instantEnd, lastUlidAt, type Ulid, UlidGenerator, ulidTime } from '../model/ulid.ts'
 import type { Selection } from '../restore/target.ts'
+import type { TimelineLog } from '../timeline/log.ts'
 import { endOf } from './streams.ts'
 
 /** A restore into the live database, from before its first write until it is finished. */

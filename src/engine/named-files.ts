@@ -1,5 +1,5 @@
 import { hasCode, TidemarkError } from '../base/errors.ts'
-import { parseSegmentKey, prefixOfSnapshotKey } from '../format/keys.ts'
+import { isNodeKey, parseSegmentKey, prefixOfSnapshotKey } from '../format/keys.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 
 /**
@@ -15,14 +15,24 @@ export function namedFiles(store: ObjectStore, names: (key: string) => Promise<b
       try {
         return await store.get(key, range)
       } catch (error) {
-        if (!hasCode(error, 'OBJECT_NOT_FOUND') || !(await names(key))) throw error
-        throw missingFile(key, error)
+        if (!hasCode(error, 'OBJECT_NOT_FOUND')) throw error
+        if (await names(key)) throw missingFile(key, error)
+        throw isNodeKey(key) ? wentOn(key, error) : error
       }
     },
     head: (key) => store.head(key),
     list: (prefix, options) => store.list(prefix, options),
     delete: (keys) => store.delete(keys),
   }
+}
+
+/** A node goes long after the catalogue has others in its place. */
+function wentOn(key: string, cause: unknown): TidemarkError {
+  return new TidemarkError(
+    'STORE_UNAVAILABLE',
+    `The catalogue went on for so long while it was read that ${key} is no part of it any more. Nothing was changed.`,
+    { hint: 'Type the same command again.', details: { key }, cause },
+  )
 }
 
 function missingFile(key: string, error: unknown): unknown {

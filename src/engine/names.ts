@@ -25,7 +25,8 @@ export async function requireResource(archive: Archive, plan: Plan, resource: st
  */
 export async function requireEver(archive: Archive, plan: Plan, resource: string): Promise<void> {
   if (await hasResource(archive, plan, resource)) return
-  const end = planRestore((await archive.refresh()).timeline, lastUlidAt(2 ** 48 - 1))
+  const { timeline } = await archive.refresh()
+  const end = await planRestore(archive.sources.nodes, timeline, lastUlidAt(2 ** 48 - 1))
   if ((await resourcesAt(archive, end)).length === 0 || (await hasResource(archive, end, resource))) return
   throw await noResource(archive, end, resource)
 }

@@ -84,7 +84,7 @@ async function makeStoreFile(
 ): Promise<NewStore> {
   const createdAt = new Date(clock.now()).toISOString()
   const plain: StoreFile = {
-    format: 1,
+    format: 2,
     id: newUlid(clock.now()),
     database,
     createdAt,

@@ -1,9 +1,9 @@
 import { dirname } from 'node:path'
 import type { Peers } from '../capture/peers.ts'
 import { endClock, StreamPeers } from '../capture/stream-peers.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { firstUlidAt, MIN_ULID, type Ulid } from '../model/ulid.ts'
+import type { TimelineLog } from '../timeline/log.ts'
 import type { OwnedStream } from './streams.ts'
 
 /** After every stamp. */

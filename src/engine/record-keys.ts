@@ -1,10 +1,10 @@
 import { TidemarkError } from '../base/errors.ts'
 import { RecordKeys } from '../capture/record-keys.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { StoreFile } from '../format/store-file.ts'
 import type { Environment } from '../store/encryption/secret.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
+import type { TimelineLog } from '../timeline/log.ts'
 import type { Ack } from './streams.ts'
 
 /** Where the keyring of a store is. */

@@ -7,6 +7,7 @@ import { Snapshots } from '../restore/snapshots.ts'
 import type { Environment } from '../store/encryption/secret.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreSpec } from '../store/open.ts'
+import { segmentNodes } from '../timeline/segments.ts'
 import { commitRepair, planRepair, type RepairPlan } from '../upkeep/repair.ts'
 import type { OnDamage, OnFile } from '../upkeep/verify/inspection.ts'
 import { type Listeners, type Verification, verifyStore, withDamage } from '../upkeep/verify.ts'
@@ -93,6 +94,7 @@ export async function verifyRepaired(
       store,
       segments: new Segments(store),
       snapshots: new Snapshots(store),
+      nodes: segmentNodes(store),
       memory,
       scratch: () => scratch.store,
       open: null,

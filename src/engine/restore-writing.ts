@@ -1,5 +1,4 @@
 import { hasCode } from '../base/errors.ts'
-import type { Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { type Comparison, compareStates } from '../restore/difference.ts'
 import { type Plan, planRestore } from '../restore/plan.ts'
@@ -69,7 +68,7 @@ export class Writing {
     const { archive, target, selection, plan: wanted } = this.#seams
     // What was there at the moment itself was compared already.
     if (target.canBeTorn !== true || moment === wanted.moment) return
-    const plan = planUnlessGap(archive.seams.timeline.timeline, moment)
+    const plan = await planUnlessGap(archive, moment)
     if (plan === null) return
     const past = replay(archive.sources, plan, selection)
     for await (const { differences } of compareStates(scanned(target, selection), past)) {
@@ -91,9 +90,9 @@ export class Writing {
 }
 
 /** Null where a gap is in the way: what it hides cannot be looked for, and the restore itself does not need it. */
-function planUnlessGap(timeline: Timeline, moment: Ulid): Plan | null {
+async function planUnlessGap({ sources, seams }: Archive, moment: Ulid): Promise<Plan | null> {
   try {
-    return planRestore(timeline, moment)
+    return await planRestore(sources.nodes, seams.timeline.timeline, moment)
   } catch (error) {
     if (hasCode(error, 'HISTORY_GAP')) return null
     throw error

@@ -4,10 +4,10 @@ import type { WhenFull } from '../capture/journal-bound.ts'
 import type { RecordKeys } from '../capture/record-keys.ts'
 import type { SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { Requests } from '../store/meter.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import type { TimelineLog } from '../timeline/log.ts'
 import type { Ack } from './streams.ts'
 
 /** What a session is opened over. */

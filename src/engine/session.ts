@@ -79,9 +79,8 @@ export class Session {
     this.#baselines = new Baselines({ ready, take: (signal) => this.#takeBaseline(signal), clock, log })
     this.#clockWatch = new ClockWatch(() => own.journal.clockAheadMs, log)
     this.#clockWatch.look()
-    const aloneSince = async (ulid: Ulid): Promise<boolean> => {
-      return isAloneIn(await seams.timeline.refresh(), own.entry.id, ulid)
-    }
+    const aloneSince = async (ulid: Ulid): Promise<boolean> =>
+      isAloneIn(await seams.timeline.refresh(), own.entry.id, ulid)
     this.findings = new Findings({ clock, log, aloneSince })
     this.#peers = openPeers(own, { ...seams, isRead: () => this.isEntered })
     const mark = (): Ulid => own.journal.mark()
@@ -355,6 +354,7 @@ export class Session {
         await this.#adoption.ended()
         if (this.#leftovers.size > 0) await this.#settleNow()
         await this.#seams.remember?.()
+        await this.#seams.timeline.settled()
       } finally {
         await this.#release()
       }

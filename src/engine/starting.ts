@@ -2,9 +2,9 @@ import type { Clock } from '../base/clock.ts'
 import { hasCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { RecordKeys } from '../capture/record-keys.ts'
-import { TimelineLog } from '../capture/timeline-log.ts'
 import type { KnownStore } from '../format/known-store.ts'
 import type { Ulid } from '../model/ulid.ts'
+import { TimelineLog } from '../timeline/log.ts'
 import { knownStoreAt, notThere, openKnown, rememberStore } from './known-store.ts'
 import { type OpenStore, openForCapture, openForReading, type StorePlace } from './opening.ts'
 import { openRecordKeys } from './record-keys.ts'
@@ -20,6 +20,9 @@ const AWAY =
 /** The application goes on: that its backup is damaged is no reason to stop it, and every write is one more to keep. */
 const DAMAGED =
   'The catalogue of the store is damaged: capture begins in the journal, and comes into the store by itself once `tidemark repair` has mended that. Until then nothing can be restored.'
+
+const STAYED =
+  'Old files of the catalogue could not be let go: they stay and do no harm. `tidemark upkeep` does it, with rights to delete.'
 
 /** What a capture is started with. */
 export interface Starting {
@@ -66,6 +69,7 @@ export async function startCapture<T>(starting: Starting, begin: (started: Start
     else throw error
     const opened = await openKnown(place, known, database)
     const timeline = TimelineLog.unread(opened.store)
+    timeline.forgetting((error) => log.warn({ error: messageOf(error) }, STAYED))
     const recordKeys = await openRecordKeys({ place, file: opened.file, timeline, ack, capturing: 'unread' })
     return begin({ ...rememberedBy(starting, opened, timeline), opened, timeline, recordKeys, away: known.through })
   }
@@ -86,9 +90,10 @@ export async function openToRead(place: StorePlace): Promise<Started> {
 }
 
 async function reach(starting: Starting): Promise<Started> {
-  const { place, database, clock, ack } = starting
+  const { place, database, clock, ack, log } = starting
   const opened = await openForCapture(place, database, clock)
   const timeline = await TimelineLog.open(opened.store)
+  timeline.forgetting((error) => log.warn({ error: messageOf(error) }, STAYED))
   const recordKeys = await openRecordKeys({ place, file: opened.file, timeline, ack, capturing: 'read' })
   return { ...rememberedBy(starting, opened, timeline), opened, timeline, recordKeys }
 }

@@ -2,6 +2,7 @@ import { LIMITS } from '../base/limits.ts'
 import type { FindingCount } from '../capture/findings.ts'
 import type { StreamReport } from '../capture/stream-control.ts'
 import type { DrillProof } from '../format/drill-file.ts'
+import { totalsOf } from '../model/segment-index.ts'
 import type { Epoch, StreamEntry, Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
 import { gapsOf } from '../restore/gaps.ts'
@@ -46,7 +47,7 @@ export interface Status {
   readonly epochs: readonly Epoch[]
   readonly streams: readonly StreamStatus[]
   readonly segments: { readonly count: number; readonly events: number; readonly bytes: number }
-  /** The catalogue of all that: how large it is, and how large it can be: then nothing more is committed. */
+  /** The root of the catalogue: how large it is, whatever the history, and how large it can be: then nothing more is committed. */
   readonly catalogue: { readonly bytes: number; readonly limitBytes: number }
   readonly snapshots: readonly {
     readonly ulid: Ulid
@@ -89,6 +90,7 @@ export interface StatusParts {
 /** The status of a timeline. */
 export function statusOf(parts: StatusParts): Status {
   const { timeline, reach, names, own, findings, requests } = parts
+  const totals = totalsOf(timeline.segments)
   return {
     ...names,
     reachable: {
@@ -100,11 +102,11 @@ export function statusOf(parts: StatusParts): Status {
     epochs: timeline.epochs,
     streams: streamsOf(parts),
     segments: {
-      count: timeline.segments.length,
-      events: timeline.segments.reduce((sum, { events }) => sum + events, 0),
-      bytes: timeline.segments.reduce((sum, { bytes }) => sum + bytes, 0),
+      count: totals.segments,
+      events: totals.events,
+      bytes: totals.bytes,
     },
-    catalogue: { bytes: parts.catalogueBytes, limitBytes: LIMITS.jsonBytes },
+    catalogue: { bytes: parts.catalogueBytes, limitBytes: LIMITS.rootBytes },
     snapshots: timeline.snapshots.map(({ ulid, consistentFrom, records, bytes }) => ({
       ulid,
       time: timeOf(consistentFrom),
@@ -144,14 +146,10 @@ function drillOf({ drill, nowMs }: StatusParts): Status['drill'] {
 }
 
 function streamsOf({ timeline, conditions, nowMs }: StatusParts): readonly StreamStatus[] {
-  const last = new Map<string, Ulid>()
-  for (const { stream, lastUlid } of timeline.segments)
-    if (lastUlid > (last.get(stream) ?? '')) last.set(stream, lastUlid)
   return timeline.streams.flatMap((stream, index) => {
     const condition = conditions[index]
     if (condition === undefined) return []
-    const sealed = last.get(stream.id)
-    const time = condition.lastPendingEvent ?? (sealed === undefined ? null : timeOf(sealed))
+    const time = condition.lastPendingEvent ?? (stream.lastSequence === 0 ? null : timeOf(stream.lastUlid))
     return {
       ...stream,
       sealedThroughTime: timeOf(stream.sealedThrough),

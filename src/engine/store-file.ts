@@ -1,6 +1,6 @@
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import { parseSegmentKey, parseSlotKey, parseTimelineKey, prefixOfSnapshotKey, STORE_FILE } from '../format/keys.ts'
-import { decodeStoreFile, encodeStoreFile, type StoreFile } from '../format/store-file.ts'
+import { decodeStoreFile, encodeStoreFile, type StoreFile, storeFormat } from '../format/store-file.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 
 /** Reads `tidemark.json`, or null where there is none. Errors: `TIMELINE_CORRUPT` where it is damaged. */
@@ -14,10 +14,23 @@ export async function readStoreFile(store: ObjectStore): Promise<StoreFile | nul
   }
   const file = decodeStoreFile(bytes)
   if (file !== null) return file
-  throw new TidemarkError('TIMELINE_CORRUPT', `${STORE_FILE} is not a store file of format 1. Nothing was changed.`, {
-    hint: `Use a Tidemark that knows this format. If it is damaged: ${PUT_BACK.charAt(0).toLowerCase()}${PUT_BACK.slice(1)}`,
+  const format = storeFormat(bytes)
+  if (format !== null && format !== 2) throw otherFormat(format)
+  throw new TidemarkError('TIMELINE_CORRUPT', `${STORE_FILE} is not a store file of format 2. Nothing was changed.`, {
+    hint: `If it is damaged: ${PUT_BACK.charAt(0).toLowerCase()}${PUT_BACK.slice(1)}`,
     details: { key: STORE_FILE },
   })
+}
+
+function otherFormat(format: number): TidemarkError {
+  return new TidemarkError(
+    'STORE_UNSUPPORTED',
+    `The store is of format ${format}, and this Tidemark reads and writes format 2 only. Nothing was changed.`,
+    {
+      hint: 'Read it with the Tidemark that wrote it, and capture into a new, empty place.',
+      details: { key: STORE_FILE, format },
+    },
+  )
 }
 
 /** The store file for reading. Errors: `STORE_NOT_FOUND` where there is no store; `TIMELINE_CORRUPT` where it is lost. */

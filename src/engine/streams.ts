@@ -18,6 +18,7 @@ import { createStream, type StreamDir, takeDeadStream, takeStream, takeStreams }
 import { type Door, makePrivateDoor } from '../capture/stream-door.ts'
 import { chainStart } from '../format/segment/chain.ts'
 import type { Loss } from '../model/gap.ts'
+import { totalsOf } from '../model/segment-index.ts'
 import type { StreamEntry, Timeline } from '../model/timeline.ts'
 import { beforeInstant, MIN_ULID, type Ulid, UlidGenerator } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -317,7 +318,7 @@ const MOST_CARRY_BYTES = 1024 * 1024
 /** The greatest stamp in the timeline. */
 export function endOf({ segments, snapshots, streams }: Timeline): Ulid {
   const stamps = [
-    ...segments.map(({ lastUlid }) => lastUlid),
+    totalsOf(segments).lastUlid,
     ...snapshots.map(({ consistentFrom }) => consistentFrom),
     ...streams.map(({ sealedThrough }) => sealedThrough),
   ]

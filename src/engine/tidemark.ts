@@ -10,11 +10,10 @@ import type { Finding } from '../model/found.ts'
 import type { Loss } from '../model/gap.ts'
 import { type Head, parseHead } from '../model/head.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
-import { firstUlidAt, type Ulid } from '../model/ulid.ts'
+import { MIN_ULID, type Ulid } from '../model/ulid.ts'
 import { gapError, gapsOf, isAcknowledged } from '../restore/gaps.ts'
 import { findEvents } from '../restore/lookup.ts'
 import type { Moment } from '../restore/moment.ts'
-import { segmentsBetween } from '../restore/plan.ts'
 import type { Selection, Target } from '../restore/target.ts'
 import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
 import type { Environment } from '../store/encryption/secret.ts'
@@ -172,12 +171,11 @@ export class Tidemark {
   async *history(resource: string, id: string, kind: Kind = 'record'): AsyncGenerator<Event> {
     if (kind === 'record')
       for (const [name, value] of Object.entries({ resource, id })) checkName('history', name, value)
-    await this.#archive.seams.complete(null)
-    const { timeline } = await this.#archive.refresh()
-    const alarm = gapsOf(timeline).find((gap) => !isAcknowledged(gap))
+    const { sources, seams } = this.#archive
+    const segments = await this.#archive.segmentsSince(MIN_ULID)
+    const alarm = gapsOf(seams.timeline.timeline).find((gap) => !isAcknowledged(gap))
     if (alarm !== undefined) throw gapError(alarm)
-    const segments = segmentsBetween(timeline, firstUlidAt(0), firstUlidAt(2 ** 48 - 1))
-    yield* findEvents(this.#archive.sources, segments, { kind, resource, id })
+    yield* findEvents(sources, segments, { kind, resource, id })
   }
 
   /**
@@ -256,7 +254,7 @@ export class Tidemark {
     const own = this.#session?.report() ?? null
     const findings = this.#session?.findings.count ?? null
     const drill = await lastDrill(this.#archive.seams.store)
-    const catalogueBytes = this.#archive.seams.timeline.checkpointBytes
+    const catalogueBytes = this.#archive.seams.timeline.rootBytes
     const nowMs = clock.now()
     return statusOf({ timeline, reach, catalogueBytes, names, conditions, own, findings, requests, drill, nowMs })
   }

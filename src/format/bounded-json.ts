@@ -23,7 +23,7 @@ export function readableJson(bytes: Uint8Array, what: string): Uint8Array {
 }
 
 /** The error for what would be written and could not be read. */
-export function beyondLimit(what: string, why: string): TidemarkError {
+function beyondLimit(what: string, why: string): TidemarkError {
   return new TidemarkError(
     'LIMIT_EXCEEDED',
     `${what} would be ${why} (${LIMITS.jsonBytes} bytes, ${LIMITS.jsonDepth} brackets). It was not written, and nothing was changed.`,

@@ -6,6 +6,8 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
  *
  *   tidemark.json
  *   timeline/<generation, 12 digits>.json
+ *   node/<generation, 12 digits>-<nonce>.json
+ *   heads/<first generation, 12 digits>-<last generation, 12 digits>-<nonce>.bin
  *   segment/<stream>/<level, 2 digits>/<first sequence, 16 digits>-<last sequence, 16 digits>-<nonce>.parquet
  *   snapshot/<ulid>[-<nonce>]/s3db.json, snapshot/<ulid>[-<nonce>]/<resource, percent-encoded>.jsonl.gz
  *   drill/<ulid>.json
@@ -61,6 +63,39 @@ export function timelineKey(generation: number): string {
 export function parseTimelineKey(key: string): number | null {
   const match = /^timeline\/(\d{12})\.json$/.exec(key)
   return match?.[1] === undefined ? null : Number(match[1])
+}
+
+/** Of the lists of heads of generations whose files went. */
+const HEADS_PREFIX = 'heads/'
+
+/** Key of the heads of the generations from `first` to `last`. */
+export function headsKey(first: number, last: number, nonce: string): string {
+  const digits = (generation: number): string => String(generation).padStart(GENERATION_DIGITS, '0')
+  return `${HEADS_PREFIX}${digits(first)}-${digits(last)}-${nonce}.bin`
+}
+
+/** Whether a key is one of a list of heads. */
+export function isHeadsKey(key: string): boolean {
+  return /^heads\/\d{12}-\d{12}-[0-9a-f]{8}\.bin$/.test(key)
+}
+
+/** Of every node of the catalogue. */
+export const NODE_PREFIX = 'node/'
+
+/** Key of a node of the catalogue that was written for a generation; the nonce is another one at each attempt. */
+export function nodeKey(generation: number, nonce: string): string {
+  return `${NODE_PREFIX}${String(generation).padStart(GENERATION_DIGITS, '0')}-${nonce}.json`
+}
+
+/** The generation that a node was written for, or null where the key is none of a node. */
+export function nodeGeneration(key: string): number | null {
+  const match = /^node\/(\d{12})-[0-9a-f]{8}\.json$/.exec(key)
+  return match?.[1] === undefined ? null : Number(match[1])
+}
+
+/** Whether a key is one of a node. */
+export function isNodeKey(key: string): boolean {
+  return nodeGeneration(key) !== null
 }
 
 /** Of every generation of the keyring. */

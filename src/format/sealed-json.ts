@@ -9,9 +9,9 @@ import { parseJson, readableJson } from './bounded-json.ts'
  * and the digits are the SHA-256 of the whole file with 64 zeros in their place: still one plain JSON object.
  */
 /** What stands before the checksum. */
-export const SEALED_START = '{"sha256":"'
+const SEALED_START = '{"sha256":"'
 /** What stands in the place of the checksum while it is made. */
-export const SEALED_ZEROS: string = '0'.repeat(64)
+const SEALED_ZEROS: string = '0'.repeat(64)
 
 /** The bytes of a file with these members. Errors: `LIMIT_EXCEEDED`. */
 export function sealJson(members: object): Uint8Array {

@@ -1,4 +1,4 @@
-import type { SegmentEntry, StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
+import type { IndexNode, SegmentEntry, StreamEntry, TreeNode } from '../model/timeline.ts'
 import { type Check, hash, isText, isUlidText, listOf, matching, oneOf, orNull, shaped, wholeFrom } from './shape.ts'
 
 /*
@@ -52,6 +52,8 @@ const elsewhere: Check = (value) =>
 
 const shed = shaped({ firstSequence: positive, lastSequence: positive, after: ulid, before: orNull(ulid) })
 
+const sealedRange = shaped({ firstSequence: positive, lastSequence: positive, firstUlid: ulid, lastUlid: ulid })
+
 const stream = shaped(
   {
     id: ulid,
@@ -67,6 +69,7 @@ const stream = shaped(
     owner: matching(/^[0-9a-f]{16}$/),
   },
   {
+    sealed: listOf(sealedRange),
     shed: listOf(shed, 1),
     late: shaped({ after: ulid, through: ulid }),
     started: someText,
@@ -111,42 +114,56 @@ const erasure = shaped(
   { keyring: positive },
 )
 
-const erase = shaped({
-  entry: erasure,
-  segments: listOf(shaped({ key: isText, by: segment })),
-  snapshots: listOf(shaped({ prefix: isText, by: snapshot })),
-})
-
 const repair = shaped({ generation: positive, first: positive, last: positive })
 
-const timeline = shaped(
-  {
-    generation: positive,
-    epochs: listOf(epoch),
-    streams: listOf(stream),
-    segments: listOf(segment),
-    snapshots: listOf(snapshot),
-    losses: listOf(loss),
-    acknowledgements: listOf(acknowledgement),
-    erasures: listOf(erasure),
-  },
-  { repairs: listOf(repair, 1) },
-)
+const heads = shaped({
+  first: positive,
+  last: positive,
+  key: matching(/^heads\/[0-9]{12}-[0-9]{12}-[0-9a-f]{8}\.bin$/),
+  sha256: hash,
+})
 
-const changes = listOf(
-  shaped(
-    {},
-    {
-      addSegments: listOf(segment),
-      addSnapshots: listOf(snapshot),
-      putStreams: listOf(stream),
-      addEpoch: epoch,
-      endRestores: positive,
-      addLosses: listOf(loss),
-      addAcknowledgements: listOf(acknowledgement),
-      erase,
-    },
-  ),
+/** What stands in the root, or as `{<name>: <value>}` in nodes of the ledger. */
+const sections: Readonly<Record<string, Check>> = {
+  epochs: epoch,
+  streams: stream,
+  snapshots: snapshot,
+  losses: loss,
+  acknowledgements: acknowledgement,
+  erasures: erasure,
+  repairs: repair,
+  forgotten: heads,
+}
+
+const ledgerEntry: Check = (value) =>
+  shaped({}, sections)(value) &&
+  Object.keys(value as object).length === 1 &&
+  Object.keys(value as object).every((name) => Object.hasOwn(sections, name))
+
+const file = {
+  key: matching(/^node\/[0-9]{12}-[0-9a-f]{8}\.json$/),
+  sha256: hash,
+  height: wholeFrom(0, 20),
+  width: positive,
+}
+const treeNode = shaped(file)
+const indexNode = shaped({
+  ...file,
+  firstUlid: ulid,
+  lastUlid: ulid,
+  segments: positive,
+  events: count,
+  bytes: positive,
+})
+
+const { repairs: _, forgotten: __, ...required } = sections
+const root = shaped(
+  {
+    ...Object.fromEntries(Object.entries(required).map(([name, check]) => [name, listOf(check)])),
+    ledger: listOf(treeNode),
+    segments: shaped({ nodes: listOf(indexNode), tail: listOf(segment) }),
+  },
+  { repairs: listOf(repair, 1), forgotten: listOf(heads, 1) },
 )
 
 /** Whether a value can be worked with as the entry of a stream. */
@@ -159,12 +176,22 @@ export function areSegments(values: readonly unknown[]): values is readonly Segm
   return values.every(segment)
 }
 
-/** Whether a value can be worked with as a timeline. */
-export function isTimeline(value: unknown): value is Timeline {
-  return timeline(value)
+/** Whether a value can be worked with as a node of a tree. */
+export function isTreeNode(value: unknown): value is TreeNode {
+  return treeNode(value)
 }
 
-/** Whether a value can be worked with as the changes of a generation's file. */
-export function areChanges(value: unknown): value is readonly TimelineChange[] {
-  return changes(value)
+/** Whether a value can be worked with as a node that has segments below it. */
+export function isIndexNode(value: unknown): value is IndexNode {
+  return indexNode(value)
+}
+
+/** Whether a value is one that stands in a node of the ledger. */
+export function isLedgerEntry(value: unknown): boolean {
+  return ledgerEntry(value)
+}
+
+/** Whether a value can be worked with as what stands in the file of a generation. */
+export function isRoot(value: unknown): boolean {
+  return root(value)
 }

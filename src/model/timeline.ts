@@ -63,6 +63,9 @@ export interface ShedRange {
   readonly before: Ulid | null
 }
 
+/** Sequences of a stream that are in segments, one behind the other, and the least and the greatest ULID of their events. */
+export type SealedRange = Pick<SegmentEntry, 'firstSequence' | 'lastSequence' | 'firstUlid' | 'lastUlid'>
+
 /**
  * What was captured before the stream was in the timeline, and so late that other moments had been told to be reachable by
  * then: the events that its journal stamped up to `through` have stamps in the store that come after `after`, in their order.
@@ -104,6 +107,8 @@ export interface StreamEntry {
    * name of another is refused.
    */
   readonly owner: string
+  /** What is in segments, by sequence; absent: everything from 1 to `lastSequence`. Whatever else is up to there is missing. */
+  readonly sealed?: readonly SealedRange[]
   /** What was told and not recorded, by sequence; absent where there is none. */
   readonly shed?: readonly ShedRange[]
   /** Absent: every stamp in the store is that of the journal. */
@@ -128,13 +133,44 @@ export interface RestoreScope {
   readonly ids?: { readonly count: number; readonly sha256: string }
 }
 
+/** A node of a tree of the catalogue: an immutable file that has entries, or names nodes that are lower. */
+export interface TreeNode {
+  readonly key: string
+  /** Of the whole file, lower-case hex. */
+  readonly sha256: string
+  /** 0: it has entries itself. */
+  readonly height: number
+  /** How many entries or nodes stand in the file. */
+  readonly width: number
+}
+
+/** A node below which segments are: what is to be known of them without reading it. */
+export interface IndexNode extends TreeNode {
+  /** The least and the greatest of the segments. */
+  readonly firstUlid: Ulid
+  readonly lastUlid: Ulid
+  readonly segments: number
+  /** Of all segments together. */
+  readonly events: number
+  readonly bytes: number
+}
+
+/** A bounded value that stands for any number of entries: those of the nodes, and those of the tail, which no node has yet. */
+export interface Tree<Node extends TreeNode, Entry> {
+  readonly nodes: readonly Node[]
+  readonly tail: readonly Entry[]
+}
+
+/** Every segment of a timeline. */
+export type SegmentTree = Tree<IndexNode, SegmentEntry>
+
 /** The catalogue of a store at one generation: everything that exists, and how far it reaches. */
 export interface Timeline {
   readonly generation: number
   readonly epochs: readonly Epoch[]
+  /** By `id`, ascending. */
   readonly streams: readonly StreamEntry[]
-  /** In the order of their commits. */
-  readonly segments: readonly SegmentEntry[]
+  readonly segments: SegmentTree
   /** By `ulid`, ascending. */
   readonly snapshots: readonly SnapshotEntry[]
   /** In the order of their commits. */
@@ -145,6 +181,17 @@ export interface Timeline {
   readonly erasures: readonly Erasure[]
   /** Absent: none. */
   readonly repairs?: readonly Repair[]
+  /** Generations whose files went, by number; absent: none. */
+  readonly forgotten?: readonly Heads[]
+}
+
+/** Generations that follow one another, whose files went: a file has the SHA-256 of each, 32 bytes, in their order. */
+export interface Heads {
+  readonly first: number
+  readonly last: number
+  readonly key: string
+  /** Of that file, lower-case hex. */
+  readonly sha256: string
 }
 
 /** Before the first commit. */
@@ -152,7 +199,7 @@ export const EMPTY_TIMELINE: Timeline = {
   generation: 0,
   epochs: [],
   streams: [],
-  segments: [],
+  segments: { nodes: [], tail: [] },
   snapshots: [],
   losses: [],
   acknowledgements: [],
@@ -171,6 +218,8 @@ export interface TimelineChange {
   readonly addLosses?: readonly Loss[]
   readonly addAcknowledgements?: readonly Acknowledgement[]
   readonly erase?: ErasureChange
+  /** Takes the place of the list that begins with the same generation, or is added. */
+  readonly forget?: Heads
 }
 
 /** What one erasure changes: the entry in the ledger, and the files without the record in the place of those with it. */
@@ -180,63 +229,4 @@ export interface ErasureChange {
   readonly segments: readonly { readonly key: string; readonly by: SegmentEntry }[]
   /** `prefix` of what is replaced, of the same stamp. */
   readonly snapshots: readonly { readonly prefix: string; readonly by: SnapshotEntry }[]
-}
-
-/** The timeline after `change`: pure, the only way in which a timeline moves on. */
-export function applyChange(timeline: Timeline, change: TimelineChange): Timeline {
-  const streams = new Map(timeline.streams.map((stream) => [stream.id, stream]))
-  for (const stream of change.putStreams ?? []) streams.set(stream.id, stream)
-  const next: Timeline = {
-    generation: timeline.generation + 1,
-    epochs: withEpochs(timeline.epochs, change),
-    streams: [...streams.values()],
-    segments: withSegments(timeline.segments, change.addSegments ?? []),
-    snapshots: withSnapshots(timeline.snapshots, change.addSnapshots ?? []),
-    losses: [...timeline.losses, ...(change.addLosses ?? [])],
-    acknowledgements: [...timeline.acknowledgements, ...(change.addAcknowledgements ?? [])],
-    erasures: timeline.erasures,
-    ...(timeline.repairs === undefined ? {} : { repairs: timeline.repairs }),
-  }
-  return change.erase === undefined ? next : withErasure(next, change.erase)
-}
-
-function withEpochs(known: readonly Epoch[], { addEpoch, endRestores = 0 }: TimelineChange): readonly Epoch[] {
-  const epochs = addEpoch === undefined ? known : [...known, addEpoch]
-  return epochs.map((epoch) => {
-    const { restoring, ...finished } = epoch
-    return restoring === undefined || epoch.epoch > endRestores ? epoch : finished
-  })
-}
-
-function withSegments(known: readonly SegmentEntry[], added: readonly SegmentEntry[]): readonly SegmentEntry[] {
-  const fresh = added.filter((entry) => !isThere(known, entry))
-  return fresh.length === 0 ? known : [...known, ...fresh]
-}
-
-/** Looks from the end: a segment that was committed twice stands among the last of its stream. */
-function isThere(known: readonly SegmentEntry[], { key, stream, level, firstSequence }: SegmentEntry): boolean {
-  for (let i = known.length - 1; i >= 0; i--) {
-    const entry = known[i]
-    if (entry?.key === key) return true
-    const isEarlier = entry?.stream === stream && entry.level === level && entry.lastSequence < firstSequence
-    if (isEarlier) return false
-  }
-  return false
-}
-
-function withSnapshots(known: readonly SnapshotEntry[], added: readonly SnapshotEntry[]): readonly SnapshotEntry[] {
-  const ulids = new Set(known.map(({ ulid }) => ulid))
-  const fresh = added.filter(({ ulid }) => !ulids.has(ulid))
-  return fresh.length === 0 ? known : [...known, ...fresh].sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
-}
-
-function withErasure(timeline: Timeline, { entry, segments, snapshots }: ErasureChange): Timeline {
-  const segmentBy = new Map(segments.map(({ key, by }) => [key, by]))
-  const snapshotBy = new Map(snapshots.map(({ prefix, by }) => [prefix, by]))
-  return {
-    ...timeline,
-    segments: timeline.segments.map((segment) => segmentBy.get(segment.key) ?? segment),
-    snapshots: timeline.snapshots.map((snapshot) => snapshotBy.get(snapshot.prefix) ?? snapshot),
-    erasures: [...timeline.erasures, entry],
-  }
 }

@@ -1,17 +1,12 @@
 import { TidemarkError } from '../base/errors.ts'
 import { type Gap, isSameGap, type KnownGap, knownGap } from '../model/gap.ts'
-import type { SegmentEntry, ShedRange, SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
+import { sealedRanges } from '../model/sealed-ranges.ts'
+import type { ShedRange, SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
 import { lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
 
 /** Every gap of the timeline: the holes in the sequences of its streams, and the losses that were declared. */
 export function gapsOf(timeline: Timeline): readonly KnownGap[] {
-  const segments = new Map<string, SegmentEntry[]>()
-  for (const segment of timeline.segments) {
-    const known = segments.get(segment.stream)
-    if (known === undefined) segments.set(segment.stream, [segment])
-    else known.push(segment)
-  }
-  const holes = timeline.streams.flatMap((stream) => holesOf(stream, segments.get(stream.id) ?? []))
+  const holes = timeline.streams.flatMap(holesOf)
   const losses = timeline.losses.map(
     ({ stream, firstSequence, after, through }): Gap => ({
       stream,
@@ -25,10 +20,9 @@ export function gapsOf(timeline: Timeline): readonly KnownGap[] {
 }
 
 /** What is missing between the segments of a stream, and what it says it did not record. */
-function holesOf(
-  { id, openedAt, lastSequence, sealedThrough, shed = [] }: StreamEntry,
-  segments: SegmentEntry[],
-): Gap[] {
+function holesOf(stream: StreamEntry): Gap[] {
+  const { id, openedAt, lastSequence, sealedThrough, sealed, shed = [] } = stream
+  if (sealed === undefined && shed.length === 0) return []
   const gaps: Gap[] = []
   let expected = 1
   let afterUlid = openedAt
@@ -36,14 +30,14 @@ function holesOf(
     if (expected > lastMissing) return
     gaps.push({ stream: id, firstSequence: expected, lastSequence: lastMissing, afterUlid, beforeUlid })
   }
-  for (const known of [...segments, ...shed].sort((a, b) => a.firstSequence - b.firstSequence)) {
+  for (const known of [...sealedRanges(stream), ...shed].sort((a, b) => a.firstSequence - b.firstSequence)) {
     // What is before unrecorded writes and not in the store yet is not missing.
-    if ('key' in known) hole(known.firstSequence - 1, known.firstUlid)
+    if ('firstUlid' in known) hole(known.firstSequence - 1, known.firstUlid)
     else hole(Math.min(known.firstSequence - 1, lastSequence), known.after)
-    if (!('key' in known)) gaps.push(shedGap(id, known, sealedThrough))
+    if (!('firstUlid' in known)) gaps.push(shedGap(id, known, sealedThrough))
     if (known.lastSequence < expected) continue
     expected = known.lastSequence + 1
-    afterUlid = 'key' in known ? known.lastUlid : (known.before ?? afterUlid)
+    afterUlid = 'firstUlid' in known ? known.lastUlid : (known.before ?? afterUlid)
   }
   hole(lastSequence, sealedThrough)
   return gaps

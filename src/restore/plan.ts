@@ -2,9 +2,10 @@ import { TidemarkError } from '../base/errors.ts'
 import type { KnownGap } from '../model/gap.ts'
 import type { SegmentEntry, SnapshotEntry, Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
+import { type SegmentNodes, segmentsBetween } from '../timeline/segments.ts'
 import { gapError, isAcknowledged, startOf } from './gaps.ts'
 
-/** What a restore will read: a value, computed from the timeline without reading any data. */
+/** What a restore will read: a value, computed from the catalogue without reading any data. */
 export interface Plan {
   /** The state up to and including this stamp. */
   readonly moment: Ulid
@@ -21,10 +22,10 @@ export interface Plan {
 
 /**
  * The plan for `moment`, which must be reachable: the nearest snapshot at or before it that no gap touches, and the
- * segments from there. Errors: `MOMENT_UNREACHABLE` without a snapshot; `HISTORY_GAP` where every way leads through a gap
+ * segments from there, which `nodes` are read for. Errors: `MOMENT_UNREACHABLE` without a snapshot; `HISTORY_GAP` where every way leads through a gap
  * that nobody has acknowledged.
  */
-export function planRestore(timeline: Timeline, moment: Ulid): Plan {
+export async function planRestore(nodes: SegmentNodes, timeline: Timeline, moment: Ulid): Promise<Plan> {
   const start = startOf(timeline, moment)
   if (start === null) {
     throw new TidemarkError(
@@ -38,7 +39,7 @@ export function planRestore(timeline: Timeline, moment: Ulid): Plan {
   const { snapshot, except } = start
   const alarm = except.find((gap) => !isAcknowledged(gap))
   if (alarm !== undefined) throw gapError(alarm)
-  const segments = segmentsBetween(timeline, snapshot.ulid, moment)
+  const segments = await segmentsBetween(nodes, timeline.segments, snapshot.ulid, moment)
   return {
     moment,
     snapshot,
@@ -47,13 +48,6 @@ export function planRestore(timeline: Timeline, moment: Ulid): Plan {
     rows: segments.reduce((sum, { events }) => sum + events, snapshot.records),
     except,
   }
-}
-
-/** The segments with events in `(after, through]`, oldest first. */
-export function segmentsBetween(timeline: Timeline, after: Ulid, through: Ulid): readonly SegmentEntry[] {
-  return timeline.segments
-    .filter(({ firstUlid, lastUlid }) => lastUlid > after && firstUlid <= through)
-    .sort((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))
 }
 
 function iso(ulid: Ulid): string {

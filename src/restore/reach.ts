@@ -1,4 +1,7 @@
-import { applyChange, type StreamEntry, type Timeline, type TimelineChange } from '../model/timeline.ts'
+import { applyChange } from '../model/apply-change.ts'
+import { sealedRanges } from '../model/sealed-ranges.ts'
+import { totalsOf } from '../model/segment-index.ts'
+import type { StreamEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import { lastUlidAt, lastWholeMs, type Ulid, ulidTime } from '../model/ulid.ts'
 
 /** Which moments of a timeline can be restored: everything from `earliest` to `latest`, both inclusive. */
@@ -74,12 +77,10 @@ export function closedThrough(timeline: Timeline, through: Ulid): Timeline {
  */
 export function closingThrough(timeline: Timeline, ulid: Ulid): TimelineChange | null {
   if (timeline.streams.some(({ state }) => state === 'open') || ulid <= endOf(timeline)) return null
-  const ends = new Set(timeline.segments.map(({ stream, lastSequence }) => `${stream} ${lastSequence}`))
   // Where the last event is missing, the gap would grow with it.
-  const isWhole = ({ id, lastSequence, shed }: StreamEntry): boolean => {
-    return (
-      (lastSequence === 0 || ends.has(`${id} ${lastSequence}`)) && (shed ?? []).every(({ before }) => before !== null)
-    )
+  const isWhole = (stream: StreamEntry): boolean => {
+    const end = sealedRanges(stream).at(-1)?.lastSequence ?? 0
+    return end === stream.lastSequence && (stream.shed ?? []).every(({ before }) => before !== null)
   }
   const stream = timeline.streams.findLast(isWhole)
   return stream === undefined ? null : { putStreams: [{ ...stream, sealedThrough: ulid }] }
@@ -92,8 +93,7 @@ function earliestOf(timeline: Timeline): Ulid | null {
 
 /** The last stamp that the timeline knows of. */
 function endOf(timeline: Timeline): Ulid {
-  let end = ''
-  for (const { lastUlid } of timeline.segments) end = maxUlid(end, lastUlid)
+  let end = totalsOf(timeline.segments).lastUlid
   for (const { sealedThrough } of timeline.streams) end = maxUlid(end, sealedThrough)
   for (const { consistentFrom } of timeline.snapshots) end = maxUlid(end, consistentFrom)
   return end

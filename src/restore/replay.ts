@@ -2,6 +2,7 @@ import type { Image, Item } from '../model/event.ts'
 import type { SegmentEntry, SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import type { SegmentNodes } from '../timeline/segments.ts'
 import { ahead } from './ahead.ts'
 import { type MergedItem, mergeRuns } from './merge.ts'
 import { Passes } from './passes.ts'
@@ -19,6 +20,7 @@ export interface ReplaySources {
   readonly store: ObjectStore
   readonly segments: Segments
   readonly snapshots: Snapshots
+  readonly nodes: SegmentNodes
   /** Bytes. More runs than fit are merged in passes, over `scratch`. */
   readonly memory: number
   /** Local space for passes; asked for only where one is needed. */

@@ -1,6 +1,6 @@
 import { TidemarkError } from '../base/errors.ts'
-import type { Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
+import type { Neighbours } from '../timeline/segments.ts'
 import { type Bound, type Moment, parseMoment } from './moment.ts'
 import { type Reach, wholeTimes } from './reach.ts'
 
@@ -73,13 +73,11 @@ function time(ulid: Ulid): string {
   return new Date(ulidTime(ulid)).toISOString()
 }
 
-/** The error for a moment that names an event which the history does not hold. */
-export function noSuchEvent(event: Ulid, timeline: Timeline): TidemarkError {
-  const before = timeline.segments.map((segment) => segment.lastUlid).filter((ulid) => ulid < event)
-  const after = timeline.segments.map((segment) => segment.firstUlid).filter((ulid) => ulid > event)
-  const nearest = [before.sort().at(-1), after.sort().at(0)].filter((ulid) => ulid !== undefined)
+/** The error for a moment that names an event which the history does not hold, and what it holds before and after. */
+export function noSuchEvent(event: Ulid, { before, after }: Neighbours): TidemarkError {
+  const nearest = [before, after].filter((ulid) => ulid !== null)
   return new TidemarkError('MOMENT_UNREACHABLE', `There is no event ${event} in the history. Nothing was changed.`, {
     hint: `Copy the event's ULID from \`tidemark log\`${nearest.length > 0 ? `; near it: ${nearest.join(' and ')}` : ''}.`,
-    details: { event, before: before.at(-1) ?? null, after: after.at(0) ?? null },
+    details: { event, before, after },
   })
 }

@@ -54,6 +54,11 @@ export async function latestBeyond(
   return latest
 }
 
+/** Whether a listing shows a generation behind this one. One request. */
+export async function hasLater(store: ObjectStore, names: GenerationNames, generation: number): Promise<boolean> {
+  return (await firstPage(store, names, generation, 1)).last !== null
+}
+
 async function firstPage(
   store: ObjectStore,
   names: GenerationNames,

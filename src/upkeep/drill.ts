@@ -5,10 +5,11 @@ import { DRILL_PREFIX, drillKey } from '../format/keys.ts'
 import type { SnapshotEntry, Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { exceptionsOf } from '../restore/gaps.ts'
-import { type Plan, segmentsBetween } from '../restore/plan.ts'
+import type { Plan } from '../restore/plan.ts'
 import type { ReplaySources } from '../restore/replay.ts'
 import { SnapshotReader } from '../restore/snapshot-reader.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { segmentsBetween } from '../timeline/segments.ts'
 import { type Reckoned, reckon } from './reckoning.ts'
 
 /** What one drill works on. */
@@ -37,7 +38,7 @@ export async function drillOnce(sources: ReplaySources, clock: Clock, run: Drill
     const files = await run.restore()
     restoredMs = clock.now()
     const restored = await SnapshotReader.open(files, '', null)
-    const segments = segmentsBetween(timeline, from.ulid, moment)
+    const segments = await segmentsBetween(sources.nodes, timeline.segments, from.ulid, moment)
     reckoned = await reckon({ sources, snapshot: from, segments, moment, restored })
   } catch (error) {
     if (!(error instanceof TidemarkError) || error.category !== 'corrupt') throw error

@@ -7,6 +7,7 @@ import { type Plan, planRestore } from '../restore/plan.ts'
 import { Segments } from '../restore/segments.ts'
 import { Snapshots } from '../restore/snapshots.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { type SegmentNodes, segmentNodes } from '../timeline/segments.ts'
 
 /** What a database has as long as it is there, records or not. */
 const DATABASE: Item = { kind: 'schema', resource: '', id: '' }
@@ -22,12 +23,14 @@ export async function requireEmptied(
   through: Ulid,
   name: string,
 ): Promise<void> {
-  const plan = planIfAny(timeline, through)
+  const nodes = segmentNodes(store)
+  const plan = await planIfAny(nodes, timeline, through)
   if (plan === null) return
   const sources = {
     store,
     segments: new Segments(store),
     snapshots: new Snapshots(store),
+    nodes,
     memory: 0,
     scratch,
     open: null,
@@ -50,9 +53,9 @@ function scratch(): never {
 }
 
 /** Null where no snapshot or a gap is in the way: then nobody knows what there was. */
-function planIfAny(timeline: Timeline, through: Ulid): Plan | null {
+async function planIfAny(nodes: SegmentNodes, timeline: Timeline, through: Ulid): Promise<Plan | null> {
   try {
-    return planRestore(timeline, through)
+    return await planRestore(nodes, timeline, through)
   } catch (error) {
     if (error instanceof TidemarkError) return null
     throw error

@@ -1,12 +1,14 @@
 import { TidemarkError } from '../base/errors.ts'
 import { keyringGeneration, type RecordKeys } from '../capture/record-keys.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
 import type { Keyring } from '../format/record-keys/keyring.ts'
 import type { Erasure } from '../model/erasure.ts'
 import type { Image, Item } from '../model/event.ts'
 import type { Timeline } from '../model/timeline.ts'
 import { findStoredEvents } from '../restore/lookup.ts'
 import { openedImage, openSnapshot, type ReplaySources } from '../restore/replay.ts'
+import type { TimelineLog } from '../timeline/log.ts'
+import type { SegmentNodes } from '../timeline/segments.ts'
+import { entriesOf } from '../timeline/tree.ts'
 import { type ErasurePlan, type ErasureReason, planErasure } from './erase.ts'
 
 /** What the key of a record is destroyed with. */
@@ -50,7 +52,7 @@ export async function destroyKey(
     const moved = await commitUnmoved(parts.timeline, { entry, keyring, looked })
     if (moved === null) break
     // A record that was made again meanwhile is sealed with the same key, which must not go then.
-    const { segments, snapshots } = await planErasure(sources, newIn(moved, looked), item)
+    const { segments, snapshots } = await planErasure(sources, await newIn(sources.nodes, moved, looked), item)
     if (segments.length + snapshots.length > 0) throw raced()
     looked = moved
   }
@@ -80,18 +82,18 @@ async function commitUnmoved(
   return moved[0] ?? null
 }
 
-/** A timeline of nothing but the files that it did not have before. */
-function newIn(now: Timeline, before: Timeline): Timeline {
+/** A timeline of nothing but the files that it did not have before; nodes that it had have none. */
+async function newIn(nodes: SegmentNodes, now: Timeline, before: Timeline): Promise<Timeline> {
   const known = new Set(filesOf(before))
-  return {
-    ...now,
-    segments: now.segments.filter(({ key }) => !known.has(key)),
-    snapshots: now.snapshots.filter(({ prefix }) => !known.has(prefix)),
-  }
+  const tail = now.segments.tail.filter(({ key }) => !known.has(key))
+  for await (const entries of entriesOf(now.segments.nodes, nodes.read, ({ key }) => !known.has(key)))
+    tail.push(...entries.filter(({ key }) => !known.has(key)))
+  return { ...now, segments: { nodes: [], tail }, snapshots: now.snapshots.filter(({ prefix }) => !known.has(prefix)) }
 }
 
+/** What tells the files of two timelines apart: nodes are never changed. */
 function filesOf({ segments, snapshots }: Timeline): readonly string[] {
-  return [...segments.map(({ key }) => key), ...snapshots.map(({ prefix }) => prefix)]
+  return [...segments.nodes, ...segments.tail].map(({ key }) => key).concat(snapshots.map(({ prefix }) => prefix))
 }
 
 /** Counts the events and snapshots with an image that the keys of the record still open. */

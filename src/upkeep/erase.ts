@@ -1,6 +1,5 @@
 import { nonce, sha256 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
 import { parseSegmentKey, prefixOfSnapshotKey, segmentKey, snapshotPrefix } from '../format/keys.ts'
 import type { Erasure } from '../model/erasure.ts'
 import type { Item } from '../model/event.ts'
@@ -8,6 +7,8 @@ import type { ErasureChange, SegmentEntry, SnapshotEntry, Timeline } from '../mo
 import { openSnapshot, type ReplaySources } from '../restore/replay.ts'
 import type { SnapshotWriter, WrittenSnapshot } from '../restore/snapshot-writer.ts'
 import type { ItemState } from '../restore/target.ts'
+import type { TimelineLog } from '../timeline/log.ts'
+import { eachSegment, type SegmentNodes } from '../timeline/segments.ts'
 import { withoutItem } from './rewrite-segment.ts'
 import { writeSnapshot } from './snapshot.ts'
 
@@ -23,7 +24,7 @@ export interface ErasurePlan {
 /** Finds the files that may hold the item; reads footers and manifests only, and one gzip member a snapshot. */
 export async function planErasure(sources: ReplaySources, timeline: Timeline, item: Item): Promise<ErasurePlan> {
   const segments: SegmentEntry[] = []
-  for (const entry of timeline.segments) {
+  for await (const entry of eachSegment(sources.nodes, timeline.segments)) {
     if ((await sources.segments.open(entry)).mayContain(item)) segments.push(entry)
   }
   const snapshots: SnapshotEntry[] = []
@@ -69,10 +70,11 @@ export async function rewriteWithout(
   const stored = new Set(await filesReplaced(sources, plan, change))
   for await (const { key } of sources.store.list('')) stored.add(key)
   const dead: string[] = []
-  await timeline.commit((now) => {
+  await timeline.commit(async (now) => {
     if (now.erasures.length !== began) throw raced()
-    dead.splice(0, dead.length, ...deadAmong([...stored], now, change))
-    return dead.length === 0 ? null : { erase: requireUnmoved(now, change) }
+    const named = await namesOf(sources.nodes, now)
+    dead.splice(0, dead.length, ...deadAmong([...stored], named, now, change))
+    return dead.length === 0 ? null : { erase: requireUnmoved(named, change) }
   })
   await sources.store.delete(dead)
   return dead.length === 0 ? null : entry
@@ -135,8 +137,7 @@ function isOf(state: ItemState, { kind, resource, id }: Item): boolean {
 }
 
 /** What is replaced must still be what the timeline names; new files cannot hold the record, which is deleted. */
-function requireUnmoved({ segments, snapshots }: Timeline, change: ErasureChange): ErasureChange {
-  const keys = new Set([...segments.map(({ key }) => key), ...snapshots.map(({ prefix }) => prefix)])
+function requireUnmoved(keys: ReadonlySet<string>, change: ErasureChange): ErasureChange {
   const replaced = [...change.segments.map(({ key }) => key), ...change.snapshots.map(({ prefix }) => prefix)]
   if (replaced.every((key) => keys.has(key))) return change
   throw raced()
@@ -146,15 +147,19 @@ function requireUnmoved({ segments, snapshots }: Timeline, change: ErasureChange
  * What the timeline will not name once the change is made, and nobody can be about to commit: segments of sequences that
  * are in the store, and snapshots up to the erasure. Whoever began to write such files before it is refused by its commit.
  */
-function deadAmong(stored: readonly string[], now: Timeline, { entry, segments, snapshots }: ErasureChange): string[] {
+function deadAmong(
+  stored: readonly string[],
+  named: ReadonlySet<string>,
+  { streams }: Timeline,
+  { entry, segments, snapshots }: ErasureChange,
+): string[] {
   const replaced = new Set([...segments.map(({ key }) => key), ...snapshots.map(({ prefix }) => prefix)])
-  const named = [...now.segments.map(({ key }) => key), ...now.snapshots.map(({ prefix }) => prefix)]
   const alive = new Set([
-    ...named.filter((name) => !replaced.has(name)),
+    ...[...named].filter((name) => !replaced.has(name)),
     ...segments.map(({ by }) => by.key),
     ...snapshots.map(({ by }) => by.prefix),
   ])
-  const sealed = new Map(now.streams.map(({ id, lastSequence }) => [id, lastSequence]))
+  const sealed = new Map(streams.map(({ id, lastSequence }) => [id, lastSequence]))
   const last = `snapshot/${entry.ulid}`
   return stored.filter((key) => {
     const segment = parseSegmentKey(key)
@@ -162,6 +167,13 @@ function deadAmong(stored: readonly string[], now: Timeline, { entry, segments, 
     const prefix = prefixOfSnapshotKey(key)
     return prefix !== null && !alive.has(prefix) && prefix.slice(0, last.length) <= last
   })
+}
+
+/** The keys of all segments, and the prefixes of all snapshots. */
+async function namesOf(nodes: SegmentNodes, { segments, snapshots }: Timeline): Promise<ReadonlySet<string>> {
+  const names = new Set(snapshots.map(({ prefix }) => prefix))
+  for await (const { key } of eachSegment(nodes, segments)) names.add(key)
+  return names
 }
 
 function raced(): TidemarkError {

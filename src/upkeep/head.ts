@@ -1,10 +1,14 @@
 import { sha256 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { timelineKey } from '../format/keys.ts'
-import { decodeHead } from '../format/timeline-codec.ts'
+import { chainStart } from '../format/segment/chain.ts'
 import type { Head } from '../model/head.ts'
-import type { StreamEntry, Timeline } from '../model/timeline.ts'
+import type { SegmentEntry, StreamEntry, Timeline } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { headIn, readHeads } from '../timeline/forget.ts'
+import { catalogueNodes, headOf } from '../timeline/head.ts'
+import { decodeRoot } from '../timeline/root.ts'
+import { eachSegment, type SegmentNodes, segmentsAt } from '../timeline/segments.ts'
 
 /**
  * Whether `timeline` still goes on from the noted head. Errors: `TIMELINE_CORRUPT` where the history was rolled back to
@@ -15,26 +19,42 @@ export async function checkHead(store: ObjectStore, timeline: Timeline, noted: H
   if (generation > timeline.generation) {
     throw forged(generation, `it ends with generation ${timeline.generation}: what came after was taken away`)
   }
-  const read = (wanted: number): Promise<Uint8Array> => store.get(timelineKey(wanted))
-  if (sha256(await read(generation)) !== noted.sha256) {
+  const heads = timeline.forgotten?.find(({ first, last }) => generation >= first && generation <= last)
+  if (heads !== undefined) {
+    // What it said is in none of the files any more: what came since goes on from it, as the list has it.
+    if (headIn(await readHeads(store, heads), heads, generation) === noted.sha256) return
+    throw forged(generation, 'another generation had that number: the history was written anew')
+  }
+  const bytes = await store.get(timelineKey(generation))
+  if (sha256(bytes) !== noted.sha256) {
     throw forged(generation, 'that generation has another content now: the history was written anew')
   }
-  const then = (await decodeHead(generation, read)).timeline
+  const nodes = catalogueNodes(store)
+  const then = (await headOf(decodeRoot(bytes, generation), nodes)).timeline
   for (const stream of then.streams) {
-    if (!goesOn(timeline, stream)) throw forged(generation, `stream ${stream.id} does not go on from where it was`)
+    if (!(await goesOn(nodes.segments, timeline, stream)))
+      throw forged(generation, `stream ${stream.id} does not go on from where it was`)
   }
 }
 
 /** Whether the chain of a stream still passes through where it was. */
-function goesOn({ streams, segments }: Timeline, { id, lastSequence, chain }: StreamEntry): boolean {
+async function goesOn(
+  nodes: SegmentNodes,
+  { streams, segments }: Timeline,
+  { id, lastSequence, lastUlid, chain }: StreamEntry,
+): Promise<boolean> {
   const now = streams.find((stream) => stream.id === id)
   if (now === undefined || now.lastSequence < lastSequence) return false
   if (now.lastSequence === lastSequence) return now.chain === chain
-  return segments.some((segment) => {
+  if (lastSequence === 0) return chain === chainStart(id)
+  const passes = (segment: SegmentEntry): boolean => {
     if (segment.stream !== id) return false
     const ends = segment.lastSequence === lastSequence && segment.chain.value === chain
     return ends || (segment.firstSequence === lastSequence + 1 && segment.chain.previous === chain)
-  })
+  }
+  if ((await segmentsAt(nodes, segments, lastUlid)).some(passes)) return true
+  for await (const segment of eachSegment(nodes, segments)) if (passes(segment)) return true
+  return false
 }
 
 function forged(generation: number, what: string): TidemarkError {

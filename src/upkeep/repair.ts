@@ -1,13 +1,22 @@
 import { hasCode, TidemarkError } from '../base/errors.ts'
-import { GENERATIONS } from '../capture/timeline-log.ts'
-import { GENERATION_DIGITS, MANIFEST_FILE, parseSegmentKey, parseTimelineKey, timelineKey } from '../format/keys.ts'
-import { encodeCheckpoint } from '../format/timeline-codec.ts'
+import {
+  GENERATION_DIGITS,
+  isNodeKey,
+  MANIFEST_FILE,
+  parseSegmentKey,
+  parseTimelineKey,
+  timelineKey,
+} from '../format/keys.ts'
 import type { Repair } from '../model/repair.ts'
+import { rangesOf, withSealed } from '../model/sealed-ranges.ts'
 import type { SegmentEntry, SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { ahead } from '../restore/ahead.ts'
 import { claimGeneration, latestBeyond } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { catalogueNodes, madeGeneration } from '../timeline/head.ts'
+import { EMPTY_LEDGER } from '../timeline/ledger.ts'
+import { GENERATIONS } from '../timeline/log.ts'
 import { type Generations, type Salvage, salvage } from './repair/generations.ts'
 import { type FoundSegment, fitting, readFound } from './repair/segments.ts'
 import { expectSnapshot, prefixesIn, readFoundSnapshot } from './repair/snapshots.ts'
@@ -68,17 +77,17 @@ export async function planRepair(
   await addUnlisted(store, listing)
   const inspection = new Inspection(store, onFile, onTakenOut)
   const salvaged = await salvage(store, listing.keys())
-  const isLost = salvaged.lost.length > 0 || salvaged.latest === 0
+  const isLost = salvaged.lost.length > 0 || salvaged.latest === 0 || salvaged.damaged.some(isNodeKey)
   const named = await readable(inspection, salvaged.timeline, listing)
   const segments = await segmentsFor(store, named, listing, isLost)
   const snapshots = await snapshotsFor(inspection, named, listing, isLost)
   const entered = [...segments.map(({ entry }) => entry.key), ...snapshots.map(({ prefix }) => prefix)]
   const streams = streamsFor(named, segments, isLost ? listing : new Map())
   const known = new Map(named.streams.map((stream) => [stream.id, stream]))
-  const timeline = numbered(salvaged, { ...named, streams, ...merged(named, segments, snapshots) })
+  const timeline = numbered(salvaged, whole({ ...named, streams, ...merged(named, segments, snapshots) }))
   await inspection.told()
   return {
-    isNeeded: salvaged.lost.length > 0 || salvaged.past.length > 0 || entered.length > 0 || inspection.damaged > 0,
+    isNeeded: salvaged.damaged.length > 0 || salvaged.past.length > 0 || entered.length > 0 || inspection.damaged > 0,
     damaged: [...new Set([...salvaged.past.map(([first]) => timelineKey(first)), ...salvaged.damaged])],
     lost: salvaged.lost,
     entered,
@@ -94,14 +103,16 @@ export async function planRepair(
 
 /** Commits the catalogue of a plan as the next generation. False where another process committed it first. */
 export async function commitRepair(store: ObjectStore, { timeline, previous }: RepairPlan): Promise<boolean> {
-  const { bytes } = await encodeCheckpoint(timeline, previous)
+  const head = { ledger: EMPTY_LEDGER, sha256: previous }
+  const { bytes, files } = await madeGeneration(timeline, head, catalogueNodes(store))
+  for (const file of files) await store.put(file.key, file.bytes, { ifAbsent: true })
   return claimGeneration(store, GENERATIONS, timeline.generation, bytes)
 }
 
 /** The timeline without the segments and snapshots that cannot be read: what is wrong with them is gathered. */
 async function readable(inspection: Inspection, timeline: Timeline, listing: Listing): Promise<Timeline> {
   const segments: SegmentEntry[] = []
-  for (const entry of timeline.segments) {
+  for (const entry of timeline.segments.tail) {
     const check = (): Promise<void> => inspection.expectHash(entry.key, listing.get(entry.key), entry.sha256)
     if (await isReadable(inspection, entry.key, check)) segments.push(entry)
   }
@@ -110,7 +121,7 @@ async function readable(inspection: Inspection, timeline: Timeline, listing: Lis
     const check = (): Promise<void> => expectSnapshot(inspection, entry, listing)
     if (await isReadable(inspection, `${entry.prefix}${MANIFEST_FILE}`, check)) snapshots.push(entry)
   }
-  return { ...timeline, segments, snapshots }
+  return { ...timeline, segments: { nodes: [], tail: segments }, snapshots }
 }
 
 /** What the store does not let us read says nothing: only damage takes a file out of the catalogue. */
@@ -138,7 +149,7 @@ async function addUnlisted(store: ObjectStore, listing: Map<string, number>): Pr
 /** Segments to enter: those that fill holes; and, where generations are lost, those that go on from what is known. */
 async function segmentsFor(
   store: ObjectStore,
-  { segments, streams }: Timeline,
+  { segments: { tail: segments }, streams }: Timeline,
   listing: Listing,
   isLost: boolean,
 ): Promise<readonly FoundSegment[]> {
@@ -199,20 +210,27 @@ function streamsFor({ streams }: Timeline, entered: readonly FoundSegment[], lis
 }
 
 function merged(
-  { segments, snapshots, epochs }: Timeline,
+  { segments: { tail: segments }, snapshots, epochs }: Timeline,
   entered: readonly FoundSegment[],
   added: readonly SnapshotEntry[],
 ): Pick<Timeline, 'segments' | 'snapshots' | 'epochs'> {
-  const whole = [...segments, ...entered.map(({ entry }) => entry)]
+  const tail = [...segments, ...entered.map(({ entry }) => entry)]
   const all = [...snapshots, ...added].sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
   const [first] = all
   const isBegun = epochs.length > 0 || first === undefined
   return {
     // In a stream the order of the sequences is that of the stamps.
-    segments: entered.length === 0 ? segments : whole.sort((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1)),
+    segments: { nodes: [], tail: tail.sort((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1)) },
     snapshots: all,
     epochs: isBegun ? epochs : [{ epoch: 1, startedAt: first.ulid, restored: null }],
   }
+}
+
+/** With what each stream has in segments, which may be less than it had. */
+function whole(timeline: Timeline): Timeline {
+  const ranges = rangesOf(timeline.segments.tail)
+  const streams = timeline.streams.map((stream) => withSealed(stream, ranges.get(stream.id) ?? []))
+  return { ...timeline, streams: streams.sort((a, b) => (a.id < b.id ? -1 : 1)) }
 }
 
 /** With the number of the next generation, and with those that are lost: numbers that were given stay taken. */

@@ -1,11 +1,11 @@
 import { nonce } from '../base/bytes.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
-import type { TimelineLog } from '../capture/timeline-log.ts'
 import { snapshotPrefix } from '../format/keys.ts'
 import type { SnapshotEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Plan } from '../restore/plan.ts'
 import { type ReplaySources, replayStored } from '../restore/replay.ts'
 import { type SnapshotOptions, SnapshotWriter, type WrittenSnapshot } from '../restore/snapshot-writer.ts'
+import type { TimelineLog } from '../timeline/log.ts'
 
 /**
  * The change that enters a snapshot, which was begun when the ledger had `began` entries; null where it has been entered.

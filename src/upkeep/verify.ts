@@ -7,19 +7,22 @@ import {
   STORE_FILE,
   timelineKey,
 } from '../format/keys.ts'
-import { chainStart } from '../format/segment/chain.ts'
 import type { Head } from '../model/head.ts'
+import { totalsOf } from '../model/segment-index.ts'
 import type { SegmentEntry, Timeline } from '../model/timeline.ts'
 import { gapError, gapsOf, isAcknowledged } from '../restore/gaps.ts'
 import type { ReplaySources } from '../restore/replay.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { segmentNodes } from '../timeline/segments.ts'
 import { checkHead } from './head.ts'
-import { checkEvents, wrongContent } from './segment-check.ts'
+import { checkEvents } from './segment-check.ts'
+import { ChainEnds } from './verify/chain-ends.ts'
 import { verifyFrames } from './verify/frames.ts'
 import { verifyGenerations } from './verify/generations.ts'
 import { openHashed } from './verify/hashed-segment.ts'
 import { type Damage, Inspection, MOST_NAMED, type OnDamage, type OnFile } from './verify/inspection.ts'
 import { KnownStates } from './verify/known-states.ts'
+import { verifyNodes } from './verify/nodes.ts'
 import { isRemains } from './verify/remains.ts'
 import { verifySmallFiles } from './verify/small-files.ts'
 import { verifySnapshots } from './verify/snapshots.ts'
@@ -67,25 +70,34 @@ export async function verifyStore(
   const listing = new Map<string, number>()
   for await (const { key, bytes } of store.list('')) listing.set(key, bytes)
   await verifySmallFiles(inspection, listing.keys())
-  await verifyGenerations(inspection, listing.keys(), timeline, (key) => store.get(key))
+  const root = await verifyGenerations(inspection, listing.keys(), timeline)
+  const nodes = segmentNodes({ get: (key) => inspection.read(key) })
+  const counted: ReplaySources = { ...sources, nodes }
   if (noted !== null) {
     await inspection.guard(timelineKey(noted.generation), () => checkHead(store, timeline, noted))
   }
   const states = statesOf(sources, timeline)
   let events = 0
-  for (const segment of timeline.segments) {
+  const chains = new ChainEnds(inspection, timeline)
+  const catalogue = await verifyNodes(inspection, nodes, timeline, root, async (segment) => {
+    chains.add(segment)
     await inspection.guard(segment.key, async () => {
       events += await verifySegment(inspection, sources, segment, states)
     })
-  }
-  verifyChains(inspection, timeline)
+  })
+  chains.end(catalogue.isWhole)
   await verifyFrames(inspection, listing.keys(), store)
   for (const gap of gapsOf(timeline)) if (!isAcknowledged(gap)) inspection.found(`stream ${gap.stream}`, gapError(gap))
-  const named = await verifySnapshots(inspection, sources, timeline, listing, states)
+  const ofSnapshots = await verifySnapshots(inspection, counted, timeline, listing, states)
+  const heads = new Set((timeline.forgotten ?? []).map(({ key }) => key))
+  const isNamed = (key: string): boolean =>
+    key === STORE_FILE || heads.has(key) || ofSnapshots.has(key) || catalogue.isNamed(key)
   const unreferenced: string[] = []
   let unnamed = 0
-  for (const key of unreferencedOf(listing.keys(), timeline, named, inspection)) {
-    if (isRemains(inspection, timeline, key)) continue
+  // Where a part of the catalogue cannot be read, nobody can say what it names.
+  const keys = catalogue.isWhole ? listing.keys() : []
+  for (const key of unreferencedOf(keys, timeline, isNamed, inspection)) {
+    if (await isRemains(inspection, nodes, timeline, key)) continue
     if (unnamed++ < MOST_NAMED) unreferenced.push(key)
     await onUnreferenced(key)
   }
@@ -105,7 +117,7 @@ export const NOBODY: Listeners = { onFile: () => {}, onDamage: () => {}, onUnref
 
 function statesOf({ memory, scratch }: ReplaySources, { snapshots, segments }: Timeline): KnownStates {
   const records = snapshots.reduce((sum, one) => sum + one.records, 0)
-  const rows = segments.reduce((sum, { events }) => sum + events, records)
+  const rows = records + totalsOf(segments).events
   let space: ObjectStore | null = null
   const oneSpace = (): ObjectStore => {
     space ??= scratch()
@@ -127,49 +139,24 @@ async function verifySegment(
   return events
 }
 
-/** That the segments of each stream follow one another in its hash chain, up to where the timeline says it is. */
-function verifyChains(inspection: Inspection, { streams, segments }: Timeline): void {
-  for (const stream of streams) {
-    let expected: { readonly value: string; readonly sequence: number } = { value: chainStart(stream.id), sequence: 0 }
-    const own = segments.filter((segment) => segment.stream === stream.id)
-    for (const { key, chain, firstSequence, lastSequence } of own.toSorted(bySequence)) {
-      // Behind a missing segment the chain goes on with what nobody can check: the gap is told as such.
-      const follows = firstSequence === expected.sequence + 1
-      if (follows && chain.previous !== expected.value)
-        inspection.found(key, wrongContent(key, 'its events do not follow those before them in the hash chain'))
-      expected = { value: chain.value, sequence: lastSequence }
-    }
-    // Where segments are missing at the end, the gap is told instead.
-    if (expected.sequence === stream.lastSequence && expected.value !== stream.chain) {
-      const name = `stream ${stream.id}`
-      inspection.found(name, wrongContent(name, 'its hash chain ends elsewhere than the timeline says'))
-    }
-  }
-}
-
-function bySequence(a: SegmentEntry, b: SegmentEntry): number {
-  return a.firstSequence - b.firstSequence
-}
-
 /** What nothing names: the timeline, a manifest that it names, or, for files that stand for themselves, their key. */
 function* unreferencedOf(
   keys: Iterable<string>,
-  { segments, snapshots, streams }: Timeline,
-  ofSnapshots: ReadonlySet<string>,
+  { snapshots, streams }: Timeline,
+  isNamed: (key: string) => boolean,
   inspection: Inspection,
 ): Generator<string> {
-  const named = new Set([STORE_FILE, ...ofSnapshots, ...segments.map(({ key }) => key)])
   const journals = new Set(streams.map(({ id }) => id))
   // Of a snapshot whose manifest is damaged, nobody can say which files are its own.
   const unknown = snapshots.map(({ prefix }) => prefix).filter((prefix) => inspection.isDamaged(prefix + MANIFEST_FILE))
   for (const key of keys) {
-    const isNamed =
-      named.has(key) ||
+    const isKnown =
+      isNamed(key) ||
       parseTimelineKey(key) !== null ||
       parseSlotKey(key) !== null ||
       parseDrillKey(key) !== null ||
       journals.has(parseStoreLogKey(key)?.stream ?? '') ||
       unknown.some((prefix) => key.startsWith(prefix))
-    if (!isNamed) yield key
+    if (!isKnown) yield key
   }
 }

@@ -10,6 +10,7 @@ import { lastUlidAt, type Ulid, ulidTime } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { RequestMeter } from '../../src/store/meter.ts'
 import { liveState, openReader, openRig, type Rig, stateAt, verify } from '../support/capture-rig.ts'
+import { allSegments } from '../support/catalogue.ts'
 import { keyOf, ModelDatabase, recordImage } from '../support/model-database.ts'
 import { random } from '../support/random.ts'
 import { assert, assertState, type State } from '../support/truth.ts'
@@ -238,7 +239,7 @@ class History {
     const status = statusOf({
       timeline,
       reach,
-      catalogueBytes: archive.seams.timeline.checkpointBytes,
+      catalogueBytes: archive.seams.timeline.rootBytes,
       names,
       conditions,
       own: session.report(),
@@ -268,7 +269,7 @@ function isWarning(line: string): boolean {
 
 async function everyEvent({ archive, timeline }: Rig): Promise<Event[]> {
   const events: Event[] = []
-  for (const entry of timeline.timeline.segments) {
+  for (const entry of await allSegments(archive.seams.store, timeline.timeline)) {
     const reader = await archive.sources.segments.open(entry)
     for (const index of reader.rowGroups.keys())
       events.push(...eventsOf(await reader.readRowGroup(index, EVENT_COLUMNS)))

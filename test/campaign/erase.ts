@@ -3,7 +3,7 @@ import { hasCode } from '../../src/base/errors.ts'
 import { eraseRecord } from '../../src/engine/erasure.ts'
 import type { Item } from '../../src/model/event.ts'
 import { findStoredEvents } from '../../src/restore/lookup.ts'
-import { segmentsBetween } from '../../src/restore/plan.ts'
+import { segmentsBetween } from '../../src/timeline/segments.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { ALL_TOLD, openReader } from '../support/capture-rig.ts'
 import { checkErasures } from '../support/erasure-check.ts'
@@ -101,7 +101,8 @@ async function deleteOne(world: ErasureWorld, item: Item): Promise<void> {
   const { archive } = world.rig
   const { timeline } = await archive.refresh()
   const sealed: Uint8Array[] = []
-  for await (const { before, after } of findStoredEvents(archive.sources, segmentsBetween(timeline, '', END), item)) {
+  const segments = await segmentsBetween(archive.sources.nodes, timeline.segments, '', END)
+  for await (const { before, after } of findStoredEvents(archive.sources, segments, item)) {
     for (const image of [before, after]) if (image?.raw != null) sealed.push(Buffer.from(image.raw))
   }
   const incarnation = livesOf(world, item)

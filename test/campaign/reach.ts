@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { TidemarkError } from '../../src/base/errors.ts'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { Archive } from '../../src/engine/archive.ts'
 import { type CompletionSeams, completeOthers } from '../../src/engine/completion.ts'
 import { runDrills } from '../../src/engine/drill.ts'
@@ -20,9 +19,11 @@ import { gapsOf } from '../../src/restore/gaps.ts'
 import type { Reach } from '../../src/restore/reach.ts'
 import type { Verdict } from '../../src/restore/verdict.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
 import { drillOnce } from '../../src/upkeep/drill.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { openedAs, stateAt } from '../support/capture-rig.ts'
+import { allSegments, withSegments } from '../support/catalogue.ts'
 import { random } from '../support/random.ts'
 import { Oracle } from '../support/reach-oracle.ts'
 import { type Death, entryOf, World } from '../support/reach-world.ts'
@@ -202,15 +203,16 @@ class Scenario {
   }
 
   async #loseSegment(): Promise<void> {
-    const { segments } = await this.#timeline()
-    const gone = this.#pick(segments)
+    const gone = this.#pick(await allSegments(this.#world.store, await this.#timeline()))
     if (gone === undefined) return
     const { stream, firstSequence, lastSequence, key } = gone
     this.#world.lose((one) => one.stream === stream && one.sequence >= firstSequence && one.sequence <= lastSequence)
-    await this.#world.forge((timeline) => ({
-      ...timeline,
-      segments: timeline.segments.filter((one) => one.key !== key),
-    }))
+    await this.#world.forge((timeline, segments) =>
+      withSegments(
+        timeline,
+        segments.filter((one) => one.key !== key),
+      ),
+    )
     this.#tally.add('segments lost')
   }
 
@@ -352,7 +354,7 @@ class Scenario {
     if (at === undefined) return
     const { plan } = await this.#archive.reach(at)
     const later = this.#pick(plan.segments.filter(({ firstSequence }) => firstSequence > 1))
-    const earlier = (await this.#timeline()).segments.find(
+    const earlier = (await allSegments(this.#world.store, await this.#timeline())).find(
       (one) => one.stream === later?.stream && one.lastSequence < later.firstSequence,
     )
     if (later === undefined || earlier === undefined) return

@@ -1,19 +1,21 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
+import { sha256 } from '../../src/base/bytes.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { timelineKey } from '../../src/format/keys.ts'
 import type { SegmentChain } from '../../src/format/segment/chain.ts'
 import { EventColumns } from '../../src/format/segment/columns.ts'
 import { encodeColumns, encodeSegment } from '../../src/format/segment/encode.ts'
 import { openSegment } from '../../src/format/segment/read.ts'
-import { decodeHead } from '../../src/format/timeline-codec.ts'
 import type { Event } from '../../src/model/event.ts'
 import { formatHead } from '../../src/model/head.ts'
-import type { SegmentEntry, StreamEntry, TimelineChange } from '../../src/model/timeline.ts'
+import type { SegmentEntry, StreamEntry, Timeline } from '../../src/model/timeline.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
-import { MemoryStore } from '../../src/store/memory.ts'
+import { catalogueNodes, madeGeneration, readHead } from '../../src/timeline/head.ts'
+import { EMPTY_LEDGER } from '../../src/timeline/ledger.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
+import { allSegments } from '../support/catalogue.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 import { allEvents, frames } from '../support/segments.ts'
 import { random } from '../support/simulated-disk.ts'
@@ -124,13 +126,13 @@ async function attack(
 /** Writes the store's timeline anew with one segment forged, generation by generation; returns the segment's key. */
 async function forge(store: FilesystemStore, next: () => number, kind: Attack, rechained: boolean): Promise<string> {
   const { timeline } = await TimelineLog.open(store)
-  const victims = timeline.segments.filter(({ events }) => events > 2)
+  const segments = await allSegments(store, timeline)
+  const victims = segments.filter(({ events }) => events > 2)
   const victim = victims[Math.floor(next() * victims.length)]
   if (victim === undefined) throw new Error('no segment to forge')
-  const changes = await changesOf(store, timeline.generation)
   const forged = new Map<string, SegmentEntry>()
   const ends = new Map<string, string>()
-  for (const entry of timeline.segments) {
+  for (const entry of segments) {
     const isVictim = entry.key === victim.key
     if (!isVictim && !(rechained && entry.stream === victim.stream)) continue
     const reader = await readerOf(store, entry)
@@ -150,12 +152,7 @@ async function forge(store: FilesystemStore, next: () => number, kind: Attack, r
       key: entry.key,
     })
   }
-  // Made apart, since nobody begins a timeline in a store that has segments.
-  const apart = new MemoryStore()
-  const log = await TimelineLog.open(apart)
-  for (const change of changes) await log.commit(() => rewritten(change, forged, timeline.segments))
-  await store.delete(Array.from({ length: timeline.generation }, (_, i) => timelineKey(i + 1)))
-  for await (const { key } of apart.list('')) await store.put(key, await apart.get(key))
+  await rewriteGenerations(store, timeline.generation, forged)
   return victim.key
 }
 
@@ -169,32 +166,28 @@ async function readerOf(store: FilesystemStore, { key, bytes, footer }: SegmentE
   return openSegment({ name: key, bytes, footer, read: (start, end) => store.get(key, { start, end }) })
 }
 
-/** What each generation changed, from the last one's file: few enough that no checkpoint came in between. */
-async function changesOf(store: FilesystemStore, generation: number): Promise<readonly TimelineChange[]> {
-  const read = (wanted: number): Promise<Uint8Array> => store.get(timelineKey(wanted))
-  const { timeline } = await decodeHead(1, read)
-  const { epochs, streams } = timeline
-  const [epoch] = epochs
-  const start = { putStreams: streams, ...(epoch === undefined ? {} : { addEpoch: epoch }) }
-  return [start, ...(await decodeHead(generation, read)).changes]
-}
-
-/** A change with the forged entries in it, and the streams' chains following them. */
-function rewritten(
-  change: TimelineChange,
+/** Every generation again, each naming the one before it, with the forged segments and the streams' chains following them. */
+async function rewriteGenerations(
+  store: FilesystemStore,
+  last: number,
   forged: ReadonlyMap<string, SegmentEntry>,
-  original: readonly SegmentEntry[],
-): TimelineChange {
-  const streams = (change.putStreams ?? []).map((stream): StreamEntry => {
-    const last = original.find((entry) => entry.stream === stream.id && entry.lastSequence === stream.lastSequence)
-    const entry = last === undefined ? undefined : forged.get(last.key)
-    return entry === undefined ? stream : { ...stream, chain: entry.chain.value, lastUlid: entry.lastUlid }
-  })
-  const segments = (change.addSegments ?? []).map((entry) => forged.get(entry.key) ?? entry)
-  return {
-    ...change,
-    ...(change.putStreams ? { putStreams: streams } : {}),
-    ...(change.addSegments ? { addSegments: segments } : {}),
+): Promise<void> {
+  const nodes = catalogueNodes(store)
+  let previous: string | null = null
+  for (let generation = 1; generation <= last; generation++) {
+    const { timeline } = await readHead(store, generation, nodes)
+    const original = await allSegments(store, timeline)
+    const streams = timeline.streams.map((stream): StreamEntry => {
+      const end = original.find((entry) => entry.stream === stream.id && entry.lastSequence === stream.lastSequence)
+      const entry = end === undefined ? undefined : forged.get(end.key)
+      return entry === undefined ? stream : { ...stream, chain: entry.chain.value, lastUlid: entry.lastUlid }
+    })
+    const tail = original.map((entry) => forged.get(entry.key) ?? entry)
+    const next: Timeline = { ...timeline, streams, segments: { nodes: [], tail } }
+    const made = await madeGeneration(next, { ledger: EMPTY_LEDGER, sha256: previous }, nodes)
+    for (const { key, bytes } of made.files) await store.put(key, bytes)
+    await store.put(timelineKey(generation), made.bytes)
+    previous = sha256(made.bytes)
   }
 }
 

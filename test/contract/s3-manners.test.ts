@@ -3,10 +3,10 @@ import { type AddressInfo, connect } from 'node:net'
 import { afterEach, expect, test, vi } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import { systemClock } from '../../src/base/clock.ts'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { openForCapture, openForReading, placeOf } from '../../src/engine/opening.ts'
 import { openStore } from '../../src/store/open.ts'
 import { keysOf } from '../../src/testing/objects.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
 import { type SmallS3, type SmallS3Manners, smallS3 } from '../support/small-s3.ts'
 
 const servers: SmallS3[] = []

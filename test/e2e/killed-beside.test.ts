@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { S3db } from 's3db.js/lite'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { Tidemark } from '../../src/index.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
 
 let directory = ''
 beforeEach(() => {

@@ -5,7 +5,6 @@ import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { hasCode } from '../../src/base/errors.ts'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { eraseRecord } from '../../src/engine/erasure.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { openSegment } from '../../src/format/segment/read.ts'
@@ -16,6 +15,8 @@ import { Snapshots } from '../../src/restore/snapshots.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
+import { segmentNodes } from '../../src/timeline/segments.ts'
 import { planErasure, rewriteWithout } from '../../src/upkeep/erase.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { openReader } from '../support/capture-rig.ts'
@@ -182,6 +183,7 @@ async function broken(store: ObjectStore, victim = VICTIM): Promise<boolean> {
       store,
       segments: new Segments(store),
       snapshots: new Snapshots(store),
+      nodes: segmentNodes(store),
       memory: 1 << 27,
       scratch: () => new MemoryStore(),
       open: null,

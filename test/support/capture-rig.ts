@@ -4,7 +4,6 @@ import { pino } from 'pino'
 import type { Clock } from '../../src/base/clock.ts'
 import type { Logger } from '../../src/base/log.ts'
 import { RecordKeys } from '../../src/capture/record-keys.ts'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { Archive } from '../../src/engine/archive.ts'
 import type { Completion } from '../../src/engine/completion.ts'
 import type { OpenStore } from '../../src/engine/opening.ts'
@@ -17,6 +16,7 @@ import type { Moment } from '../../src/restore/moment.ts'
 import { errnoOf } from '../../src/store/filesystem-errors.ts'
 import { RequestMeter } from '../../src/store/meter.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
 import { type Verification, verifyStore } from '../../src/upkeep/verify.ts'
 import { show } from './arbitrary.ts'
 import { keyOf, type ModelDatabase } from './model-database.ts'
@@ -56,7 +56,7 @@ export interface Rig {
 export const ALL_TOLD: Completion = { undecided: [], unheard: [] }
 
 const FILE: StoreFile = {
-  format: 1,
+  format: 2,
   id: '01KAJ0QZX3N5V7E8T9RYBWDCFG',
   database: 'model://test',
   createdAt: '2026-01-01T00:00:00.000Z',

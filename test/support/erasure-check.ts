@@ -6,7 +6,7 @@ import { View } from '../../src/engine/view.ts'
 import { openSegment } from '../../src/format/segment/read.ts'
 import type { Event, Item } from '../../src/model/event.ts'
 import { findEvents, findStoredEvents } from '../../src/restore/lookup.ts'
-import { segmentsBetween } from '../../src/restore/plan.ts'
+import { segmentsBetween } from '../../src/timeline/segments.ts'
 import { verifyStore } from '../../src/upkeep/verify.ts'
 import { show } from './arbitrary.ts'
 import { openReader, stateAt } from './capture-rig.ts'
@@ -84,7 +84,7 @@ function resourceOf(key: string): unknown {
 /** The events of every record: as they are stored, in order, and the stamps of those that can be read. */
 async function eventsIn(archive: Archive): Promise<{ stored: Event[]; opened: Set<string> }> {
   const { timeline } = await archive.refresh()
-  const segments = segmentsBetween(timeline, '', END)
+  const segments = await segmentsBetween(archive.sources.nodes, timeline.segments, '', END)
   const stored: Event[] = []
   const opened = new Set<string>()
   for (const item of items()) {

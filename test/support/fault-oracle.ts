@@ -1,12 +1,13 @@
-import type { TimelineLog } from '../../src/capture/timeline-log.ts'
 import type { Archive } from '../../src/engine/archive.ts'
 import type { Event } from '../../src/model/event.ts'
 import { ulidTime } from '../../src/model/ulid.ts'
 import { gapsOf } from '../../src/restore/gaps.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
+import type { TimelineLog } from '../../src/timeline/log.ts'
 import type { Tally } from '../campaign/campaign.ts'
 import { show } from './arbitrary.ts'
 import { openReader, stateAt, verify } from './capture-rig.ts'
+import { allSegments } from './catalogue.ts'
 import { FastClock, type Told, type Witness } from './fault-world.ts'
 import { keyOf } from './model-database.ts'
 import { allEvents } from './segments.ts'
@@ -47,7 +48,7 @@ async function checkReader(reader: Reader, witness: Witness, tally: Tally, maySh
 
 async function eventsOf({ archive, timeline }: Reader): Promise<Event[]> {
   const events: Event[] = []
-  for (const entry of timeline.timeline.segments) {
+  for (const entry of await allSegments(archive.seams.store, timeline.timeline)) {
     events.push(...(await allEvents(await archive.sources.segments.open(entry))))
   }
   return events.sort((a, b) => (a.stamp.ulid < b.stamp.ulid ? -1 : 1))

@@ -3,16 +3,18 @@ import { basename, join } from 'node:path'
 import { sha256 } from '../../src/base/bytes.ts'
 import type { Clock } from '../../src/base/clock.ts'
 import { Journal } from '../../src/capture/journal.ts'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import type { Ack } from '../../src/engine/streams.ts'
 import { timelineKey } from '../../src/format/keys.ts'
-import { sealJson } from '../../src/format/sealed-json.ts'
 import type { Stamp } from '../../src/model/event.ts'
-import type { StreamEntry, Timeline } from '../../src/model/timeline.ts'
+import type { SegmentEntry, StreamEntry, Timeline } from '../../src/model/timeline.ts'
 import { type Ulid, ulidTime } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import { catalogueNodes, madeGeneration } from '../../src/timeline/head.ts'
+import { EMPTY_LEDGER } from '../../src/timeline/ledger.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
 import { show } from './arbitrary.ts'
 import { openRig, type Rig } from './capture-rig.ts'
+import { allSegments } from './catalogue.ts'
 import { keyOf, ModelDatabase, recordImage } from './model-database.ts'
 
 /** What has an event: a write, or what a writer saw of another's. The truth is what the database was. */
@@ -143,13 +145,14 @@ export class World {
   }
 
   /** Makes the timeline another one, as if it had been made anew from a store in which something is missing. */
-  async forge(change: (timeline: Timeline) => Timeline): Promise<void> {
+  async forge(change: (timeline: Timeline, segments: readonly SegmentEntry[]) => Timeline): Promise<void> {
     const { timeline } = await TimelineLog.open(this.store)
     const generation = timeline.generation + 1
     const previous = sha256(await this.store.get(timelineKey(timeline.generation)))
-    const next = { ...change(timeline), generation }
-    const file = { format: 1, generation, previous, checkpoint: generation, timeline: next }
-    await this.store.put(timelineKey(generation), sealJson(file))
+    const next = { ...change(timeline, await allSegments(this.store, timeline)), generation }
+    const made = await madeGeneration(next, { ledger: EMPTY_LEDGER, sha256: previous }, catalogueNodes(this.store))
+    for (const { key, bytes } of made.files) await this.store.put(key, bytes)
+    await this.store.put(timelineKey(generation), made.bytes)
   }
 
   /** What the database was at a millisecond. */

@@ -9,6 +9,7 @@ import { replay } from '../../src/restore/replay.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { verifyStore } from '../../src/upkeep/verify.ts'
 import { show } from './arbitrary.ts'
+import { allSegments } from './catalogue.ts'
 import { keyOf } from './model-database.ts'
 import type { SimulatedProcess, World } from './simulated-process.ts'
 import { assert, assertState, type State, stateAfter } from './truth.ts'
@@ -92,7 +93,7 @@ async function snapshot(process: SimulatedProcess, { database }: World): Promise
   await process.seal()
   const { latest } = reachOf(process.timeline.timeline)
   if (latest === null) return
-  const plan = planRestore(process.timeline.timeline, latest)
+  const plan = await planRestore(process.sources.nodes, process.timeline.timeline, latest)
   await takeSnapshot(process.sources, process.timeline, plan, database.identity)
 }
 
@@ -128,7 +129,7 @@ export async function check(process: SimulatedProcess, { truth }: World, next: (
 /** Every event of the store in the order of the sequences. */
 async function everyEvent({ timeline, sources }: SimulatedProcess): Promise<Event[]> {
   const events: Event[] = []
-  for (const entry of timeline.timeline.segments) {
+  for (const entry of await allSegments(sources.store, timeline.timeline)) {
     const reader = await sources.segments.open(entry)
     for (const index of reader.rowGroups.keys())
       events.push(...eventsOf(await reader.readRowGroup(index, EVENT_COLUMNS)))
@@ -139,7 +140,8 @@ async function everyEvent({ timeline, sources }: SimulatedProcess): Promise<Even
 /** The state at a stamp, as the engine replays it. */
 async function stateAt({ timeline, sources }: SimulatedProcess, moment: Ulid): Promise<State> {
   const state = new Map<string, string>()
-  for await (const batch of replay(sources, planRestore(timeline.timeline, moment), {})) {
+  const plan = await planRestore(sources.nodes, timeline.timeline, moment)
+  for await (const batch of replay(sources, plan, {})) {
     for (const one of batch) state.set(keyOf(one), show(one.image))
   }
   return state

@@ -8,7 +8,6 @@ import { NO_PEERS } from '../../src/capture/peers.ts'
 import { Recorder } from '../../src/capture/recorder.ts'
 import { Sealer } from '../../src/capture/sealer.ts'
 import type { Source } from '../../src/capture/source.ts'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { claimStore } from '../../src/engine/store-file.ts'
 import { enterStreams } from '../../src/engine/stream-entries.ts'
 import { type OwnedStream, openStream } from '../../src/engine/streams.ts'
@@ -23,6 +22,8 @@ import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { makeDirectory } from '../../src/store/filesystem-tree.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
+import { segmentNodes } from '../../src/timeline/segments.ts'
 import { takeBaseline } from '../../src/upkeep/baseline.ts'
 import type { ModelDatabase } from './model-database.ts'
 import { type DiskLies, TreeDisk } from './simulated-disk.ts'
@@ -74,6 +75,7 @@ export class SimulatedProcess {
       store,
       segments: new Segments(store),
       snapshots: new Snapshots(store),
+      nodes: segmentNodes(store),
       memory: 1 << 26,
       scratch: () => new MemoryStore(),
       open: null,
@@ -128,7 +130,7 @@ export class SimulatedProcess {
     const store = broken.store?.(plain) ?? plain
     const createdAt = '2026-11-21T00:00:00.000Z'
     const file = {
-      format: 1 as const,
+      format: 2 as const,
       id: STORE,
       database: database.identity,
       createdAt,

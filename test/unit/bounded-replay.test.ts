@@ -20,6 +20,7 @@ import type { ItemState } from '../../src/restore/target.ts'
 import { encodeStored } from '../../src/s3db/stored-object.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
+import { segmentNodes } from '../../src/timeline/segments.ts'
 import { recordImage } from '../support/model-database.ts'
 import { frames, open } from '../support/segments.ts'
 
@@ -214,6 +215,7 @@ test('records that are larger than the memory leave a part of it for the segment
     store,
     segments: new Segments(store),
     snapshots: new Snapshots(store),
+    nodes: segmentNodes(store),
     memory: 16 * MIB,
     scratch: () => {
       throw new Error('small segments were merged in passes')

@@ -84,17 +84,17 @@ test('status tells of a catalogue that fills up, before it is full', async () =>
     return text
   }
   expect(await shown()).not.toContain('that it can have')
-  const limits: { jsonBytes: number } = LIMITS
-  const { jsonBytes } = LIMITS
+  const limits: { rootBytes: number } = LIMITS
+  const { rootBytes } = LIMITS
   const reader = await Tidemark.open({ store: url })
   const { catalogue } = await reader.status()
   await reader.close()
-  expect(catalogue.limitBytes).toBe(jsonBytes)
+  expect(catalogue.limitBytes).toBe(rootBytes)
   try {
-    limits.jsonBytes = catalogue.bytes * 2 - 1
-    expect(await shown()).toMatch(/catalogue .* that it can have: capture into a new store before it is full/)
+    limits.rootBytes = catalogue.bytes * 2 - 1
+    expect(await shown()).toMatch(/catalogue .* that it can have: many streams are open/)
   } finally {
-    limits.jsonBytes = jsonBytes
+    limits.rootBytes = rootBytes
   }
 })
 

@@ -20,7 +20,7 @@ test('imports that go down are fine, imports that go up are not, type imports to
     'base/a.ts:1: imports model/b.ts: base may import nothing and itself',
   ])
   expect(check({ 'capture/a.ts': "\nimport {\n  it,\n} from '../restore/b.ts'\n", 'restore/b.ts': GOOD })).toEqual([
-    'capture/a.ts:2: imports restore/b.ts: capture may import base, model, store, format and itself',
+    'capture/a.ts:2: imports restore/b.ts: capture may import base, model, store, format, timeline and itself',
   ])
   expect(check({ 'store/a.ts': "const b = await import('../model/b.ts')\n", 'model/b.ts': GOOD })).toHaveLength(1)
   expect(check({ 'elsewhere/a.ts': "import '../base/b.ts'\n", 'base/b.ts': GOOD })).toEqual([

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
+import { applyChange } from '../../src/model/apply-change.ts'
 import type { Acknowledgement, Gap, Loss } from '../../src/model/gap.ts'
 import {
-  applyChange,
   EMPTY_TIMELINE,
   type SegmentEntry,
   type SnapshotEntry,
@@ -11,6 +11,7 @@ import {
 import { firstUlidAt } from '../../src/model/ulid.ts'
 import { gapsOf, needsBaseline } from '../../src/restore/gaps.ts'
 import { planRestore } from '../../src/restore/plan.ts'
+import { NO_NODES, withSegments } from '../support/catalogue.ts'
 
 const S = firstUlidAt(1)
 
@@ -75,47 +76,52 @@ function timeline(snapshots: readonly SnapshotEntry[], more: Partial<Timeline> =
   const change = { putStreams: [stream], addSegments: [segment(1, 10), segment(21, 30)], addSnapshots: snapshots }
   return { ...applyChange(EMPTY_TIMELINE, change), ...more }
 }
-const planAt = (of: Timeline, at: number): ReturnType<typeof planRestore> => planRestore(of, firstUlidAt(at))
+const planAt = (of: Timeline, at: number): ReturnType<typeof planRestore> => planRestore(NO_NODES, of, firstUlidAt(at))
 
-test('a hole refuses the moments that it can touch, and no others', () => {
+test('a hole refuses the moments that it can touch, and no others', async () => {
   const holed = timeline([snapshot(50, 60)])
   expect(gapsOf(holed)).toEqual([{ ...HOLE, acknowledged: null }])
-  expect(planAt(holed, 1000)).toMatchObject({ except: [], segments: [{ lastSequence: 10 }] })
+  expect(await planAt(holed, 1000)).toMatchObject({ except: [], segments: [{ lastSequence: 10 }] })
   for (const at of [1001, 2000, 2100, 9000]) {
-    expect(() => planAt(holed, at)).toThrow(/Events 11 to 20 of stream .* are missing/)
+    await expect(planAt(holed, at)).rejects.toThrow(/Events 11 to 20 of stream .* are missing/)
   }
   expect(needsBaseline(holed)).toBe(true)
 })
 
-test('an acknowledged hole is told, and a snapshot through it stays one through it', () => {
+test('an acknowledged hole is told, and a snapshot through it stays one through it', async () => {
   const known = { acknowledgements: [acknowledgement(11, 20, 5000)] }
   const except = [{ ...HOLE, acknowledged: { reason: 'disk', by: 'ann', at: firstUlidAt(5000) } }]
   const through = timeline([snapshot(50, 60), snapshot(2500, 2500, [HOLE])], known)
-  expect(planAt(through, 1000).except).toEqual([])
-  expect(planAt(through, 2400)).toMatchObject({ snapshot: { ulid: firstUlidAt(50) }, except })
-  expect(planAt(through, 9000)).toMatchObject({ snapshot: { ulid: firstUlidAt(2500) }, except })
-  expect(() => planAt({ ...through, acknowledgements: [acknowledgement(11, 19, 5000)] }, 9000)).toThrow(/missing/)
+  expect((await planAt(through, 1000)).except).toEqual([])
+  expect(await planAt(through, 2400)).toMatchObject({ snapshot: { ulid: firstUlidAt(50) }, except })
+  expect(await planAt(through, 9000)).toMatchObject({ snapshot: { ulid: firstUlidAt(2500) }, except })
+  await expect(planAt({ ...through, acknowledgements: [acknowledgement(11, 19, 5000)] }, 9000)).rejects.toThrow(
+    /missing/,
+  )
   expect(needsBaseline(through)).toBe(true)
 })
 
-test('a baseline that begins after a hole is free of it; one that begins within is not', () => {
+test('a baseline that begins after a hole is free of it; one that begins within is not', async () => {
   const after = timeline([snapshot(50, 60), snapshot(2200, 2300)])
-  expect(() => planAt(after, 2299)).toThrow(/missing/)
-  expect(planAt(after, 2300)).toMatchObject({ except: [], snapshot: { ulid: firstUlidAt(2200) } })
+  await expect(planAt(after, 2299)).rejects.toThrow(/missing/)
+  expect(await planAt(after, 2300)).toMatchObject({ except: [], snapshot: { ulid: firstUlidAt(2200) } })
   expect(needsBaseline(after)).toBe(false)
   const within = timeline([snapshot(50, 60), snapshot(1500, 2300)])
-  expect(() => planAt(within, 2300)).toThrow(/missing/)
+  await expect(planAt(within, 2300)).rejects.toThrow(/missing/)
 })
 
-test('a snapshot through the hole does not hide a baseline that is free of it', () => {
+test('a snapshot through the hole does not hide a baseline that is free of it', async () => {
   // The baseline began before the snapshot and ended after it.
   const snapshots = [snapshot(50, 60), snapshot(2200, 2700), snapshot(2500, 2500, [HOLE])]
   const both = timeline(snapshots, { acknowledgements: [acknowledgement(11, 20, 5000)] })
-  expect(planAt(both, 2600)).toMatchObject({ snapshot: { ulid: firstUlidAt(2500) }, except: [{ firstSequence: 11 }] })
-  expect(planAt(both, 2700)).toMatchObject({ snapshot: { ulid: firstUlidAt(2200) }, except: [] })
+  expect(await planAt(both, 2600)).toMatchObject({
+    snapshot: { ulid: firstUlidAt(2500) },
+    except: [{ firstSequence: 11 }],
+  })
+  expect(await planAt(both, 2700)).toMatchObject({ snapshot: { ulid: firstUlidAt(2200) }, except: [] })
 })
 
-test('a loss has no end, and an acknowledgement of one is none of the next', () => {
+test('a loss has no end, and an acknowledgement of one is none of the next', async () => {
   const loss = (after: number, through: number): Loss => ({
     stream: S,
     firstSequence: 31,
@@ -125,13 +131,13 @@ test('a loss has no end, and an acknowledgement of one is none of the next', () 
     reason: 'full',
     by: null,
   })
-  const whole = { ...timeline([snapshot(50, 60)]), segments: [segment(1, 30)] }
+  const whole = withSegments(timeline([snapshot(50, 60)]), [segment(1, 30)])
   const once = { ...whole, losses: [loss(3050, 4000)] }
-  expect(planAt(once, 3050).except).toEqual([])
-  expect(() => planAt(once, 3051)).toThrow(/from 31 on .* nobody knows how many/)
+  expect((await planAt(once, 3050)).except).toEqual([])
+  await expect(planAt(once, 3051)).rejects.toThrow(/from 31 on .* nobody knows how many/)
   const known = { ...once, acknowledgements: [acknowledgement(31, null, 4500)] }
-  expect(planAt(known, 9000).except).toMatchObject([{ firstSequence: 31, lastSequence: null }])
+  expect((await planAt(known, 9000)).except).toMatchObject([{ firstSequence: 31, lastSequence: null }])
   const twice = { ...known, losses: [loss(3050, 4000), loss(4600, 4700)] }
-  expect(planAt(twice, 4600).except).toHaveLength(1)
-  expect(() => planAt(twice, 4601)).toThrow(/from 31 on/)
+  expect((await planAt(twice, 4600)).except).toHaveLength(1)
+  await expect(planAt(twice, 4601)).rejects.toThrow(/from 31 on/)
 })

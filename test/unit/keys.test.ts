@@ -5,12 +5,12 @@ import { Keys } from '../../src/engine/keys.ts'
 import { openForCapture as capture, type OpenStore, placeOf, openForReading as read } from '../../src/engine/opening.ts'
 import { decodeKeySlot, encodeKeySlot } from '../../src/format/key-slot.ts'
 import { slotKey } from '../../src/format/keys.ts'
-import { EMPTY_HEAD, encodeNextGeneration } from '../../src/format/timeline-codec.ts'
 import { type Environment, Secret } from '../../src/store/encryption/secret.ts'
 import { SecretKey } from '../../src/store/encryption/store-key.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { openStore } from '../../src/store/open.ts'
 import { fails, keysOf } from '../../src/testing/objects.ts'
+import { catalogueNodes, EMPTY_HEAD, nextGeneration } from '../../src/timeline/head.ts'
 import { FaultyStore } from '../support/stores.ts'
 
 const hex = (byte: number): string => Buffer.alloc(32, byte).toString('hex')
@@ -34,7 +34,7 @@ beforeEach(() => {
 /** A store that `TIDEMARK_KEY` 1 opens, with a file in it. */
 async function made(): Promise<ObjectStore> {
   const { store, stored } = await openForCapture(url, { TIDEMARK_KEY: hex(1) })
-  await store.put(TIMELINE, (await encodeNextGeneration(EMPTY_HEAD, {})).bytes)
+  await store.put(TIMELINE, (await nextGeneration(EMPTY_HEAD, {}, catalogueNodes(store))).bytes)
   return stored
 }
 

@@ -46,6 +46,6 @@ test('latest is no later than the timeline that it comes from: a process that st
   await second.session.complete(null)
   await second.session.close()
   const { segments } = await reader.timeline.refresh()
-  expect([bound.ulid, segments.at(-1)?.firstUlid].toSorted()[0]).toBe(bound.ulid)
+  expect([bound.ulid, segments.tail.at(-1)?.firstUlid].toSorted()[0]).toBe(bound.ulid)
   for (const { archive } of [first, second, reader]) archive.close()
 })

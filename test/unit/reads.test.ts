@@ -2,14 +2,9 @@ import { expect, test } from 'vitest'
 import { encodedEventBytes, encodeEvent } from '../../src/format/event-codec.ts'
 import { segmentKey } from '../../src/format/keys.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
+import { applyChange } from '../../src/model/apply-change.ts'
 import { changeBetween, NO_CONTEXT } from '../../src/model/event.ts'
-import {
-  applyChange,
-  EMPTY_TIMELINE,
-  type SegmentEntry,
-  type SnapshotEntry,
-  type Timeline,
-} from '../../src/model/timeline.ts'
+import { EMPTY_TIMELINE, type SegmentEntry, type SnapshotEntry, type Timeline } from '../../src/model/timeline.ts'
 import { MIN_ULID, UlidGenerator } from '../../src/model/ulid.ts'
 import { findEvents, findVersion } from '../../src/restore/lookup.ts'
 import { planRestore } from '../../src/restore/plan.ts'
@@ -21,7 +16,9 @@ import { Snapshots } from '../../src/restore/snapshots.ts'
 import type { Selection } from '../../src/restore/target.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
+import { segmentNodes } from '../../src/timeline/segments.ts'
 import { verifyStore } from '../../src/upkeep/verify.ts'
+import { NO_NODES } from '../support/catalogue.ts'
 import { recordImage } from '../support/model-database.ts'
 import { CountingStore } from '../support/stores.ts'
 
@@ -90,6 +87,7 @@ function sourcesOver(store: CountingStore): ReplaySources {
     store,
     segments: new Segments(store),
     snapshots: new Snapshots(store),
+    nodes: segmentNodes(store),
     memory: 128 * 1024 * 1024,
     scratch: () => new MemoryStore(),
     open: null,
@@ -99,7 +97,7 @@ function sourcesOver(store: CountingStore): ReplaySources {
 test('a whole restore reads each byte of its plan at most once, and none besides', async () => {
   const { store, timeline, last } = await build()
   const counting = new CountingStore(store)
-  const plan = planRestore(timeline, last)
+  const plan = await planRestore(NO_NODES, timeline, last)
   expect(counting.log).toEqual([]) // a plan reads nothing
   let records = 0
   for await (const batch of replay(sourcesOver(counting), plan, {})) records += batch.length
@@ -112,7 +110,7 @@ test('a whole restore reads each byte of its plan at most once, and none besides
 
 test('one record is read by one gzip member or the row groups that hold it, not by files', async () => {
   const { store, timeline, last } = await build()
-  const plan = planRestore(timeline, last)
+  const plan = await planRestore(NO_NODES, timeline, last)
   const total = plan.bytes
   const unchanged = new CountingStore(store)
   expect((await findVersion(sourcesOver(unchanged), plan, { kind: 'record', resource: 'r', id: 'r00001' }))?.ulid).toBe(
@@ -128,7 +126,7 @@ test('one record is read by one gzip member or the row groups that hold it, not 
   expect(changed.calls.get).toBe(2)
   const history = new CountingStore(store)
   const versions: number[] = []
-  for await (const event of findEvents(sourcesOver(history), timeline.segments, {
+  for await (const event of findEvents(sourcesOver(history), timeline.segments.tail, {
     kind: 'record',
     resource: 'r',
     id: 'r00010',
@@ -141,7 +139,7 @@ test('one record is read by one gzip member or the row groups that hold it, not 
 
 test('what one process has read of a footer and of a manifest it does not read again', async () => {
   const { store, timeline, last } = await build()
-  const plan = planRestore(timeline, last)
+  const plan = await planRestore(NO_NODES, timeline, last)
   const counting = new CountingStore(store)
   const sources = sourcesOver(counting)
   const item = { kind: 'record', resource: 'r', id: 'r00001' } as const
@@ -153,7 +151,7 @@ test('what one process has read of a footer and of a manifest it does not read a
 
 test('one record is restored with the requests that one record needs', async () => {
   const { store, timeline, last } = await build()
-  const plan = planRestore(timeline, last)
+  const plan = await planRestore(NO_NODES, timeline, last)
   const restored = async (selection: Selection): Promise<{ gets: number; states: number }> => {
     const counting = new CountingStore(store)
     let states = 0
@@ -175,13 +173,13 @@ test('verify reads each segment and each manifest once', async () => {
   const { events } = await verifyStore(sourcesOver(counting), timeline)
   expect(events).toBe(4 * (RECORDS / 10))
   const gets = counting.log.filter((call) => /^get (segment|.*s3db\.json)/.test(call)).sort()
-  const keys = [`${timeline.snapshots[0]?.prefix}s3db.json`, ...timeline.segments.map(({ key }) => key)]
+  const keys = [`${timeline.snapshots[0]?.prefix}s3db.json`, ...timeline.segments.tail.map(({ key }) => key)]
   expect(gets).toEqual(keys.map((key) => `get ${key}`).sort())
 })
 
 test('who goes through very many segments keeps few of them, and none that others use makes room', async () => {
   const { store, timeline } = await build()
-  const [entry] = timeline.segments
+  const [entry] = timeline.segments.tail
   if (entry === undefined) throw new Error('no segment')
   const bytes = await store.get(entry.key)
   const many = Array.from({ length: 3000 }, (_, n): SegmentEntry => ({ ...entry, key: `${n}` }))
@@ -205,7 +203,7 @@ test('who goes through very many segments keeps few of them, and none that other
 
 test('a small segment counts as what it holds, so that thousands of them are merged in few passes', async () => {
   const { store, timeline, last } = await build()
-  const [entry] = timeline.segments
+  const [entry] = timeline.segments.tail
   if (entry === undefined) throw new Error('no segment')
   const range = { after: MIN_ULID, through: last, selection: {} }
   const run = new SegmentRun(await new Segments(store).open(entry), range)

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createLogger } from '../../src/base/log.ts'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { conditionOf } from '../../src/engine/condition.ts'
 import { endStream } from '../../src/engine/end-stream.ts'
 import { firstUlidAt, MIN_ULID } from '../../src/model/ulid.ts'
 import { reachOf } from '../../src/restore/reach.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
 import { openReader } from '../support/capture-rig.ts'
 import { random } from '../support/random.ts'
 import { entryOf, World } from '../support/reach-world.ts'
@@ -126,7 +126,7 @@ test.runIf(existsSync('/proc/self/stat'))('a process is not taken for the dead o
     const { streams, losses, segments } = await log.refresh()
     if (ack === 'store') {
       expect(second.stream).toBe(first.stream)
-      expect([segments.length, losses]).toEqual([1, []])
+      expect([segments.tail.length, losses]).toEqual([1, []])
     } else {
       expect(streams.map(({ state }) => state)).toEqual(['closed', 'open'])
       expect(losses).toMatchObject([{ stream: first.stream, cause: 'crash', firstSequence: 1 }])
@@ -167,7 +167,7 @@ test('a stream of which nobody can tell, whose journal is here, ends without a l
     const loss = await endStream(seams, signed)
     const after = await timeline.refresh()
     expect(entryOf(after, first.stream)).toMatchObject({ state: 'closed', lastSequence: kept ? 1 : 0 })
-    expect(after.segments.filter(({ stream }) => stream === first.stream)).toHaveLength(kept ? 1 : 0)
+    expect(after.segments.tail.filter(({ stream }) => stream === first.stream)).toHaveLength(kept ? 1 : 0)
     if (kept) expect([loss, after.losses]).toEqual([null, []])
     else expect(loss).toMatchObject({ stream: first.stream, firstSequence: 1, cause: 'ended' })
     await world.close()

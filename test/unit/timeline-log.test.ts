@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import type { StreamEntry } from '../../src/model/timeline.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
 
 /** The stream of a writer, by its number. */
 const idOf = (writer: number): string => String(writer).padStart(26, '0')

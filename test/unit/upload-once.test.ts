@@ -53,7 +53,7 @@ function write(database: ModelDatabase, id: string): Promise<void> {
 
 async function check(store: DenyingStore, database: ModelDatabase): Promise<void> {
   const { archive, timeline } = await openReader(store, clock)
-  const { segments } = timeline.timeline
+  const { tail: segments } = timeline.timeline.segments
   expect(segments.map(({ firstSequence }) => firstSequence)).toEqual(
     segments.map((_, index) => (segments[index - 1]?.lastSequence ?? 0) + 1),
   )
@@ -76,8 +76,8 @@ test('a segment is uploaded once, however often the commit behind it fails', asy
   await session.complete(null)
   expect(session.pending.events).toBe(0)
   // The one from before, and one with what was written while the timeline could not be.
-  expect(timeline.timeline.segments.map(({ key }) => key)).toEqual(store.sent)
-  expect(timeline.timeline.segments.map(({ events }) => events)).toEqual([1, 5])
+  expect(timeline.timeline.segments.tail.map(({ key }) => key)).toEqual(store.sent)
+  expect(timeline.timeline.segments.tail.map(({ events }) => events)).toEqual([1, 5])
   await session.close()
   await check(store, database)
 })
@@ -96,7 +96,7 @@ test('a segment whose upload was not answered is used where it is there, and mad
   await expect(session.complete(null)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
   await session.complete(null)
   expect(store.sent).toHaveLength(3)
-  expect(timeline.timeline.segments.map(({ key }) => key)).toEqual([store.sent[0], store.sent[2]])
+  expect(timeline.timeline.segments.tail.map(({ key }) => key)).toEqual([store.sent[0], store.sent[2]])
   await session.close()
   await check(store, database)
 })

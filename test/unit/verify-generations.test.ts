@@ -1,16 +1,16 @@
 import { expect, test } from 'vitest'
-import { TimelineLog } from '../../src/capture/timeline-log.ts'
 import { timelineKey } from '../../src/format/keys.ts'
 import { sealJson, unsealJson } from '../../src/format/sealed-json.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
 import { verifyGenerations } from '../../src/upkeep/verify/generations.ts'
 import { type Damage, Inspection } from '../../src/upkeep/verify/inspection.ts'
 import { CountingStore } from '../support/stores.ts'
 
 const GENERATIONS = 200
 
-/** A store of that many generations: a checkpoint each 64, as every writer makes them. */
+/** A store of that many generations. */
 async function storeOf(generations = GENERATIONS): Promise<CountingStore> {
   const store = new CountingStore(new MemoryStore())
   const log = await TimelineLog.open(store)
@@ -26,7 +26,7 @@ async function damageIn(store: CountingStore, generation = GENERATIONS): Promise
   const inspection = new Inspection(store, () => {})
   const keys: string[] = []
   for await (const { key } of store.list('')) keys.push(key)
-  await verifyGenerations(inspection, keys, { generation }, (key) => store.get(key))
+  await verifyGenerations(inspection, keys, { generation })
   return inspection.damage
 }
 
@@ -38,9 +38,6 @@ async function rewrite(store: CountingStore, generation: number, change: (member
 }
 
 const keysOf = (damage: readonly Damage[]): string[] => damage.map(({ key }) => key)
-const checkpointOf = async (store: CountingStore, generation: number): Promise<unknown> =>
-  unsealJson(await store.get(timelineKey(generation)))?.checkpoint
-
 test('each generation is read once, however many there are', async () => {
   const store = await storeOf()
   expect(await damageIn(store)).toEqual([])
@@ -48,9 +45,8 @@ test('each generation is read once, however many there are', async () => {
   expect(store.log.filter((call) => call.startsWith('get'))).toEqual(keys)
 })
 
-test('a damaged checkpoint is told once, and read once, whatever follows it', async () => {
+test('a damaged generation is told once, and says nothing about the one that names it', async () => {
   const store = await storeOf()
-  expect(await checkpointOf(store, 66)).toBe(65)
   const bytes = await store.get(timelineKey(65))
   await store.put(timelineKey(65), bytes.subarray(0, -10))
   store.reset()
@@ -58,32 +54,17 @@ test('a damaged checkpoint is told once, and read once, whatever follows it', as
   expect(store.calls.get).toBe(GENERATIONS)
 })
 
-test('a generation that is no checkpoint is told, where others go on from it', async () => {
+test('a generation with another content is told by the next one, and so is one that names another before it', async () => {
   const store = await storeOf()
-  await rewrite(store, 65, (members) => ({ ...members, timeline: undefined, checkpoint: 1, changes: [] }))
-  const damage = await damageIn(store)
-  expect(keysOf(damage)).toEqual([timelineKey(65), timelineKey(65)])
-  expect(damage.map(({ message }) => message).join('\n')).toMatch(/do not lead[\s\S]*no checkpoint/)
-})
-
-test('a generation whose changes do not lead to it is told, and so is one that names another before it', async () => {
-  const store = await storeOf()
-  await rewrite(store, 70, (members) => ({ ...members, changes: [] }))
+  await rewrite(store, 70, (members) => ({ ...members, more: true }))
   await rewrite(store, 80, (members) => ({ ...members, previous: '0'.repeat(64) }))
+  await rewrite(store, 90, (members) => ({ ...members, timeline: { segments: [] } }))
   const damage = await damageIn(store)
-  expect(damage.map(({ key, message }) => [key, /do not lead/.test(message)])).toEqual([
-    [timelineKey(70), true],
+  expect(damage.map(({ key, message }) => [key, /malformed/.test(message)])).toEqual([
     [timelineKey(70), false], // 71 names the hash of what was there
     [timelineKey(79), false],
     [timelineKey(80), false],
+    [timelineKey(90), true],
+    [timelineKey(90), false],
   ])
-})
-
-test('a checkpoint that a listing has not shown yet is asked for by its key', async () => {
-  const store = await storeOf(80)
-  const inspection = new Inspection(store, () => {})
-  const keys = Array.from({ length: 80 }, (_, i) => timelineKey(i + 1)).filter((key) => key !== timelineKey(65))
-  await verifyGenerations(inspection, keys, { generation: 80 }, (key) => store.get(key))
-  expect(keysOf(inspection.damage)).toEqual([timelineKey(65)]) // missing in the listing
-  expect(store.calls.get).toBe(80)
 })

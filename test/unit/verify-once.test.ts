@@ -3,8 +3,9 @@ import { expect, test } from 'vitest'
 import { sha256 } from '../../src/base/bytes.ts'
 import { segmentKey } from '../../src/format/keys.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
+import { applyChange } from '../../src/model/apply-change.ts'
 import { type Event, NO_CONTEXT } from '../../src/model/event.ts'
-import { applyChange, EMPTY_TIMELINE, type SegmentEntry, type Timeline } from '../../src/model/timeline.ts'
+import { EMPTY_TIMELINE, type SegmentEntry, type Timeline } from '../../src/model/timeline.ts'
 import { UlidGenerator } from '../../src/model/ulid.ts'
 import { planRestore } from '../../src/restore/plan.ts'
 import { type ReplaySources, replay } from '../../src/restore/replay.ts'
@@ -13,9 +14,11 @@ import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
 import { Snapshots } from '../../src/restore/snapshots.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
+import { segmentNodes } from '../../src/timeline/segments.ts'
 import { HashedFiles } from '../../src/upkeep/verify/hashed-files.ts'
 import { Inspection } from '../../src/upkeep/verify/inspection.ts'
 import { type Listeners, verifyStore } from '../../src/upkeep/verify.ts'
+import { NO_NODES } from '../support/catalogue.ts'
 import { recordImage } from '../support/model-database.ts'
 import { frames } from '../support/segments.ts'
 import { CountingStore } from '../support/stores.ts'
@@ -26,7 +29,7 @@ const RECORDS = 2000
 function sourcesOver(store: ObjectStore, memory: number): ReplaySources {
   const space = new MemoryStore()
   const [segments, snapshots] = [new Segments(store), new Snapshots(store)]
-  return { store, segments, snapshots, memory, scratch: () => space, open: null }
+  return { store, segments, snapshots, nodes: segmentNodes(store), memory, scratch: () => space, open: null }
 }
 
 const item = (n: number) => ({ kind: 'record', resource: 'r', id: `r${String(n).padStart(5, '0')}` }) as const
@@ -57,7 +60,7 @@ async function build(): Promise<{ store: MemoryStore; timeline: Timeline; large:
   const one = applyChange(EMPTY_TIMELINE, { addSegments: [large], addSnapshots: [first] })
   const [moment, prefix] = [info.lastUlid, `snapshot/${info.lastUlid}/`]
   const second = new SnapshotWriter({ store, prefix, ulid: moment, database: 'test' })
-  const states = replay(sourcesOver(store, 128 * MIB), planRestore(one, moment), {})
+  const states = replay(sourcesOver(store, 128 * MIB), await planRestore(NO_NODES, one, moment), {})
   for await (const batch of states) await second.add(batch)
   const entry = { ulid: moment, consistentFrom: moment, prefix, ...(await second.finish()) }
   return { store, timeline: applyChange(one, { addSnapshots: [entry] }), large }

@@ -1,64 +1,85 @@
 import { sha256 } from '../../base/bytes.ts'
 import { hasCode, TidemarkError } from '../../base/errors.ts'
 import { parseTimelineKey, timelineKey } from '../../format/keys.ts'
-import { type GenerationFile, parseGeneration } from '../../format/timeline-codec.ts'
-import type { Repair } from '../../model/repair.ts'
-import { applyChange, EMPTY_TIMELINE, type Timeline, type TimelineChange } from '../../model/timeline.ts'
+import { EMPTY_TIMELINE, type Timeline, type TreeNode } from '../../model/timeline.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
+import { lastForgotten } from '../../timeline/forget.ts'
+import { catalogueNodes } from '../../timeline/head.ts'
+import { type LedgerEntry, sectionsOf } from '../../timeline/ledger.ts'
+import { decodeRoot, type Root } from '../../timeline/root.ts'
+import type { ReadNode } from '../../timeline/tree.ts'
 
 /** The first and the last of generations that follow one another. */
 export type Generations = readonly [first: number, last: number]
 
 /** What the generations that can be read still say. */
 export interface Salvage {
-  /** What they lead to, numbered as the latest file; empty where none says anything. */
+  /** What they lead to, numbered as the latest file, with every segment in its tail; empty where none says anything. */
   readonly timeline: Timeline
   /** The greatest number of a file, whatever is in it; 0 where there is none. */
   readonly latest: number
   /** SHA-256 of that file as it stands; null where there is none, or it cannot be read at all. */
   readonly sha256: string | null
-  /** Generations whose changes nobody knows any more: damaged, or missing. Empty: the timeline can be read as it is. */
+  /** Generations whose changes nobody knows any more: damaged, or missing. */
   readonly lost: readonly Generations[]
-  /** Files that are damaged, of those that it takes. */
+  /** Files of the catalogue that are damaged or missing, of those that it takes. With none, the timeline can be read as it is. */
   readonly damaged: readonly string[]
   /** Generations whose files nothing needs any more, and that are damaged or missing: what they changed is in later ones. */
   readonly past: readonly Generations[]
 }
 
 /**
- * Reads generations from the last one backwards, to the last checkpoint that is whole. A file has the changes since its
- * checkpoint, so that those behind a damaged one may be known from a later file. Errors: those of the store.
+ * Reads generations from the last one backwards, to the first that is whole, and what its nodes still say. Errors: those of the
+ * store.
  */
 export async function salvage(store: ObjectStore, keys: Iterable<string>): Promise<Salvage> {
   const numbers = [...keys].map(parseTimelineKey).filter((generation) => generation !== null)
   numbers.sort((a, b) => b - a)
   const latest = numbers[0] ?? 0
-  const changes = new Map<number, TimelineChange>()
   const damaged: string[] = []
-  const read = async (generation: number): Promise<GenerationFile | null> => {
-    const file = await readOrNull(store, generation)
-    if (file === null) damaged.push(timelineKey(generation))
-    return file
+  let root: Root | null = null
+  for (const generation of numbers) {
+    root = await readOrNull(store, generation)
+    if (root !== null) break
+    damaged.push(timelineKey(generation))
   }
-  let base: Timeline | null = null
-  for (let at = 0; at < numbers.length && base === null; at++) {
-    const generation = numbers[at] ?? 0
-    const file = await read(generation)
-    if (file === null) continue
-    base = file.timeline
-    if (base !== null) continue
-    const { checkpoint } = file
-    for (const [i, change] of file.changes.entries()) {
-      if (!changes.has(checkpoint + 1 + i)) changes.set(checkpoint + 1 + i, change)
+  const timeline = root === null ? EMPTY_TIMELINE : await readableOf(store, root, damaged)
+  const last = root?.generation ?? 0
+  const lost: readonly Generations[] = last < latest ? [[last + 1, latest]] : []
+  const past = await unreadableBefore(store, last === 0 ? latest + 1 : last, numbers.toReversed(), timeline)
+  const hash = await hashOrNull(store, latest)
+  return { timeline: { ...timeline, generation: latest }, latest, sha256: hash, lost, damaged, past }
+}
+
+/** What a root and those of its nodes say that can be read. */
+async function readableOf(store: ObjectStore, root: Root, damaged: string[]): Promise<Timeline> {
+  const nodes = catalogueNodes(store)
+  const { ledger, segments, ...own } = root.content
+  const leaves = new Map<string, readonly LedgerEntry[]>()
+  for (const [i, entries] of (await readable(ledger, nodes.ledger.read, damaged)).entries()) leaves.set(`${i}`, entries)
+  const below = (await readable(segments.nodes, nodes.segments.read, damaged)).flat()
+  const sections = sectionsOf({ nodes: [], leaves }, own)
+  return { generation: root.generation, ...sections, segments: { nodes: [], tail: [...below, ...segments.tail] } }
+}
+
+/** The entries of every leaf that can be read. */
+async function readable<Node extends TreeNode, Entry>(
+  nodes: readonly Node[],
+  read: ReadNode<Node, Entry>,
+  damaged: string[],
+): Promise<readonly (readonly Entry[])[]> {
+  const leaves: (readonly Entry[])[] = []
+  for (const node of nodes) {
+    try {
+      const content = await read(node)
+      if ('entries' in content) leaves.push(content.entries)
+      else leaves.push(...(await readable(content.nodes, read, damaged)))
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.category !== 'corrupt') throw error
+      damaged.push(node.key)
     }
-    base = (await read(checkpoint))?.timeline ?? null
-    // Files between the two have no change that this one has not; a checkpoint that is none says nothing of them.
-    while ((numbers[at + 1] ?? 0) >= checkpoint) at++
   }
-  const whole = lead(base ?? EMPTY_TIMELINE, changes, latest)
-  const first = whole.lost[0]?.[0] ?? latest + 1
-  const past = await unreadableBefore(store, first, numbers.toReversed(), base?.repairs ?? [])
-  return { ...whole, latest, sha256: await hashOrNull(store, latest), damaged, past }
+  return leaves
 }
 
 /** Of the generations before `end`, those that cannot be read, and that no repair has told of yet. */
@@ -66,13 +87,14 @@ async function unreadableBefore(
   store: ObjectStore,
   end: number,
   numbers: readonly number[],
-  known: readonly Repair[],
+  { repairs: known = [], forgotten = [] }: Timeline,
 ): Promise<readonly Generations[]> {
   const found: Generations[] = []
   const isKnown = (generation: number): boolean =>
     known.some(({ first, last }) => generation >= first && generation <= last)
-  let next = 1
+  let next = lastForgotten({ forgotten }) + 1
   for (const generation of numbers) {
+    if (generation < next) continue
     if (generation >= end) break
     if (generation > next && !isKnown(next)) found.push([next, generation - 1])
     next = generation + 1
@@ -91,30 +113,12 @@ async function hashOrNull(store: ObjectStore, generation: number): Promise<strin
   }
 }
 
-async function readOrNull(store: ObjectStore, generation: number): Promise<GenerationFile | null> {
+async function readOrNull(store: ObjectStore, generation: number): Promise<Root | null> {
   try {
-    return await parseGeneration(await store.get(timelineKey(generation)), generation)
+    return decodeRoot(await store.get(timelineKey(generation)), generation)
   } catch (error) {
     const isLost = error instanceof TidemarkError && error.category === 'corrupt'
     if (isLost || hasCode(error, 'OBJECT_NOT_FOUND')) return null
     throw error
   }
-}
-
-function lead(
-  base: Timeline,
-  changes: ReadonlyMap<number, TimelineChange>,
-  latest: number,
-): Pick<Salvage, 'timeline' | 'lost'> {
-  const lost: Generations[] = []
-  let timeline = base
-  let next = base.generation + 1
-  for (const [generation, change] of [...changes].sort(([a], [b]) => a - b)) {
-    if (generation < next) continue
-    if (generation > next) lost.push([next, generation - 1])
-    timeline = applyChange(timeline, change)
-    next = generation + 1
-  }
-  if (next <= latest) lost.push([next, latest])
-  return { timeline: { ...timeline, generation: latest }, lost }
 }

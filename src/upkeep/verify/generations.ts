@@ -1,37 +1,44 @@
 import { sha256 } from '../../base/bytes.ts'
 import { parseTimelineKey, timelineKey } from '../../format/keys.ts'
 import { unsealJson } from '../../format/sealed-json.ts'
-import { checkLead, type GenerationFile, parseGeneration, timelineOf } from '../../format/timeline-codec.ts'
-import type { Timeline } from '../../model/timeline.ts'
+import type { Heads, Timeline } from '../../model/timeline.ts'
+import type { ObjectStore } from '../../store/object-store.ts'
+import { headIn, lastForgotten, readHeads } from '../../timeline/forget.ts'
+import { decodeRoot, type Root } from '../../timeline/root.ts'
+import { wrongContent } from '../segment-check.ts'
 import { type Inspection, wrongHash } from './inspection.ts'
 
-/** Up to which generation a timeline goes, and which of them were lost when it was made again. */
-export type Numbers = Pick<Timeline, 'generation' | 'repairs'>
+/** Up to which generation a timeline goes, which of them were lost when it was made again, and the files of which went. */
+export type Numbers = Pick<Timeline, 'generation' | 'repairs' | 'forgotten'>
 
 /**
  * Checks every generation of the timeline from the first to its own, and that each names the hash of the one before; each
  * file is read and decoded once. Those that were damaged or missing when the timeline was made again are known to be: they
- * stay as they are. `read` gives the file of a key.
+ * stay as they are. Of those whose files went, the lists of their hashes are. Returns the timeline's own root; null where it cannot
+ * be read.
  */
 export async function verifyGenerations(
   inspection: Inspection,
   keys: Iterable<string>,
-  { generation: latest, repairs = [] }: Numbers,
-  read: (key: string) => Promise<Uint8Array>,
-): Promise<void> {
+  { generation: latest, repairs = [], forgotten = [] }: Numbers,
+): Promise<Root | null> {
   const lastKnown = (generation: number): number =>
     repairs.reduce((end, { first, last }) => (generation >= first && generation <= last ? Math.max(end, last) : end), 0)
-  const found = [...keys].map(parseTimelineKey).filter((generation) => generation !== null)
+  const end = lastForgotten({ forgotten })
+  const found = [...keys]
+    .map(parseTimelineKey)
+    .filter((generation) => generation !== null)
+    .filter((generation) => generation > end)
   found.sort((a, b) => a - b)
   const holes = (first: number, end: number): void => {
     let at = first
     while (at < end && lastKnown(at) > 0) at = lastKnown(at) + 1
     if (at < end) inspection.hole(at, end, timelineKey)
   }
-  const checkpoints = new Checkpoints(read)
+  let own: Root | null = null
   /** Of the generation before; null where it is damaged, and says nothing about the one that names it. */
-  let previous: string | null = null
-  let next = 1
+  let previous = await verifyHeads(inspection, forgotten)
+  let next = end + 1
   for (const generation of found) {
     const key = timelineKey(generation)
     holes(next, generation)
@@ -41,65 +48,31 @@ export async function verifyGenerations(
     if (lastKnown(generation) > 0) continue
     await inspection.guard(key, async () => {
       const bytes = await inspection.read(key)
-      let file: GenerationFile
-      try {
-        file = await parseGeneration(bytes, generation)
-      } catch (error) {
-        // A file that is whole in itself is the one that the next one names, whatever is in it.
-        if (unsealJson(bytes) !== null) previous = sha256(bytes)
-        checkpoints.note(generation, { error })
-        throw error
-      }
-      previous = file.sha256
-      checkpoints.note(generation, file)
-      // What follows a checkpoint that is known to be damaged cannot be read further than itself.
-      if (lastKnown(file.checkpoint) === 0) await checkpoints.lead(file, generation)
-      if (before !== null && file.previous !== before) throw wrongHash(timelineKey(generation - 1))
+      // A file that is whole in itself is the one that the next one names, whatever is in it.
+      if (unsealJson(bytes) !== null) previous = sha256(bytes)
+      const root = decodeRoot(bytes, generation)
+      if (generation === latest) own = root
+      if (before !== null && root.previous !== before) throw wrongHash(timelineKey(generation - 1))
     })
   }
   holes(next, latest + 1)
+  return own
 }
 
-/** Null where a generation is a whole checkpoint; else why it is none. */
-type Fault = { readonly error: unknown } | null
-
-/** What is known of the generations that later ones may go on from, so that none is read again for each of these. */
-class Checkpoints {
-  readonly #faults = new Map<number, Fault>()
-  readonly #read: (key: string) => Promise<Uint8Array>
-
-  constructor(read: (key: string) => Promise<Uint8Array>) {
-    this.#read = read
+/** Returns the hash of the last generation whose file went; null where none did, or nobody can say it. */
+async function verifyHeads(inspection: Inspection, forgotten: readonly Heads[]): Promise<string | null> {
+  const counted: Pick<ObjectStore, 'get'> = { get: (key) => inspection.read(key) }
+  let last: string | null = null
+  let next = 1
+  for (const heads of forgotten) {
+    last = null
+    const expected = next
+    next = heads.last + 1
+    await inspection.guard(heads.key, async () => {
+      const bytes = await readHeads(counted, heads)
+      if (heads.first !== expected) throw wrongContent(heads.key, `it does not begin with generation ${expected}`)
+      last = headIn(bytes, heads, heads.last)
+    })
   }
-
-  note(generation: number, read: GenerationFile | { readonly error: unknown }): void {
-    this.#faults.set(generation, 'error' in read ? read : faultOf(read, generation))
-  }
-
-  /** Throws where the file is no checkpoint, and does not follow from one. */
-  async lead(file: GenerationFile, generation: number): Promise<void> {
-    const { checkpoint } = file
-    if (!this.#faults.has(checkpoint)) await this.#readUnlisted(checkpoint)
-    const fault = this.#faults.get(checkpoint) ?? null
-    if (fault !== null) throw fault.error
-    if (checkpoint !== generation) checkLead(file, generation)
-  }
-
-  /** A listing may be behind what the store has. */
-  async #readUnlisted(generation: number): Promise<void> {
-    try {
-      this.note(generation, await parseGeneration(await this.#read(timelineKey(generation)), generation))
-    } catch (error) {
-      this.note(generation, { error }) // thrown for each generation that goes on from it
-    }
-  }
-}
-
-function faultOf(file: GenerationFile, generation: number): Fault {
-  try {
-    timelineOf(file, generation)
-    return null
-  } catch (error) {
-    return { error }
-  }
+  return last
 }

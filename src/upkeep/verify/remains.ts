@@ -2,15 +2,21 @@ import { TidemarkError } from '../../base/errors.ts'
 import { parseSegmentKey, prefixOfSnapshotKey } from '../../format/keys.ts'
 import type { Timeline } from '../../model/timeline.ts'
 import type { Ulid } from '../../model/ulid.ts'
+import { eachSegment, type SegmentNodes } from '../../timeline/segments.ts'
 import type { Inspection } from './inspection.ts'
 
 /**
  * Whether a file that nothing names is from before a record was erased by rewriting, which it may hold: an attempt to write it
  * was broken off, or the erasure was before it had deleted it. Then it is damage.
  */
-export function isRemains(inspection: Inspection, timeline: Timeline, key: string): boolean {
+export async function isRemains(
+  inspection: Inspection,
+  nodes: SegmentNodes,
+  timeline: Timeline,
+  key: string,
+): Promise<boolean> {
   const erased = lastErasure(timeline)
-  if (erased === null || !isFromBefore(key, erased, timeline)) return false
+  if (erased === null || !(await isFromBefore(key, erased, nodes, timeline))) return false
   inspection.found(key, remains(key))
   return true
 }
@@ -23,7 +29,12 @@ export function lastErasure({ erasures }: Timeline): Ulid | null {
   )
 }
 
-function isFromBefore(key: string, erased: Ulid, { segments, streams }: Timeline): boolean {
+async function isFromBefore(
+  key: string,
+  erased: Ulid,
+  nodes: SegmentNodes,
+  { segments, streams }: Timeline,
+): Promise<boolean> {
   const prefix = prefixOfSnapshotKey(key)
   const last = `snapshot/${erased}`
   if (prefix !== null) return prefix.slice(0, last.length) <= last
@@ -32,8 +43,11 @@ function isFromBefore(key: string, erased: Ulid, { segments, streams }: Timeline
   const { stream, firstSequence, lastSequence } = segment
   if (lastSequence > (streams.find(({ id }) => id === stream)?.lastSequence ?? 0)) return false
   // What stands at its place in the history tells of when its events are.
-  const known = segments.find((one) => one.stream === stream && one.lastSequence >= firstSequence)
-  return known === undefined || known.firstUlid <= erased
+  for await (const one of eachSegment(nodes, segments)) {
+    const isThere = one.stream === stream && one.firstSequence <= lastSequence && one.lastSequence >= firstSequence
+    if (isThere) return one.firstUlid <= erased
+  }
+  return true
 }
 
 function remains(key: string): TidemarkError {

@@ -41,7 +41,7 @@ export async function verifySnapshots(
     const previous = before.findLast(({ consistentFrom }) => consistentFrom <= entry.ulid)
     if (whole && previous !== undefined) {
       await inspection.guard(key, async () => {
-        if (areComparable(inspection, timeline, { previous, entry })) pairs.push({ previous, entry })
+        if (await areComparable(inspection, sources, timeline, { previous, entry })) pairs.push({ previous, entry })
       })
     }
     // Only what is whole itself can say anything about the next one.
@@ -111,12 +111,17 @@ async function addStates(
 }
 
 /** A snapshot that was read from the live database has no history before it that could be compared. */
-function areComparable(inspection: Inspection, timeline: Timeline, { previous, entry }: SnapshotPair): boolean {
+async function areComparable(
+  inspection: Inspection,
+  { nodes }: ReplaySources,
+  timeline: Timeline,
+  { previous, entry }: SnapshotPair,
+): Promise<boolean> {
   if (entry.consistentFrom !== entry.ulid) return false
   const touching = exceptionsOf(timeline, previous, entry.ulid)
   // What was lost after the snapshot was made is in it, and in no replay: there is nothing to compare it with.
   if (touching.some((gap) => entry.except?.some((known) => isSameGap(known, gap)) !== true)) return false
-  const { segments } = planRestore({ ...timeline, snapshots: [previous] }, entry.ulid)
+  const { segments } = await planRestore(nodes, { ...timeline, snapshots: [previous] }, entry.ulid)
   return !segments.some(({ key }) => inspection.isDamaged(key))
 }
 
@@ -126,7 +131,7 @@ async function nameDifference(
   timeline: Timeline,
   { previous, entry }: SnapshotPair,
 ): Promise<void> {
-  const plan = planRestore({ ...timeline, snapshots: [previous] }, entry.ulid)
+  const plan = await planRestore(sources.nodes, { ...timeline, snapshots: [previous] }, entry.ulid)
   const snapshot = await sources.snapshots.open(entry)
   for await (const { differences } of compareStates(statesOf(snapshot), replayStored(sources, plan, {}))) {
     const [first] = differences

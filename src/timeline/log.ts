@@ -1,10 +1,13 @@
-import { TidemarkError } from '../base/errors.ts'
+import { sha256 } from '../base/bytes.ts'
+import { hasCode, TidemarkError } from '../base/errors.ts'
 import { parseTimelineKey, SEGMENT_PREFIX, SNAPSHOT_PREFIX, TIMELINE_PREFIX, timelineKey } from '../format/keys.ts'
-import { decodeHead, EMPTY_HEAD, encodeNextGeneration, type TimelineHead } from '../format/timeline-codec.ts'
 import type { Head } from '../model/head.ts'
-import type { Timeline, TimelineChange } from '../model/timeline.ts'
-import { claimGeneration, type GenerationNames, latestGeneration } from '../store/generations.ts'
+import type { Timeline, TimelineChange, TreeNode } from '../model/timeline.ts'
+import { claimGeneration, type GenerationNames, hasLater, latestGeneration } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { forgetGenerations, forgettable } from './forget.ts'
+import { type CatalogueNodes, catalogueNodes, EMPTY_HEAD, nextGeneration, readHead, type TimelineHead } from './head.ts'
+import { decodeRoot } from './root.ts'
 
 /** How generations are named. */
 export const GENERATIONS: GenerationNames = { prefix: TIMELINE_PREFIX, name: timelineKey, parse: parseTimelineKey }
@@ -15,11 +18,17 @@ const MAX_LOSSES = 200
 /** The timeline of a store: read, and moved on by one conditional put at a time. */
 export class TimelineLog {
   readonly #store: ObjectStore
+  /** What of the catalogue stands below its root. */
+  readonly nodes: CatalogueNodes
   #head: TimelineHead = EMPTY_HEAD
   #queue: Promise<unknown> = Promise.resolve()
+  /** Null: others let old generations go, or nobody. */
+  #onForgetting: ((error: unknown) => void) | null = null
+  #forgetting: Promise<void> | null = null
 
   private constructor(store: ObjectStore) {
     this.#store = store
+    this.nodes = catalogueNodes(store)
   }
 
   /** The timeline of a store that cannot be asked now: empty until the first refresh or commit reads it. */
@@ -42,9 +51,14 @@ export class TimelineLog {
     return this.#head.timeline
   }
 
-  /** Size of the last checkpoint: beyond `LIMITS.jsonBytes` none can be committed. */
-  get checkpointBytes(): number {
-    return this.#head.checkpointBytes
+  /** Size of its file: beyond `LIMITS.rootBytes` none can be committed. */
+  get rootBytes(): number {
+    return this.#head.rootBytes
+  }
+
+  /** Nodes of the ledger, as of the last commit or refresh. */
+  get ledgerNodes(): readonly TreeNode[] {
+    return this.#head.ledger.nodes
   }
 
   /** Of the last commit or refresh; null before the first generation. */
@@ -62,14 +76,20 @@ export class TimelineLog {
    * Commits what `change` makes of the present timeline; null: nothing to commit. Where another writer was first, its
    * generation is read and `change` is asked again. The commit point is the put-if-absent of the next generation.
    */
-  commit(change: (timeline: Timeline) => TimelineChange | null): Promise<Timeline> {
+  commit(change: (timeline: Timeline) => TimelineChange | null | Promise<TimelineChange | null>): Promise<Timeline> {
     return this.#inTurn(async () => {
+      const put = new Map<string, string>()
       for (let losses = 0; losses < MAX_LOSSES; losses++) {
-        const wanted = change(this.#head.timeline)
+        const wanted = await change(this.#head.timeline)
         if (wanted === null) return this.#head.timeline
-        const { bytes, next } = await encodeNextGeneration(this.#head, wanted)
-        if (await claimGeneration(this.#store, GENERATIONS, next.timeline.generation, bytes)) {
+        const { bytes, files, next } = await nextGeneration(this.#head, wanted, this.nodes, put)
+        for (const file of files) {
+          await this.#store.put(file.key, file.bytes, { ifAbsent: true })
+          put.set(file.sha256, file.key)
+        }
+        if (await this.#claim(next.timeline.generation, bytes)) {
           this.#head = next
+          this.#forgetOld()
           return next.timeline
         }
         await this.#refresh()
@@ -84,13 +104,53 @@ export class TimelineLog {
     })
   }
 
+  /** False where another writer was first, or went on so far that the number was free again: see `forgetGenerations`. */
+  async #claim(generation: number, bytes: Uint8Array): Promise<boolean> {
+    if (!(await claimGeneration(this.#store, GENERATIONS, generation, bytes))) return false
+    if (!(await hasLater(this.#store, GENERATIONS, generation))) return true
+    // Others have gone on: from this one, or long before it.
+    try {
+      const next = decodeRoot(await this.#store.get(timelineKey(generation + 1)), generation + 1)
+      return next.previous === sha256(bytes)
+    } catch (error) {
+      if (hasCode(error, 'OBJECT_NOT_FOUND')) return false
+      throw error
+    }
+  }
+
   async #refresh(): Promise<Timeline> {
     const { generation } = this.#head.timeline
     const latest = await latestGeneration(this.#store, GENERATIONS, generation)
-    const read = (wanted: number): Promise<Uint8Array> => this.#store.get(timelineKey(wanted))
     if (latest === 0) await requireNew(this.#store)
-    if (latest > generation) this.#head = await decodeHead(latest, read, this.#head)
+    if (latest > generation) this.#head = await readHead(this.#store, latest, this.nodes, this.#head)
     return this.#head.timeline
+  }
+
+  /**
+   * Lets old generations go from now on, now and then, beside the commits. `onFailure` hears why that failed: where nothing may
+   * be deleted it is not tried again.
+   */
+  forgetting(onFailure: (error: unknown) => void): void {
+    this.#onForgetting = onFailure
+  }
+
+  /** Resolves when nothing goes on beside the commits. */
+  async settled(): Promise<void> {
+    await this.#forgetting
+  }
+
+  #forgetOld(): void {
+    const onFailure = this.#onForgetting
+    if (onFailure === null || this.#forgetting !== null || forgettable(this.timeline) === null) return
+    this.#forgetting = forgetGenerations(this.#store, this)
+      .then(() => undefined)
+      .catch((error: unknown) => {
+        if (hasCode(error, 'STORE_DENIED')) this.#onForgetting = null
+        onFailure(error)
+      })
+      .finally(() => {
+        this.#forgetting = null
+      })
   }
 
   #inTurn<T>(step: () => Promise<T>): Promise<T> {

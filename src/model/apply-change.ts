@@ -1,0 +1,97 @@
+import { isSealed, sealedRanges, withRanges, withSealed } from './sealed-ranges.ts'
+import type {
+  Epoch,
+  ErasureChange,
+  Heads,
+  SegmentEntry,
+  SnapshotEntry,
+  StreamEntry,
+  Timeline,
+  TimelineChange,
+} from './timeline.ts'
+
+/** The timeline after `change`: pure, the only way in which a timeline moves on. What replaces segments of nodes is for `replaced` of the tree. */
+export function applyChange(timeline: Timeline, change: TimelineChange): Timeline {
+  const added = newSegments(timeline, change.addSegments ?? [])
+  const { nodes, tail } = timeline.segments
+  const next: Timeline = {
+    generation: timeline.generation + 1,
+    epochs: withEpochs(timeline.epochs, change),
+    streams: withStreams(timeline.streams, change.putStreams ?? [], added),
+    segments: added.length === 0 ? timeline.segments : { nodes, tail: [...tail, ...added] },
+    snapshots: withSnapshots(timeline.snapshots, change.addSnapshots ?? []),
+    losses: appended(timeline.losses, change.addLosses),
+    acknowledgements: appended(timeline.acknowledgements, change.addAcknowledgements),
+    erasures: timeline.erasures,
+    ...(timeline.repairs === undefined ? {} : { repairs: timeline.repairs }),
+    ...withHeads(timeline.forgotten, change.forget),
+  }
+  return change.erase === undefined ? next : withErasure(next, change.erase)
+}
+
+function appended<T>(known: readonly T[], added: readonly T[] = []): readonly T[] {
+  return added.length === 0 ? known : [...known, ...added]
+}
+
+function withEpochs(known: readonly Epoch[], { addEpoch, endRestores = 0 }: TimelineChange): readonly Epoch[] {
+  const epochs = addEpoch === undefined ? known : [...known, addEpoch]
+  return epochs.map((epoch) => {
+    const { restoring, ...finished } = epoch
+    return restoring === undefined || epoch.epoch > endRestores ? epoch : finished
+  })
+}
+
+/** A commit whose answer was lost may be made again: what is in the timeline is not added twice, whatever its key is. */
+function newSegments({ streams, segments }: Timeline, added: readonly SegmentEntry[]): readonly SegmentEntry[] {
+  if (added.length === 0) return added
+  const ranges = new Map(streams.map((stream) => [stream.id, sealedRanges(stream)]))
+  const keys = new Set(segments.tail.map(({ key }) => key))
+  return added.filter((entry) => !keys.has(entry.key) && !isSealed(ranges.get(entry.stream) ?? [], entry))
+}
+
+function withStreams(
+  known: readonly StreamEntry[],
+  put: readonly StreamEntry[],
+  added: readonly SegmentEntry[],
+): readonly StreamEntry[] {
+  if (put.length === 0 && added.length === 0) return known
+  const before = new Map(known.map((stream) => [stream.id, stream]))
+  const after = new Map(before)
+  for (const stream of put) after.set(stream.id, stream)
+  const bySegments = Map.groupBy(added, ({ stream }) => stream)
+  for (const id of new Set([...put.map((stream) => stream.id), ...bySegments.keys()])) {
+    const stream = after.get(id)
+    if (stream === undefined) continue
+    const old = before.get(id)
+    const ranges = old === undefined ? [] : sealedRanges(old)
+    after.set(id, withSealed(stream, withRanges(ranges, bySegments.get(id) ?? [])))
+  }
+  return after.size === before.size ? [...after.values()] : [...after.values()].sort(byId)
+}
+
+function byId(a: StreamEntry, b: StreamEntry): number {
+  return a.id < b.id ? -1 : 1
+}
+
+function withSnapshots(known: readonly SnapshotEntry[], added: readonly SnapshotEntry[]): readonly SnapshotEntry[] {
+  const ulids = new Set(known.map(({ ulid }) => ulid))
+  const fresh = added.filter(({ ulid }) => !ulids.has(ulid))
+  return fresh.length === 0 ? known : [...known, ...fresh].sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
+}
+
+function withHeads(known: readonly Heads[] | undefined, added: Heads | undefined): Pick<Timeline, 'forgotten'> {
+  if (added === undefined) return known === undefined ? {} : { forgotten: known }
+  return { forgotten: [...(known ?? []).filter(({ first }) => first !== added.first), added] }
+}
+
+function withErasure(timeline: Timeline, { entry, segments, snapshots }: ErasureChange): Timeline {
+  const segmentBy = new Map(segments.map(({ key, by }) => [key, by]))
+  const snapshotBy = new Map(snapshots.map(({ prefix, by }) => [prefix, by]))
+  const { nodes, tail } = timeline.segments
+  return {
+    ...timeline,
+    segments: { nodes, tail: tail.map((segment) => segmentBy.get(segment.key) ?? segment) },
+    snapshots: timeline.snapshots.map((snapshot) => snapshotBy.get(snapshot.prefix) ?? snapshot),
+    erasures: [...timeline.erasures, entry],
+  }
+}

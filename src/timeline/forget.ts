@@ -1,0 +1,170 @@
+import { concat, nonce, sha256, sha256Bytes } from '../base/bytes.ts'
+import { hasCode, TidemarkError } from '../base/errors.ts'
+import {
+  headsKey,
+  NODE_PREFIX,
+  nodeGeneration,
+  parseTimelineKey,
+  TIMELINE_PREFIX,
+  timelineKey,
+} from '../format/keys.ts'
+import type { Heads, Timeline, TimelineChange, TreeNode } from '../model/timeline.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { CatalogueNodes } from './head.ts'
+import type { NodeReader } from './nodes.ts'
+
+/*
+ * Old generations go: what they say is in later ones. What stays of each is its hash, so that a head that was noted can still
+ * be compared.
+ *
+ * A number whose file went is free again, and a writer that slept may put its next generation there: that succeeds, and
+ * commits nothing. So whoever has put a generation looks whether there are later ones (`TimelineLog.commit`). Some always
+ * are, where its number was taken before, since the last ones stay. Nothing of this rests on a clock.
+ *
+ * Nodes that no timeline names any more go once the generation that they were written for has gone: an attempt at it, or at
+ * one of the next that may use them too, cannot succeed any more.
+ */
+/** The last files, which stay whatever is done: a reader is about to read them, a listing may be so far behind. */
+const KEPT = 256
+/** Nothing is done for less. */
+const LEAST = 256
+/** A list of heads that is as long as that is not made longer. */
+const LONG_LIST = 8192
+
+const HASH_BYTES = 32
+
+/** How many generations stay, and how many go at least; for those who test it with few. */
+export interface Forgetfulness {
+  readonly kept: number
+  readonly least: number
+}
+
+/** A `TimelineLog`, as it is needed here. */
+export interface Catalogue {
+  readonly timeline: Timeline
+  readonly nodes: CatalogueNodes
+  readonly ledgerNodes: readonly TreeNode[]
+  refresh(): Promise<Timeline>
+  commit(change: (timeline: Timeline) => TimelineChange | null): Promise<Timeline>
+}
+
+const BY_DEFAULT: Forgetfulness = { kept: KEPT, least: LEAST }
+
+/** What has gone. */
+export interface Forgotten {
+  readonly generations: number
+  /** Files of generations, and nodes that nothing named. */
+  readonly files: number
+}
+
+const NOTHING: Forgotten = { generations: 0, files: 0 }
+
+/** The last generation whose file went; 0: none. */
+export function lastForgotten({ forgotten = [] }: Pick<Timeline, 'forgotten'>): number {
+  return forgotten.at(-1)?.last ?? 0
+}
+
+/** The last generation that may go now, or null where too few would. Costs nothing. */
+export function forgettable(timeline: Timeline, { kept, least }: Forgetfulness = BY_DEFAULT): number | null {
+  const end = timeline.generation - kept
+  return end - lastForgotten(timeline) >= Math.max(1, least) ? end : null
+}
+
+/**
+ * Lets old generations go, and nodes that nobody needs: their hashes are put and committed first. Errors: `STORE_DENIED` where
+ * nothing may be deleted (the files stay, harmless, until somebody who may does this again), and others of the store.
+ */
+export async function forgetGenerations(
+  store: ObjectStore,
+  log: Catalogue,
+  forgetfulness: Forgetfulness = BY_DEFAULT,
+): Promise<Forgotten> {
+  const before = await log.refresh()
+  const last = forgettable(before, forgetfulness)
+  if (last === null) return NOTHING
+  const first = lastForgotten(before) + 1
+  const known = before.forgotten?.at(-1)
+  const isLong = known === undefined || known.last - known.first + 1 >= LONG_LIST
+  const start = isLong ? [] : [await readHeads(store, known)]
+  const hashes: Uint8Array[] = []
+  for (let generation = first; generation <= last; generation++) hashes.push(await hashOf(store, generation))
+  const bytes = concat([...start, ...hashes])
+  const from = isLong ? first : known.first
+  const heads: Heads = { first: from, last, key: headsKey(from, last, nonce()), sha256: sha256(bytes) }
+  await store.put(heads.key, bytes, { ifAbsent: true })
+  // Who did the same at the same time has it done; the list of this attempt names nothing and nobody names it.
+  const after = await log.commit((now) => (lastForgotten(now) === first - 1 ? { forget: heads } : null))
+  if (after.forgotten?.at(-1)?.key !== heads.key) return NOTHING
+  const files = await deleteForgotten(store, last)
+  if (!isLong) await store.delete([known.key])
+  return { generations: last - first + 1, files: files + (await sweepNodes(store, log, last)) }
+}
+
+/** A generation that is damaged or was lost has no hash that anybody could have noted. */
+async function hashOf(store: ObjectStore, generation: number): Promise<Uint8Array> {
+  try {
+    return sha256Bytes(await store.get(timelineKey(generation)))
+  } catch (error) {
+    const isDamaged = error instanceof TidemarkError && error.category === 'corrupt'
+    if (!isDamaged && !hasCode(error, 'OBJECT_NOT_FOUND')) throw error
+    return new Uint8Array(HASH_BYTES)
+  }
+}
+
+/** The hashes of a list. Errors: `TIMELINE_CORRUPT`. */
+export async function readHeads(store: Pick<ObjectStore, 'get'>, heads: Heads): Promise<Uint8Array> {
+  const { first, last, key } = heads
+  const bytes = await store.get(key)
+  if (bytes.length === (last - first + 1) * HASH_BYTES && sha256(bytes) === heads.sha256) return bytes
+  throw new TidemarkError('TIMELINE_CORRUPT', `The list of heads ${key} is damaged: it is not what was written.`, {
+    hint: 'Nothing of the history needs it: only heads that were noted from then cannot be compared any more.',
+    details: { key },
+  })
+}
+
+/** The hash of a generation in a list, lower-case hex. */
+export function headIn(bytes: Uint8Array, { first }: Heads, generation: number): string {
+  const at = (generation - first) * HASH_BYTES
+  return Buffer.from(bytes.subarray(at, at + HASH_BYTES)).toString('hex')
+}
+
+/** Also what an earlier deletion has left that was broken off, and what a writer that slept has put. */
+async function deleteForgotten(store: ObjectStore, last: number): Promise<number> {
+  const keys: string[] = []
+  for await (const { key } of store.list(TIMELINE_PREFIX)) {
+    const generation = parseTimelineKey(key)
+    if (generation !== null && generation > last) break
+    if (generation !== null) keys.push(key)
+  }
+  await store.delete(keys)
+  return keys.length
+}
+
+/** Nodes that were written for generations that have gone, and that the timeline does not name. */
+async function sweepNodes(store: ObjectStore, log: Catalogue, last: number): Promise<number> {
+  const candidates: string[] = []
+  for await (const { key } of store.list(NODE_PREFIX)) {
+    const generation = nodeGeneration(key)
+    if (generation !== null && generation <= last) candidates.push(key)
+  }
+  const { segments, ledger } = log.nodes
+  const named = new Set<string>()
+  await name(named, log.timeline.segments.nodes, segments)
+  await name(named, log.ledgerNodes, ledger)
+  const dead = candidates.filter((key) => !named.has(key))
+  await store.delete(dead)
+  return dead.length
+}
+
+async function name<Node extends TreeNode, Entry>(
+  named: Set<string>,
+  nodes: readonly Node[],
+  reader: NodeReader<Node, Entry>,
+): Promise<void> {
+  for (const node of nodes) {
+    named.add(node.key)
+    if (node.height === 0) continue
+    const content = await reader.read(node)
+    if ('nodes' in content) await name(named, content.nodes, reader)
+  }
+}

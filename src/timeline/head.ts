@@ -1,0 +1,138 @@
+import { sha256 } from '../base/bytes.ts'
+import { timelineKey } from '../format/keys.ts'
+import { applyChange } from '../model/apply-change.ts'
+import {
+  EMPTY_TIMELINE,
+  type ErasureChange,
+  type IndexNode,
+  type SegmentEntry,
+  type SegmentTree,
+  type Timeline,
+  type TimelineChange,
+} from '../model/timeline.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import {
+  EMPTY_LEDGER,
+  LEDGER,
+  type Ledger,
+  type LedgerNodes,
+  ledgerNodes,
+  nextLedger,
+  readLedger,
+  sectionsOf,
+} from './ledger.ts'
+import { NodeFiles } from './nodes.ts'
+import { decodeRoot, encodeRoot, type Root } from './root.ts'
+import { SEGMENTS, type SegmentNodes, segmentNodes } from './segments.ts'
+import { carried, rewritten, type WriteNode } from './tree.ts'
+
+/** What a process has of the latest generation that it knows. */
+export interface TimelineHead {
+  readonly timeline: Timeline
+  readonly ledger: Ledger
+  /** SHA-256 of the file of this generation; null before the first. */
+  readonly sha256: string | null
+  /** Size of that file; 0 before the first. */
+  readonly rootBytes: number
+}
+
+/** Before the first generation. */
+export const EMPTY_HEAD: TimelineHead = { timeline: EMPTY_TIMELINE, ledger: EMPTY_LEDGER, sha256: null, rootBytes: 0 }
+
+/** Reads the nodes of a store. */
+export interface CatalogueNodes {
+  readonly segments: SegmentNodes
+  readonly ledger: LedgerNodes
+}
+
+/** The nodes of a store. */
+export function catalogueNodes(store: ObjectStore): CatalogueNodes {
+  return { segments: segmentNodes(store), ledger: ledgerNodes(store) }
+}
+
+/** The next generation: its file, the nodes that it needs, which are put before, and the head that it makes. */
+export interface NextGeneration {
+  readonly bytes: Uint8Array
+  readonly files: NodeFiles['files']
+  readonly next: TimelineHead
+}
+
+/**
+ * What `change` makes of a head. `put`: nodes that an earlier attempt has put. Errors: `LIMIT_EXCEEDED`, `TIMELINE_CORRUPT`,
+ * and those of the store.
+ */
+export async function nextGeneration(
+  head: TimelineHead,
+  change: TimelineChange,
+  nodes: CatalogueNodes,
+  put: ReadonlyMap<string, string> = new Map(),
+): Promise<NextGeneration> {
+  const files = new NodeFiles(head.timeline.generation + 1, put)
+  const write: WriteNode<IndexNode, SegmentEntry> = (content) => files.add(SEGMENTS, content)
+  const before = await erased(head.timeline.segments, change.erase, nodes.segments, write)
+  const timeline = applyChange({ ...head.timeline, segments: before }, change)
+  return generationOf({ ...timeline, segments: carried(timeline.segments, write) }, head, nodes.ledger, files)
+}
+
+/** A timeline that was made otherwise, as the generation behind `head`. Errors: as `nextGeneration`. */
+export function madeGeneration(
+  timeline: Timeline,
+  head: Pick<TimelineHead, 'ledger' | 'sha256'>,
+  nodes: CatalogueNodes,
+): Promise<NextGeneration> {
+  const files = new NodeFiles(timeline.generation, new Map())
+  const segments = carried(timeline.segments, (content) => files.add(SEGMENTS, content))
+  return generationOf({ ...timeline, segments }, head, nodes.ledger, files)
+}
+
+async function generationOf(
+  timeline: Timeline,
+  head: Pick<TimelineHead, 'ledger' | 'sha256'>,
+  nodes: LedgerNodes,
+  files: NodeFiles,
+): Promise<NextGeneration> {
+  const { ledger, own } = await nextLedger(head.ledger, timeline, nodes, (content) => files.add(LEDGER, content))
+  const { generation, segments } = timeline
+  const content = { ...own, ledger: ledger.nodes, segments }
+  const bytes = encodeRoot({ generation, previous: head.sha256, content })
+  return { bytes, files: files.files, next: { timeline, ledger, sha256: sha256(bytes), rootBytes: bytes.length } }
+}
+
+/** With the segments that an erasure has written again in the place of those with the record. */
+function erased(
+  index: SegmentTree,
+  change: ErasureChange | undefined,
+  nodes: SegmentNodes,
+  write: WriteNode<IndexNode, SegmentEntry>,
+): Promise<SegmentTree> | SegmentTree {
+  if (change === undefined || change.segments.length === 0) return index
+  const by = new Map(change.segments.map((one) => [one.key, one.by]))
+  // What takes the place of a segment has its range.
+  const ranges = [...by.values()]
+  const mayTouch = (node: IndexNode): boolean =>
+    ranges.some(({ firstUlid, lastUlid }) => firstUlid <= node.lastUlid && lastUlid >= node.firstUlid)
+  return rewritten(index, { mayTouch, map: (entry) => by.get(entry.key) ?? entry }, nodes.read, write)
+}
+
+/** The head that a root leads to; what `known` has of the ledger is not read again. Errors: `TIMELINE_CORRUPT`. */
+export async function headOf(
+  root: Root,
+  nodes: CatalogueNodes,
+  known: TimelineHead = EMPTY_HEAD,
+): Promise<TimelineHead> {
+  const { generation, content, sha256: hash, bytes } = root
+  const ledger = await readLedger(content.ledger, nodes.ledger, known.ledger)
+  const timeline: Timeline = { generation, ...sectionsOf(ledger, content), segments: content.segments }
+  return { timeline, ledger, sha256: hash, rootBytes: bytes }
+}
+
+/** Reads the head at `generation`. Errors: `TIMELINE_CORRUPT`, and those of the store. */
+export async function readHead(
+  store: ObjectStore,
+  generation: number,
+  nodes: CatalogueNodes,
+  known: TimelineHead = EMPTY_HEAD,
+): Promise<TimelineHead> {
+  if (generation === 0) return EMPTY_HEAD
+  return headOf(decodeRoot(await store.get(timelineKey(generation)), generation), nodes, known)
+}

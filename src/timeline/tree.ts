@@ -1,0 +1,152 @@
+import type { Tree, TreeNode } from '../model/timeline.ts'
+
+/*
+ * The catalogue is made of trees: a bounded value in the root, and immutable nodes below it. Entries are added to the tail
+ * in the root; what is too much for it becomes a node, and many nodes of one height become one that is higher, as digits are
+ * carried. So a commit writes its root and, now and then, a few nodes, however much is below. What changes in the middle is
+ * written anew along its path. Nodes are never changed, so that whoever has read one keeps it.
+ *
+ * In a list of nodes the heights never rise: what is carried stands where the lower ones stood, at the end of the higher
+ * ones; what is written anew keeps its height and its place.
+ */
+/** Bytes of entries, as JSON, that make a node: a root with its tail and a node that is just full stay far below 64 KiB. */
+const LEAF_BYTES = 16 * 1024
+/** Nodes of one height that make one of the next. */
+const FANOUT = 32
+
+/** What stands in a node. */
+export type NodeContent<Node extends TreeNode, Entry> =
+  | { readonly height: 0; readonly entries: readonly Entry[] }
+  | { readonly height: number; readonly nodes: readonly Node[] }
+
+/** Makes a node of a content; the file is to be put before the commit that names it. */
+export type WriteNode<Node extends TreeNode, Entry> = (content: NodeContent<Node, Entry>) => Node
+
+/** Reads what stands in a node. */
+export type ReadNode<Node extends TreeNode, Entry> = (node: Node) => Promise<NodeContent<Node, Entry>>
+
+/** The tree with what is too much for its root in nodes: pure but for `write`. */
+export function carried<Node extends TreeNode, Entry>(
+  { nodes, tail }: Tree<Node, Entry>,
+  write: WriteNode<Node, Entry>,
+): Tree<Node, Entry> {
+  const leaves: Node[] = []
+  let from = 0
+  let bytes = 0
+  for (const [i, entry] of tail.entries()) {
+    bytes += JSON.stringify(entry).length
+    if (bytes < LEAF_BYTES) continue
+    leaves.push(write({ height: 0, entries: tail.slice(from, i + 1) }))
+    from = i + 1
+    bytes = 0
+  }
+  return { nodes: grouped([...nodes, ...leaves], write), tail: tail.slice(from) }
+}
+
+function grouped<Node extends TreeNode, Entry>(nodes: readonly Node[], write: WriteNode<Node, Entry>): readonly Node[] {
+  for (let height = 0; ; height++) {
+    const first = nodes.findIndex((node) => node.height === height)
+    if (first < 0) return nodes
+    const next = nodes.findIndex((node, i) => i > first && node.height !== height)
+    const end = next < 0 ? nodes.length : next
+    const whole = first + FANOUT * Math.floor((end - first) / FANOUT)
+    const higher: Node[] = []
+    for (let at = first; at < whole; at += FANOUT)
+      higher.push(write({ height: height + 1, nodes: nodes.slice(at, at + FANOUT) }))
+    if (higher.length > 0) nodes = [...nodes.slice(0, first), ...higher, ...nodes.slice(whole)]
+  }
+}
+
+/** What of a tree is written anew, and how. */
+export interface Rewriting<Node extends TreeNode, Entry> {
+  /** Whether something below the node may change. */
+  readonly mayTouch: (node: Node) => boolean
+  /** What takes the place of an entry: itself, another, or nothing. */
+  readonly map: (entry: Entry) => Entry | null
+}
+
+/** The tree with other entries: only nodes on the way to these are read, and written anew; the others stay. */
+export async function rewritten<Node extends TreeNode, Entry>(
+  { nodes, tail }: Tree<Node, Entry>,
+  { mayTouch, map }: Rewriting<Node, Entry>,
+  read: ReadNode<Node, Entry>,
+  write: WriteNode<Node, Entry>,
+): Promise<Tree<Node, Entry>> {
+  const listOf = async (list: readonly Node[]): Promise<readonly Node[]> => {
+    const result: Node[] = []
+    /** Of neighbours that are written anew: those that fit into one node become one. */
+    let joined: NodeContent<Node, Entry> | null = null
+    const flush = (): void => {
+      if (joined !== null) result.push(write(joined))
+      joined = null
+    }
+    for (const node of list) {
+      const content: NodeContent<Node, Entry> | null = mayTouch(node) ? await contentOf(node) : null
+      if (content === null) {
+        flush()
+        result.push(node)
+      } else if (widthOf(content) > 0) {
+        const both: NodeContent<Node, Entry> | null = joined === null ? content : together(joined, content)
+        if (both === null) flush()
+        joined = both ?? content
+      }
+    }
+    flush()
+    return result
+  }
+  /** Null where nothing below the node changes. */
+  const contentOf = async (node: Node): Promise<NodeContent<Node, Entry> | null> => {
+    const content = await read(node)
+    if ('entries' in content) {
+      const entries = mapped(content.entries, map)
+      return isSame(entries, content.entries) ? null : { height: 0, entries }
+    }
+    const below = await listOf(content.nodes)
+    return isSame(below, content.nodes) ? null : { height: content.height, nodes: below }
+  }
+  return { nodes: await listOf(nodes), tail: mapped(tail, map) }
+}
+
+function together<Node extends TreeNode, Entry>(
+  a: NodeContent<Node, Entry>,
+  b: NodeContent<Node, Entry>,
+): NodeContent<Node, Entry> | null {
+  if ('entries' in a && 'entries' in b) {
+    const entries = [...a.entries, ...b.entries]
+    return JSON.stringify(entries).length <= LEAF_BYTES ? { height: 0, entries } : null
+  }
+  if ('entries' in a || 'entries' in b || a.height !== b.height) return null
+  const nodes = [...a.nodes, ...b.nodes]
+  return nodes.length <= FANOUT ? { height: a.height, nodes } : null
+}
+
+function mapped<Entry>(entries: readonly Entry[], map: (entry: Entry) => Entry | null): readonly Entry[] {
+  return entries.map(map).filter((entry) => entry !== null)
+}
+
+function isSame<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a.length === b.length && a.every((one, i) => one === b[i])
+}
+
+/** How many entries or nodes stand in it. */
+export function widthOf<Node extends TreeNode, Entry>(content: NodeContent<Node, Entry>): number {
+  return 'entries' in content ? content.entries.length : content.nodes.length
+}
+
+/** Nodes that are read at once. */
+const READ_AT_ONCE = 16
+
+/** Every entry below the nodes that `wanted` lets pass, in order; no more than a few nodes are in memory. */
+export async function* entriesOf<Node extends TreeNode, Entry>(
+  nodes: readonly Node[],
+  read: ReadNode<Node, Entry>,
+  wanted: (node: Node) => boolean,
+): AsyncGenerator<readonly Entry[]> {
+  const rest = nodes.filter(wanted)
+  for (let at = 0; at < rest.length; at += READ_AT_ONCE) {
+    for (const content of await Promise.all(rest.slice(at, at + READ_AT_ONCE).map(read))) {
+      if ('entries' in content) yield content.entries
+      else yield* entriesOf(content.nodes, read, wanted)
+    }
+  }
+}

@@ -1,0 +1,22 @@
+import { rangesOf, withSealed } from '../../src/model/sealed-ranges.ts'
+import type { SegmentEntry, Timeline } from '../../src/model/timeline.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+import type { ObjectStore } from '../../src/store/object-store.ts'
+import { eachSegment, type SegmentNodes, segmentNodes } from '../../src/timeline/segments.ts'
+
+/** For a timeline whose segments are all in its root. */
+export const NO_NODES: SegmentNodes = segmentNodes(new MemoryStore())
+
+/** Every segment of a timeline, by the beginning of each. */
+export async function allSegments(store: ObjectStore, { segments }: Timeline): Promise<SegmentEntry[]> {
+  const all: SegmentEntry[] = []
+  for await (const segment of eachSegment(segmentNodes(store), segments)) all.push(segment)
+  return all.sort((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))
+}
+
+/** The timeline with these segments alone, as if it had been made anew from them. */
+export function withSegments(timeline: Timeline, segments: readonly SegmentEntry[]): Timeline {
+  const ranges = rangesOf(segments)
+  const streams = timeline.streams.map((stream) => withSealed(stream, ranges.get(stream.id) ?? []))
+  return { ...timeline, streams, segments: { nodes: [], tail: segments } }
+}
