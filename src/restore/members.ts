@@ -11,6 +11,12 @@ const gzipAsync = promisify(gzip)
 
 /** Uncompressed bytes of a member: small enough to read one for one record, large enough to compress well. */
 const MEMBER_BYTES = 512 * 1024
+/**
+ * Bounds of a member that was written again with a change in it. So far apart that one more record cuts none in two, and
+ * two that were cut are not joined again: members stay few however often single records of a file come and go.
+ */
+const LEAST_BYTES = MEMBER_BYTES / 2
+const MOST_BYTES = MEMBER_BYTES + LEAST_BYTES
 /** Members compressed at once, on the thread pool, and their uncompressed bytes: of larger ones, one. */
 const PARALLEL = 2
 const PARALLEL_BYTES = 16 * 1024 * 1024
@@ -23,6 +29,26 @@ interface PendingMember {
   readonly records: number
   readonly uncompressed: number
   readonly firstId: string
+  /** Of the compressed bytes, where it is known. */
+  readonly sha256: string | null
+}
+
+/** Lines that are to be one member. */
+interface Lines {
+  readonly parts: Uint8Array[]
+  records: number
+  bytes: number
+  firstId: string
+}
+
+/** A member of another file as it stands there: its hash has been checked. */
+export interface StoredMember {
+  /** Where it stands there. */
+  readonly offset: number
+  readonly bytes: Uint8Array
+  readonly records: number
+  readonly firstId: string
+  readonly sha256: string
 }
 
 /** What a finished file turned out to be. */
@@ -42,14 +68,14 @@ export class MemberFile {
   readonly #queue: PendingMember[] = []
   readonly #hash = createHash('sha256')
   readonly #members: Member[] = []
-  #parts: Uint8Array[] = []
-  #size = 0
-  #records = 0
-  #firstId = ''
+  /** Enough for a member; it is cut once there is enough behind it, so that no small one is left over. */
+  #front: Lines | null = null
+  #back: Lines = noLines()
   #ended = false
   #abandoned = false
   #wake: () => void = () => {}
-  #room: () => void = () => {}
+  /** Called when there is room for another member. */
+  #made: () => void = () => {}
   #failure: unknown = null
   #allRecords = 0
   #bytes = 0
@@ -57,24 +83,33 @@ export class MemberFile {
 
   /** Adds one line, in one part or several. Rejects where the store failed meanwhile. */
   async add(id: string, parts: readonly Uint8Array[]): Promise<void> {
-    if (this.#records === 0) this.#firstId = id
-    this.#records++
-    this.#parts.push(...parts)
-    for (const part of parts) this.#size += part.length
-    if (this.#size < MEMBER_BYTES) return
-    if (this.#size > LIMITS.memberBytes) throw tooLarge(id, this.#size)
-    this.#cut()
-    while (this.#isFull() && this.#failure === null) {
-      await new Promise<void>((resolve) => {
-        this.#room = resolve
-      })
-    }
-    if (this.#failure !== null) throw this.#failure
+    const back = this.#back
+    if (back.records === 0) back.firstId = id
+    back.records++
+    back.parts.push(...parts)
+    for (const part of parts) back.bytes += part.length
+    if (back.bytes < MEMBER_BYTES && this.#gathered < MOST_BYTES) return
+    if (back.bytes > LIMITS.memberBytes) throw tooLarge(id, back.bytes)
+    this.#cutFull()
+    await this.#room()
+  }
+
+  /** Whether a member can be carried now: no lines are waiting, or enough for a member of their own. */
+  get canCarry(): boolean {
+    return this.#gathered === 0 || this.#gathered >= LEAST_BYTES
+  }
+
+  /** Adds a member of another file as it stands there; its lines come behind those that were added. Rejects as `add`. */
+  async carry({ bytes, records, firstId, sha256 }: StoredMember): Promise<void> {
+    this.#cutRest()
+    const compressed = Promise.resolve([bytes])
+    this.#push({ compressed, records, uncompressed: inflatedBytes(bytes), firstId, sha256 })
+    await this.#room()
   }
 
   /** No line comes any more. */
   end(): void {
-    if (this.#records > 0) this.#cut()
+    this.#cutRest()
     this.#ended = true
     this.#wake()
   }
@@ -88,7 +123,7 @@ export class MemberFile {
   /** The consumer of `body()` failed: `add` will reject with this instead of waiting for ever. */
   fail(error: unknown): void {
     this.#failure = error
-    this.#room()
+    this.#made()
   }
 
   /** The compressed bytes, member by member; ends after `end()`. */
@@ -105,20 +140,21 @@ export class MemberFile {
       }
       const compressed = await pending.compressed
       this.#queue.shift()
-      this.#room()
+      this.#made()
       yield* this.#stored(pending, compressed)
     }
   }
 
-  *#stored({ records, firstId, uncompressed }: PendingMember, parts: readonly Uint8Array[]): Generator<Uint8Array> {
-    const hash = createHash('sha256')
+  *#stored(pending: PendingMember, parts: readonly Uint8Array[]): Generator<Uint8Array> {
+    const { records, firstId, uncompressed, sha256 } = pending
+    const hash = sha256 === null ? createHash('sha256') : null
     let bytes = 0
     for (const part of parts) {
-      hash.update(part)
+      hash?.update(part)
       this.#hash.update(part)
       bytes += part.length
     }
-    this.#members.push([this.#bytes, bytes, records, firstId, hash.digest('hex')])
+    this.#members.push([this.#bytes, bytes, records, firstId, sha256 ?? hash?.digest('hex') ?? ''])
     this.#allRecords += records
     this.#bytes += bytes
     this.#uncompressed += uncompressed
@@ -136,20 +172,68 @@ export class MemberFile {
     }
   }
 
+  async #room(): Promise<void> {
+    while (this.#isFull() && this.#failure === null) {
+      await new Promise<void>((resolve) => {
+        this.#made = resolve
+      })
+    }
+    if (this.#failure !== null) throw this.#failure
+  }
+
   #isFull(): boolean {
     const bytes = this.#queue.reduce((sum, { uncompressed }) => sum + uncompressed, 0)
     return this.#queue.length > PARALLEL || (this.#queue.length > 0 && bytes > PARALLEL_BYTES)
   }
 
-  #cut(): void {
-    const compressed = compress(this.#parts, this.#size)
+  get #gathered(): number {
+    return (this.#front?.bytes ?? 0) + this.#back.bytes
+  }
+
+  /** Cuts what need not wait for what comes next. */
+  #cutFull(): void {
+    if (this.#front !== null && this.#gathered >= MOST_BYTES) {
+      this.#cut(this.#front)
+      this.#front = null
+    }
+    if (this.#back.bytes < MEMBER_BYTES) return
+    // What is larger than any of two that it could be cut into is not kept waiting: a line alone may be huge.
+    if (this.#back.bytes >= MOST_BYTES) this.#cut(this.#back)
+    else this.#front = this.#back
+    this.#back = noLines()
+  }
+
+  #cutRest(): void {
+    const [front, back] = [this.#front, this.#back]
+    this.#front = null
+    this.#back = noLines()
+    if (front === null) {
+      if (back.records > 0) this.#cut(back)
+      return
+    }
+    for (const part of back.parts) front.parts.push(part)
+    this.#cut({ ...front, records: front.records + back.records, bytes: front.bytes + back.bytes })
+  }
+
+  #cut({ parts, bytes, records, firstId }: Lines): void {
+    const compressed = compress(parts, bytes)
     compressed.catch(() => {}) // it is awaited, and thrown, in body()
-    this.#queue.push({ compressed, records: this.#records, uncompressed: this.#size, firstId: this.#firstId })
-    this.#parts = []
-    this.#records = 0
-    this.#size = 0
+    this.#push({ compressed, records, uncompressed: bytes, firstId, sha256: null })
+  }
+
+  #push(member: PendingMember): void {
+    this.#queue.push(member)
     this.#wake()
   }
+}
+
+function noLines(): Lines {
+  return { parts: [], records: 0, bytes: 0, firstId: '' }
+}
+
+/** A gzip member ends with its inflated length; the largest that there is fits the four bytes. */
+function inflatedBytes(member: Uint8Array): number {
+  return Buffer.from(member.buffer, member.byteOffset, member.length).readUInt32LE(member.length - 4)
 }
 
 /** A member, in parts where it is large: joined it would be there twice. */

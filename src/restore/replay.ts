@@ -65,6 +65,19 @@ export async function* replayStored(
   }
 }
 
+/**
+ * What the events of a plan leave behind of what its snapshot holds, with the images as the store has them. `reserved`: bytes
+ * of the memory that whoever reads the snapshot beside it uses.
+ */
+export function storedChanges(
+  sources: ReplaySources,
+  { snapshot, segments, moment }: Plan,
+  reserved: number,
+): AsyncGenerator<readonly MergedItem[]> {
+  const memory = Math.max(sources.memory - reserved, sources.memory / LEAST_PART)
+  return merged({ ...sources, memory }, [], segments, snapshot.ulid, moment, {})
+}
+
 /** What the events in `(after, through]` leave behind: deleted and erased items with a null image, untouched ones not at all. */
 export async function* replayChanges(
   sources: ReplaySources,

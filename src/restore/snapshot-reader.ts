@@ -15,6 +15,8 @@ import {
 import { rawFromJson } from '../format/raw-json.ts'
 import type { Image, Item, Kind } from '../model/event.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { ahead } from './ahead.ts'
+import type { StoredMember } from './members.ts'
 import type { Selection } from './target.ts'
 
 const gunzipAsync = promisify(gunzip)
@@ -22,6 +24,8 @@ const gunzipAsync = promisify(gunzip)
 /** Members that are fetched and inflated ahead of the reader, and their inflated bytes: of larger ones, one at a time. */
 const READ_AHEAD = 2
 const READ_AHEAD_BYTES = 16 * 1024 * 1024
+/** Bytes of a file that are read together where all of its members are wanted as they are stored; of a larger one, it alone. */
+const WINDOW_BYTES = 4 * 1024 * 1024
 /** zlib's. */
 const LEAST_CHUNK = 64
 
@@ -30,6 +34,14 @@ export interface SnapshotLines {
   readonly kind: Kind
   readonly resource: string
   readonly lines: readonly Line[]
+}
+
+/** A file of a snapshot, and what is in it. */
+export interface SnapshotContent {
+  readonly kind: Kind
+  readonly resource: string
+  readonly file: SnapshotFile
+  readonly lines: AsyncGenerator<SnapshotLines>
 }
 
 /** A snapshot that is open for reading. */
@@ -67,6 +79,11 @@ export class SnapshotReader {
     return [MANIFEST_FILE, ...names].map((name) => `${this.#prefix}${name}`)
   }
 
+  /** About what `stored` and the lines of one member hold at a time. */
+  storedBytes(): number {
+    return 2 * WINDOW_BYTES + this.scanBytes()
+  }
+
   /** About what `lines` holds at a time: the members that are read ahead, of the file whose members are the largest. */
   scanBytes(): number {
     const { objects, resources } = this.manifest
@@ -76,21 +93,22 @@ export class SnapshotReader {
   }
 
   /** The files, each with what is in it, in the order of `compareItems`; the schemas are in the manifest. */
-  *files(): Generator<{ readonly file: SnapshotFile; readonly lines: AsyncGenerator<SnapshotLines> }> {
+  *files(): Generator<SnapshotContent> {
     const { manifest } = this
     const resources = manifest.resources.toSorted((a, b) => compareUtf8(a.name, b.name))
-    const of = (kind: Kind, resource: string, file: SnapshotFile | null) =>
-      file === null ? [] : [{ file, lines: this.#fileLines(kind, resource, file, undefined) }]
+    const of = (kind: Kind, resource: string, file: SnapshotFile | null): readonly SnapshotContent[] =>
+      file === null ? [] : [{ kind, resource, file, lines: this.#fileLines(kind, resource, file, undefined) }]
     yield* of('object', '', manifest.objects)
     for (const { name, objects } of resources) yield* of('object', name, objects)
     for (const { name, records } of resources) yield* of('record', name, records)
   }
 
-  /** The schemas, as lines. */
+  /** The schemas, as lines, in the order of `compareItems`. */
   *schemas(): Generator<SnapshotLines> {
     const { schema, resources } = this.manifest
     if (schema !== null) yield schemaLines('', schema)
-    for (const { name, schema } of resources) if (schema !== null) yield schemaLines(name, schema)
+    for (const { name, schema } of resources.toSorted((a, b) => compareUtf8(a.name, b.name)))
+      if (schema !== null) yield schemaLines(name, schema)
   }
 
   /** Everything in the selection, in the order of `compareItems`, a gzip member at a time. */
@@ -127,6 +145,27 @@ export class SnapshotReader {
     return line?.image() ?? null
   }
 
+  /** The members of a file as they are stored, many in one request, each known to have the hash that the manifest has. */
+  async *stored({ file, members }: SnapshotFile): AsyncGenerator<StoredMember> {
+    const key = `${this.#prefix}${file}`
+    const windows = windowsOf(members)
+    const most = windows.some(({ start, end }) => end - start > WINDOW_BYTES) ? 1 : READ_AHEAD
+    for await (const [window, bytes] of ahead(windows, most, ({ start, end }) =>
+      this.#store.get(key, { start, end }),
+    )) {
+      for (const [offset, length, records, firstId, hash] of window.members) {
+        const stored = bytes.subarray(offset - window.start, offset - window.start + length)
+        if (sha256(stored) !== hash) throw wrongHash(key, offset)
+        yield { offset, bytes: stored, records, firstId, sha256: hash }
+      }
+    }
+  }
+
+  /** The lines of a member, as `stored` gives it. */
+  storedLines({ file, uncompressedBytes }: SnapshotFile, member: StoredMember): Promise<readonly Line[]> {
+    return linesOf(member, `${this.#prefix}${file}`, uncompressedBytes)
+  }
+
   async *#fileLines(
     kind: Kind,
     resource: string,
@@ -151,21 +190,47 @@ export class SnapshotReader {
   }
 
   /** Nothing of a member is used before its hash is known to be the one in the manifest, whose own is in the timeline. */
-  async #readMember(file: SnapshotFile, [offset, bytes, records, , hash]: Member): Promise<Line[]> {
+  async #readMember(file: SnapshotFile, [offset, bytes, records, firstId, hash]: Member): Promise<Line[]> {
     const key = `${this.#prefix}${file.file}`
     const compressed = await this.#store.get(key, { start: offset, end: offset + bytes })
-    if (sha256(compressed) !== hash) throw damaged(key, `the hash of the part at byte ${offset} is wrong`)
-    let whole: Uint8Array
-    try {
-      whole = await inflate(compressed, Math.min(LIMITS.memberBytes, file.uncompressedBytes))
-    } catch (error) {
-      throw damaged(key, `the part at byte ${offset} does not inflate`, error)
-    }
-    const lines = Array.from(splitLines(whole), (line) => decodeLine(line, key))
-    if (lines.length !== records)
-      throw damaged(key, `the part at byte ${offset} has ${lines.length} lines, not ${records}`)
-    return lines
+    if (sha256(compressed) !== hash) throw wrongHash(key, offset)
+    const member = { offset, bytes: compressed, records, firstId, sha256: hash }
+    return linesOf(member, key, file.uncompressedBytes)
   }
+}
+
+/** `most`: bytes that it can have uncompressed. */
+async function linesOf({ offset, bytes, records }: StoredMember, key: string, most: number): Promise<Line[]> {
+  let whole: Uint8Array
+  try {
+    whole = await inflate(bytes, Math.min(LIMITS.memberBytes, most))
+  } catch (error) {
+    throw damaged(key, `the part at byte ${offset} does not inflate`, error)
+  }
+  const lines = Array.from(splitLines(whole), (line) => decodeLine(line, key))
+  if (lines.length !== records)
+    throw damaged(key, `the part at byte ${offset} has ${lines.length} lines, not ${records}`)
+  return lines
+}
+
+/** Neighbours that are read together. */
+interface Window {
+  readonly start: number
+  end: number
+  readonly members: Member[]
+}
+
+function windowsOf(members: readonly Member[]): readonly Window[] {
+  const windows: Window[] = []
+  for (const member of members) {
+    const [start, bytes] = member
+    const last = windows.at(-1)
+    if (last !== undefined && start + bytes - last.start <= WINDOW_BYTES) {
+      last.members.push(member)
+      last.end = start + bytes
+    } else windows.push({ start, end: start + bytes, members: [member] })
+  }
+  return windows
 }
 
 function memberBytes({ uncompressedBytes, members }: SnapshotFile): number {
@@ -206,6 +271,10 @@ function schemaImage({ json, raw }: SchemaDefinition): Image {
 
 function schemaLines(resource: string, schema: SchemaDefinition): SnapshotLines {
   return { kind: 'schema', resource, lines: [{ id: utf8(''), image: () => schemaImage(schema) }] }
+}
+
+function wrongHash(key: string, offset: number): TidemarkError {
+  return damaged(key, `the hash of the part at byte ${offset} is wrong`)
 }
 
 function damaged(key: string, what: string, cause?: unknown): TidemarkError {

@@ -5,12 +5,12 @@ import { encodeLine } from '../format/jsonl.ts'
 import { distinctFile, MANIFEST_FILE, numberedFile, objectsFile, recordsFile } from '../format/keys.ts'
 import { encodeManifest, type ManifestResource, type SchemaDefinition, type SnapshotFile } from '../format/manifest.ts'
 import { rawToJson } from '../format/raw-json.ts'
-import type { Image, Item } from '../model/event.ts'
+import type { Image, Item, Kind } from '../model/event.ts'
 import type { Gap } from '../model/gap.ts'
 import { compareItems } from '../model/order.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { MemberFile } from './members.ts'
+import { MemberFile, type StoredMember } from './members.ts'
 import type { ItemState } from './target.ts'
 
 /** What a snapshot is of, and where it goes. */
@@ -23,6 +23,12 @@ export interface SnapshotOptions {
   readonly database: string
   /** The acknowledged gaps that it is made through; absent: none. */
   readonly except?: readonly Gap[]
+}
+
+/** Members of snapshot files, and their bytes as they are stored. */
+export interface MemberCount {
+  readonly members: number
+  readonly bytes: number
 }
 
 /** What was written. */
@@ -59,7 +65,9 @@ export class SnapshotWriter {
   #open: FileInProgress | null = null
   #records = 0
   #bytes = 0
+  #members = 0
   #files = 0
+  readonly #carried = { members: 0, bytes: 0 }
   /** Of the files, without regard to case: where the file system has none, two names must not be one file. */
   readonly #names = new Set<string>()
 
@@ -74,12 +82,39 @@ export class SnapshotWriter {
       if (last !== null && compareItems(last, state) >= 0) throw outOfOrder(state)
       if (state.kind === 'schema') this.#addSchema(state)
       else {
-        if (last?.kind !== state.kind || last.resource !== state.resource) await this.#openFile(state)
+        await this.#openFor(state)
         await this.#open?.members.add(state.id, encodeLine(state.id, state.image))
       }
       const { kind, resource, id } = state
       this.#last = { kind, resource, id }
     }
+  }
+
+  /**
+   * Whether a member of the file of a resource can be carried next: where few lines are waiting, they and it are to be
+   * written together.
+   */
+  canCarry(kind: Kind, resource: string): boolean {
+    const isOpen = this.#last?.kind === kind && this.#last.resource === resource
+    return !isOpen || this.#open === null || this.#open.members.canCarry
+  }
+
+  /** Adds a member of another snapshot as it is stored; its items come in the order of `add`. */
+  async carry(kind: Kind, resource: string, member: StoredMember): Promise<void> {
+    const first = { kind, resource, id: member.firstId }
+    if (this.#last !== null && compareItems(this.#last, first) >= 0) throw outOfOrder(first)
+    await this.#openFor(first)
+    await this.#open?.members.carry(member)
+    this.#carried.members++
+    this.#carried.bytes += member.bytes.length
+    this.#last = first
+  }
+
+  /** Of the files that are complete: the members that were carried, and those that were made. */
+  get counts(): { readonly carried: MemberCount; readonly written: MemberCount } {
+    const { members, bytes } = this.#carried
+    const written = { members: this.#members - members, bytes: this.#bytes - bytes }
+    return { carried: { members, bytes }, written }
   }
 
   /** Writes the manifest; the snapshot exists from here on. `consistentFrom`: see `SnapshotEntry`. */
@@ -141,7 +176,8 @@ export class SnapshotWriter {
     return resource
   }
 
-  async #openFile({ kind, resource }: ItemState): Promise<void> {
+  async #openFor({ kind, resource }: Item): Promise<void> {
+    if (this.#last?.kind === kind && this.#last.resource === resource) return
     await this.#closeFile()
     this.#files++
     const readable = kind === 'record' ? recordsFile(resource) : objectsFile(resource)
@@ -168,6 +204,7 @@ export class SnapshotWriter {
     await open.stored
     const file = { file: open.name, ...open.members.summary() }
     this.#bytes += file.bytes
+    this.#members += file.members.length
     if (last.kind === 'record') {
       this.#records += file.records
       this.#resource(last.resource).records = file
@@ -180,7 +217,7 @@ function definitionOf({ json, raw }: Image): SchemaDefinition {
   return { json: text(json), raw: JSON.parse(rawToJson(raw)) }
 }
 
-function outOfOrder({ resource, id }: ItemState): TidemarkError {
+function outOfOrder({ resource, id }: Item): TidemarkError {
   return new TidemarkError(
     'SNAPSHOT_CORRUPT',
     `A snapshot was given ${resource}/${id} out of order; it was not finished.`,

@@ -3,9 +3,16 @@ import { hasCode, TidemarkError } from '../base/errors.ts'
 import { snapshotPrefix } from '../format/keys.ts'
 import type { SnapshotEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Plan } from '../restore/plan.ts'
-import { type ReplaySources, replayStored } from '../restore/replay.ts'
-import { type SnapshotOptions, SnapshotWriter, type WrittenSnapshot } from '../restore/snapshot-writer.ts'
+import { type ReplaySources, storedChanges } from '../restore/replay.ts'
+import {
+  type MemberCount,
+  type SnapshotOptions,
+  SnapshotWriter,
+  type WrittenSnapshot,
+} from '../restore/snapshot-writer.ts'
 import type { TimelineLog } from '../timeline/log.ts'
+import { Changes } from './changes.ts'
+import { SnapshotFold } from './fold-snapshot.ts'
 
 /**
  * The change that enters a snapshot, which was begun when the ledger had `began` entries; null where it has been entered.
@@ -30,7 +37,7 @@ export function addUnerased(
 export async function writeSnapshot<T>(
   options: SnapshotOptions,
   write: (writer: SnapshotWriter) => Promise<WrittenSnapshot>,
-  enter: (written: WrittenSnapshot) => Promise<T>,
+  enter: (written: WrittenSnapshot, writer: SnapshotWriter) => Promise<T>,
 ): Promise<T> {
   const writer = new SnapshotWriter(options)
   const discarding = async (error: unknown): Promise<never> => {
@@ -41,7 +48,7 @@ export async function writeSnapshot<T>(
   }
   const written = await write(writer).catch(discarding)
   // A commit whose answer was lost may have been made: only a refusal says that it was not.
-  return enter(written).catch((error: unknown) =>
+  return enter(written, writer).catch((error: unknown) =>
     hasCode(error, 'ERASURE_RACED') ? discarding(error) : Promise.reject(error),
   )
 }
@@ -52,29 +59,78 @@ async function discard({ store, prefix }: SnapshotOptions): Promise<void> {
   await store.delete(keys)
 }
 
+/** A snapshot as it was asked for. */
+export interface TakenSnapshot extends SnapshotEntry {
+  /** False where one that was there already is what was asked for: nothing happened since, or another process was first. */
+  readonly isNew: boolean
+  /** Members of the snapshot before that were taken over as they are stored, and those that were written. */
+  readonly carried: MemberCount
+  readonly written: MemberCount
+}
+
+/** When a snapshot is not to be made any more. */
+export interface SnapshotTerms {
+  /** Breaks it off at its next step, with its reason. */
+  readonly signal?: AbortSignal
+  /** Whether it is still wanted in the timeline as it is when it would be entered. Absent: always. */
+  readonly isWanted?: (present: Timeline) => boolean
+}
+
+const NONE: MemberCount = { members: 0, bytes: 0 }
+
 /**
  * Makes the snapshot of a plan's moment from the snapshot before it and the events since, without touching the
- * database. It exists when the timeline has it; files of an attempt that failed are never read.
+ * database: what nothing happened to is carried over as it is stored, and where nothing happened at all, the snapshot
+ * before is the result. It exists when the timeline has it; files of an attempt that failed are never read.
  */
 export async function takeSnapshot(
   sources: ReplaySources,
   timeline: TimelineLog,
   plan: Plan,
   database: string,
-): Promise<SnapshotEntry> {
-  const ulid = plan.moment
-  if (plan.snapshot.ulid === ulid) return plan.snapshot
+  { signal = new AbortController().signal, isWanted = () => true }: SnapshotTerms = {},
+): Promise<TakenSnapshot> {
+  const { moment: ulid, snapshot: last } = plan
+  const old = { ...last, isNew: false, carried: NONE, written: NONE }
+  if (last.ulid === ulid || plan.segments.length === 0) return old
   const began = timeline.timeline.erasures.length
-  const prefix = snapshotPrefix(ulid, nonce())
-  const write = async (writer: SnapshotWriter): Promise<WrittenSnapshot> => {
-    for await (const batch of replayStored(sources, plan, {})) await writer.add(batch)
-    return writer.finish()
+  const before = await sources.snapshots.open(last)
+  const changes = new Changes(storedChanges(sources, plan, before.storedBytes()))
+  try {
+    if ((await changes.next()) === null) return old
+    const except = plan.except.map(({ acknowledged: _, ...gap }) => gap)
+    const holes = except.length === 0 ? {} : { except }
+    const options = { store: sources.store, prefix: snapshotPrefix(ulid, nonce()), ulid, database, ...holes }
+    const write = async (writer: SnapshotWriter): Promise<WrittenSnapshot> => {
+      await new SnapshotFold({ before, changes, writer, signal }).run()
+      return writer.finish()
+    }
+    return await writeSnapshot(options, write, async (written, { counts }) => {
+      const entry: SnapshotEntry = { ulid, consistentFrom: ulid, prefix: options.prefix, ...written, ...holes }
+      const other = await enterWanted(timeline, began, entry, isWanted)
+      if (other === null) return { ...entry, isNew: true, ...counts }
+      await discard(options).catch(() => undefined) // leftovers are told by a verification
+      return { ...other, isNew: false, carried: NONE, written: NONE }
+    })
+  } finally {
+    await changes.close()
   }
-  const except = plan.except.map(({ acknowledged: _, ...gap }) => gap)
-  const holes = except.length === 0 ? {} : { except }
-  return writeSnapshot({ store: sources.store, prefix, ulid, database, ...holes }, write, async (written) => {
-    const entry: SnapshotEntry = { ulid, consistentFrom: ulid, prefix, ...written, ...holes }
-    const now = await timeline.commit((present) => addUnerased(present, began, entry))
-    return now.snapshots.find((snapshot) => snapshot.ulid === ulid) ?? entry
+}
+
+/** Enters a snapshot; where it is not wanted any more, the one of the timeline that stands for it. */
+async function enterWanted(
+  timeline: TimelineLog,
+  began: number,
+  entry: SnapshotEntry,
+  isWanted: (present: Timeline) => boolean,
+): Promise<SnapshotEntry | null> {
+  const others: SnapshotEntry[] = []
+  await timeline.commit((present) => {
+    const change = addUnerased(present, began, entry)
+    const other = present.snapshots.findLast(({ consistentFrom }) => consistentFrom <= entry.ulid)
+    const isThere = other?.ulid === entry.ulid || !isWanted(present)
+    others.splice(0, 1, ...(change !== null && isThere && other !== undefined ? [other] : []))
+    return others.length > 0 ? null : change
   })
+  return others[0] ?? null
 }

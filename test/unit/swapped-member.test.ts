@@ -49,6 +49,11 @@ test('a member that was replaced by another of the same length is given to nobod
   await expect(tidemark.at('latest').get('accounts', 'a0')).rejects.toMatchObject(damaged)
   await expect(tidemark.restoreAt('latest', { target: `${home}/out` })).rejects.toMatchObject(damaged)
   expect(readdirSync(home)).not.toContain('out')
+  await database.current.write(item('a0'), recordImage({ id: 'a0', balance: 7 }))
+  await expect(tidemark.snapshot()).rejects.toMatchObject(damaged)
+  // Nor is it carried over, unread, from one snapshot to the next.
+  await database.current.write(item('a0'), recordImage({ id: 'a0', balance: 100 }))
+  await database.current.write({ ...item('b'), resource: 'others' }, recordImage({ id: 'b' }))
   await expect(tidemark.snapshot()).rejects.toMatchObject(damaged)
   const [proof] = await tidemark.drill({ at: 'latest' })
   expect(proof).toMatchObject({ passed: false, failure: { code: 'SNAPSHOT_CORRUPT' } })
