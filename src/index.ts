@@ -58,5 +58,6 @@ export { checkBody, checkKey, checkRange, objectExists, objectNotFound, objectTo
 export type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './store/object-store.ts'
 export type { StoreSpec } from './store/open.ts'
 export type { Reconciliation } from './upkeep/reconcile.ts'
+export type { TakenSnapshot } from './upkeep/snapshot.ts'
 export type { Damage } from './upkeep/verify/inspection.ts'
 export type { Verification } from './upkeep/verify.ts'

@@ -18,7 +18,7 @@ import { type RepairCommandOptions, repairCommand } from './repair.ts'
 import { restoreCommand } from './restore.ts'
 import type { RestoreCommandOptions } from './restore-options.ts'
 import { type ShowOptions, showCommand } from './show.ts'
-import { snapshotCommand } from './snapshot.ts'
+import { type SnapshotCommandOptions, snapshotCommand } from './snapshot.ts'
 import { type StatusOptions, statusCommand } from './status.ts'
 import type { StoreOpener } from './stores.ts'
 import type { Terminal } from './terminal.ts'
@@ -97,9 +97,10 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
     .option('--resource <name>', RESOURCE_OF)
     .option('--memory <MiB>', MEMORY)
     .action((name: string, _, command: Command) => showCommand(name, command.optsWithGlobals<ShowOptions>(), around))
-  add(program, 'snapshot', 'make a snapshot from history, without touching the database')
+  add(program, 'snapshot', 'make a snapshot from the one before and the events since, without touching the database')
+    .option('--at <moment>', 'the moment that it is of; default: the last that can be restored now')
     .option('--memory <MiB>', MEMORY)
-    .action((_, command: Command) => snapshotCommand(command.optsWithGlobals<CommonOptions>(), around))
+    .action((_, command: Command) => snapshotCommand(command.optsWithGlobals<SnapshotCommandOptions>(), around))
   addRestore(program, around)
   addGaps(program, around)
   addReconcile(program).action(async (_, command: Command) =>

@@ -1,23 +1,41 @@
+import type { TakenSnapshot } from '../upkeep/snapshot.ts'
 import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
-import { bytesText, countText, pairs, timeText } from './format.ts'
+import { bytesText, countText, pairs, plural, timeText } from './format.ts'
 import { writeLines } from './terminal.ts'
 
-/** `tidemark snapshot`: makes a snapshot of the last reachable moment from history, without touching the database. */
-export async function snapshotCommand(options: CommonOptions, around: Surroundings): Promise<void> {
+/** The options of `tidemark snapshot`. */
+export interface SnapshotCommandOptions extends CommonOptions {
+  readonly at?: string
+}
+
+/** `tidemark snapshot`: makes a snapshot of a moment from history, without touching the database. */
+export async function snapshotCommand(options: SnapshotCommandOptions, around: Surroundings): Promise<void> {
   await withStore(options, around, async (tidemark) => {
-    const entry = await tidemark.snapshot()
+    const taken = await tidemark.snapshot(options.at === undefined ? {} : { at: options.at })
     const lines = options.json
-      ? [JSON.stringify({ time: timeText(entry.consistentFrom), ...entry })]
-      : [
-          ...pairs([
-            ['snapshot', entry.ulid],
-            ['moment', timeText(entry.consistentFrom)],
-            ['records', countText(entry.records)],
-            ['size', bytesText(entry.bytes)],
-            ['files', entry.prefix],
-          ]),
-          `next: tidemark verify${storeArgument(options)}`,
-        ]
+      ? [JSON.stringify({ time: timeText(taken.consistentFrom), ...taken })]
+      : [...snapshotLines(taken), `next: tidemark verify${storeArgument(options)}`]
     await writeLines(around.terminal.out, lines)
   })
+}
+
+function snapshotLines({ ulid, consistentFrom, records, bytes, prefix, ...made }: TakenSnapshot): string[] {
+  const parts = ({ members, bytes }: TakenSnapshot['carried']): string =>
+    `${plural(members, 'part')} of files, ${bytesText(bytes)}`
+  return [
+    ...pairs([
+      ['snapshot', ulid],
+      ['moment', timeText(consistentFrom)],
+      ['records', countText(records)],
+      ['size', bytesText(bytes)],
+      ['files', prefix],
+      ...(made.isNew
+        ? ([
+            ['carried over', parts(made.carried)],
+            ['written', parts(made.written)],
+          ] as const)
+        : []),
+    ]),
+    ...(made.isNew ? [] : ['It was there already, and nothing happened since: nothing was written.']),
+  ]
 }

@@ -21,7 +21,7 @@ import { RequestMeter } from '../store/meter.ts'
 import { lastDrill } from '../upkeep/drill.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import { Schedule } from '../upkeep/schedule.ts'
-import { takeSnapshot } from '../upkeep/snapshot.ts'
+import type { TakenSnapshot } from '../upkeep/snapshot.ts'
 import { type Verification, verifyStore, withDamage } from '../upkeep/verify.ts'
 import { answering } from './answers.ts'
 import { Archive, type Reached } from './archive.ts'
@@ -43,6 +43,7 @@ import { verifyRepaired } from './repair.ts'
 import { type RestoreResult, restoreInto } from './restore.ts'
 import { jobsOf, type ScheduleOptions } from './schedule.ts'
 import { Session } from './session.ts'
+import { snapshotOf, type TakeOptions } from './snapshots.ts'
 import { openToRead, type Started, startCapture } from './starting.ts'
 import { type Status, statusOf } from './status.ts'
 import { journalDirectory } from './streams.ts'
@@ -217,11 +218,9 @@ export class Tidemark {
     return eraseRecord(this.#archive, { kind: 'record', resource, id }, options)
   }
 
-  /** Makes a snapshot of the last reachable moment from history, without touching the database. */
-  async snapshot(): Promise<SnapshotEntry> {
-    const { plan } = await this.#archive.reachLast()
-    const { seams, sources } = this.#archive
-    return takeSnapshot(sources, seams.timeline, plan, seams.file.database)
+  /** Makes a snapshot of a moment from history, without touching the database. Errors: as `restoreAt`, and `ERASURE_RACED`. */
+  snapshot(options: TakeOptions = {}): Promise<TakenSnapshot> {
+    return snapshotOf(this.#archive, options)
   }
 
   /**

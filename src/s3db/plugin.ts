@@ -15,6 +15,7 @@ import type { ReconcileOptions } from '../engine/reconcile.ts'
 import type { Progress, RestoreResult } from '../engine/restore.ts'
 import { isSameDatabase } from '../engine/same-place.ts'
 import type { ScheduleOptions } from '../engine/schedule.ts'
+import type { TakeOptions } from '../engine/snapshots.ts'
 import type { Status } from '../engine/status.ts'
 import type { Ack } from '../engine/streams.ts'
 import type { Tidemark } from '../engine/tidemark.ts'
@@ -34,6 +35,7 @@ import type { OnConflict, Target } from '../restore/target.ts'
 import type { Verdict } from '../restore/verdict.ts'
 import type { StoreSpec } from '../store/open.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
+import type { TakenSnapshot } from '../upkeep/snapshot.ts'
 import type { Verification } from '../upkeep/verify.ts'
 import { clientOf, identityOf } from './access.ts'
 import { Attachment } from './attachment.ts'
@@ -208,9 +210,9 @@ export class TidemarkPlugin extends Plugin {
     return this.#open().erase(resource, id, options)
   }
 
-  /** Makes a snapshot from history, without touching the database. */
-  snapshot(): Promise<SnapshotEntry> {
-    return this.#open().snapshot()
+  /** Makes a snapshot of a moment from history, without touching the database. */
+  snapshot(options: TakeOptions = {}): Promise<TakenSnapshot> {
+    return this.#open().snapshot(options)
   }
 
   /** Reads this database into a snapshot: the moments after it are free of every gap before it. */
