@@ -91,6 +91,12 @@ export async function claimGeneration(
     return true
   } catch (error) {
     if (!hasCode(error, 'OBJECT_EXISTS')) throw error
+  }
+  try {
     return equalBytes(await store.get(names.name(generation)), bytes)
+  } catch (error) {
+    // Whoever was first has long gone on, and old files go.
+    if (hasCode(error, 'OBJECT_NOT_FOUND')) return false
+    throw error
   }
 }

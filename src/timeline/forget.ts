@@ -10,7 +10,7 @@ import {
 } from '../format/keys.ts'
 import type { Heads, Timeline, TimelineChange, TreeNode } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import type { CatalogueNodes } from './head.ts'
+import { type CatalogueNodes, lastForgotten, readHead, type TimelineHead } from './head.ts'
 import type { NodeReader } from './nodes.ts'
 
 /*
@@ -21,8 +21,9 @@ import type { NodeReader } from './nodes.ts'
  * commits nothing. So whoever has put a generation looks whether there are later ones (`TimelineLog.commit`). Some always
  * are, where its number was taken before, since the last ones stay. Nothing of this rests on a clock.
  *
- * Nodes that no timeline names any more go once the generation that they were written for has gone: an attempt at it, or at
- * one of the next that may use them too, cannot succeed any more.
+ * A node goes where neither the present timeline nor the oldest one that stays names it, and the generation that it was put for
+ * has gone: so no timeline that stays names it, no attempt at that generation can succeed any more, and later attempts do not
+ * use what was put for one that has gone, as the timeline that they go on from says (`NodeFiles`).
  */
 /** The last files, which stay whatever is done: a reader is about to read them, a listing may be so far behind. */
 const KEPT = 256
@@ -43,7 +44,7 @@ export interface Forgetfulness {
 export interface Catalogue {
   readonly timeline: Timeline
   readonly nodes: CatalogueNodes
-  readonly ledgerNodes: readonly TreeNode[]
+  readonly present: TimelineHead
   refresh(): Promise<Timeline>
   commit(change: (timeline: Timeline) => TimelineChange | null): Promise<Timeline>
 }
@@ -58,11 +59,6 @@ export interface Forgotten {
 }
 
 const NOTHING: Forgotten = { generations: 0, files: 0 }
-
-/** The last generation whose file went; 0: none. */
-export function lastForgotten({ forgotten = [] }: Pick<Timeline, 'forgotten'>): number {
-  return forgotten.at(-1)?.last ?? 0
-}
 
 /** The last generation that may go now, or null where too few would. Costs nothing. */
 export function forgettable(timeline: Timeline, { kept, least }: Forgetfulness = BY_DEFAULT): number | null {
@@ -85,7 +81,8 @@ export async function forgetGenerations(
   const first = lastForgotten(before) + 1
   const known = before.forgotten?.at(-1)
   const isLong = known === undefined || known.last - known.first + 1 >= LONG_LIST
-  const start = isLong ? [] : [await readHeads(store, known)]
+  const start = isLong ? [] : await headsOrGone(store, known)
+  if (start === null) return NOTHING
   const hashes: Uint8Array[] = []
   for (let generation = first; generation <= last; generation++) hashes.push(await hashOf(store, generation))
   const bytes = concat([...start, ...hashes])
@@ -98,6 +95,16 @@ export async function forgetGenerations(
   const files = await deleteForgotten(store, last)
   if (!isLong) await store.delete([known.key])
   return { generations: last - first + 1, files: files + (await sweepNodes(store, log, last)) }
+}
+
+/** Null where another process has put a longer list in its place. */
+async function headsOrGone(store: ObjectStore, heads: Heads): Promise<readonly Uint8Array[] | null> {
+  try {
+    return [await readHeads(store, heads)]
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_NOT_FOUND')) return null
+    throw error
+  }
 }
 
 /** A generation that is damaged or was lost has no hash that anybody could have noted. */
@@ -113,9 +120,14 @@ async function hashOf(store: ObjectStore, generation: number): Promise<Uint8Arra
 
 /** The hashes of a list. Errors: `TIMELINE_CORRUPT`. */
 export async function readHeads(store: Pick<ObjectStore, 'get'>, heads: Heads): Promise<Uint8Array> {
-  const { first, last, key } = heads
-  const bytes = await store.get(key)
-  if (bytes.length === (last - first + 1) * HASH_BYTES && sha256(bytes) === heads.sha256) return bytes
+  const bytes = await store.get(heads.key)
+  checkHeads(heads, bytes)
+  return bytes
+}
+
+/** Errors: `TIMELINE_CORRUPT` where these are not the bytes of the list. */
+export function checkHeads({ first, last, key, sha256: expected }: Heads, bytes: Uint8Array): void {
+  if (bytes.length === (last - first + 1) * HASH_BYTES && sha256(bytes) === expected) return
   throw new TidemarkError('TIMELINE_CORRUPT', `The list of heads ${key} is damaged: it is not what was written.`, {
     hint: 'Nothing of the history needs it: only heads that were noted from then cannot be compared any more.',
     details: { key },
@@ -140,7 +152,7 @@ async function deleteForgotten(store: ObjectStore, last: number): Promise<number
   return keys.length
 }
 
-/** Nodes that were written for generations that have gone, and that the timeline does not name. */
+/** Nodes that were put for generations that have gone, and that no timeline names which stays. */
 async function sweepNodes(store: ObjectStore, log: Catalogue, last: number): Promise<number> {
   const candidates: string[] = []
   for await (const { key } of store.list(NODE_PREFIX)) {
@@ -149,11 +161,25 @@ async function sweepNodes(store: ObjectStore, log: Catalogue, last: number): Pro
   }
   const { segments, ledger } = log.nodes
   const named = new Set<string>()
-  await name(named, log.timeline.segments.nodes, segments)
-  await name(named, log.ledgerNodes, ledger)
+  const oldest = await headOrGone(store, last + 1, log.nodes)
+  if (oldest === null) return 0
+  for (const { timeline, ledger: own } of [oldest, log.present]) {
+    await name(named, timeline.segments.nodes, segments)
+    await name(named, own.nodes, ledger)
+  }
   const dead = candidates.filter((key) => !named.has(key))
   await store.delete(dead)
   return dead.length
+}
+
+/** Null where others have gone on with it: they sweep. */
+async function headOrGone(store: ObjectStore, generation: number, nodes: CatalogueNodes): Promise<TimelineHead | null> {
+  try {
+    return await readHead(store, generation, nodes)
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_NOT_FOUND', 'TIMELINE_CORRUPT')) return null
+    throw error
+  }
 }
 
 async function name<Node extends TreeNode, Entry>(
@@ -162,6 +188,7 @@ async function name<Node extends TreeNode, Entry>(
   reader: NodeReader<Node, Entry>,
 ): Promise<void> {
   for (const node of nodes) {
+    if (named.has(node.key)) continue
     named.add(node.key)
     if (node.height === 0) continue
     const content = await reader.read(node)

@@ -26,6 +26,11 @@ import { decodeRoot, encodeRoot, type Root } from './root.ts'
 import { SEGMENTS, type SegmentNodes, segmentNodes } from './segments.ts'
 import { carried, rewritten, type WriteNode } from './tree.ts'
 
+/** The last generation whose file went; 0: none. */
+export function lastForgotten({ forgotten = [] }: Pick<Timeline, 'forgotten'>): number {
+  return forgotten.at(-1)?.last ?? 0
+}
+
 /** What a process has of the latest generation that it knows. */
 export interface TimelineHead {
   readonly timeline: Timeline
@@ -67,7 +72,7 @@ export async function nextGeneration(
   nodes: CatalogueNodes,
   put: ReadonlyMap<string, string> = new Map(),
 ): Promise<NextGeneration> {
-  const files = new NodeFiles(head.timeline.generation + 1, put)
+  const files = new NodeFiles(head.timeline.generation + 1, put, lastForgotten(head.timeline))
   const write: WriteNode<IndexNode, SegmentEntry> = (content) => files.add(SEGMENTS, content)
   const before = await erased(head.timeline.segments, change.erase, nodes.segments, write)
   const timeline = applyChange({ ...head.timeline, segments: before }, change)
@@ -80,7 +85,7 @@ export function madeGeneration(
   head: Pick<TimelineHead, 'ledger' | 'sha256'>,
   nodes: CatalogueNodes,
 ): Promise<NextGeneration> {
-  const files = new NodeFiles(timeline.generation, new Map())
+  const files = new NodeFiles(timeline.generation, new Map(), 0)
   const segments = carried(timeline.segments, (content) => files.add(SEGMENTS, content))
   return generationOf({ ...timeline, segments }, head, nodes.ledger, files)
 }

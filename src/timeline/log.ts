@@ -2,10 +2,10 @@ import { sha256 } from '../base/bytes.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import { parseTimelineKey, SEGMENT_PREFIX, SNAPSHOT_PREFIX, TIMELINE_PREFIX, timelineKey } from '../format/keys.ts'
 import type { Head } from '../model/head.ts'
-import type { Timeline, TimelineChange, TreeNode } from '../model/timeline.ts'
+import type { Timeline, TimelineChange } from '../model/timeline.ts'
 import { claimGeneration, type GenerationNames, hasLater, latestGeneration } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { forgetGenerations, forgettable } from './forget.ts'
+import { forgetGenerations, forgettable, headIn, readHeads } from './forget.ts'
 import { type CatalogueNodes, catalogueNodes, EMPTY_HEAD, nextGeneration, readHead, type TimelineHead } from './head.ts'
 import { decodeRoot } from './root.ts'
 
@@ -56,9 +56,9 @@ export class TimelineLog {
     return this.#head.rootBytes
   }
 
-  /** Nodes of the ledger, as of the last commit or refresh. */
-  get ledgerNodes(): readonly TreeNode[] {
-    return this.#head.ledger.nodes
+  /** Everything that is known, as of the last commit or refresh. */
+  get present(): TimelineHead {
+    return this.#head
   }
 
   /** Of the last commit or refresh; null before the first generation. */
@@ -88,9 +88,9 @@ export class TimelineLog {
           put.set(file.sha256, file.key)
         }
         if (await this.#claim(next.timeline.generation, bytes)) {
-          this.#head = next
+          if (next.timeline.generation > this.#head.timeline.generation) this.#head = next
           this.#forgetOld()
-          return next.timeline
+          return this.#head.timeline
         }
         await this.#refresh()
       }
@@ -109,21 +109,43 @@ export class TimelineLog {
     if (!(await claimGeneration(this.#store, GENERATIONS, generation, bytes))) return false
     if (!(await hasLater(this.#store, GENERATIONS, generation))) return true
     // Others have gone on: from this one, or long before it.
+    return (await this.#headAt(generation)) === sha256(bytes)
+  }
+
+  /** SHA-256 of the generation of this number that others have gone on from; null where there is none. */
+  async #headAt(generation: number): Promise<string | null> {
     try {
-      const next = decodeRoot(await this.#store.get(timelineKey(generation + 1)), generation + 1)
-      return next.previous === sha256(bytes)
+      return decodeRoot(await this.#store.get(timelineKey(generation + 1)), generation + 1).previous
     } catch (error) {
-      if (hasCode(error, 'OBJECT_NOT_FOUND')) return false
+      if (!hasCode(error, 'OBJECT_NOT_FOUND')) throw error
+    }
+    const { forgotten = [] } = await this.#refresh()
+    const heads = forgotten.find(({ first, last }) => generation >= first && generation <= last)
+    if (heads === undefined) return null
+    try {
+      return headIn(await readHeads(this.#store, heads), heads, generation)
+    } catch (error) {
+      // A longer list is in its place by now.
+      if (hasCode(error, 'OBJECT_NOT_FOUND')) return this.#headAt(generation)
       throw error
     }
   }
 
   async #refresh(): Promise<Timeline> {
     const { generation } = this.#head.timeline
-    const latest = await latestGeneration(this.#store, GENERATIONS, generation)
-    if (latest === 0) await requireNew(this.#store)
-    if (latest > generation) this.#head = await readHead(this.#store, latest, this.nodes, this.#head)
-    return this.#head.timeline
+    for (let before = generation; ; ) {
+      const latest = await latestGeneration(this.#store, GENERATIONS, generation)
+      if (latest === 0) await requireNew(this.#store)
+      if (latest === generation) return this.#head.timeline
+      try {
+        this.#head = await readHead(this.#store, latest, this.nodes, this.#head)
+        return this.#head.timeline
+      } catch (error) {
+        // Whoever sleeps here for long finds that it has gone meanwhile, and later ones are there.
+        if (latest === before || !hasCode(error, 'OBJECT_NOT_FOUND', 'TIMELINE_CORRUPT')) throw error
+        before = latest
+      }
+    }
   }
 
   /**

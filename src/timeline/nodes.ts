@@ -116,12 +116,17 @@ export class NodeReader<Node extends TreeNode, Entry> {
 export class NodeFiles {
   readonly #generation: number
   readonly #put: ReadonlyMap<string, string>
+  readonly #swept: number
   readonly files: { readonly key: string; readonly sha256: string; readonly bytes: Uint8Array }[] = []
 
-  /** `put`: keys of files that are there, by their SHA-256. */
-  constructor(generation: number, put: ReadonlyMap<string, string>) {
+  /**
+   * `put`: keys of files that are there, by their SHA-256. Those that were put for a generation up to `swept` may go at any time,
+   * since the timeline that is gone on from says that these generations have gone.
+   */
+  constructor(generation: number, put: ReadonlyMap<string, string>, swept: number) {
     this.#generation = generation
     this.#put = put
+    this.#swept = swept
   }
 
   /** The node of a content. Errors: `LIMIT_EXCEEDED`. */
@@ -129,19 +134,12 @@ export class NodeFiles {
     const bytes = encodeNode(kind, content)
     const hash = sha256(bytes)
     const put = this.#put.get(hash)
-    const known = put === undefined || this.#isOld(put) ? undefined : put
+    const known = put === undefined || (nodeGeneration(put) ?? 0) <= this.#swept ? undefined : put
     const key = known ?? nodeKey(this.#generation, nonce())
     if (known === undefined) this.files.push({ key, sha256: hash, bytes })
     return kind.nodeOf({ key, sha256: hash, height: content.height, width: widthOf(content) }, content)
   }
-
-  #isOld(key: string): boolean {
-    return (nodeGeneration(key) ?? 0) + ATTEMPTED_GENERATIONS < this.#generation
-  }
 }
-
-/** A node is used by attempts at as many generations: what was put for one that is forgotten may be swept at any time. */
-const ATTEMPTED_GENERATIONS = 64
 
 /** The bytes, where a reader takes a root or a node of this size. Errors: `LIMIT_EXCEEDED`. */
 export function checkSize(bytes: Uint8Array, what: string): Uint8Array {

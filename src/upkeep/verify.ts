@@ -13,6 +13,8 @@ import type { SegmentEntry, Timeline } from '../model/timeline.ts'
 import { gapError, gapsOf, isAcknowledged } from '../restore/gaps.ts'
 import type { ReplaySources } from '../restore/replay.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { lastForgotten } from '../timeline/head.ts'
+import { TimelineLog } from '../timeline/log.ts'
 import { segmentNodes } from '../timeline/segments.ts'
 import { checkHead } from './head.ts'
 import { checkEvents } from './segment-check.ts'
@@ -70,7 +72,8 @@ export async function verifyStore(
   const listing = new Map<string, number>()
   for await (const { key, bytes } of store.list('')) listing.set(key, bytes)
   await verifySmallFiles(inspection, listing.keys())
-  const root = await verifyGenerations(inspection, listing.keys(), timeline)
+  const forgottenNow = async (): Promise<number> => lastForgotten((await TimelineLog.open(store)).timeline)
+  const root = await verifyGenerations(inspection, listing.keys(), timeline, forgottenNow)
   const nodes = segmentNodes({ get: (key) => inspection.read(key) })
   const counted: ReplaySources = { ...sources, nodes }
   if (noted !== null) {

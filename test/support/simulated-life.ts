@@ -6,6 +6,7 @@ import { gapsOf } from '../../src/restore/gaps.ts'
 import { planRestore } from '../../src/restore/plan.ts'
 import { reachOf } from '../../src/restore/reach.ts'
 import { replay } from '../../src/restore/replay.ts'
+import { forgetGenerations } from '../../src/timeline/forget.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { verifyStore } from '../../src/upkeep/verify.ts'
 import { show } from './arbitrary.ts'
@@ -45,6 +46,7 @@ export class Workload {
       const step = this.#next()
       if (step < 0.5) await process.seal()
       if (step < 0.15) await snapshot(process, this.#world)
+      if (step > 0.85) await forgetGenerations(process.sources.store, process.timeline, { kept: 3, least: 1 })
     }
   }
 

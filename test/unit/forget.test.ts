@@ -4,7 +4,8 @@ import type { Head } from '../../src/model/head.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
-import { forgetGenerations, lastForgotten } from '../../src/timeline/forget.ts'
+import { forgetGenerations } from '../../src/timeline/forget.ts'
+import { lastForgotten } from '../../src/timeline/head.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { eachNode } from '../../src/timeline/segments.ts'
 import { checkHead } from '../../src/upkeep/head.ts'
@@ -167,7 +168,7 @@ test('nodes that no timeline names go when nobody can be about to name them, and
   const nodes = async (): Promise<string[]> => (await keysIn(store)).filter(isNodeKey)
   const before = (await nodes()).length
   await forgetGenerations(store, log, { kept: 1, least: 1 })
-  const named: string[] = log.ledgerNodes.map(({ key }) => key)
+  const named: string[] = log.present.ledger.nodes.map(({ key }) => key)
   for await (const { key } of eachNode(log.nodes.segments, log.timeline.segments)) named.push(key)
   // Of attempts at generations that have not gone nobody knows what becomes.
   expect((await nodes()).length).toBeLessThan(before)
@@ -209,4 +210,22 @@ test('two that do it at once do it once', async () => {
   expect(both.filter(({ generations }) => generations > 0)).toHaveLength(1)
   expect(await damageIn(store, log)).toEqual([])
   expect(await allSegments(store, (await TimelineLog.open(store)).timeline)).toEqual(segments(60))
+})
+
+test('a verification beside it takes nothing for missing that went as it should', async () => {
+  const store = new MemoryStore()
+  const log = await TimelineLog.open(store)
+  await commit(log, 30)
+  await forgetGenerations(store, log, FEW)
+  await commit(log, 30, 30)
+  const before = log.timeline
+  const keys = await keysIn(store)
+  await forgetGenerations(store, log, FEW)
+  const damaged = async (forgottenNow?: () => Promise<number>): Promise<string[]> => {
+    const inspection = new Inspection(store, () => {})
+    await verifyGenerations(inspection, keys, before, forgottenNow)
+    return inspection.damage.map(({ key }) => key)
+  }
+  expect(await damaged(async () => lastForgotten(log.timeline))).toEqual([])
+  expect((await damaged()).length).toBeGreaterThan(20)
 })

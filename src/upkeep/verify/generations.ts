@@ -1,9 +1,10 @@
 import { sha256 } from '../../base/bytes.ts'
+import { hasCode } from '../../base/errors.ts'
 import { parseTimelineKey, timelineKey } from '../../format/keys.ts'
 import { unsealJson } from '../../format/sealed-json.ts'
 import type { Heads, Timeline } from '../../model/timeline.ts'
-import type { ObjectStore } from '../../store/object-store.ts'
-import { headIn, lastForgotten, readHeads } from '../../timeline/forget.ts'
+import { checkHeads, headIn } from '../../timeline/forget.ts'
+import { lastForgotten } from '../../timeline/head.ts'
 import { decodeRoot, type Root } from '../../timeline/root.ts'
 import { wrongContent } from '../segment-check.ts'
 import { type Inspection, wrongHash } from './inspection.ts'
@@ -15,12 +16,13 @@ export type Numbers = Pick<Timeline, 'generation' | 'repairs' | 'forgotten'>
  * Checks every generation of the timeline from the first to its own, and that each names the hash of the one before; each
  * file is read and decoded once. Those that were damaged or missing when the timeline was made again are known to be: they
  * stay as they are. Of those whose files went, the lists of their hashes are. Returns the timeline's own root; null where it cannot
- * be read.
+ * be read. `forgottenNow`: the last generation whose file has gone by now, which is asked for where one is missing.
  */
 export async function verifyGenerations(
   inspection: Inspection,
   keys: Iterable<string>,
   { generation: latest, repairs = [], forgotten = [] }: Numbers,
+  forgottenNow: () => Promise<number> = async () => 0,
 ): Promise<Root | null> {
   const lastKnown = (generation: number): number =>
     repairs.reduce((end, { first, last }) => (generation >= first && generation <= last ? Math.max(end, last) : end), 0)
@@ -37,7 +39,7 @@ export async function verifyGenerations(
   }
   let own: Root | null = null
   /** Of the generation before; null where it is damaged, and says nothing about the one that names it. */
-  let previous = await verifyHeads(inspection, forgotten)
+  let previous = await verifyHeads(inspection, forgotten, forgottenNow)
   let next = end + 1
   for (const generation of found) {
     const key = timelineKey(generation)
@@ -47,7 +49,8 @@ export async function verifyGenerations(
     next = generation + 1
     if (lastKnown(generation) > 0) continue
     await inspection.guard(key, async () => {
-      const bytes = await inspection.read(key)
+      const bytes = await readUnless(inspection, key, async () => generation <= (await forgottenNow()))
+      if (bytes === null) return
       // A file that is whole in itself is the one that the next one names, whatever is in it.
       if (unsealJson(bytes) !== null) previous = sha256(bytes)
       const root = decodeRoot(bytes, generation)
@@ -60,8 +63,11 @@ export async function verifyGenerations(
 }
 
 /** Returns the hash of the last generation whose file went; null where none did, or nobody can say it. */
-async function verifyHeads(inspection: Inspection, forgotten: readonly Heads[]): Promise<string | null> {
-  const counted: Pick<ObjectStore, 'get'> = { get: (key) => inspection.read(key) }
+async function verifyHeads(
+  inspection: Inspection,
+  forgotten: readonly Heads[],
+  forgottenNow: () => Promise<number>,
+): Promise<string | null> {
   let last: string | null = null
   let next = 1
   for (const heads of forgotten) {
@@ -69,10 +75,27 @@ async function verifyHeads(inspection: Inspection, forgotten: readonly Heads[]):
     const expected = next
     next = heads.last + 1
     await inspection.guard(heads.key, async () => {
-      const bytes = await readHeads(counted, heads)
+      // A longer list may be in its place.
+      const bytes = await readUnless(inspection, heads.key, async () => heads.last < (await forgottenNow()))
+      if (bytes === null) return
+      checkHeads(heads, bytes)
       if (heads.first !== expected) throw wrongContent(heads.key, `it does not begin with generation ${expected}`)
       last = headIn(bytes, heads, heads.last)
     })
   }
   return last
+}
+
+/** The bytes of a file; null where it has gone meanwhile, as it should. */
+async function readUnless(
+  inspection: Inspection,
+  key: string,
+  hasGone: () => Promise<boolean>,
+): Promise<Uint8Array | null> {
+  try {
+    return await inspection.read(key)
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_NOT_FOUND') && (await hasGone())) return null
+    throw error
+  }
 }
