@@ -46,6 +46,9 @@ export type ErrorCode =
   | 'STREAM_NOT_FOUND'
   | 'STREAM_LIVE'
   | 'GAP_NOT_FOUND'
+  | 'MARK_EXISTS'
+  | 'MARK_NOT_FOUND'
+  | 'HOLD_NOT_FOUND'
   | 'TIMELINE_CORRUPT'
   | 'SEGMENT_CORRUPT'
   | 'SNAPSHOT_CORRUPT'
@@ -107,6 +110,9 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   STREAM_NOT_FOUND: ['caller', 404],
   STREAM_LIVE: ['conflict', 409],
   GAP_NOT_FOUND: ['caller', 404],
+  MARK_EXISTS: ['conflict', 409],
+  MARK_NOT_FOUND: ['caller', 404],
+  HOLD_NOT_FOUND: ['caller', 404],
   TIMELINE_CORRUPT: ['corrupt', 422],
   SEGMENT_CORRUPT: ['corrupt', 422],
   SNAPSHOT_CORRUPT: ['corrupt', 422],

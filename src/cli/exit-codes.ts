@@ -23,7 +23,7 @@ export const EXIT_CODES: Readonly<Record<ExitMeaning, readonly [number, string]>
   ok: [0, 'done'],
   failed: [1, 'an unexpected failure: please report it'],
   usage: [2, 'the command, an option, a moment or a target is not valid'],
-  notFound: [3, 'no such store, resource, record or event, or the moment cannot be reached'],
+  notFound: [3, 'no such store, resource, record, event, mark or hold, or the moment cannot be reached'],
   damaged: [4, 'damage was found: a file is corrupt or events are missing'],
   conflict: [5, 'refused as things stand: --yes is needed, or something else holds the place'],
   unavailable: [6, 'the store or a directory is not available: no permission, no space, no connection'],

@@ -11,6 +11,7 @@ import { EXIT_CODES, exitCodeHelp } from './exit-codes.ts'
 import { reportFailure, usageError } from './failure.ts'
 import { acknowledgeCommand, endStreamCommand, gapListCommand, type SignedOptions } from './gap.ts'
 import { headCommand } from './head.ts'
+import { addKeeping } from './keep-commands.ts'
 import { keyAddCommand, keyListCommand, keyRemoveCommand, keyRotateCommand } from './key.ts'
 import { type LogOptions, logCommand } from './log.ts'
 import { type ReconcileCommandOptions, reconcileCommand } from './reconcile.ts'
@@ -26,7 +27,7 @@ import { upkeepCommand } from './upkeep.ts'
 import { type VerifyCommandOptions, verifyCommand } from './verify.ts'
 
 const MOMENTS = `Moments: a time with its zone (2026-11-19T02:46:59.123Z, inclusive), epoch milliseconds, the ULID of an
-event (inclusive), before:<ulid> (just before it), or latest.`
+event (inclusive), before:<ulid> (just before it), the name of a mark, or latest.`
 
 const OUTPUT = `Data goes to stdout. Progress (on a terminal), questions and errors go to stderr; with --json an error is one line
 there: {"error":{"code","category","status","message","hint","details","exitCode"}}.
@@ -103,6 +104,7 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
     .action((_, command: Command) => snapshotCommand(command.optsWithGlobals<SnapshotCommandOptions>(), around))
   addRestore(program, around)
   addGaps(program, around)
+  addKeeping(program, around, add)
   addReconcile(program).action(async (_, command: Command) =>
     exit(await reconcileCommand(command.optsWithGlobals<ReconcileCommandOptions>(), around)),
   )

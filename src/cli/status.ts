@@ -5,6 +5,7 @@ import { parseDuration } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { bytesText, countText, durationText, pairs, plural, printable, table, timeText } from './format.ts'
+import { holdLines, markLines } from './keep.ts'
 import { type Paint, painter, writeLines } from './terminal.ts'
 import { gapLines, verdictLines } from './verdict-text.ts'
 
@@ -91,6 +92,8 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
   lines.push(...unfinishedLines(status, paint, store))
   if (status.verdict.verdict === 'except') lines.push(...verdictLines(status.verdict, paint))
   lines.push('', paint('bold', 'snapshots'), ...snapshotLines(status))
+  if (status.marks.length > 0) lines.push('', paint('bold', 'marks'), ...markLines(status, '  '))
+  if (status.holds.length > 0) lines.push('', paint('bold', 'holds'), ...holdLines(status, '  '))
   lines.push('', paint('bold', 'streams'), ...streamLines(streams, paint))
   lines.push('', paint('bold', 'next'), ...nextLines(status, store))
   return lines

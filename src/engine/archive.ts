@@ -7,7 +7,7 @@ import { totalsOf } from '../model/segment-index.ts'
 import type { SegmentEntry, SegmentTree, StreamEntry, Timeline } from '../model/timeline.ts'
 import { firstUlidAt, lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
 import { hasEvent } from '../restore/lookup.ts'
-import { type Bound, type Moment, parseMoment } from '../restore/moment.ts'
+import { type Bound, type Moment, markNameOf, parseMoment } from '../restore/moment.ts'
 import { type Plan, planRestore } from '../restore/plan.ts'
 import { answered, closedThrough, closingThrough, type Reach, reachOf, wholeTimes } from '../restore/reach.ts'
 import type { ReplaySources } from '../restore/replay.ts'
@@ -119,7 +119,8 @@ export class Archive {
 
   /** Resolves a moment, whatever gaps there are before it. Errors: `MOMENT_INVALID`, `MOMENT_UNREACHABLE`. */
   async locate(moment: Moment): Promise<Located> {
-    const wanted = parseMoment(moment)
+    const marks = markNameOf(moment) === null ? undefined : (await this.seams.timeline.refresh()).marks
+    const wanted = parseMoment(moment, marks)
     if (wanted === null) return this.#locateLatest()
     const now = this.seams.clock.now()
     const isFuture = wanted.ulid > lastUlidAt(now)
@@ -131,7 +132,7 @@ export class Archive {
     const told = beyond && openStream !== null ? await this.#limitOf([openStream]) : beyond ? failure : null
     // Where the clock was set back, the stamp of an event may be.
     const limit = isFuture && wanted.event === null && latest !== null ? future(now) : told
-    const bound = resolveMoment(moment, reach, limit)
+    const bound = resolveMoment(wanted, reach, limit)
     const isKnown = timeline.epochs.some(({ startedAt, restored }) => [startedAt, restored].includes(bound.event))
     if (bound.event !== null && !isKnown) await this.#requireEvent(bound.event, timeline.segments)
     return { bound, timeline, reach }
@@ -148,7 +149,7 @@ export class Archive {
   async reachLast(): Promise<Reached> {
     await this.seams.complete(null)
     const { timeline, reach } = await this.refresh()
-    const bound = resolveMoment('latest', reach)
+    const bound = resolveMoment(null, reach)
     return { bound, plan: await planRestore(this.sources.nodes, timeline, bound.ulid) }
   }
 
@@ -173,7 +174,7 @@ export class Archive {
     const last = wholeTimes(reach)?.latest
     const known =
       last === undefined ? '' : ` What is known, without what came later: restore --to ${last}, or show --at ${last}`
-    const bound = resolveMoment('latest', reach, limit === null ? null : { ...limit, hint: `${limit.hint}.${known}` })
+    const bound = resolveMoment(null, reach, limit === null ? null : { ...limit, hint: `${limit.hint}.${known}` })
     return { bound, timeline, reach }
   }
 
@@ -258,7 +259,7 @@ export class Archive {
   async know(): Promise<Knowledge> {
     const { undecided, unheard } = await this.seams.complete(null, 'begun')
     const { timeline, reach } = await this.refresh()
-    if (reach.earliest === null) resolveMoment('latest', reach)
+    if (reach.earliest === null) resolveMoment(null, reach)
     return { plan: await planRestore(this.sources.nodes, timeline, END), undecided, unheard }
   }
 

@@ -123,7 +123,8 @@ function shown(value: unknown): string {
   return typeof value === 'string' ? value : inspect(value, { depth: -1, customInspect: false })
 }
 
-function invalidOption(what: string, why: string, expected: readonly string[]): TidemarkError {
+/** The error for an option that is not valid. */
+export function invalidOption(what: string, why: string, expected: readonly string[]): TidemarkError {
   return new TidemarkError('OPTION_INVALID', `The options of ${what} are not valid: ${why}. Nothing was started.`, {
     hint: `Expected: ${expected.join(', ')}.`,
   })

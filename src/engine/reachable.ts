@@ -19,7 +19,7 @@ export async function reachableAt(archive: Archive, moment: Moment): Promise<Ver
   } catch (error) {
     if (!isRefusal(error)) throw error
     const { timeline, reach } = await archive.refresh()
-    const wanted = parseMoment(moment)
+    const wanted = parseMoment(moment, timeline.marks)
     const { code, message, hint } = error
     return no(timeline, reach, wanted?.label ?? 'latest', wanted?.ulid ?? null, { code, message, hint })
   }

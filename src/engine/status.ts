@@ -2,6 +2,8 @@ import { LIMITS } from '../base/limits.ts'
 import type { FindingCount } from '../capture/findings.ts'
 import type { StreamReport } from '../capture/stream-control.ts'
 import type { DrillProof } from '../format/drill-file.ts'
+import type { Hold } from '../model/hold.ts'
+import type { Mark } from '../model/mark.ts'
 import { totalsOf } from '../model/segment-index.ts'
 import type { Epoch, StreamEntry, Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
@@ -27,6 +29,17 @@ export interface StreamStatus extends StreamEntry {
    * later than they happened until it has come up to this: of a live stream by its own clock, else by the reader's.
    */
   readonly clockAheadMs: number
+}
+
+/** A mark, with its moment as RFC 3339. */
+export interface MarkReport extends Mark {
+  readonly time: string
+}
+
+/** A hold, with its times as RFC 3339; `end`: null where it is held until it is released. */
+export interface HoldReport extends Hold {
+  readonly interval: { readonly from: string; readonly to: string }
+  readonly end: string | null
 }
 
 /** What a store holds and how far it reaches. Times are RFC 3339, UTC. */
@@ -55,6 +68,8 @@ export interface Status {
     readonly records: number
     readonly bytes: number
   }[]
+  readonly marks: readonly MarkReport[]
+  readonly holds: readonly HoldReport[]
   readonly gaps: readonly GapReport[]
   /** Of this process's own journal; null where it captures nothing. */
   readonly pending: StreamReport['pending'] | null
@@ -113,6 +128,8 @@ export function statusOf(parts: StatusParts): Status {
       records,
       bytes,
     })),
+    marks: (timeline.marks ?? []).map((mark) => ({ ...mark, time: timeOf(mark.ulid) })),
+    holds: (timeline.holds ?? []).map(holdReport),
     gaps: gapsOf(timeline).map(gapReport),
     pending: own?.pending ?? null,
     findings,
@@ -159,6 +176,12 @@ function streamsOf({ timeline, conditions, nowMs }: StatusParts): readonly Strea
       lagAtMostMs: stream.state === 'closed' ? 0 : Math.max(0, Math.floor(nowMs) - ulidTime(stream.sealedThrough)),
     }
   })
+}
+
+function holdReport(hold: Hold): HoldReport {
+  const { from, through, until } = hold
+  const end = until === null ? null : timeOf(until)
+  return { ...hold, interval: { from: timeOf(from), to: timeOf(through) }, end }
 }
 
 function timeOf(ulid: Ulid): string {

@@ -2,7 +2,7 @@ import { TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { SealOptions } from '../capture/sealer.ts'
 import type { Source } from '../capture/source.ts'
-import { type Moment, parseMoment } from '../restore/moment.ts'
+import { type Moment, markNameOf, parseMoment } from '../restore/moment.ts'
 import type { OnConflict, Selection, Target } from '../restore/target.ts'
 import { describeStore, type StoreSpec } from '../store/open.ts'
 import type { OnDamage, OnFile } from '../upkeep/verify/inspection.ts'
@@ -105,9 +105,9 @@ export function checkTidemarkOptions(options: TidemarkOptions): void {
   for (const [name, value] of Object.entries(seal)) checkPositive('Tidemark.seal', name, value)
 }
 
-/** Errors: `MOMENT_INVALID`. */
+/** Which marks there are is known later. Errors: `MOMENT_INVALID`. */
 export function checkMoment(moment: Moment): void {
-  parseMoment(moment)
+  if (markNameOf(moment) === null) parseMoment(moment)
 }
 
 /** Where a restore goes. Errors: `OPTION_INVALID` for what is neither a place nor a target of an adapter. */

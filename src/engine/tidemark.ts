@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../base/clock.ts'
-import { hasCode, TidemarkError } from '../base/errors.ts'
+import { TidemarkError } from '../base/errors.ts'
 import { createLogger, type Logger } from '../base/log.ts'
 import { oneClockOf } from '../capture/one-clock.ts'
 import type { Source } from '../capture/source.ts'
@@ -8,7 +8,7 @@ import type { DrillProof } from '../format/drill-file.ts'
 import type { Event, Kind } from '../model/event.ts'
 import type { Finding } from '../model/found.ts'
 import type { Loss } from '../model/gap.ts'
-import { type Head, parseHead } from '../model/head.ts'
+import type { Head } from '../model/head.ts'
 import type { SnapshotEntry } from '../model/timeline.ts'
 import { MIN_ULID, type Ulid } from '../model/ulid.ts'
 import { gapError, gapsOf, isAcknowledged } from '../restore/gaps.ts'
@@ -22,7 +22,7 @@ import { lastDrill } from '../upkeep/drill.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import { Schedule } from '../upkeep/schedule.ts'
 import type { TakenSnapshot } from '../upkeep/snapshot.ts'
-import { type Verification, verifyStore, withDamage } from '../upkeep/verify.ts'
+import type { Verification } from '../upkeep/verify.ts'
 import { answering } from './answers.ts'
 import { Archive, type Reached } from './archive.ts'
 import { closeLimitMs } from './closing.ts'
@@ -39,8 +39,8 @@ import { cannotEncrypt, placeOf } from './opening.ts'
 import { checkChoice, checkName, checkOptions, checkText } from './options.ts'
 import { reachableAt } from './reachable.ts'
 import { type ReconcileOptions, reconcileWith } from './reconcile.ts'
-import { verifyRepaired } from './repair.ts'
 import { type RestoreResult, restoreInto } from './restore.ts'
+import { Retention } from './retention.ts'
 import { jobsOf, type ScheduleOptions } from './schedule.ts'
 import { Session } from './session.ts'
 import { snapshotOf, type TakeOptions } from './snapshots.ts'
@@ -59,6 +59,7 @@ import {
   targetOf,
   type VerifyOptions,
 } from './tidemark-options.ts'
+import { verifyArchive } from './verification.ts'
 import { View } from './view.ts'
 
 /** Bytes that a restore may use for what it merges. */
@@ -267,6 +268,11 @@ export class Tidemark {
     return runDrills(this.#archive, options)
   }
 
+  /** What of the history is kept: marks and holds. */
+  get retention(): Retention {
+    return new Retention(this.#archive)
+  }
+
   /** Every gap of the history, acknowledged or not. */
   async gaps(): Promise<readonly GapReport[]> {
     return gapsOf((await this.#archive.refresh()).timeline).map(gapReport)
@@ -287,21 +293,8 @@ export class Tidemark {
   }
 
   /** Reads and checks everything in the store, and whether every erased key is gone. Damage is in the result, not thrown. */
-  async verify(options: VerifyOptions = {}): Promise<Verification> {
-    checkOptions('verify', options, ['onFile', 'onDamage', 'onUnreferenced', 'head'])
-    const { onFile = () => {}, onDamage = () => {}, onUnreferenced = () => {}, head } = options
-    const listeners = { onFile, onDamage, onUnreferenced }
-    const noted = head === undefined ? null : parseHead(head)
-    const timeline = await this.#archive.refresh().then(({ timeline }) => timeline, ifCorrupt)
-    const { store, memory } = this.#archive.seams
-    if (timeline === null) return verifyRepaired(store, { memory, listeners, noted })
-    const verification = await verifyStore(this.#archive.sources, timeline, listeners, noted)
-    const unfinished = await this.#archive.seams.recordKeys?.unfinished()
-    if (unfinished == null) return verification
-    const { code, message, details } = unfinished
-    const damage = { key: String(details.key), code, message }
-    await onDamage(damage)
-    return withDamage([damage], 1, verification)
+  verify(options: VerifyOptions = {}): Promise<Verification> {
+    return verifyArchive(this.#archive, options)
   }
 
   /**
@@ -388,10 +381,4 @@ export class Tidemark {
     await prepared.end()
     return result
   }
-}
-
-/** Null where the timeline is damaged: it says nothing then. */
-function ifCorrupt(error: unknown): null {
-  if (hasCode(error, 'TIMELINE_CORRUPT')) return null
-  throw error
 }

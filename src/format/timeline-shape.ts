@@ -1,3 +1,4 @@
+import { isMarkName } from '../model/mark.ts'
 import type { IndexNode, SegmentEntry, StreamEntry, TreeNode } from '../model/timeline.ts'
 import { type Check, hash, isText, isUlidText, listOf, matching, oneOf, orNull, shaped, wholeFrom } from './shape.ts'
 
@@ -114,6 +115,17 @@ const erasure = shaped(
   { keyring: positive },
 )
 
+const mark = shaped({ name: (value) => typeof value === 'string' && isMarkName(value), ulid, at: ulid })
+
+const hold = shaped({
+  id: ulid,
+  from: ulid,
+  through: ulid,
+  until: orNull(ulid),
+  reason: someText,
+  by: orNull(isText),
+})
+
 const repair = shaped({ generation: positive, first: positive, last: positive })
 
 const heads = shaped({
@@ -131,6 +143,8 @@ const sections: Readonly<Record<string, Check>> = {
   losses: loss,
   acknowledgements: acknowledgement,
   erasures: erasure,
+  marks: mark,
+  holds: hold,
   repairs: repair,
   forgotten: heads,
 }
@@ -156,7 +170,7 @@ const indexNode = shaped({
   bytes: positive,
 })
 
-const { repairs: _, forgotten: __, ...required } = sections
+const { repairs: _, forgotten: __, marks: ___, holds: ____, ...required } = sections
 const root = shaped(
   {
     ...Object.fromEntries(Object.entries(required).map(([name, check]) => [name, listOf(check)])),

@@ -1,3 +1,5 @@
+import type { Hold } from './hold.ts'
+import type { Mark } from './mark.ts'
 import { isSealed, sealedRanges, withRanges, withSealed } from './sealed-ranges.ts'
 import type {
   Epoch,
@@ -25,6 +27,8 @@ export function applyChange(timeline: Timeline, change: TimelineChange): Timelin
     erasures: timeline.erasures,
     ...(timeline.repairs === undefined ? {} : { repairs: timeline.repairs }),
     ...withHeads(timeline.forgotten, change.forget),
+    ...withMarks(timeline.marks, change),
+    ...withHolds(timeline.holds, change),
   }
   return change.erase === undefined ? next : withErasure(next, change.erase)
 }
@@ -82,6 +86,25 @@ function withSnapshots(known: readonly SnapshotEntry[], added: readonly Snapshot
 function withHeads(known: readonly Heads[] | undefined, added: Heads | undefined): Pick<Timeline, 'forgotten'> {
   if (added === undefined) return known === undefined ? {} : { forgotten: known }
   return { forgotten: [...(known ?? []).filter(({ first }) => first !== added.first), added] }
+}
+
+function withMarks(
+  known: readonly Mark[] | undefined,
+  { putMark, removeMark }: TimelineChange,
+): Pick<Timeline, 'marks'> {
+  if (known === undefined && putMark === undefined) return {}
+  if (known !== undefined && putMark === undefined && removeMark === undefined) return { marks: known }
+  const kept = (known ?? []).filter(({ name }) => name !== putMark?.name && name !== removeMark)
+  const marks = putMark === undefined ? kept : [...kept, putMark].sort((a, b) => (a.name < b.name ? -1 : 1))
+  return marks.length === 0 ? {} : { marks }
+}
+
+function withHolds(known: readonly Hold[] | undefined, { addHold, endHold }: TimelineChange): Pick<Timeline, 'holds'> {
+  if (known === undefined && addHold === undefined) return {}
+  if (known !== undefined && addHold === undefined && endHold === undefined) return { holds: known }
+  const kept = (known ?? []).filter(({ id }) => id !== addHold?.id && id !== endHold)
+  const holds = addHold === undefined ? kept : [...kept, addHold].sort((a, b) => (a.id < b.id ? -1 : 1))
+  return holds.length === 0 ? {} : { holds }
 }
 
 function withErasure(timeline: Timeline, { entry, segments, snapshots }: ErasureChange): Timeline {

@@ -1,5 +1,7 @@
 import type { Erasure } from './erasure.ts'
 import type { Acknowledgement, Gap, Loss } from './gap.ts'
+import type { Hold } from './hold.ts'
+import type { Mark } from './mark.ts'
 import type { Repair } from './repair.ts'
 import type { Ulid } from './ulid.ts'
 
@@ -179,6 +181,10 @@ export interface Timeline {
   readonly acknowledgements: readonly Acknowledgement[]
   /** Records that were erased, in the order of their commits. */
   readonly erasures: readonly Erasure[]
+  /** By `name`, as code units compare; absent: none. */
+  readonly marks?: readonly Mark[]
+  /** By `id`, ascending; absent: none. */
+  readonly holds?: readonly Hold[]
   /** Absent: none. */
   readonly repairs?: readonly Repair[]
   /** Generations whose files went, by number; absent: none. */
@@ -220,6 +226,13 @@ export interface TimelineChange {
   readonly erase?: ErasureChange
   /** Takes the place of the list that begins with the same generation, or is added. */
   readonly forget?: Heads
+  /** Replaces the mark with the same name, or adds it. */
+  readonly putMark?: Mark
+  /** The name of a mark that is to go. */
+  readonly removeMark?: string
+  readonly addHold?: Hold
+  /** The id of a hold that is to go. */
+  readonly endHold?: Ulid
 }
 
 /** What one erasure changes: the entry in the ledger, and the files without the record in the place of those with it. */

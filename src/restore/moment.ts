@@ -1,10 +1,12 @@
 import { inspect, types } from 'node:util'
 import { TidemarkError } from '../base/errors.ts'
+import { didYouMean, nearestNames } from '../base/nearest.ts'
+import { isMarkName, type Mark } from '../model/mark.ts'
 import { beforeInstant, instantEnd, isUlid, lastUlidAt, type Ulid } from '../model/ulid.ts'
 
 /**
  * Where to restore to: an RFC 3339 timestamp, epoch milliseconds (also as text) or a `Date` (inclusive); the ULID of an event
- * (inclusive); just before an event; or the last reachable moment. What was written together is restored together: an event
+ * (inclusive); just before an event; the name of a mark; or the last reachable moment. What was written together is restored together: an event
  * stands for all of its capture.
  */
 export type Moment = string | number | Date | { readonly before: Ulid }
@@ -22,14 +24,29 @@ export interface Bound {
 const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(\.\d{1,3}0*)?(?:[Zz]|[+-](\d{2}):(\d{2}))$/
 const DIGITS = /^\d+$/
 
-/** Reads a moment; `latest` is null, since only the timeline knows it. Errors: `MOMENT_INVALID`. */
-export function parseMoment(moment: Moment): Bound | null {
+/** The name of a mark, where a moment can be nothing else. */
+export function markNameOf(moment: Moment): string | null {
+  return typeof moment === 'string' && isMarkName(moment) ? moment : null
+}
+
+/**
+ * Reads a moment, which may be the name of one of the marks; `latest` is null, since only the timeline knows it. Errors:
+ * `MOMENT_INVALID`.
+ */
+export function parseMoment(moment: Moment, marks: readonly Mark[] = []): Bound | null {
   if (moment === 'latest') return null
   if (typeof moment === 'number') return timeBound(moment, moment)
   // One of another realm is no instance of this one's class.
   if (types.isDate(moment)) return timeBound(moment.getTime(), moment)
-  if (typeof moment === 'string') return parseText(moment)
+  if (typeof moment === 'string') return markNameOf(moment) === null ? parseText(moment) : markBound(moment, marks)
   return eventBefore(moment)
+}
+
+function markBound(name: string, marks: readonly Mark[]): Bound {
+  const mark = marks.find((one) => one.name === name)
+  if (mark !== undefined) return { ulid: mark.ulid, event: null, label: `of mark ${name}` }
+  const names = marks.map((one) => one.name)
+  throw invalid(name, 'there is no mark of that name', didYouMean(nearestNames(name, names)))
 }
 
 function parseText(moment: string): Bound | null {
@@ -70,13 +87,13 @@ function timeBound(ms: number, given: unknown): Bound {
   return { ulid: lastUlidAt(ms), event: null, label: new Date(ms).toISOString() }
 }
 
-function invalid(given: unknown, why: string | null = null): TidemarkError {
+function invalid(given: unknown, why: string | null = null, near = ''): TidemarkError {
   const text = typeof given === 'string' ? `"${given.slice(0, MOST_SHOWN)}"` : shownOf(given)
   const because = why === null ? '' : `: ${why}`
   return new TidemarkError('MOMENT_INVALID', `${text} is no moment${because}. Nothing was read or changed.`, {
     hint:
-      'Give a time with its zone and at most milliseconds (2026-11-19T02:46:59.123Z), epoch milliseconds, the ULID of ' +
-      'an event, before:<ulid>, or latest.',
+      `${near}Give a time with its zone and at most milliseconds (2026-11-19T02:46:59.123Z), epoch milliseconds, the ULID of ` +
+      'an event, before:<ulid>, the name of a mark, or latest.',
   })
 }
 

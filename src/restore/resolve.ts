@@ -1,7 +1,7 @@
 import { TidemarkError } from '../base/errors.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
 import type { Neighbours } from '../timeline/segments.ts'
-import { type Bound, type Moment, parseMoment } from './moment.ts'
+import type { Bound } from './moment.ts'
 import { type Reach, wholeTimes } from './reach.ts'
 
 /** Why nothing is reachable beyond the end of what is. */
@@ -13,11 +13,10 @@ export interface Limit {
 }
 
 /**
- * The stamp that `moment` stands for. Errors: `MOMENT_UNREACHABLE`, naming the nearest reachable moments on either
+ * The stamp that a moment stands for; null: `latest`. Errors: `MOMENT_UNREACHABLE`, naming the nearest reachable moments on either
  * side; never another moment instead. `limit`: the end of what is reachable is not that of what was acknowledged.
  */
-export function resolveMoment(moment: Moment, reach: Reach, limit: Limit | null = null): Bound {
-  const bound = parseMoment(moment)
+export function resolveMoment(bound: Bound | null, reach: Reach, limit: Limit | null = null): Bound {
   if (bound === null) {
     if (reach.latest === null) throw unreachable('latest', reach, whyNothing(reach), limit)
     if (limit !== null) throw unreachable('latest', reach, limit.why, limit)

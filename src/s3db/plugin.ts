@@ -13,6 +13,7 @@ import type { JournalOptions } from '../engine/journal-options.ts'
 import { checkFlag, checkOptions, checkTarget } from '../engine/options.ts'
 import type { ReconcileOptions } from '../engine/reconcile.ts'
 import type { Progress, RestoreResult } from '../engine/restore.ts'
+import type { Retention } from '../engine/retention.ts'
 import { isSameDatabase } from '../engine/same-place.ts'
 import type { ScheduleOptions } from '../engine/schedule.ts'
 import type { TakeOptions } from '../engine/snapshots.ts'
@@ -228,6 +229,11 @@ export class TidemarkPlugin extends Plugin {
   /** Whether a moment can be restored: yes, yes except for what is missing, or no and why. */
   reachable(moment: Moment): Promise<Verdict> {
     return this.#open().reachable(moment)
+  }
+
+  /** What of the history is kept: marks and holds. */
+  get retention(): Retention {
+    return this.#open().retention
   }
 
   status(): Promise<Status> {

@@ -15,6 +15,8 @@ const LEDGER_SECTIONS: readonly LedgerSection[] = [
   'losses',
   'acknowledgements',
   'erasures',
+  'marks',
+  'holds',
   'repairs',
   'forgotten',
 ]
@@ -77,6 +79,7 @@ export function sectionsOf({ leaves }: Ledger, own: Sections): Sections {
     ...(own[section] ?? []),
   ]
   const [repairs, forgotten] = [all('repairs'), all('forgotten')]
+  const [marks, holds] = [all('marks'), all('holds')]
   return {
     epochs: [...all('epochs')].sort((a, b) => a.epoch - b.epoch),
     streams: [...all('streams')].sort((a, b) => (a.id < b.id ? -1 : 1)),
@@ -86,6 +89,8 @@ export function sectionsOf({ leaves }: Ledger, own: Sections): Sections {
     erasures: all('erasures'),
     ...(repairs.length === 0 ? {} : { repairs }),
     ...(forgotten.length === 0 ? {} : { forgotten: [...forgotten].sort((a, b) => a.first - b.first) }),
+    ...(marks.length === 0 ? {} : { marks: [...marks].sort((a, b) => (a.name < b.name ? -1 : 1)) }),
+    ...(holds.length === 0 ? {} : { holds: [...holds].sort((a, b) => (a.id < b.id ? -1 : 1)) }),
   }
 }
 
@@ -131,7 +136,14 @@ export async function nextLedger(
   return { ledger: { nodes, leaves }, own }
 }
 
-const NOTHING: Sections = { epochs: [], streams: [], snapshots: [], losses: [], acknowledgements: [], erasures: [] }
+const NOTHING: Sections = {
+  epochs: [],
+  streams: [],
+  snapshots: [],
+  losses: [],
+  acknowledgements: [],
+  erasures: [],
+}
 
 type Value = NonNullable<Timeline[LedgerSection]>[number]
 

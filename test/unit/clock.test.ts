@@ -8,6 +8,7 @@ import { ClockWatch } from '../../src/engine/clock-watch.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { EMPTY_TIMELINE } from '../../src/model/timeline.ts'
 import { firstUlidAt, lastUlidAt, UlidGenerator } from '../../src/model/ulid.ts'
+import { parseMoment } from '../../src/restore/moment.ts'
 import { resolveMoment } from '../../src/restore/resolve.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
@@ -48,14 +49,14 @@ test('an event with a stamp in the future waits from when the clock is first loo
 test('where less than a millisecond is reachable, no time is offered that is not', () => {
   const openStream = EMPTY_TIMELINE.streams[0] ?? null
   const reach = { earliest: firstUlidAt(NOW), latest: `${firstUlidAt(NOW).slice(0, 25)}1`, openStream }
-  expect(() => resolveMoment(NOW, reach)).toThrow(expect.objectContaining({ hint: 'Reachable: latest.' }))
+  expect(() => resolveMoment(parseMoment(NOW), reach)).toThrow(expect.objectContaining({ hint: 'Reachable: latest.' }))
   const limit = { why: 'a stream was never closed', hint: 'Close it.' }
-  expect(() => resolveMoment('latest', reach, limit)).toThrow(
+  expect(() => resolveMoment(null, reach, limit)).toThrow(
     expect.objectContaining({ hint: 'Nothing is reachable. Close it.' }),
   )
   const whole = { ...reach, latest: lastUlidAt(NOW) }
   const text = new Date(NOW).toISOString()
-  expect(() => resolveMoment(NOW + 1, whole)).toThrow(
+  expect(() => resolveMoment(parseMoment(NOW + 1), whole)).toThrow(
     expect.objectContaining({ hint: `Reachable: ${text} to ${text}.` }),
   )
 })
