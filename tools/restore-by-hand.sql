@@ -47,50 +47,86 @@ SET enable_external_file_cache = false;
 -- What is kept in memory for a join is its right side, as it is written here.
 SET disabled_optimizers = 'join_order,build_side_probe_side';
 
--- What the timeline says: its last file is a checkpoint, which has everything, or has the changes since one.
+-- What the timeline says: its last file, the root, has what is new, and names nodes: files with the rest. A leaf, which has
+-- height 0, has entries; any other node names nodes that are lower. What nothing names, from the root on, means nothing.
 SET VARIABLE last_file = (SELECT max(file) FROM glob(getvariable('store') || '/timeline/*.json'));
 
-CREATE OR REPLACE TEMP TABLE head AS SELECT CAST(content AS JSON) AS json FROM read_text(getvariable('last_file'));
+CREATE OR REPLACE TEMP TABLE root AS
+  SELECT CAST(content AS JSON) -> '$.timeline' AS json FROM read_text(getvariable('last_file'));
 
-SET VARIABLE checkpoint = (SELECT lpad(json ->> '$.checkpoint', 12, '0') FROM head);
+-- The files of the variable of that name. DuckDB cannot read no file at all.
+CREATE OR REPLACE TEMP MACRO read_nodes(name) AS CASE WHEN getvariable(name) IS NULL
+  THEN 'SELECT NULL::JSON AS json LIMIT 0'
+  ELSE 'SELECT CAST(content AS JSON) AS json FROM read_text(getvariable(''' || name || '''))' END;
 
-CREATE OR REPLACE TEMP TABLE checkpoint AS
-  SELECT CAST(content AS JSON) AS json
-  FROM read_text(getvariable('store') || '/timeline/' || getvariable('checkpoint') || '.json');
+CREATE OR REPLACE TEMP MACRO named(list) AS TABLE
+  SELECT tree, getvariable('store') || '/' || (node ->> '$.key') AS path, CAST(node ->> '$.height' AS INTEGER) AS height,
+    node ->> '$.firstUlid' AS first_ulid, node ->> '$.lastUlid' AS last_ulid
+  FROM (SELECT tree, unnest(nodes) AS node FROM query_table(list));
 
-CREATE OR REPLACE TEMP TABLE changes AS SELECT unnest(json -> '$.changes[*]') AS change FROM head;
+CREATE OR REPLACE TEMP VIEW in_root AS
+  SELECT 'segments' AS tree, json -> '$.segments.nodes[*]' AS nodes FROM root
+  UNION ALL SELECT 'ledger', json -> '$.ledger[*]' FROM root;
+CREATE OR REPLACE TEMP VIEW in_branches AS
+  SELECT json ->> '$.tree' AS tree, json -> '$.nodes[*]' AS nodes FROM query(read_nodes('branches'));
+
+CREATE OR REPLACE TEMP TABLE nodes AS FROM named('in_root');
+
+-- No node is higher than 20, and those that one names are lower than it is.
+CREATE OR REPLACE TEMP MACRO of_height(n) AS (SELECT list(path) FROM nodes WHERE height = n);
+SET VARIABLE branches = of_height(20); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(19); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(18); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(17); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(16); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(15); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(14); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(13); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(12); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(11); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(10); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(9); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(8); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(7); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(6); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(5); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(4); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(3); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(2); INSERT INTO nodes FROM named('in_branches');
+SET VARIABLE branches = of_height(1); INSERT INTO nodes FROM named('in_branches');
 
 -- Every snapshot, where it is now: an erasure writes a snapshot again in another place.
+SET VARIABLE ledger = (SELECT list(path) FROM nodes WHERE tree = 'ledger' AND height = 0);
 CREATE OR REPLACE TEMP TABLE snapshots AS
   SELECT entry ->> '$.ulid' AS ulid, entry ->> '$.consistentFrom' AS consistent_from, entry ->> '$.prefix' AS prefix,
     CAST(entry ->> '$.records' AS BIGINT) AS records
   FROM (
-    SELECT unnest(json -> '$.timeline.snapshots[*]') AS entry FROM checkpoint
-    UNION ALL SELECT unnest(change -> '$.addSnapshots[*]') FROM changes
-    UNION ALL SELECT unnest(change -> '$.erase.snapshots[*].by') FROM changes
-  )
-  WHERE entry ->> '$.prefix' NOT IN (SELECT unnest(change ->> '$.erase.snapshots[*].prefix') FROM changes);
+    SELECT unnest(json -> '$.snapshots[*]') AS entry FROM root
+    UNION ALL SELECT unnest(json -> '$.ledger[*].snapshots') FROM query(read_nodes('ledger'))
+  );
 
 SET VARIABLE snapshot = coalesce(getvariable('snapshot'),
   (SELECT max(ulid) FROM snapshots WHERE consistent_from <= getvariable('until')));
 SET VARIABLE prefix = (SELECT any_value(prefix) FROM snapshots WHERE ulid = getvariable('snapshot'));
 
 -- The segments that are part of the history: not one that nobody committed, because its writer was killed or another had
--- its stream, and not one that an erasure has written again. And those of them with events after the snapshot and not after
--- the moment.
-CREATE OR REPLACE TEMP TABLE history AS
+-- its stream, and not one that an erasure has written again.
+CREATE OR REPLACE TEMP VIEW history AS
   SELECT getvariable('store') || '/' || (entry ->> '$.key') AS path, entry ->> '$.firstUlid' AS first_ulid,
     entry ->> '$.lastUlid' AS last_ulid
   FROM (
-    SELECT unnest(json -> '$.timeline.segments[*]') AS entry FROM checkpoint
-    UNION ALL SELECT unnest(change -> '$.addSegments[*]') FROM changes
-    UNION ALL SELECT unnest(change -> '$.erase.segments[*].by') FROM changes
-  )
-  WHERE entry ->> '$.key' NOT IN (SELECT unnest(change ->> '$.erase.segments[*].key') FROM changes);
+    SELECT unnest(json -> '$.segments.tail[*]') AS entry FROM root
+    UNION ALL SELECT unnest(json -> '$.segments[*]') FROM query(read_nodes('leaves'))
+  );
 
-SET VARIABLE segments = (SELECT list(DISTINCT path) FROM history);
+-- Those of them with events after the snapshot and not after the moment: other leaves are not read.
+SET VARIABLE leaves = (SELECT list(path) FROM nodes WHERE tree = 'segments' AND height = 0
+  AND last_ulid > getvariable('snapshot') AND first_ulid <= getvariable('until'));
 SET VARIABLE needed = (SELECT list(DISTINCT path) FROM history
   WHERE last_ulid > getvariable('snapshot') AND first_ulid <= getvariable('until'));
+
+-- FROM history shows all of them.
+SET VARIABLE leaves = (SELECT list(path) FROM nodes WHERE tree = 'segments' AND height = 0);
 
 -- The manifest says which file holds which resource, and has the schemas.
 CREATE OR REPLACE TEMP TABLE manifest AS
@@ -121,7 +157,7 @@ SET VARIABLE line_bytes = coalesce(CAST(getvariable('longest') AS BIGINT), (
 -- A line is the record with one member more at its end: `,"_tidemark":{"id":…,"raw":…,"json":<bytes of the record>}}`.
 -- Long lines are read as JSON, a few at a time; DuckDB gives the text of each as it stands. It takes no half of a surrogate
 -- pair for JSON: files that have one, and those of short lines, are read as text, 2,048 lines at a time.
--- DuckDB cannot read no file at all, which is what the snapshot of an empty database has.
+-- The snapshot of an empty database has no file at all.
 SET VARIABLE no_lines = 'SELECT '''' AS line, '''' AS filename LIMIT 0';
 SET VARIABLE read_long = $$ SELECT CAST(json AS VARCHAR) AS line, filename FROM read_json_objects(getvariable('long'),
     format = 'newline_delimited', compression = 'gzip', filename = true, ignore_errors = true,

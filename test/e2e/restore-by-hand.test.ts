@@ -1,13 +1,20 @@
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
-import { DuckDBBlobValue, DuckDBInstance } from '@duckdb/node-api'
+import { DuckDBBlobValue, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api'
 import { unpack } from 'msgpackr'
 import { S3db } from 's3db.js/lite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { nodeKey, timelineKey } from '../../src/format/keys.ts'
+import { totalsOf } from '../../src/model/segment-index.ts'
+import type { TreeNode } from '../../src/model/timeline.ts'
+import { firstUlidAt } from '../../src/model/ulid.ts'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
+import { FilesystemStore } from '../../src/store/filesystem.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
+import { segments, streamOf } from '../support/many-segments.ts'
 import { Workload } from '../support/workload.ts'
 
 const SQL = fileURLToPath(new URL('../../tools/restore-by-hand.sql', import.meta.url))
@@ -111,20 +118,31 @@ function plain(value: unknown): unknown {
 }
 
 async function byHand(moment: string, snapshot?: string, store = `${home}/store`): Promise<Map<string, State>> {
-  const instance = await DuckDBInstance.create()
-  const connection = await instance.connect()
-  await connection.run(`SET VARIABLE store = '${store}'; SET VARIABLE moment = '${moment}'`)
-  if (snapshot !== undefined) await connection.run(`SET VARIABLE snapshot = '${snapshot}'`)
-  await connection.run(await readFile(SQL, 'utf8'))
-  const rows = await (await connection.run('FROM state')).getRowObjects()
-  connection.closeSync()
-  instance.closeSync()
+  const rows = await ask('FROM state', moment, snapshot, store)
   return new Map(
     rows.map(({ kind, resource, id, json, raw, raw_json }) => {
       const packed = raw instanceof DuckDBBlobValue ? unpack(raw.bytes) : JSON.parse(String(raw_json ?? 'null'))
       return [JSON.stringify([kind, resource, id]), { json: String(json), raw: plain(packed) }]
     }),
   )
+}
+
+/** What DuckDB answers once the file has run. */
+async function ask(
+  question: string,
+  moment: string,
+  snapshot: string | undefined,
+  store: string,
+): Promise<Record<string, DuckDBValue>[]> {
+  const instance = await DuckDBInstance.create()
+  const connection = await instance.connect()
+  await connection.run(`SET VARIABLE store = '${store}'; SET VARIABLE moment = '${moment}'`)
+  if (snapshot !== undefined) await connection.run(`SET VARIABLE snapshot = '${snapshot}'`)
+  await connection.run(await readFile(SQL, 'utf8'))
+  const rows = await (await connection.run(question)).getRowObjects()
+  connection.closeSync()
+  instance.closeSync()
+  return rows
 }
 
 test('DuckDB alone gives the state that restoreAt gives, byte for byte, at every kind of moment', async () => {
@@ -149,6 +167,32 @@ test('every snapshot that is consistent leads to the same state', async () => {
   const states = await Promise.all(snapshots.map(({ ulid }) => byHand(moment, ulid)))
   expect(states).toHaveLength(2)
   for (const state of states) expect(state).toEqual(fromLast)
+})
+
+test('what stands in nodes of the catalogue is found, and a node that nothing names is not read', async () => {
+  const store = `${home}/many`
+  await cp(`${home}/store`, store, { recursive: true })
+  const log = await TimelineLog.open(new FilesystemStore(store))
+  const before = log.timeline
+  // From before every snapshot, so that nobody needs the files, which are not there.
+  const at = firstUlidAt(1_770_000_000_000)
+  const acknowledged = { stream: at, firstSequence: 1, lastSequence: null, reason: '.'.repeat(200), by: 'ops', at }
+  await log.commit(() => ({
+    addSegments: segments(1200),
+    putStreams: Array.from({ length: 1600 }, (_, n) => streamOf(1200, 'closed', firstUlidAt(1_760_000_000_000 + n))),
+    addAcknowledgements: Array.from({ length: 100 }, () => acknowledged),
+  }))
+  const heights = (nodes: readonly TreeNode[]): number[] => nodes.map(({ height }) => height)
+  expect(heights(log.timeline.segments.nodes)).toContain(1)
+  expect(heights(log.ledgerNodes)).toContain(1)
+  const head = JSON.parse(await readFile(join(store, timelineKey(log.timeline.generation)), 'utf8'))
+  expect([head.timeline.snapshots, before.snapshots.length]).toEqual([[], 2])
+  await writeFile(join(store, nodeKey(1, '00000000')), 'no JSON')
+  for (const [what, moment] of moments)
+    expect(await byHand(moment, undefined, store), what).toEqual(await byHand(moment))
+  const { segments: known } = totalsOf(before.segments)
+  const [found] = await ask('SELECT count(DISTINCT path) AS n FROM history', new Date().toISOString(), undefined, store)
+  expect(found?.n).toBe(BigInt(known + 1200))
 })
 
 test('each line of a snapshot is the record and `_tidemark`, for anybody who reads JSON lines', async () => {

@@ -4,11 +4,23 @@ import { expect, test } from 'vitest'
 import { encodeEvent as encode, encodedEventBytes } from '../../src/format/event-codec.ts'
 import { rawToJson } from '../../src/format/raw-json.ts'
 import type { Event } from '../../src/model/event.ts'
-import { EMPTY_TIMELINE, type SegmentEntry, type StreamEntry, type Timeline } from '../../src/model/timeline.ts'
-import { beforeInstant, instantEnd, lastUlidAt, UlidGenerator } from '../../src/model/ulid.ts'
+import { formatHead } from '../../src/model/head.ts'
+import { withRanges, withSealed } from '../../src/model/sealed-ranges.ts'
+import {
+  EMPTY_TIMELINE,
+  type ErasureChange,
+  type SegmentEntry,
+  type StreamEntry,
+  type Timeline,
+} from '../../src/model/timeline.ts'
+import { beforeInstant, firstUlidAt, instantEnd, lastUlidAt, UlidGenerator } from '../../src/model/ulid.ts'
 import { gapsOf, isAcknowledged, startOf } from '../../src/restore/gaps.ts'
 import { reachOf } from '../../src/restore/reach.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
 import { image } from '../support/arbitrary.ts'
+import { allSegments } from '../support/catalogue.ts'
+import { segment, segments, streamOf as streamWith } from '../support/many-segments.ts'
 import { encodeEvent, type Image as ReadImage } from '../support/second-reader/events.ts'
 import { rawOf } from '../support/second-reader/message-pack.ts'
 import {
@@ -17,7 +29,7 @@ import {
   reachOf as reachRead,
   startOf as startRead,
 } from '../support/second-reader/moments.ts'
-import type { Timeline as ReadTimeline } from '../support/second-reader/timeline.ts'
+import { type Timeline as ReadTimeline, readTimeline } from '../support/second-reader/timeline.ts'
 import { events } from '../support/segments.ts'
 
 /*
@@ -77,7 +89,7 @@ function streamOf({ parts, goesOn, isOpen, isMissed }: StreamParts, number: numb
     lastUlid: segments.at(-1)?.lastUlid ?? stamp(0),
     ...(shed.length === 0 ? {} : { shed }),
   }
-  return [stream, segments]
+  return [withSealed(stream, withRanges([], segments)), segments]
 }
 
 const timelines: fc.Arbitrary<Timeline> = fc
@@ -95,7 +107,7 @@ const timelines: fc.Arbitrary<Timeline> = fc
     const timeline: Timeline = {
       ...EMPTY_TIMELINE,
       streams: made.map(([stream]) => stream),
-      segments: made.flatMap(([, segments]) => segments),
+      segments: { nodes: [], tail: made.flatMap(([, segments]) => segments) },
       losses:
         lost === null
           ? []
@@ -135,7 +147,7 @@ const timelines: fc.Arbitrary<Timeline> = fc
 test('gaps, what they touch, and what can be reached', () => {
   fc.assert(
     fc.property(timelines, fc.integer({ min: 0, max: 100 }), (timeline, at) => {
-      const read: ReadTimeline = JSON.parse(JSON.stringify(timeline))
+      const read: ReadTimeline = JSON.parse(JSON.stringify({ ...timeline, segments: timeline.segments.tail }))
       expect(gapsRead(read)).toEqual(gapsOf(timeline))
       const start = startOf(timeline, stamp(at))
       const isReached = start?.except.every(isAcknowledged) === true
@@ -147,6 +159,85 @@ test('gaps, what they touch, and what can be reached', () => {
     RUNS,
   )
 })
+
+/** Commits of so many segments each, of three streams in turn: some are closed behind them, and some are erased from. */
+const commits = fc.array(
+  fc.record({
+    count: fc.oneof(fc.integer({ min: 0, max: 5 }), fc.integer({ min: 20, max: 700 })),
+    isClosed: fc.boolean(),
+    erased: fc.array(fc.nat(2000), { maxLength: 2 }),
+  }),
+  { minLength: 1, maxLength: 8 },
+)
+
+test('the catalogue, whatever stands in its root and whatever below', async () => {
+  const heights = new Set<number>()
+  await fc.assert(
+    fc.asyncProperty(commits, async (made) => {
+      const store = new MemoryStore()
+      const log = await TimelineLog.open(store)
+      for (const [i, { count, isClosed, erased }] of made.entries()) {
+        const stream = firstUlidAt(1_760_000_000_000 + i)
+        const known = await allSegments(store, log.timeline)
+        await log.commit(() => ({
+          addSegments: Array.from({ length: count }, (_, n) => segment(n, stream)),
+          putStreams: Array.from({ length: isClosed ? 50 : 1 }, (_, n) =>
+            streamWith(
+              count,
+              isClosed ? 'closed' : 'open',
+              n === 0 ? stream : firstUlidAt(1_770_000_000_000 + 100 * i + n),
+            ),
+          ),
+        }))
+        const again = erased.flatMap((n) => known.slice(n, n + 1))
+        if (again.length > 0) await log.commit(() => ({ erase: erasureOf(again) }))
+      }
+      const { timeline, head } = readTimeline(await filesIn(store))
+      expect(head).toBe(log.head === null ? '' : formatHead(log.head))
+      const { segments: index, generation: _, ...sections } = log.timeline
+      expect({ ...timeline, segments: [] }).toEqual({ repairs: [], forgotten: [], ...sections, segments: [] })
+      const byUlid = timeline.segments.toSorted((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))
+      expect(byUlid).toEqual(await allSegments(store, log.timeline))
+      for (const { height } of [...index.nodes, ...log.ledgerNodes]) heights.add(height)
+    }),
+    { numRuns: 30, seed: 5 },
+  )
+  expect([...heights].sort()).toEqual([0, 1])
+})
+
+test('a catalogue of many segments, with nodes of three heights', async () => {
+  const store = new MemoryStore()
+  const log = await TimelineLog.open(store)
+  const count = 33_000
+  await log.commit(() => ({ addSegments: segments(count), putStreams: [streamWith(count)] }))
+  await log.commit(() => ({ erase: erasureOf([segment(0), segment(count - 2)]) }))
+  expect(new Set(log.timeline.segments.nodes.map(({ height }) => height))).toEqual(new Set([2, 1, 0]))
+  const { timeline } = readTimeline(await filesIn(store))
+  const found = timeline.segments.toSorted((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))
+  expect(found).toHaveLength(count)
+  for (const [n, one] of found.entries())
+    expect(`${one.sha256} ${one.events}`).toBe(`${segment(n).sha256} ${n === 0 || n === count - 2 ? 9 : 10}`)
+  expect(found[0]?.key).toContain('4567')
+})
+
+/** As if a record had been taken out of these. */
+function erasureOf(erased: readonly SegmentEntry[]): ErasureChange {
+  const [ulid, mode] = [firstUlidAt(1_780_000_000_000), 'rewritten' as const]
+  return {
+    entry: { ulid, resource: 'users', mode, reason: 'asked', by: null, events: erased.length, snapshots: 0 },
+    segments: erased.map((one) => ({
+      key: one.key,
+      by: { ...one, key: one.key.replace('0123', '4567'), events: 9 },
+    })),
+    snapshots: [],
+  }
+}
+
+async function filesIn(store: MemoryStore): Promise<Map<string, Uint8Array>> {
+  const files = new Map<string, Uint8Array>()
+  for await (const { key } of store.list('')) files.set(key, await store.get(key))
+  return files
+}
 
 test('moments as bounds', () => {
   fc.assert(

@@ -44,6 +44,7 @@ export async function accountFor(
 async function load(duck: DuckDBConnection, store: string, acknowledged: readonly string[]): Promise<void> {
   await duck.run(`SET VARIABLE store = '${store.replaceAll("'", "''")}'`)
   await duck.run(await readFile(BY_HAND, 'utf8'))
+  await duck.run('SET VARIABLE segments = (SELECT list(DISTINCT path) FROM history)')
   await duck.run(`CREATE TABLE events AS
     SELECT ulid, stream, sequence, record_id AS id, metadata, after, after ->> '$.token' AS token
     FROM read_parquet(getvariable('segments')) WHERE kind = 'record' AND resource = 'notes'`)

@@ -48,3 +48,11 @@ export function filesOf(directory: string): Map<string, Uint8Array> {
   }
   return files
 }
+
+/** A JSON file with a checksum (2). */
+export function sealed<T>(bytes: Uint8Array | undefined): T {
+  const text = Buffer.from(bytes ?? []).toString()
+  must(text.startsWith('{"sha256":"') && text.endsWith('}\n'), 'no JSON file with a checksum')
+  must(hex(`{"sha256":"${'0'.repeat(64)}${text.slice(75)}`) === text.slice(11, 75), 'another checksum')
+  return JSON.parse(text)
+}

@@ -1,5 +1,7 @@
 import { must } from './bytes.ts'
-import type { Segment, Snapshot, Timeline } from './timeline.ts'
+import type { Snapshot, Stream, Timeline } from './timeline.ts'
+
+type Sealed = NonNullable<Stream['sealed']>[number]
 
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 
@@ -50,7 +52,7 @@ export function reachOf({ streams, snapshots, segments }: Timeline): { earliest:
 /** Every gap (4), of one stream after the other, and then the losses. */
 export function gapsOf(timeline: Timeline): Gap[] {
   const found = timeline.streams.flatMap((stream) => {
-    const own = timeline.segments.filter((segment) => segment.stream === stream.id)
+    const own = stream.sealed ?? wholeOf(stream)
     const shed = (stream.shed ?? []).map(
       ({ firstSequence, lastSequence, after, before }): Omit<Gap, 'acknowledged'> => {
         const beforeUlid = before ?? (stream.sealedThrough > after ? stream.sealedThrough : after)
@@ -68,12 +70,17 @@ export function gapsOf(timeline: Timeline): Gap[] {
   return [...found, ...losses].map((gap) => ({ ...gap, acknowledged: acknowledgementOf(gap, timeline) }))
 }
 
+/** Of a stream that says of nothing that it is missing. */
+function wholeOf({ lastSequence, openedAt, lastUlid }: Stream): Sealed[] {
+  return lastSequence === 0 ? [] : [{ firstSequence: 1, lastSequence, firstUlid: openedAt, lastUlid }]
+}
+
 interface Hole {
   first: number
   last: number
 }
 
-function holesOf(last: number, segments: Segment[], shed: Omit<Gap, 'acknowledged'>[]): Hole[] {
+function holesOf(last: number, segments: Sealed[], shed: Omit<Gap, 'acknowledged'>[]): Hole[] {
   const missing = Array.from({ length: last }, (_, i) => i + 1).filter((n) =>
     [...segments, ...shed].every(({ firstSequence, lastSequence }) => n < firstSequence || n > Number(lastSequence)),
   )
@@ -90,7 +97,7 @@ function holesOf(last: number, segments: Segment[], shed: Omit<Gap, 'acknowledge
 function bounded(
   { first, last }: Hole,
   { id, openedAt, sealedThrough, shed = [] }: Timeline['streams'][number],
-  segments: Segment[],
+  segments: Sealed[],
 ): Omit<Gap, 'acknowledged'> {
   const known = [
     ...segments.map(

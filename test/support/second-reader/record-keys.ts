@@ -1,8 +1,8 @@
 import { createDecipheriv } from 'node:crypto'
 import { inflateRawSync } from 'node:zlib'
-import { must, sha, u32 } from './bytes.ts'
+import { must, sealed, sha, u32 } from './bytes.ts'
 import type { Image, Item } from './events.ts'
-import { type Files, sealed, type Timeline } from './timeline.ts'
+import type { Files, Timeline } from './timeline.ts'
 
 const SEALED = '{"tidemark":"sealed"}'
 

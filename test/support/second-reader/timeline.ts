@@ -1,4 +1,5 @@
-import { hex, must } from './bytes.ts'
+import { hex, must, sealed } from './bytes.ts'
+import { type IndexNode, ledgerBelow, MOST_BYTES, segmentsBelow, type TreeNode } from './nodes.ts'
 
 /** The files of a store by key, decrypted. */
 export type Files = ReadonlyMap<string, Uint8Array>
@@ -42,6 +43,7 @@ export interface Stream {
   lastSequence: number
   lastUlid: string
   chain: string
+  sealed?: { firstSequence: number; lastSequence: number; firstUlid: string; lastUlid: string }[]
   shed?: { firstSequence: number; lastSequence: number; after: string; before: string | null }[]
 }
 
@@ -62,78 +64,59 @@ export interface Timeline {
   losses: { stream: string; firstSequence: number; after: string; through: string }[]
   acknowledgements: Acknowledgement[]
   erasures: { keyring?: number }[]
+  repairs?: { generation: number; first: number; last: number }[]
+  forgotten?: { first: number; last: number; key: string; sha256: string }[]
 }
 
-interface Change {
-  putStreams?: Stream[]
-  addSegments?: Segment[]
-  addSnapshots?: Snapshot[]
-  addEpoch?: Timeline['epochs'][number]
-  endRestores?: number
-  addLosses?: Timeline['losses']
-  addAcknowledgements?: Acknowledgement[]
-  erase?: {
-    entry: Timeline['erasures'][number]
-    segments: { key: string; by: Segment }[]
-    snapshots: { prefix: string; by: Snapshot }[]
-  }
-}
-
-interface Generation {
+interface Root {
   format: number
   generation: number
   previous: string | null
-  checkpoint: number
-  timeline?: Timeline
-  changes?: Change[]
+  timeline: Omit<Timeline, 'segments'> & { ledger: TreeNode[]; segments: { nodes: IndexNode[]; tail: Segment[] } }
 }
 
-/** A JSON file with a checksum (2). */
-export function sealed<T>(bytes: Uint8Array | undefined): T {
-  const text = Buffer.from(bytes ?? []).toString()
-  must(text.startsWith('{"sha256":"') && text.endsWith('}\n'), 'no JSON file with a checksum')
-  must(hex(`{"sha256":"${'0'.repeat(64)}${text.slice(75)}`) === text.slice(11, 75), 'another checksum')
-  return JSON.parse(text)
+/** The last generation (3), and its head (6.1); of those before it that are there, each is checked against the next one. */
+export function readTimeline(files: Files): { timeline: Timeline; head: string } {
+  const keys = [...files.keys()].filter((key) => key.startsWith('timeline/')).sort()
+  const numbers = keys.map((key) => Number(key.slice(9, 21)))
+  for (const n of numbers) {
+    const one: Root = sealed(files.get(timelineKey(n)))
+    must(one.format === 2 && one.generation === n, `generation ${n} is out of place`)
+    const before = files.get(timelineKey(n - 1))
+    const isNext = one.previous === (before === undefined ? null : hex(before))
+    must(isNext || (before === undefined && n > 1), `generation ${n} follows another one`)
+  }
+  const last = numbers.at(-1) ?? 0
+  const bytes = files.get(timelineKey(last)) ?? new Uint8Array(0)
+  must(bytes.length <= MOST_BYTES, 'the root is too large')
+  return { timeline: timelineOf(files, sealed<Root>(bytes)), head: `${last}-${hex(bytes)}` }
+}
+
+/** What stands in the root, and in the leaves below it (3.3). */
+function timelineOf(files: Files, { timeline }: Root): Timeline {
+  const { ledger, segments, ...own } = timeline
+  const { repairs = [], forgotten = [] } = own
+  const whole: Timeline = {
+    ...own,
+    repairs,
+    forgotten,
+    segments: [...segmentsBelow(files, segments.nodes), ...segments.tail],
+  }
+  for (const entry of ledgerBelow(files, ledger)) {
+    const [name = '', ...others] = Object.keys(entry)
+    must(others.length === 0 && name !== 'segments' && isSection(name, whole), `no list is called ${name}`)
+    whole[name].push(...Object.values(entry))
+  }
+  whole.epochs.sort((a, b) => a.epoch - b.epoch)
+  whole.streams.sort((a, b) => (a.id < b.id ? -1 : 1))
+  whole.snapshots.sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
+  return whole
+}
+
+function isSection(name: string, timeline: Timeline): name is 'losses' {
+  return Object.hasOwn(timeline, name)
 }
 
 function timelineKey(generation: number): string {
   return `timeline/${String(generation).padStart(12, '0')}.json`
-}
-
-/** The last generation (3), and its head (6.1); every one before it is checked against the one that follows. */
-export function readTimeline(files: Files): { timeline: Timeline; head: string } {
-  const count = [...files.keys()].filter((key) => key.startsWith('timeline/')).length
-  let previous: string | null = null
-  for (let n = 1; n <= count; n++) {
-    const one: Generation = sealed(files.get(timelineKey(n)))
-    must(one.format === 1 && one.generation === n && one.previous === previous, `generation ${n} is out of place`)
-    previous = hex(files.get(timelineKey(n)) ?? '')
-  }
-  const last: Generation = sealed(files.get(timelineKey(count)))
-  const { timeline }: Generation = sealed(files.get(timelineKey(last.checkpoint)))
-  must(timeline !== undefined, `generation ${last.checkpoint} is no checkpoint`)
-  must((last.changes ?? []).length === count - last.checkpoint, 'not a change for each generation')
-  for (const change of last.changes ?? []) apply(timeline, change)
-  return { timeline, head: `${count}-${previous}` }
-}
-
-function apply(timeline: Timeline, change: Change): void {
-  for (const stream of change.putStreams ?? []) {
-    const at = timeline.streams.findIndex(({ id }) => id === stream.id)
-    timeline.streams.splice(at < 0 ? timeline.streams.length : at, 1, stream)
-  }
-  for (const one of change.addSegments ?? [])
-    if (timeline.segments.every(({ key }) => key !== one.key)) timeline.segments.push(one)
-  for (const one of change.addSnapshots ?? [])
-    if (timeline.snapshots.every(({ ulid }) => ulid !== one.ulid)) timeline.snapshots.push(one)
-  timeline.snapshots.sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
-  if (change.addEpoch !== undefined) timeline.epochs.push(change.addEpoch)
-  for (const epoch of timeline.epochs) if (epoch.epoch <= (change.endRestores ?? 0)) delete epoch.restoring
-  timeline.losses.push(...(change.addLosses ?? []))
-  timeline.acknowledgements.push(...(change.addAcknowledgements ?? []))
-  if (change.erase === undefined) return
-  timeline.erasures.push(change.erase.entry)
-  const { segments, snapshots } = change.erase
-  timeline.segments = timeline.segments.map((one) => segments.find(({ key }) => key === one.key)?.by ?? one)
-  timeline.snapshots = timeline.snapshots.map((one) => snapshots.find(({ prefix }) => prefix === one.prefix)?.by ?? one)
 }
