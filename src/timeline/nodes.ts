@@ -18,7 +18,7 @@ export interface TreeKind<Node extends TreeNode, Entry> {
 }
 
 /** The file of a node. Errors: `LIMIT_EXCEEDED`. */
-function encodeNode<Node extends TreeNode, Entry>(
+export function encodeNode<Node extends TreeNode, Entry>(
   kind: TreeKind<Node, Entry>,
   content: NodeContent<Node, Entry>,
 ): Uint8Array {
@@ -30,7 +30,7 @@ function encodeNode<Node extends TreeNode, Entry>(
 }
 
 /** What stands in the file of a node. Errors: `TIMELINE_CORRUPT`. */
-function decodeNode<Node extends TreeNode, Entry>(
+export function decodeNode<Node extends TreeNode, Entry>(
   kind: TreeKind<Node, Entry>,
   { key, sha256: expected, height, width }: TreeNode,
   bytes: Uint8Array,

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { messageOf } from '../../src/base/errors.ts'
 import { Keyring } from '../../src/format/record-keys/keyring.ts'
 import { type Case, type Decoder, judge, type Outcome } from '../support/fuzz/case.ts'
-import { sealedDecoder, sealedKinds, timelineDecoder } from '../support/fuzz/catalogue.ts'
+import { nodeKinds, rootKind, sealedDecoder, sealedKinds } from '../support/fuzz/catalogue.ts'
 import { containerDecoder } from '../support/fuzz/container.ts'
 import { containerPlain, golden, goldenFiles } from '../support/fuzz/golden.ts'
 import { eventDecoder, frameDecoder, intentDecoder, journalFileDecoder } from '../support/fuzz/journal.ts'
@@ -28,6 +28,10 @@ export async function decoders(): Promise<Decoder[]> {
     slots: [...goldenFiles('key-slot').values()],
     proofs: [golden('drill-proof.bin')],
   })
+  const catalogue = [
+    rootKind([...goldenFiles('root-').values()]),
+    ...nodeKinds([...goldenFiles('node-segments-').values()], [...goldenFiles('node-ledger-').values()]),
+  ]
   const keyrings = [...goldenFiles('keyring-').values()]
   const keyring = Keyring.decode(golden('keyring-2.bin'))
   if (keyring === null) throw new Error('the golden keyring is none any more')
@@ -41,8 +45,7 @@ export async function decoders(): Promise<Decoder[]> {
     lineDecoder(snapshots),
     manifestDecoder(snapshots),
     await snapshotDecoder(snapshots),
-    await timelineDecoder(['1', '2', '3'].map((n) => golden(`timeline-${n}.bin`))),
-    ...(await Promise.all([...sealed, keyringKind(keyrings)].map(sealedDecoder))),
+    ...(await Promise.all([...sealed, ...catalogue, keyringKind(keyrings)].map(sealedDecoder))),
     sealedImageDecoder(keyring, [...goldenFiles('sealed-image-').values()]),
     containerDecoder(
       [5, 65_600].map((length) => ({ sealed: golden(`container-${length}.bin`), plain: containerPlain(length) })),

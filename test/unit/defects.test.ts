@@ -12,8 +12,8 @@ import { eventsOf } from '../../src/format/segment/events.ts'
 import { footerLength } from '../../src/format/segment/footer.ts'
 import { openSegment } from '../../src/format/segment/read.ts'
 import { COLUMNS } from '../../src/format/segment/schema.ts'
-import { decodeHead } from '../../src/format/timeline-codec.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import { decodeRoot } from '../../src/timeline/root.ts'
 import { golden } from '../support/fuzz/golden.ts'
 
 /*
@@ -61,13 +61,18 @@ const DEFECTS: readonly [string, string, (bytes: Uint8Array) => unknown][] = [
   ['line-id-not-utf8', 'SNAPSHOT_CORRUPT', readLines],
   ['lines-not-utf8', 'SNAPSHOT_CORRUPT', readLines],
   ['manifest-sha256-none', 'SNAPSHOT_CORRUPT', (bytes) => decodeManifest(bytes, 'defect')],
-  ['timeline-segment-null', 'TIMELINE_CORRUPT', (bytes) => decodeHead(1, async () => bytes)],
+  ['root-segment-null', 'TIMELINE_CORRUPT', (bytes) => decodeRoot(bytes, 1)],
   ['store-file-no-json', 'TIMELINE_CORRUPT', readStore],
 ]
 
 test.each(DEFECTS)('%s is refused with %s', async (name, code, decode) => {
   const bytes = golden(`defect-${name}.bin`)
   await expect((async () => decode(bytes))()).rejects.toMatchObject({ code, category: 'corrupt' })
+})
+
+test('the same timeline as format 1 had it is refused for its format, with a right checksum', () => {
+  expect(() => decodeRoot(golden('defect-timeline-segment-null.bin'), 1)).toThrow(/it is not of format 2/)
+  expect(() => decodeRoot(golden('defect-root-segment-null.bin'), 1)).toThrow(/incomplete or malformed/)
 })
 
 test('a journal of version 0.1 is refused by name, and told from a damaged one', () => {

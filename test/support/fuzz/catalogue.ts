@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs'
-import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import { Ajv2020, type AnySchemaObject, type ValidateFunction } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 import { sha256 } from '../../../src/base/bytes.ts'
-import { TidemarkError } from '../../../src/base/errors.ts'
+import { hasCode, TidemarkError } from '../../../src/base/errors.ts'
 import { readStoreFile } from '../../../src/engine/store-file.ts'
 import { type DrillProof, decodeProof, encodeProof } from '../../../src/format/drill-file.ts'
 import { decodeKeySlot, encodeKeySlot, type KeySlot } from '../../../src/format/key-slot.ts'
-import { drillKey } from '../../../src/format/keys.ts'
+import { drillKey, nodeKey } from '../../../src/format/keys.ts'
 import {
   decodeKnownStore,
   decodeWaitingEntry,
@@ -16,20 +16,30 @@ import {
 } from '../../../src/format/known-store.ts'
 import { sealJson, unsealJson } from '../../../src/format/sealed-json.ts'
 import { decodeStoreFile, encodeStoreFile, type StoreFile } from '../../../src/format/store-file.ts'
-import { decodeHead } from '../../../src/format/timeline-codec.ts'
-import type { StreamEntry } from '../../../src/model/timeline.ts'
+import { isTreeNode } from '../../../src/format/timeline-shape.ts'
+import type { StreamEntry, TreeNode } from '../../../src/model/timeline.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
+import { LEDGER } from '../../../src/timeline/ledger.ts'
+import { decodeNode, type TreeKind } from '../../../src/timeline/nodes.ts'
+import { decodeRoot } from '../../../src/timeline/root.ts'
+import { SEGMENTS } from '../../../src/timeline/segments.ts'
 import { STREAM } from '../journal-frames.ts'
 import { type Case, type Decoder, same } from './case.ts'
-import { choose, mutateBytes, mutateJson, pick, type Random } from './mutate.ts'
+import { mutateBytes, mutateJson, pick, type Random } from './mutate.ts'
 
 function validator(schema: string): ValidateFunction {
   const ajv = new Ajv2020({ strict: false })
   formats.default(ajv)
-  const file = new URL(`../../../schemas/${schema}.schema.json`, import.meta.url)
-  // Members that this version does not know are for those who know them.
-  const known = readFileSync(file, 'utf8').replaceAll('"additionalProperties": false', '"additionalProperties": true')
-  return ajv.compile(JSON.parse(known))
+  if (schema === 'node') ajv.addSchema(schemaOf('timeline'))
+  return ajv.compile(schemaOf(schema))
+}
+
+/** Members that this version does not know are for those who know them. */
+function schemaOf(name: string): AnySchemaObject {
+  const file = new URL(`../../../schemas/${name}.schema.json`, import.meta.url)
+  return JSON.parse(
+    readFileSync(file, 'utf8').replaceAll('"additionalProperties": false', '"additionalProperties": true'),
+  )
 }
 
 function expectValid(validate: ValidateFunction, value: unknown): void {
@@ -61,43 +71,43 @@ function sealedBytes(bytes: Uint8Array): Uint8Array {
   return file
 }
 
-/**
- * The timeline at generations 1 to n. A damaged file gives the original or nothing; one that somebody has made so,
- * with a right checksum, gives a timeline by its schema or nothing.
- */
-export async function timelineDecoder(generations: readonly Uint8Array[]): Promise<Decoder> {
+/** Roots of the catalogue, of generations 1 to n. */
+export function rootKind(samples: readonly Uint8Array[]): SealedKind {
   const validate = validator('timeline')
-  const latest = generations.length
-  const read = async (files: readonly Uint8Array[]): Promise<string> => {
-    const head = await decodeHead(latest, async (generation) => {
-      const bytes = files[generation - 1]
-      if (bytes !== undefined) return bytes
-      throw new TidemarkError('TIMELINE_CORRUPT', `no generation ${generation}`, { hint: 'a missing file' })
-    })
-    return JSON.stringify(head)
-  }
-  const original = await read(generations)
-  const checkpoint: number = JSON.parse(original).checkpoint
   return {
-    name: 'timeline',
-    make: (random) => {
-      const isRepaired = random() < 0.75
-      const which = choose(random, [latest, checkpoint])
-      const file = generations[which - 1] ?? Buffer.alloc(0)
-      const { bytes, kind } = isRepaired ? resealed(file, generations, random) : mutateBytes(file, generations, random)
-      const decode: Case['decode'] = async () => {
-        const found = await read(generations.map((one, i) => (i === which - 1 ? bytes : one)))
-        return () => {
-          if (!isRepaired) return same(found, original, 'a damaged timeline gave')
-          const { timeline, changes } = JSON.parse(found)
-          const rest = { sha256: '0'.repeat(64), format: 1, generation: latest, previous: null, checkpoint: 1 }
-          expectValid(validate, { ...rest, timeline })
-          if (changes.length > 0) expectValid(validate, { ...rest, changes })
-        }
-      }
-      return { kind, input: bytes, decode }
-    },
+    name: 'root',
+    samples,
+    // Which generation it is says the key; a file that is no JSON is of none.
+    read: async (bytes) => decodeRoot(bytes, Number(unsealJson(bytes)?.generation ?? 1)).content,
+    check: (timeline) =>
+      expectValid(validate, { sha256: '0'.repeat(64), format: 2, generation: 1, previous: null, timeline }),
   }
+}
+
+/** Nodes of a tree, as one who has the right hash, height and width of each would name them. */
+export function nodeKinds(segments: readonly Uint8Array[], ledger: readonly Uint8Array[]): SealedKind[] {
+  const kindOf = <Node extends TreeNode, Entry>(kind: TreeKind<Node, Entry>, samples: readonly Uint8Array[]) => ({
+    name: `node-of-${kind.name}`,
+    samples,
+    read: async (bytes: Uint8Array) => decodeNode(kind, namedNode(kind.name, bytes), bytes),
+    check: (found: object) => expectValid(validate, nodeFile(kind.name, found)),
+  })
+  const validate = validator('node')
+  return [kindOf(SEGMENTS, segments), kindOf(LEDGER, ledger)]
+}
+
+function namedNode(tree: string, bytes: Uint8Array): TreeNode {
+  const { height, nodes, [tree]: entries } = unsealJson(bytes) ?? {}
+  const list = height === 0 ? entries : nodes
+  const width = Array.isArray(list) ? list.length : 0
+  const node = { key: nodeKey(1, '0123abcd'), sha256: sha256(bytes), height, width }
+  return isTreeNode(node) ? node : refused('a node that none can name')
+}
+
+function nodeFile(tree: string, found: object): object {
+  const { entries, ...rest }: { entries?: unknown } = found
+  const below = entries === undefined ? {} : { [tree]: entries }
+  return { sha256: '0'.repeat(64), format: 2, tree, ...rest, ...below }
 }
 
 /** A small file with a checksum of its own. */
@@ -147,7 +157,13 @@ export function sealedKinds(files: {
   const readStore = async (bytes: Uint8Array): Promise<object> => {
     const store = new MemoryStore()
     await store.put('tidemark.json', bytes)
-    return (await readStoreFile(store)) ?? refused('a store file')
+    try {
+      return (await readStoreFile(store)) ?? refused('a store file')
+    } catch (error) {
+      // One that says that it is of another format is whole, and refused by name.
+      if (hasCode(error, 'STORE_UNSUPPORTED')) return refused('a store of another format')
+      throw error
+    }
   }
   const sealed = (bytes: Uint8Array): object => ({ sha256: '0'.repeat(64), ...unsealJson(bytes) })
   return [

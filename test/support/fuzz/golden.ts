@@ -2,21 +2,27 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
+import { sha256 } from '../../../src/base/bytes.ts'
 import { type DrillProof, encodeProof } from '../../../src/format/drill-file.ts'
 import { encodeFileHeader } from '../../../src/format/journal-file.ts'
 import { encodeKeySlot } from '../../../src/format/key-slot.ts'
+import { nodeKey } from '../../../src/format/keys.ts'
 import { Keyring } from '../../../src/format/record-keys/keyring.ts'
 import { sealImage } from '../../../src/format/record-keys/sealed-image.ts'
 import { encodeSegment } from '../../../src/format/segment/encode.ts'
 import { encodeStoreFile, type StoreFile } from '../../../src/format/store-file.ts'
-import { EMPTY_HEAD, encodeNextGeneration } from '../../../src/format/timeline-codec.ts'
+import type { Erasure } from '../../../src/model/erasure.ts'
 import type { Loss } from '../../../src/model/gap.ts'
 import { compareItems } from '../../../src/model/order.ts'
-import type { StreamEntry, TimelineChange } from '../../../src/model/timeline.ts'
+import type { StreamEntry, TreeNode } from '../../../src/model/timeline.ts'
 import { firstUlidAt } from '../../../src/model/ulid.ts'
 import { SnapshotWriter } from '../../../src/restore/snapshot-writer.ts'
 import { sealWhole } from '../../../src/store/encryption/container.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
+import { LEDGER, type LedgerEntry } from '../../../src/timeline/ledger.ts'
+import { encodeNode } from '../../../src/timeline/nodes.ts'
+import { encodeRoot } from '../../../src/timeline/root.ts'
+import { SEGMENTS } from '../../../src/timeline/segments.ts'
 import { image } from '../arbitrary.ts'
 import { buildFrame, frameParts, STREAM } from '../journal-frames.ts'
 import { events, frames } from '../segments.ts'
@@ -103,7 +109,7 @@ async function makeSnapshot(): Promise<void> {
   }
 }
 
-async function makeTimeline(): Promise<void> {
+function makeTimeline(): void {
   const ulid = (n: number): string => firstUlidAt(1_760_000_000_000 + n)
   const hash = (digit: string): string => digit.repeat(64)
   const stream: StreamEntry = {
@@ -129,40 +135,55 @@ async function makeTimeline(): Promise<void> {
     ...{ stream: STREAM, firstSequence: 10, after: ulid(9), through: ulid(12), reason: 'r', by: null },
     cause: 'crash',
   }
-  const changes: TimelineChange[] = [
-    { addEpoch: { epoch: 1, startedAt: ulid(0), restored: null }, putStreams: [stream] },
-    { addSegments: [segment], addSnapshots: [snapshot], putStreams: [{ ...stream, journal: { kind: 'store' } }] },
-    {
-      addLosses: [loss],
-      addAcknowledgements: [
-        { stream: STREAM, firstSequence: 3, lastSequence: null, reason: 'known', by: 'ann', at: ulid(20) },
-      ],
-      addEpoch: { epoch: 2, startedAt: ulid(30), restored: ulid(4) },
-      putStreams: [{ ...stream, shed: [{ firstSequence: 10, lastSequence: 12, after: ulid(9), before: null }] }],
-      erase: {
-        entry: {
-          ulid: ulid(40),
-          resource: 'users',
-          mode: 'rewritten',
-          reason: 'asked',
-          by: 'ann',
-          events: 2,
-          snapshots: 1,
-        },
-        segments: [{ key: segment.key, by: { ...segment, key: segment.key.replace('0123', '4567'), events: 7 } }],
-        snapshots: [{ prefix: snapshot.prefix, by: { ...snapshot, prefix: snapshot.prefix } }],
-      },
-    },
-  ]
-  let head = EMPTY_HEAD
-  for (const [i, change] of changes.entries()) {
-    const { bytes, next } = await encodeNextGeneration(head, change)
-    keep(`timeline-${i + 1}`, () => bytes)
-    head = next
+  const known: StreamEntry = {
+    ...{ ...stream, state: 'closed', journal: { kind: 'store' } },
+    shed: [{ firstSequence: 10, lastSequence: 12, after: ulid(9), before: null }],
+    sealed: [{ firstSequence: 1, lastSequence: 2, firstUlid: ulid(1), lastUlid: ulid(2) }],
+    late: { after: ulid(1), through: ulid(2) },
   }
-  // The same history as one checkpoint.
-  const { bytes } = await encodeNextGeneration({ ...head, checkpoint: 0 }, {})
-  keep('timeline-whole', () => bytes)
+  const acknowledgement = {
+    ...{ stream: STREAM, firstSequence: 3, lastSequence: null, reason: 'known', by: 'ann', at: ulid(20) },
+  }
+  const erasure: Erasure = {
+    ...{ ulid: ulid(40), resource: 'users', mode: 'rewritten', reason: 'asked', by: 'ann', events: 2, snapshots: 1 },
+  }
+  const restoring = { resources: ['users'], ids: { count: 2, sha256: hash('f') } }
+  const own = {
+    epochs: [{ epoch: 2, startedAt: ulid(30), restored: ulid(4), restoring }],
+    ...{ streams: [stream], snapshots: [], losses: [loss], acknowledgements: [acknowledgement], erasures: [erasure] },
+    repairs: [{ generation: 6, first: 3, last: 5 }],
+  }
+  const forgotten = {
+    first: 1,
+    last: 2,
+    key: `heads/${'0'.repeat(11)}1-${'0'.repeat(11)}2-0123abcd.bin`,
+    sha256: hash('e'),
+  }
+  const file = (name: string, height: number, width: number): TreeNode => {
+    return { key: nodeKey(7, '0123abcd'), sha256: sha256(golden(`${name}.bin`)), height, width }
+  }
+  const below = { firstUlid: ulid(1), lastUlid: ulid(9), segments: 2, events: 18, bytes: 8000 }
+  keep('node-segments-leaf', () => encodeNode(SEGMENTS, { height: 0, entries: [segment, segment] }))
+  const leaf = { ...file('node-segments-leaf', 0, 2), ...below }
+  keep('node-segments-branch', () => encodeNode(SEGMENTS, { height: 2, nodes: [{ ...leaf, height: 1 }, leaf] }))
+  const entries: readonly LedgerEntry[] = [
+    { epochs: { epoch: 1, startedAt: ulid(0), restored: null } },
+    { streams: known },
+    { snapshots: snapshot },
+    { forgotten },
+    ...[{ losses: loss }, { acknowledgements: acknowledgement }, { erasures: erasure }],
+  ]
+  keep('node-ledger-leaf', () => encodeNode(LEDGER, { height: 0, entries }))
+  keep('node-ledger-branch', () =>
+    encodeNode(LEDGER, { height: 1, nodes: [file('node-ledger-leaf', 0, entries.length)] }),
+  )
+  const empty = { nodes: [], tail: [] }
+  const first = { ...own, losses: [], acknowledgements: [], erasures: [], ledger: [], segments: empty }
+  keep('root-1', () => encodeRoot({ generation: 1, previous: null, content: first }))
+  const segments = { nodes: [{ ...file('node-segments-branch', 2, 2), ...below, segments: 4 }, leaf], tail: [segment] }
+  const ledger = [file('node-ledger-branch', 1, 1), file('node-ledger-leaf', 0, entries.length)]
+  const previous = sha256(golden('root-1.bin'))
+  keep('root-2', () => encodeRoot({ generation: 2, previous, content: { ...own, ledger, segments } }))
 }
 
 const PROOF: DrillProof = {
@@ -185,7 +206,7 @@ const PROOF: DrillProof = {
 function makeRest(): void {
   const createdAt = '2026-11-21T00:00:00.000Z'
   const storeFile: StoreFile = {
-    format: 1,
+    format: 2,
     id: STREAM,
     database: 's3://b/p',
     createdAt,
@@ -224,7 +245,7 @@ if (import.meta.main) {
   makeJournal()
   makeSegments()
   await makeSnapshot()
-  await makeTimeline()
+  makeTimeline()
   makeRest()
   makeRecordKeys()
 }
