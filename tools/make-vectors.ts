@@ -24,14 +24,23 @@ const PLACE = join(import.meta.dirname, '../schemas/vectors')
 const encryption = { passphrase: 'crème brûlée at noon' }
 const recordKeys = `file:${WORK}/record-keys/keyring`
 const MAKERS: ReadonlyMap<string, () => Promise<void>> = new Map([
-  ['plain', () => makeStore(WORK, MADE, { name: 'plain', spec: {}, erase: 'rewritten', acknowledged: true })],
+  [
+    'plain',
+    () => makeStore(WORK, MADE, { name: 'plain', spec: {}, erase: 'rewritten', acknowledged: true, inNodes: true }),
+  ],
   [
     'encrypted',
-    () => makeStore(WORK, MADE, { name: 'encrypted', spec: { encryption }, erase: 'rewritten', acknowledged: true }),
+    () =>
+      makeStore(WORK, MADE, {
+        ...{ name: 'encrypted', spec: { encryption }, erase: 'rewritten', acknowledged: true, inNodes: false },
+      }),
   ],
   [
     'record-keys',
-    () => makeStore(WORK, MADE, { name: 'record-keys', spec: { recordKeys }, erase: 'keys', acknowledged: false }),
+    () =>
+      makeStore(WORK, MADE, {
+        ...{ name: 'record-keys', spec: { recordKeys }, erase: 'keys', acknowledged: false, inNodes: true },
+      }),
   ],
   ['late-and-lost', () => makeLate(WORK, MADE)],
   ['journal', () => makeJournal(WORK, MADE, { name: 'journal', spec: {} })],

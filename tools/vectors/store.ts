@@ -19,6 +19,7 @@ import {
   rowOf,
   type ToldChange,
 } from './expected.ts'
+import { layInNodes } from './nodes.ts'
 import { Story } from './story.ts'
 
 /** A store that is made, and what is special about it. */
@@ -27,6 +28,8 @@ export interface VectorStore {
   readonly spec: Omit<StoreSpec, 'url'>
   readonly erase: 'keys' | 'rewritten'
   readonly acknowledged: boolean
+  /** Whether most of its catalogue stands in nodes. */
+  readonly inNodes: boolean
 }
 
 const ERASED = user('eve')
@@ -38,6 +41,7 @@ export async function makeStore(work: string, made: string, { name, spec, ...end
   const store = { url: `file:${directory}/store`, ...spec }
   const story = new Story({ directory, store, clock })
   await story.tell()
+  if (end.inNodes) await layInNodes(`${directory}/store`)
   const tidemark = await Tidemark.open({ store }, clock)
   clock.step()
   if (end.acknowledged) await acknowledge(tidemark, 'the store was away')
