@@ -184,7 +184,7 @@ test('what stands in nodes of the catalogue is found, and a node that nothing na
   }))
   const heights = (nodes: readonly TreeNode[]): number[] => nodes.map(({ height }) => height)
   expect(heights(log.timeline.segments.nodes)).toContain(1)
-  expect(heights(log.ledgerNodes)).toContain(1)
+  expect(heights(log.present.ledger.nodes)).toContain(1)
   const head = JSON.parse(await readFile(join(store, timelineKey(log.timeline.generation)), 'utf8'))
   expect([head.timeline.snapshots, before.snapshots.length]).toEqual([[], 2])
   await writeFile(join(store, nodeKey(1, '00000000')), 'no JSON')

@@ -198,7 +198,7 @@ test('the catalogue, whatever stands in its root and whatever below', async () =
       expect({ ...timeline, segments: [] }).toEqual({ repairs: [], forgotten: [], ...sections, segments: [] })
       const byUlid = timeline.segments.toSorted((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))
       expect(byUlid).toEqual(await allSegments(store, log.timeline))
-      for (const { height } of [...index.nodes, ...log.ledgerNodes]) heights.add(height)
+      for (const { height } of [...index.nodes, ...log.present.ledger.nodes]) heights.add(height)
     }),
     { numRuns: 30, seed: 5 },
   )

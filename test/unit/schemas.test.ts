@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import { Ajv2020, type AnySchemaObject, type ValidateFunction } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 import { S3db } from 's3db.js/lite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -22,12 +22,17 @@ async function validator(name: string): Promise<ValidateFunction> {
     allowUnionTypes: true,
   })
   formats.default(ajv)
-  return ajv.compile(JSON.parse(await readFile(new URL(`../../schemas/${name}.schema.json`, import.meta.url), 'utf8')))
+  if (name === 'node') ajv.addSchema(await schemaOf('timeline'))
+  return ajv.compile(await schemaOf(name))
+}
+
+async function schemaOf(name: string): Promise<AnySchemaObject> {
+  return JSON.parse(await readFile(new URL(`../../schemas/${name}.schema.json`, import.meta.url), 'utf8'))
 }
 
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'tidemark-schemas-'))
-  for (const name of ['store', 'timeline', 'manifest', 'drill']) validators.set(name, await validator(name))
+  for (const name of ['store', 'timeline', 'node', 'manifest', 'drill']) validators.set(name, await validator(name))
 })
 afterAll(() => rm(home, { recursive: true, force: true }))
 
@@ -42,14 +47,9 @@ function errors(schema: string, value: unknown): unknown[] {
 async function jsonFiles(directory: string): Promise<{ path: string; schema: string; value: unknown }[]> {
   const found = []
   for (const path of (await readdir(directory, { recursive: true })).filter((name) => name.endsWith('.json'))) {
-    const schema =
-      path === 'tidemark.json'
-        ? 'store'
-        : path.startsWith('timeline')
-          ? 'timeline'
-          : path.startsWith('drill')
-            ? 'drill'
-            : 'manifest'
+    const folder = path.split('/')[0] ?? ''
+    const named = ['timeline', 'node', 'drill'].includes(folder) ? folder : 'manifest'
+    const schema = path === 'tidemark.json' ? 'store' : named
     found.push({ path, schema, value: JSON.parse(await readFile(join(directory, path), 'utf8')) })
   }
   return found
@@ -76,7 +76,7 @@ describe('what is written follows the schemas', () => {
     const tidemark = await Tidemark.capture(options)
     for (let i = 0; i < 80; i++) {
       await write(`r${i % 7}`, i % 5 === 4 ? null : { i })
-      if (i % 3 === 0) await tidemark.flush() // more generations than there are between two checkpoints
+      if (i % 3 === 0) await tidemark.flush() // so many segments that some of them are in nodes
     }
     await tidemark.snapshot()
     await tidemark.restoreAt('latest', { target: `file:${home}/restored-${ack}` })
