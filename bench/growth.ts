@@ -1,102 +1,58 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { FilesystemStore } from '../src/store/filesystem.ts'
-import { TimelineLog } from '../src/timeline/log.ts'
-import { segmentsBetween } from '../src/timeline/segments.ts'
-import { segment, segments, streamOf } from '../test/support/many-segments.ts'
-import { CountingStore } from '../test/support/stores.ts'
+import { writeFileSync } from 'node:fs'
+import { cpus, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { catalogueGrowth } from './growth/catalogue.ts'
+import { historyGrowth } from './growth/history.ts'
+import type { GrowthRow } from './lib/cost.ts'
 import { isQuick, numberFlag } from './lib/options.ts'
-import { inTemporaryDirectory, mustBe } from './lib/timing.ts'
+import { growthSvg } from './lib/plot.ts'
 
 /*
- * node bench/growth.ts [--most <segments>]: what the catalogue costs against how many segments there are, from a thousand
- * to a million, none of them merged: entries of the catalogue without the files behind them, in a directory. Times are those
- * of the processor.
+ * npm run bench -- --growth [--segments <most>] [--events <most>] [--draw]: what things cost against the size of a store, over
+ * decades. With --draw the drawings in bench/ are made again.
  */
 
-const COMMITS = 256
-const AT_ONCE = 10_000
-
-/** What one size costs, by what was measured. */
-type GrowthRow = Readonly<Record<string, number>>
-
-function cpuMs(): number {
-  const { user, system } = process.cpuUsage()
-  return (user + system) / 1000
+function printGrowth(unit: string, rows: readonly GrowthRow[]): void {
+  const line = (name: string, cells: readonly string[]): string =>
+    [name.padEnd(24), ...cells.map((cell) => cell.padStart(12))].join('')
+  console.log(
+    line(
+      unit,
+      rows.map((row) => (row.size ?? 0).toLocaleString('en')),
+    ),
+  )
+  for (const name of Object.keys(rows[0] ?? {}).filter((one) => one !== 'size'))
+    console.log(
+      line(
+        name,
+        rows.map((row) => (row[name] ?? 0).toPrecision(3)),
+      ),
+    )
+  console.log()
 }
 
-async function storeOf(directory: string, count: number): Promise<CountingStore> {
-  const store = new CountingStore(new FilesystemStore(directory))
-  const log = await TimelineLog.open(store)
-  for (let n = 0; n < count; n += AT_ONCE) {
-    const upTo = Math.min(count, n + AT_ONCE)
-    await log.commit(() => ({ putStreams: [streamOf(upTo)], addSegments: segments(upTo - n, n) }))
+function machine(): string {
+  const [cpu] = cpus()
+  const memory = Math.round(totalmem() / 1024 ** 3)
+  return `${cpu?.model ?? 'unknown'}, ${cpus().length} threads, ${memory} GB, ${new Date().toISOString().slice(0, 10)}`
+}
+
+function draw(name: string, unit: string, rows: readonly GrowthRow[]): void {
+  const file = join(import.meta.dirname, `growth-${name}.svg`)
+  writeFileSync(file, growthSvg(`${name} by ${unit}: ${machine()}`, unit, rows))
+}
+
+/** Measures, prints, and draws where that is asked for. */
+export async function growth(): Promise<void> {
+  const upTo = (sizes: readonly number[], most: number): readonly number[] => sizes.filter((size) => size <= most)
+  const segments = isQuick() ? [100, 1000] : upTo([1e3, 1e4, 1e5, 1e6], numberFlag('--segments', 1e6))
+  const events = isQuick() ? [1000, 4000] : upTo([1e3, 1e4, 1e5, 1e6, 1e7], numberFlag('--events', 1e6))
+  const tables = [
+    ['catalogue', 'segments', await catalogueGrowth(segments)],
+    ['history', 'events', await historyGrowth(events)],
+  ] as const
+  for (const [name, unit, rows] of tables) {
+    printGrowth(unit, rows)
+    if (process.argv.includes('--draw')) draw(name, unit, rows)
   }
-  return store
 }
-
-/** What `act` takes of the processor, milliseconds, and reads and writes. */
-async function costOf<T>(store: CountingStore, act: () => Promise<T>): Promise<Cost & { readonly result: T }> {
-  store.reset()
-  const started = cpuMs()
-  const result = await act()
-  const requests = Object.values(store.calls).reduce((sum, calls) => sum + calls, 0)
-  return { ms: cpuMs() - started, read: store.bytesRead, written: store.bytesWritten, requests, result }
-}
-
-interface Cost {
-  readonly ms: number
-  readonly read: number
-  readonly written: number
-  readonly requests: number
-}
-
-const KIB = 1024
-
-/** Of one size. */
-async function growthAt(count: number): Promise<GrowthRow> {
-  return inTemporaryDirectory(async (directory) => {
-    const store = await storeOf(directory, count)
-    await TimelineLog.open(store)
-    const open = await costOf(store, () => TimelineLog.open(store))
-    const log = open.result
-    const middle = Math.floor(count / 2)
-    const [from, through] = [segment(middle).firstUlid, segment(middle + 99).lastUlid]
-    const plan = await costOf(store, () => segmentsBetween(log.nodes.segments, log.timeline.segments, from, through))
-    mustBe(plan.result.length === 100, 'a plan of 100 segments')
-    const reader = await TimelineLog.open(store)
-    const loop = monitorEventLoopDelay({ resolution: 1 })
-    const commits: Cost[] = []
-    const refreshes: Cost[] = []
-    loop.enable()
-    for (let n = count; n < count + COMMITS; n++) {
-      const change = { putStreams: [streamOf(n + 1)], addSegments: [segment(n)] }
-      commits.push(await costOf(store, () => log.commit(() => change)))
-      refreshes.push(await costOf(store, () => reader.refresh()))
-    }
-    loop.disable()
-    const mean = (costs: readonly Cost[], of: keyof Cost): number =>
-      costs.reduce((sum, cost) => sum + cost[of], 0) / costs.length
-    const most = (costs: readonly Cost[], of: keyof Cost): number => Math.max(...costs.map((cost) => cost[of]))
-    return {
-      segments: count,
-      'open, ms': open.ms,
-      'open, KiB': open.read / KIB,
-      'commit, KiB': mean(commits, 'written') / KIB,
-      'commit, most KiB': most(commits, 'written') / KIB,
-      'commit, ms': mean(commits, 'ms'),
-      'commit, requests': mean(commits, 'requests'),
-      'refresh, KiB': most(refreshes, 'read') / KIB,
-      'refresh, ms': mean(refreshes, 'ms'),
-      'plan of 100, requests': plan.requests,
-      'plan of 100, ms': plan.ms,
-      'loop held, ms': loop.max / 1e6,
-    }
-  })
-}
-
-const SIZES = isQuick() ? [100, 1000] : [1_000, 10_000, 100_000, 1_000_000]
-
-const rows: GrowthRow[] = []
-for (const size of SIZES.filter((one) => one <= numberFlag('--most', 1_000_000))) rows.push(await growthAt(size))
-for (const name of Object.keys(rows[0] ?? {}))
-  console.log([name.padEnd(24), ...rows.map((row) => (row[name] ?? 0).toPrecision(3).padStart(12))].join(''))

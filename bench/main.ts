@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
+import { growth } from './growth.ts'
 import { type BenchRow, printRows } from './lib/row.ts'
 
 /*
  * npm run bench [-- --quick] [-- --only <name>]: every bench in a process of its own, one after another, one table.
+ * npm run bench -- --growth: what things cost against the size of a store (growth.ts).
  */
 
 const BENCHES = ['segment-encode', 'journal', 'capture', 'snapshot', 'replay', 'history', 'memory'] as const
@@ -44,6 +46,7 @@ function flag(name: string): string | undefined {
 
 const one = flag('--as')
 if (one !== undefined) await runOne(one)
+else if (process.argv.includes('--growth')) await growth()
 else {
   const only = flag('--only')
   const names = BENCHES.filter((name) => only === undefined || name === only)

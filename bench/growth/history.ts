@@ -1,0 +1,113 @@
+import type { Item } from '../../src/model/event.ts'
+import { totalsOf } from '../../src/model/segment-index.ts'
+import { firstUlidAt, type Ulid } from '../../src/model/ulid.ts'
+import { findEvents, findVersion } from '../../src/restore/lookup.ts'
+import { planRestore } from '../../src/restore/plan.ts'
+import { replay } from '../../src/restore/replay.ts'
+import { FilesystemStore } from '../../src/store/filesystem.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
+import { segmentsBetween } from '../../src/timeline/segments.ts'
+import { verifyStore } from '../../src/upkeep/verify.ts'
+import { CountingStore } from '../../test/support/stores.ts'
+import { type Cost, costOf, type GrowthRow } from '../lib/cost.ts'
+import { type Chunk, dataset } from '../lib/dataset.ts'
+import { BEFORE_DATASET, coldSources, writeHistory } from '../lib/history-store.ts'
+import { inTemporaryDirectory, mustBe } from '../lib/timing.ts'
+
+/*
+ * What reading costs against how many events there are, a tenth as many records, in segments of at most 50,000 events and at
+ * least 16: with nothing cached, from opening the store on.
+ */
+const KIB = 1024
+const CHUNK = 50_000
+const LEAST_SEGMENTS = 16
+
+interface Probe {
+  readonly item: Item
+  readonly events: number
+}
+
+/** A record with about ten events, as most are that are looked for. */
+class Probes {
+  last: Ulid = firstUlidAt(0)
+  readonly #events = new Map<string, { item: Item; events: number }>()
+
+  get one(): Probe {
+    const found = [...this.#events.values()].sort((a, b) => Math.abs(a.events - 10) - Math.abs(b.events - 10))[0]
+    if (found === undefined) throw new Error('there are no records')
+    return found
+  }
+
+  *noting(chunks: Iterable<Chunk>): Generator<Chunk> {
+    for (const chunk of chunks) {
+      for (const { kind, resource, id } of chunk.changes) {
+        const known = this.#events.get(id)
+        if (known === undefined) this.#events.set(id, { item: { kind, resource, id }, events: 1 })
+        else known.events++
+      }
+      this.last = chunk.ulids.at(-1) ?? this.last
+      yield chunk
+    }
+  }
+}
+
+async function growthAt(events: number): Promise<GrowthRow> {
+  return inTemporaryDirectory(async (directory) => {
+    const store = new CountingStore(new FilesystemStore(directory))
+    const probes = new Probes()
+    const chunk = Math.min(CHUNK, Math.ceil(events / LEAST_SEGMENTS))
+    const chunks = dataset({ events, records: Math.ceil(events / 10), chunk })
+    await writeHistory(store, BEFORE_DATASET, [], probes.noting(chunks))
+    const { item, events: count } = probes.one
+    const open = await costOf(store, async () => totalsOf((await TimelineLog.open(store)).timeline.segments))
+    mustBe(open.result.events === events, 'the events of a store')
+    const get = await costOf(store, async () => {
+      const { timeline } = await TimelineLog.open(store)
+      const sources = coldSources(store)
+      return findVersion(sources, await planRestore(sources.nodes, timeline, probes.last), item)
+    })
+    const history = await costOf(store, async () => {
+      const { timeline } = await TimelineLog.open(store)
+      const sources = coldSources(store)
+      const segments = await segmentsBetween(sources.nodes, timeline.segments, BEFORE_DATASET, probes.last)
+      let found = 0
+      for await (const _ of findEvents(sources, segments, item)) found++
+      return found
+    })
+    mustBe(get.result !== null && history.result === count, `the history of ${item.id}`)
+    const restore = await costOf(store, async () => {
+      const { timeline } = await TimelineLog.open(store)
+      const sources = coldSources(store)
+      let records = 0
+      const plan = await planRestore(sources.nodes, timeline, probes.last)
+      for await (const batch of replay(sources, plan, {})) records += batch.length
+      return records
+    })
+    const verify = await costOf(store, async () => {
+      const { timeline } = await TimelineLog.open(store)
+      return verifyStore(coldSources(store), timeline)
+    })
+    mustBe(verify.result.damaged === 0 && verify.result.events === events, 'a verification')
+    const each = ({ ms }: Cost): number => (ms * 1000) / events
+    return {
+      size: events,
+      'open and count, ms': open.wallMs,
+      'get, requests': get.requests,
+      'get, ms': get.wallMs,
+      'get, KiB': get.read / KIB,
+      'history, requests': history.requests,
+      'history, ms': history.wallMs,
+      'history, KiB': history.read / KIB,
+      'restore, us/event': each(restore),
+      'verify, us/event': each(verify),
+      'heap after, MiB': process.memoryUsage().heapUsed / KIB / KIB,
+    }
+  })
+}
+
+/** Reading at each size. */
+export async function historyGrowth(sizes: readonly number[]): Promise<readonly GrowthRow[]> {
+  const rows: GrowthRow[] = []
+  for (const size of sizes) rows.push(await growthAt(size))
+  return rows
+}

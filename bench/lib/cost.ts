@@ -1,0 +1,28 @@
+import type { CountingStore } from '../../test/support/stores.ts'
+
+/** What something cost: milliseconds of the processor and on the clock, bytes, requests to the store. */
+export interface Cost {
+  readonly ms: number
+  readonly wallMs: number
+  readonly read: number
+  readonly written: number
+  readonly requests: number
+}
+
+/** What one size costs, by what was measured; `size` is the size. */
+export type GrowthRow = Readonly<Record<string, number> & { size: number }>
+
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+/** What `act` costs, and its result. */
+export async function costOf<T>(store: CountingStore, act: () => Promise<T>): Promise<Cost & { readonly result: T }> {
+  store.reset()
+  const [started, cpu] = [performance.now(), cpuMs()]
+  const result = await act()
+  const requests = Object.values(store.calls).reduce((sum, calls) => sum + calls, 0)
+  const times = { ms: cpuMs() - cpu, wallMs: performance.now() - started }
+  return { ...times, read: store.bytesRead, written: store.bytesWritten, requests, result }
+}
