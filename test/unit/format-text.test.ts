@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { LIMITS } from '../../src/base/limits.ts'
 import { OBSERVED } from '../../src/capture/settlement.ts'
 import { formatHead } from '../../src/model/head.ts'
-import { filesOf } from '../support/second-reader/bytes.ts'
+import { filesOf, sealed } from '../support/second-reader/bytes.ts'
 import { readTimeline } from '../support/second-reader/timeline.ts'
 import { VECTORS } from '../support/vectors.ts'
 
@@ -98,6 +98,22 @@ test('every member that a timeline has is told', () => {
       expect(text, member).toContain(`\`${member}\``)
   }
 })
+
+test('every member of a root and of a node is told, and where a node is named', () => {
+  const text = section('3\\.')
+  for (const [key, bytes] of filesOf(join(VECTORS, 'plain', 'store'))) {
+    if (!/^(timeline|node)\//.test(key)) continue
+    const { timeline = {}, nodes = [], ...file } = sealed<CatalogueFile>(bytes)
+    const { segments, ledger = [] } = timeline
+    for (const one of [file, timeline, segments ?? {}, ...(segments?.nodes ?? []), ...ledger, ...nodes])
+      for (const member of Object.keys(one)) expect(text, member).toContain(`\`${member}\``)
+  }
+})
+
+interface CatalogueFile {
+  timeline?: { segments?: { nodes: object[] }; ledger?: object[] }
+  nodes?: object[]
+}
 
 test('it can be read: short lines, short sentences, and every section that is referred to is there', () => {
   const prose = document.replaceAll(/^```\n[\s\S]*?^```\n/gm, '')

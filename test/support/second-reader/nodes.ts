@@ -4,7 +4,7 @@ import type { Files, Segment } from './timeline.ts'
 /** What a root or a node has at most (1). */
 export const MOST_BYTES: number = 16 * 1024 * 1024
 
-/** A node, as the one above it or the root names it (3.3). */
+/** A node, as the one above it or the root names it (3.5). */
 export interface TreeNode {
   key: string
   sha256: string

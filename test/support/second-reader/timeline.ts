@@ -92,7 +92,7 @@ export function readTimeline(files: Files): { timeline: Timeline; head: string }
   return { timeline: timelineOf(files, sealed<Root>(bytes)), head: `${last}-${hex(bytes)}` }
 }
 
-/** What stands in the root, and in the leaves below it (3.3). */
+/** What stands in the root, and in the leaves below it (3.5). */
 function timelineOf(files: Files, { timeline }: Root): Timeline {
   const { ledger, segments, ...own } = timeline
   const { repairs = [], forgotten = [] } = own
