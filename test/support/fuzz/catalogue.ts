@@ -90,7 +90,11 @@ export function nodeKinds(segments: readonly Uint8Array[], ledger: readonly Uint
     name: `node-of-${kind.name}`,
     samples,
     read: async (bytes: Uint8Array) => decodeNode(kind, namedNode(kind.name, bytes), bytes),
-    check: (found: object) => expectValid(validate, nodeFile(kind.name, found)),
+    check: (found: object) => {
+      expectValid(validate, nodeFile(kind.name, found))
+      const { height = 0, nodes = [] }: { height?: number; nodes?: readonly TreeNode[] } = found
+      if (nodes.some((node) => node.height >= height)) throw new Error('a node that is not lower was accepted')
+    },
   })
   const validate = validator('node')
   return [kindOf(SEGMENTS, segments), kindOf(LEDGER, ledger)]
