@@ -45,7 +45,7 @@ function draw(name: string, unit: string, rows: readonly GrowthRow[]): void {
 /** Measures, prints, and draws where that is asked for. */
 export async function growth(): Promise<void> {
   const upTo = (sizes: readonly number[], most: number): readonly number[] => sizes.filter((size) => size <= most)
-  const segments = isQuick() ? [100, 1000] : upTo([1e3, 1e4, 1e5, 1e6], numberFlag('--segments', 1e6))
+  const segments = isQuick() ? [250, 1000] : upTo([1e3, 1e4, 1e5, 1e6], numberFlag('--segments', 1e6))
   const events = isQuick() ? [1000, 4000] : upTo([1e3, 1e4, 1e5, 1e6, 1e7], numberFlag('--events', 1e6))
   const tables = [
     ['catalogue', 'segments', await catalogueGrowth(segments)],

@@ -63,7 +63,15 @@ const NOTHING: Forgotten = { generations: 0, files: 0 }
 /** The last generation that may go now, or null where too few would. Costs nothing. */
 export function forgettable(timeline: Timeline, { kept, least }: Forgetfulness = BY_DEFAULT): number | null {
   const end = timeline.generation - kept
-  return end - lastForgotten(timeline) >= Math.max(1, least) ? end : null
+  return end - firstKept(timeline) + 1 >= Math.max(1, least) ? end : null
+}
+
+/** The first generation whose file may be there: not of those whose files went, nor of those that were lost before a repair. */
+function firstKept(timeline: Pick<Timeline, 'forgotten' | 'repairs'>): number {
+  let first = lastForgotten(timeline) + 1
+  for (const repair of [...(timeline.repairs ?? [])].sort((a, b) => a.first - b.first))
+    if (repair.first <= first && repair.last >= first) first = repair.last + 1
+  return first
 }
 
 /**
@@ -78,9 +86,9 @@ export async function forgetGenerations(
   const before = await log.refresh()
   const last = forgettable(before, forgetfulness)
   if (last === null) return NOTHING
-  const first = lastForgotten(before) + 1
+  const first = firstKept(before)
   const known = before.forgotten?.at(-1)
-  const isLong = known === undefined || known.last - known.first + 1 >= LONG_LIST
+  const isLong = known === undefined || known.last !== first - 1 || known.last - known.first + 1 >= LONG_LIST
   const start = isLong ? [] : await headsOrGone(store, known)
   if (start === null) return NOTHING
   const hashes: Uint8Array[] = []
@@ -90,7 +98,7 @@ export async function forgetGenerations(
   const heads: Heads = { first: from, last, key: headsKey(from, last, nonce()), sha256: sha256(bytes) }
   await store.put(heads.key, bytes, { ifAbsent: true })
   // Who did the same at the same time has it done; the list of this attempt names nothing and nobody names it.
-  const after = await log.commit((now) => (lastForgotten(now) === first - 1 ? { forget: heads } : null))
+  const after = await log.commit((now) => (firstKept(now) === first ? { forget: heads } : null))
   if (after.forgotten?.at(-1)?.key !== heads.key) return NOTHING
   const files = await deleteForgotten(store, last)
   if (!isLong) await store.delete([known.key])

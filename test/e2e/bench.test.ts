@@ -32,6 +32,14 @@ describe('bench', () => {
     for (const line of lines) expect(Number(line.split(/ {2,}/)[4])).toBeGreaterThan(0)
   })
 
+  it('prints what things cost against the size of a store', { timeout: 120_000 }, async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, [MAIN, '--growth', '--quick'])
+    const tables = stdout.trimEnd().split('\n\n')
+    expect(tables.map((table) => table.split(/\s+/)[0])).toEqual(['segments', 'events'])
+    for (const line of tables.flatMap((table) => table.split('\n').slice(1)))
+      for (const cell of line.trim().split(/ {2,}/).slice(1)) expect(Number(cell)).toBeGreaterThanOrEqual(0)
+  })
+
   it('refuses a bench that there is not', async () => {
     const run = promisify(execFile)(process.execPath, [MAIN, '--quick', '--only', 'nothing'])
     await expect(run).rejects.toThrow(/there is no bench nothing; there are segment-encode/)

@@ -9,6 +9,7 @@ import { lastForgotten } from '../../src/timeline/head.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { eachNode } from '../../src/timeline/segments.ts'
 import { checkHead } from '../../src/upkeep/head.ts'
+import { commitRepair, planRepair } from '../../src/upkeep/repair.ts'
 import { verifyGenerations } from '../../src/upkeep/verify/generations.ts'
 import { Inspection } from '../../src/upkeep/verify/inspection.ts'
 import { allSegments } from '../support/catalogue.ts'
@@ -228,4 +229,28 @@ test('a verification beside it takes nothing for missing that went as it should'
   }
   expect(await damaged(async () => lastForgotten(log.timeline))).toEqual([])
   expect((await damaged()).length).toBeGreaterThan(20)
+})
+
+test('what goes after a catalogue was lost begins with the repair, and not with the numbers that it passed over', async () => {
+  const store = new MemoryStore()
+  const log = await TimelineLog.open(store)
+  await commit(log, 20)
+  await forgetGenerations(store, log, FEW)
+  for (const key of (await keysIn(store)).filter((one) => parseTimelineKey(one) !== null)) await store.delete([key])
+  const plan = await planRepair(store, () => {})
+  await commitRepair(store, plan)
+  const again = await TimelineLog.open(store)
+  const first = again.timeline.generation
+  expect(first).toBe(1_000_000_000)
+  const heads: Head[] = []
+  for (let n = 0; n < 40; n++) {
+    const id = firstUlidAt(1_780_000_000_000 + n)
+    await again.commit(() => ({ putStreams: [streamOf(1, 'closed', id)], addSegments: [segment(0, id)] }))
+    if (again.head !== null) heads.push(again.head)
+    if (n % 10 === 9) await forgetGenerations(store, again, FEW)
+  }
+  expect(again.timeline.forgotten).toMatchObject([{ first }])
+  expect(lastForgotten(again.timeline)).toBeGreaterThan(first + 20)
+  for (const head of heads) await checkHead(store, again.timeline, head)
+  expect(await damageIn(store, again)).toEqual([])
 })

@@ -39,7 +39,8 @@ export async function verifyGenerations(
   }
   let own: Root | null = null
   /** Of the generation before; null where it is damaged, and says nothing about the one that names it. */
-  let previous = await verifyHeads(inspection, forgotten, forgottenNow)
+  const afterLost = (generation: number): number => Math.max(generation, lastKnown(generation) + 1)
+  let previous = await verifyHeads(inspection, forgotten, { forgottenNow, afterLost })
   let next = end + 1
   for (const generation of found) {
     const key = timelineKey(generation)
@@ -62,17 +63,24 @@ export async function verifyGenerations(
   return own
 }
 
+/** What the lists of heads are checked with. */
+interface HeadsSeams {
+  readonly forgottenNow: () => Promise<number>
+  /** The first generation from this one on that was not lost before a repair. */
+  readonly afterLost: (generation: number) => number
+}
+
 /** Returns the hash of the last generation whose file went; null where none did, or nobody can say it. */
 async function verifyHeads(
   inspection: Inspection,
   forgotten: readonly Heads[],
-  forgottenNow: () => Promise<number>,
+  { forgottenNow, afterLost }: HeadsSeams,
 ): Promise<string | null> {
   let last: string | null = null
   let next = 1
   for (const heads of forgotten) {
     last = null
-    const expected = next
+    const expected = afterLost(next)
     next = heads.last + 1
     await inspection.guard(heads.key, async () => {
       // A longer list may be in its place.
