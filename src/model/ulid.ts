@@ -15,6 +15,20 @@ export function isUlid(text: string): boolean {
   return isValid(text) && text < '8' && text === text.toUpperCase()
 }
 
+const ULID_CHARS = 26
+/** By character code: 1 where a ULID may have it. */
+const IS_ULID_CHAR = new Uint8Array(256)
+for (const char of ALPHABET) IS_ULID_CHAR[char.charCodeAt(0)] = 1
+
+/** Whether the bytes `[start, end)` are the text of a ULID, as `isUlid` says: without making a text of them. */
+export function isUlidBytes(data: Uint8Array, start: number, end: number): boolean {
+  if (end - start !== ULID_CHARS || (data[start] ?? EIGHT) >= EIGHT) return false
+  for (let at = start; at < end; at++) if (IS_ULID_CHAR[data[at] ?? 0] !== 1) return false
+  return true
+}
+
+const EIGHT = '8'.charCodeAt(0)
+
 /** Milliseconds since the epoch of a ULID's time part. */
 export function ulidTime(ulid: Ulid): number {
   return decodeTime(ulid)

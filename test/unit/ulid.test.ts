@@ -1,7 +1,15 @@
 import fc from 'fast-check'
 import { decodeTime, isValid } from 'ulid'
 import { expect, test } from 'vitest'
-import { firstUlidAt, isUlid, lastUlidAt, previousUlid, UlidGenerator, ulidTime } from '../../src/model/ulid.ts'
+import {
+  firstUlidAt,
+  isUlid,
+  isUlidBytes,
+  lastUlidAt,
+  previousUlid,
+  UlidGenerator,
+  ulidTime,
+} from '../../src/model/ulid.ts'
 
 test('ULIDs increase whatever the clock does, and never fall behind it', () => {
   fc.assert(
@@ -64,4 +72,23 @@ test('a time that needs more than 48 bits makes no ULID', () => {
   const most = `7${'Z'.repeat(25)}`
   expect([isUlid(most), ulidTime(most)]).toEqual([true, 2 ** 48 - 1])
   for (const first of '8Z') expect(isUlid(first + '0'.repeat(25))).toBe(false)
+})
+
+test('what is a ULID as text is one as bytes, and nothing else is', () => {
+  const character = fc.constantFrom(...'0127789ABHIJKLMNOPTUVZabz!/:@[`é')
+  fc.assert(
+    fc.property(fc.array(character, { minLength: 24, maxLength: 27 }), fc.nat(3), (characters, before) => {
+      const value = characters.join('')
+      const data = Buffer.from(`${'7'.repeat(before)}${value}7`)
+      expect(isUlidBytes(data, before, data.length - 1)).toBe(isUlid(value))
+    }),
+    { numRuns: 3000 },
+  )
+  const valid = firstUlidAt(1_760_000_000_000)
+  for (let at = 0; at < 26; at++) {
+    for (const other of '0789AILOUZz') {
+      const value = valid.slice(0, at) + other + valid.slice(at + 1)
+      expect(isUlidBytes(Buffer.from(value), 0, 26)).toBe(isUlid(value))
+    }
+  }
 })

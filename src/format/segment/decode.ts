@@ -1,6 +1,6 @@
 import { isAscii, isUtf8 } from 'node:buffer'
 import { concat, text } from '../../base/bytes.ts'
-import { isUlid } from '../../model/ulid.ts'
+import { isUlidBytes } from '../../model/ulid.ts'
 import { expect } from './corrupt.ts'
 import { decodeBooleans, decodeByteArrays, decodeDelta, decodeHybrid } from './encodings.ts'
 import type { ColumnChunk } from './footer.ts'
@@ -39,8 +39,8 @@ function checkTexts(values: ByteValues): void {
   }
 }
 
-function checkUlids(values: ByteValues): void {
-  for (let i = 0; i < values.starts.length; i++) expect(isUlid(values.text(i) ?? ''), 'a ULID is none')
+function checkUlids({ data, starts, ends }: ByteValues): void {
+  for (let i = 0; i < starts.length; i++) expect(isUlidBytes(data, starts[i] ?? 0, ends[i] ?? 0), 'a ULID is none')
 }
 
 function plainBytes(covered: readonly Covered[], rows: number, nulls: Uint8Array | null): ByteValues {
