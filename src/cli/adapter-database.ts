@@ -52,6 +52,8 @@ export class OpenedByAdapter implements OpenDatabase {
       store,
       source,
       database,
+      // It is not what the command was called for, and may take longer than that.
+      snapshots: false,
       ...(journal === undefined ? {} : { journal }),
       ...(memory === undefined ? {} : { memory }),
     })

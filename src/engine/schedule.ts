@@ -1,12 +1,15 @@
 import { TidemarkError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import type { Source } from '../capture/source.ts'
 import { drillKey } from '../format/keys.ts'
 import type { Job } from '../upkeep/schedule.ts'
+import type { SnapshotPolicy } from '../upkeep/snapshot-due.ts'
 import type { Archive } from './archive.ts'
 import { runDrills } from './drill.ts'
 import { checkOptions, checkPositive } from './options.ts'
 import { reconcileWith } from './reconcile.ts'
 import type { Session } from './session.ts'
+import { SnapshotJob } from './snapshots.ts'
 
 /** What is done again and again, each in milliseconds from the end of one run to the beginning of the next. */
 export interface ScheduleOptions {
@@ -21,14 +24,22 @@ export interface JobSeams {
   readonly archive: Archive
   readonly session: Session | null
   readonly source: Source | null
+  /** When snapshots are made. */
+  readonly snapshots: SnapshotPolicy | false
+  readonly log: Logger
 }
 
-/** The jobs of a schedule. Errors: `OPTION_INVALID`, also for one that this process cannot do. */
-export function jobsOf(options: ScheduleOptions, { archive, session, source }: JobSeams): readonly Job[] {
+/** The jobs of a schedule, and what is done without being asked for. Errors: `OPTION_INVALID`, also for one that this process cannot do. */
+export function jobsOf(
+  options: ScheduleOptions,
+  { archive, session, source, snapshots, log }: JobSeams,
+): readonly Job[] {
   checkOptions('schedule', options, ['reconcileMs', 'drillMs'])
   for (const [name, ms] of Object.entries(options)) checkPositive('schedule', name, ms)
   const { reconcileMs, drillMs } = options
   const jobs: Job[] = []
+  if (session !== null && snapshots !== false)
+    jobs.push(new SnapshotJob({ archive, stream: session.stream, policy: snapshots, log }))
   if (reconcileMs !== undefined) {
     if (session === null) throw nothingCaptured()
     const run = async (signal: AbortSignal): Promise<void> => {

@@ -5,6 +5,7 @@ import type { Source } from '../capture/source.ts'
 import { type Moment, markNameOf, parseMoment } from '../restore/moment.ts'
 import type { OnConflict, Selection, Target } from '../restore/target.ts'
 import { describeStore, type StoreSpec } from '../store/open.ts'
+import type { SnapshotPolicy } from '../upkeep/snapshot-due.ts'
 import type { OnDamage, OnFile } from '../upkeep/verify/inspection.ts'
 import { checkJournal, type JournalOptions } from './journal-options.ts'
 import {
@@ -22,8 +23,14 @@ import {
 import type { OnDifference, Progress } from './restore.ts'
 import type { Ack } from './streams.ts'
 
+/** What a process that captures does for its store by itself. */
+export interface UpkeepOptions {
+  /** When it makes a snapshot, from the one before and the events since; `false`: never. */
+  readonly snapshots?: SnapshotPolicy | false
+}
+
 /** How a store is opened. */
-export interface TidemarkOptions {
+export interface TidemarkOptions extends UpkeepOptions {
   /** `file:./dir`, `s3://bucket/prefix`, `memory:name`, or a `StoreSpec`. */
   readonly store: string | StoreSpec
   /** The live database to capture; without it the store is opened for reading. */
@@ -86,7 +93,7 @@ export interface RestoreOptions {
   readonly onConflict?: OnConflict
 }
 
-const OPTION_NAMES = ['store', 'source', 'journal', 'ack', 'seal', 'memory', 'database', 'logger']
+const OPTION_NAMES = ['store', 'source', 'journal', 'ack', 'seal', 'memory', 'database', 'logger', 'snapshots']
 const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress', 'inPlace', 'onConflict']
 
 /** Errors: `OPTION_INVALID` for what is no option, or not of its kind. */
@@ -99,10 +106,16 @@ export function checkTidemarkOptions(options: TidemarkOptions): void {
   checkJournal(options.journal)
   checkText('Tidemark', 'database', options.database)
   checkPositive('Tidemark', 'memory', options.memory)
-  const { seal } = options
+  const { seal, snapshots } = options
+  if (snapshots !== undefined && snapshots !== false) checkSnapshots(snapshots)
   if (seal === undefined) return
   checkOptions('Tidemark.seal', seal, ['events', 'bytes', 'ageMs', 'closeMs'])
   for (const [name, value] of Object.entries(seal)) checkPositive('Tidemark.seal', name, value)
+}
+
+function checkSnapshots(snapshots: SnapshotPolicy): void {
+  checkOptions('Tidemark.snapshots', snapshots, ['everyMs', 'events'])
+  for (const [name, value] of Object.entries(snapshots)) checkPositive('Tidemark.snapshots', name, value)
 }
 
 /** Which marks there are is known later. Errors: `MOMENT_INVALID`. */

@@ -22,6 +22,7 @@ import { lastDrill } from '../upkeep/drill.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import { Schedule } from '../upkeep/schedule.ts'
 import type { TakenSnapshot } from '../upkeep/snapshot.ts'
+import type { SnapshotPolicy } from '../upkeep/snapshot-due.ts'
 import type { Verification } from '../upkeep/verify.ts'
 import { answering } from './answers.ts'
 import { Archive, type Reached } from './archive.ts'
@@ -71,6 +72,7 @@ interface Process {
   readonly log: Logger
   /** The database that it captures. */
   readonly source: Source | null
+  readonly snapshots: SnapshotPolicy | false
 }
 
 /** A store, with the capture of a live database where one was given: the whole system. */
@@ -100,7 +102,7 @@ export class Tidemark {
     const log = options.logger ?? createLogger()
     const meter = new RequestMeter(clock)
     const place = await placeOf(options.store, environment, (store) => meter.over(store))
-    const { source, memory = DEFAULT_MEMORY } = options
+    const { source, memory = DEFAULT_MEMORY, snapshots = {} } = options
     const oneClock = oneClockOf(options.store)
     const whole = (started: Started, session: Session | null): Tidemark => {
       const { opened, timeline, recordKeys } = started
@@ -109,7 +111,7 @@ export class Tidemark {
       const complete = (through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<Completion> =>
         completeOthers({ store, timeline, recordKeys, clock, canAnswer, log, file }, session, through, wanted)
       const archive = new Archive({ ...opened, timeline, recordKeys, clock, canAnswer, memory, complete, own: session })
-      return new Tidemark(archive, session, { meter, log, source: source ?? null })
+      return new Tidemark(archive, session, { meter, log, source: source ?? null, snapshots })
     }
     if (source === undefined) return whole(await openToRead(place), null)
     const { ack = 'journal', database = source.identity, seal = {} } = options
@@ -151,6 +153,7 @@ export class Tidemark {
    */
   async start(): Promise<void> {
     this.#session?.start()
+    if (this.#schedule === null) await this.schedule({})
     await this.#session?.settled()
   }
 
@@ -326,10 +329,9 @@ export class Tidemark {
 
   /** Does upkeep again and again from now on, until `close`; replaces what was scheduled. Errors: `OPTION_INVALID`. */
   async schedule(options: ScheduleOptions): Promise<void> {
-    const { source, log } = this.#process
-    const jobs = jobsOf(options, { archive: this.#archive, session: this.#session, source })
+    const jobs = jobsOf(options, { ...this.#process, archive: this.#archive, session: this.#session })
     const before = this.#schedule
-    this.#schedule = new Schedule(this.#archive.seams.clock, log, jobs)
+    this.#schedule = new Schedule(this.#archive.seams.clock, this.#process.log, jobs)
     await before?.end()
   }
 

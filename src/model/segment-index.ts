@@ -10,6 +10,12 @@ export interface SegmentTotals {
   readonly lastUlid: Ulid
 }
 
+/** At least the events that are after a ULID: all of what reaches beyond it. Costs nothing, as below. */
+export function eventsAtMostAfter({ nodes, tail }: SegmentTree, ulid: Ulid): number {
+  const beyond = [...nodes, ...tail].filter(({ lastUlid }) => lastUlid > ulid)
+  return beyond.reduce((sum, { events }) => sum + events, 0)
+}
+
 /** Costs nothing, however much there is. */
 export function totalsOf({ nodes, tail }: SegmentTree): SegmentTotals {
   const parts: readonly SegmentTotals[] = [...nodes, ...tail.map((entry) => ({ ...entry, segments: 1 }))]

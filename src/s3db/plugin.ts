@@ -26,6 +26,7 @@ import {
   checkTidemarkOptions,
   type DryRunOptions,
   dryRunOf,
+  type UpkeepOptions,
 } from '../engine/tidemark-options.ts'
 import type { View } from '../engine/view.ts'
 import type { DrillProof } from '../format/drill-file.ts'
@@ -45,7 +46,7 @@ import { lookAt } from './looking.ts'
 import { createS3dbTarget, openS3dbTarget } from './target.ts'
 
 /** How a database is backed up. */
-export interface TidemarkPluginOptions {
+export interface TidemarkPluginOptions extends UpkeepOptions {
   /** `file:./dir`, `s3://bucket/prefix`, `memory:name`, or a `StoreSpec` with endpoint, region and credentials. */
   readonly store: string | StoreSpec
   /**
@@ -98,7 +99,7 @@ const owners = shared('owners', () => new WeakMap<object, TidemarkPlugin>())
 /** What the plugin emits, with a `Finding`, for each write that was not captured and was found. */
 const FINDING = 'plg:tidemark:finding'
 
-const OPTION_NAMES = ['store', 'journal', 'ack', 'seal', 'memory', 'database', 'pluginStorage', 'logger']
+const OPTION_NAMES = ['store', 'journal', 'ack', 'seal', 'memory', 'database', 'pluginStorage', 'logger', 'snapshots']
 const OTHER_TARGETS = ['live', 'a connected S3db', 'a connection string (file:///var/lib/copy, s3://..)']
 const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onConflict', 'mapSchema', 'onProgress']
 

@@ -49,6 +49,21 @@ export async function segmentsBetween(
   return found.sort((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))
 }
 
+/** The events of the segments that reach beyond a ULID; reads only nodes that it lies within. */
+export async function eventsAfter(nodes: SegmentNodes, index: SegmentTree, ulid: Ulid): Promise<number> {
+  let events = 0
+  const count = (one: Pick<SegmentEntry, 'lastUlid' | 'events'>): void => {
+    if (one.lastUlid > ulid) events += one.events
+  }
+  const isAround = (node: IndexNode): boolean => {
+    if (node.firstUlid > ulid) count(node)
+    return node.firstUlid <= ulid && node.lastUlid > ulid
+  }
+  for await (const entries of entriesOf(index.nodes, nodes.read, isAround)) entries.forEach(count)
+  index.tail.forEach(count)
+  return events
+}
+
 /** The segments among whose stamps a ULID is. */
 export async function segmentsAt(
   nodes: SegmentNodes,

@@ -42,15 +42,15 @@ export class Schedule {
     }
   }
 
-  async #run({ name, run }: Job): Promise<void> {
+  async #run(job: Job): Promise<void> {
     const { signal } = this.#ending
     if (signal.aborted) return
     try {
-      await run(signal)
+      await job.run(signal)
     } catch (error) {
       if (signal.aborted) return
       this.#log.error(
-        { job: name, error: messageOf(error) },
+        { job: job.name, error: messageOf(error) },
         'A scheduled run failed; it is tried again at its next time.',
       )
     }

@@ -103,7 +103,9 @@ export async function takeSnapshot(
     const options = { store: sources.store, prefix: snapshotPrefix(ulid, nonce()), ulid, database, ...holes }
     const write = async (writer: SnapshotWriter): Promise<WrittenSnapshot> => {
       await new SnapshotFold({ before, changes, writer, signal }).run()
-      return writer.finish()
+      const written = await writer.finish()
+      signal.throwIfAborted()
+      return written
     }
     return await writeSnapshot(options, write, async (written, { counts }) => {
       const entry: SnapshotEntry = { ulid, consistentFrom: ulid, prefix: options.prefix, ...written, ...holes }

@@ -114,6 +114,20 @@ describe('every option does what it says', () => {
     }
   })
 
+  it('snapshots: one is made by itself when it is due, and none with false', async () => {
+    for (const snapshots of [{ everyMs: 50 }, false] as const) {
+      const { db, tidemark, insert } = await open({ snapshots, seal: { ageMs: 50 } })
+      await insert(0)
+      await tidemark.flush()
+      const count = async (): Promise<number> => (await tidemark.status()).snapshots.length
+      if (snapshots === false) await new Promise((resolve) => setTimeout(resolve, 400))
+      else await until(async () => (await count()) > 1)
+      expect((await count()) > 1).toBe(snapshots !== false)
+      await db.disconnect()
+    }
+    await expect(open({ snapshots: { events: -1 } })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+  })
+
   it('database: names the database in the store, and is checked', async () => {
     const { db, tidemark, home } = await open({ database: 'production' })
     expect((await tidemark.status()).database).toBe('production')
