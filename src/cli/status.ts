@@ -12,6 +12,9 @@ import { gapLines, verdictLines } from './verdict-text.ts'
 /** Stamps that are less ahead of the clock come from bursts, and from clocks of two hosts. */
 const NOTEWORTHY_MS = 1_000
 
+/** Snapshots that are listed, the last ones. */
+const MOST_SNAPSHOTS = 10
+
 /** The options of `tidemark status`. */
 export interface StatusOptions extends CommonOptions {
   readonly at?: string
@@ -154,10 +157,21 @@ function restoredText({ epochs }: Status): string {
     : `, begun ${timeText(last.startedAt)} by a restore of ${timeText(last.restored)}`
 }
 
-function snapshotLines({ snapshots }: Status): string[] {
+function snapshotLines({ snapshots, replay }: Status): string[] {
   if (snapshots.length === 0) return ['  none: capture takes the first by itself']
-  const rows = snapshots.map(({ ulid, time, records, bytes }) => [time, ulid, countText(records), bytesText(bytes)])
-  return table(['consistent from', 'snapshot', 'records', 'size'], rows, '  ')
+  const earlier = snapshots.length - MOST_SNAPSHOTS
+  const rows = snapshots
+    .slice(-MOST_SNAPSHOTS)
+    .map(({ ulid, time, records, bytes }) => [time, ulid, countText(records), bytesText(bytes)])
+  return [
+    ...(earlier > 0 ? [`  ${plural(earlier, 'earlier one')}, the first of ${snapshots[0]?.time}; --json has all`] : []),
+    ...table(['consistent from', 'snapshot', 'records', 'size'], rows, '  '),
+    ...(replay === null
+      ? []
+      : [
+          `  since the last, ${durationText(replay.ageMs)} ago: ${plural(replay.events, 'event')}, which a restore of latest replays`,
+        ]),
+  ]
 }
 
 function streamLines(streams: readonly StreamStatus[], paint: Paint): string[] {

@@ -11,6 +11,7 @@ import { gapsOf } from '../restore/gaps.ts'
 import { type Reach, reachTimes } from '../restore/reach.ts'
 import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
 import type { Requests } from '../store/meter.ts'
+import type { Replayed } from '../upkeep/snapshot-due.ts'
 import type { StreamCondition } from './condition.ts'
 import type { EncryptionInfo } from './keys.ts'
 import { verdictNow } from './reachable.ts'
@@ -70,6 +71,13 @@ export interface Status {
   }[]
   readonly marks: readonly MarkReport[]
   readonly holds: readonly HoldReport[]
+  /** Where a restore of `latest` begins, and how many events it replays from there; null without a snapshot. */
+  readonly replay: {
+    readonly snapshot: Ulid
+    readonly time: string
+    readonly ageMs: number
+    readonly events: number
+  } | null
   readonly gaps: readonly GapReport[]
   /** Of this process's own journal; null where it captures nothing. */
   readonly pending: StreamReport['pending'] | null
@@ -99,6 +107,7 @@ export interface StatusParts {
   readonly findings: FindingCount | null
   readonly requests: Requests
   readonly drill: { readonly ulid: Ulid; readonly proof: DrillProof | null } | null
+  readonly replayed: Replayed | null
   readonly nowMs: number
 }
 
@@ -130,6 +139,7 @@ export function statusOf(parts: StatusParts): Status {
     })),
     marks: (timeline.marks ?? []).map((mark) => ({ ...mark, time: timeOf(mark.ulid) })),
     holds: (timeline.holds ?? []).map(holdReport),
+    replay: replayOf(parts),
     gaps: gapsOf(timeline).map(gapReport),
     pending: own?.pending ?? null,
     findings,
@@ -148,6 +158,14 @@ function stalledIn({ timeline: { streams }, conditions }: StatusParts): string |
     ]
   })
   return stalled.length === 0 ? null : stalled.join('; ')
+}
+
+function replayOf({ replayed, nowMs }: StatusParts): Status['replay'] {
+  if (replayed === null) return null
+  const { snapshot, events } = replayed
+  const { ulid, consistentFrom } = snapshot
+  const ageMs = Math.max(0, Math.floor(nowMs) - ulidTime(consistentFrom))
+  return { snapshot: ulid, time: timeOf(consistentFrom), ageMs, events }
 }
 
 function drillOf({ drill, nowMs }: StatusParts): Status['drill'] {

@@ -22,7 +22,7 @@ import { lastDrill } from '../upkeep/drill.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import { Schedule } from '../upkeep/schedule.ts'
 import type { TakenSnapshot } from '../upkeep/snapshot.ts'
-import type { SnapshotPolicy } from '../upkeep/snapshot-due.ts'
+import { replayedAtTheEnd, type SnapshotPolicy } from '../upkeep/snapshot-due.ts'
 import type { Verification } from '../upkeep/verify.ts'
 import { answering } from './answers.ts'
 import { Archive, type Reached } from './archive.ts'
@@ -258,8 +258,9 @@ export class Tidemark {
     const findings = this.#session?.findings.count ?? null
     const drill = await lastDrill(this.#archive.seams.store)
     const catalogueBytes = this.#archive.seams.timeline.rootBytes
-    const nowMs = clock.now()
-    return statusOf({ timeline, reach, catalogueBytes, names, conditions, own, findings, requests, drill, nowMs })
+    const replayed = await replayedAtTheEnd(this.#archive.sources.nodes, entered)
+    const parts = { timeline, reach, catalogueBytes, names, conditions, own, findings, requests, drill, replayed }
+    return statusOf({ ...parts, nowMs: clock.now() })
   }
 
   /**

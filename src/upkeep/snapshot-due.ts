@@ -17,7 +17,7 @@ export interface SnapshotPolicy {
  * A million events are replayed in seconds, and a snapshot, which copies what nothing happened to, is not made so often that
  * it costs more than they did. Once a day, so that a database of few writes has one of every day, too.
  */
-export const SNAPSHOT_DEFAULTS: Required<SnapshotPolicy> = { everyMs: 24 * 3_600_000, events: 1_000_000 }
+const SNAPSHOT_DEFAULTS: Required<SnapshotPolicy> = { everyMs: 24 * 3_600_000, events: 1_000_000 }
 
 /** The end of time: of the last snapshot, whatever came after it. */
 const LAST: Ulid = lastUlidAt(2 ** 48 - 1)
@@ -70,6 +70,20 @@ export function isWorthwhile(
   return (
     (rows - snapshot.records) * 2 >= events || (ulidTime(moment) - ulidTime(snapshot.consistentFrom)) * 2 >= everyMs
   )
+}
+
+/** The snapshot from which the end of the history is made, and the events since, which a restore of it replays. */
+export interface Replayed {
+  readonly snapshot: SnapshotEntry
+  readonly events: number
+}
+
+/** Null without a snapshot; reads a few nodes of the catalogue at most. */
+export async function replayedAtTheEnd(nodes: SegmentNodes, timeline: Timeline): Promise<Replayed | null> {
+  const start = startOf(timeline, LAST)
+  if (start === null) return null
+  const { snapshot } = start
+  return { snapshot, events: await eventsAfter(nodes, timeline.segments, snapshot.ulid) }
 }
 
 /** Whether a snapshot that was due after another is wanted still: nobody else has made one since. */

@@ -245,6 +245,7 @@ class History {
       own: session.report(),
       findings: null,
       drill: null,
+      replayed: null,
       requests,
       nowMs,
     })

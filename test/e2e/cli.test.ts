@@ -89,11 +89,12 @@ describe('reading', () => {
     expect([code, err]).toEqual([0, ''])
     const [status] = jsonLines(out)
     expect(status).toMatchObject({ store, database: `file://${directory}/app`, gaps: [], pending: null })
-    expect(status).toMatchObject({ segments: { events: 21 }, snapshots: [{ records: 0 }] })
+    expect(status).toMatchObject({ segments: { events: 21 }, snapshots: [{ records: 0 }], replay: { events: 21 } })
     const text = await run('status')
     expect(text.out).toMatch(/^database\s+file:\/\/.*app$/m)
     expect(text.out).toMatch(/^reachable\s+\S+Z to \S+Z$/m)
     expect(text.out).toMatch(/^segments\s+\d+, with 21 events in [\d.]+ KiB$/m)
+    expect(text.out).toMatch(/^ {2}since the last, .+ ago: 21 events, which a restore of latest replays$/m)
     expect(text.out).toMatch(/closed/)
     expect(text.out).not.toContain('\u001b')
     const next = /tidemark (show .*)$/m.exec(text.out)?.[1]?.replace('<resource>/<id>', 'users/u0') ?? ''

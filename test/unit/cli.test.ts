@@ -16,7 +16,7 @@ import { takeBackLines } from '../../src/cli/take-back.ts'
 import { type Output, painter, type Terminal } from '../../src/cli/terminal.ts'
 import { filesRead } from '../../src/cli/verify.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
-import { ModelDatabase } from '../support/model-database.ts'
+import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 /** A terminal that is one, or is none, and what was written to its stderr. */
 function terminal(
@@ -67,23 +67,43 @@ test('every kind of error has its exit code', () => {
   expect(exitCodeOf(new Error('?'))).toBe(1)
 })
 
+/** What `tidemark status` prints. */
+async function statusText(store: string): Promise<string> {
+  let text = ''
+  const { terminal: around } = terminal(false)
+  const out = Object.assign(new PassThrough(), { isTTY: false })
+  out.on('data', (part: Buffer) => {
+    text += part.toString()
+  })
+  const adapter = { handles: () => false, open: () => Promise.reject(new Error('none')) }
+  const stores: StoreOpener = async (where) => where
+  expect(await statusCommand({ store }, { terminal: { ...around, out }, adapter, stores })).toBe(0)
+  return text
+}
+
+test('status lists the last snapshots, and says how many there are before', async () => {
+  const store = 'memory:many-snapshots'
+  const database = new ModelDatabase()
+  const capture = await Tidemark.capture({ store, source: database, ack: 'store' })
+  await capture.flush()
+  for (let n = 0; n < 11; n++) {
+    await database.write({ kind: 'record', resource: 'r', id: 'a' }, recordImage({ n }))
+    await capture.flush()
+    await capture.snapshot()
+  }
+  const { snapshots } = await capture.status()
+  await capture.close()
+  const text = await statusText(store)
+  expect(text).toContain(`2 earlier ones, the first of ${snapshots[0]?.time}; --json has all`)
+  const listed = snapshots.map(({ ulid }) => text.includes(ulid))
+  expect(listed).toEqual([false, false, ...Array.from({ length: 10 }, () => true)])
+})
+
 test('status tells of a catalogue that fills up, before it is full', async () => {
   const url = 'memory:filling'
   const capture = await Tidemark.capture({ store: url, source: new ModelDatabase(), ack: 'store' })
   await capture.close()
-  const shown = async (): Promise<string> => {
-    let text = ''
-    const { terminal: around } = terminal(false)
-    const out = Object.assign(new PassThrough(), { isTTY: false })
-    out.on('data', (part: Buffer) => {
-      text += part.toString()
-    })
-    const adapter = { handles: () => false, open: () => Promise.reject(new Error('none')) }
-    const stores: StoreOpener = async (where) => where
-    expect(await statusCommand({ store: url }, { terminal: { ...around, out }, adapter, stores })).toBe(0)
-    return text
-  }
-  expect(await shown()).not.toContain('that it can have')
+  expect(await statusText(url)).not.toContain('that it can have')
   const limits: { rootBytes: number } = LIMITS
   const { rootBytes } = LIMITS
   const reader = await Tidemark.open({ store: url })
@@ -92,7 +112,7 @@ test('status tells of a catalogue that fills up, before it is full', async () =>
   expect(catalogue.limitBytes).toBe(rootBytes)
   try {
     limits.rootBytes = catalogue.bytes * 2 - 1
-    expect(await shown()).toMatch(/catalogue .* that it can have: many streams are open/)
+    expect(await statusText(url)).toMatch(/catalogue .* that it can have: many streams are open/)
   } finally {
     limits.rootBytes = rootBytes
   }
