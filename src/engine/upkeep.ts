@@ -12,8 +12,8 @@ export interface UpkeepReport {
   readonly deleted: number
 }
 
-/** As many of the last generations stay. */
-const KEPT = 256
+/** As many of the last generations stay; for fewer than `least` that would go nothing is committed. */
+const FORGETFULNESS = { kept: 256, least: 64 }
 
 /**
  * Looks after a store, once: what nobody needs any more is let go. No moment, no head and no event changes. Whoever captures does
@@ -24,6 +24,6 @@ export async function upkeepOf(
   environment: Environment = process.env,
 ): Promise<UpkeepReport> {
   const { opened, timeline } = await openToRead(await placeOf(spec, environment))
-  const { generations, files } = await forgetGenerations(opened.store, timeline, { kept: KEPT, least: 1 })
+  const { generations, files } = await forgetGenerations(opened.store, timeline, FORGETFULNESS)
   return { forgotten: generations, deleted: files }
 }

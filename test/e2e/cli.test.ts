@@ -250,6 +250,11 @@ describe('restore', () => {
     expect((await run('verify')).code).toBe(0)
   })
 
+  test('upkeep says what went', async () => {
+    expect(await run('upkeep')).toMatchObject({ code: 0, out: expect.stringContaining('none is old enough to go') })
+    expect(jsonLines((await run('upkeep', '--json')).out)).toEqual([{ forgotten: 0, deleted: 0 }])
+  })
+
   test('a deleted record is erased for good; the head that was noted before still holds', async () => {
     const head = (await run('head')).out.trim()
     expect(jsonLines((await run('head', '--json')).out)).toMatchObject([
