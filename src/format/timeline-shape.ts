@@ -177,7 +177,7 @@ const root = shaped(
     ledger: listOf(treeNode),
     segments: shaped({ nodes: listOf(indexNode), tail: listOf(segment) }),
   },
-  { repairs: listOf(repair, 1), forgotten: listOf(heads, 1) },
+  { marks: listOf(mark, 1), holds: listOf(hold, 1), repairs: listOf(repair, 1), forgotten: listOf(heads, 1) },
 )
 
 /** Whether a value can be worked with as the entry of a stream. */

@@ -177,9 +177,15 @@ function makeTimeline(): void {
   keep('node-ledger-branch', () =>
     encodeNode(LEDGER, { height: 1, nodes: [file('node-ledger-leaf', 0, entries.length)] }),
   )
+  const mark = { name: 'before-2.0', ulid: ulid(5), at: ulid(6) }
+  const hold = { id: ulid(7), from: ulid(1), through: ulid(5), until: null, reason: 'asked', by: 'ann' }
+  keep('node-ledger-marks', () => encodeNode(LEDGER, { height: 0, entries: [{ marks: mark }, { holds: hold }] }))
   const empty = { nodes: [], tail: [] }
   const first = { ...own, losses: [], acknowledgements: [], erasures: [], ledger: [], segments: empty }
   keep('root-1', () => encodeRoot({ generation: 1, previous: null, content: first }))
+  const kept = { marks: [mark], holds: [{ ...hold, until: ulid(9), by: null }], forgotten: [forgotten] }
+  const marked = { ...first, ...kept, ledger: [file('node-ledger-marks', 0, 2)] }
+  keep('root-3', () => encodeRoot({ generation: 3, previous: null, content: marked }))
   const segments = { nodes: [{ ...file('node-segments-branch', 2, 2), ...below, segments: 4 }, leaf], tail: [segment] }
   const ledger = [file('node-ledger-branch', 1, 1), file('node-ledger-leaf', 0, entries.length)]
   const previous = sha256(golden('root-1.bin'))

@@ -64,6 +64,8 @@ export interface Timeline {
   losses: { stream: string; firstSequence: number; after: string; through: string }[]
   acknowledgements: Acknowledgement[]
   erasures: { keyring?: number }[]
+  marks?: { name: string; ulid: string; at: string }[]
+  holds?: { id: string; from: string; through: string; until: string | null; reason: string; by: string | null }[]
   repairs?: { generation: number; first: number; last: number }[]
   forgotten?: { first: number; last: number; key: string; sha256: string }[]
 }
@@ -95,13 +97,9 @@ export function readTimeline(files: Files): { timeline: Timeline; head: string }
 /** What stands in the root, and in the leaves below it (3.5). */
 function timelineOf(files: Files, { timeline }: Root): Timeline {
   const { ledger, segments, ...own } = timeline
-  const { repairs = [], forgotten = [] } = own
-  const whole: Timeline = {
-    ...own,
-    repairs,
-    forgotten,
-    segments: [...segmentsBelow(files, segments.nodes), ...segments.tail],
-  }
+  const absent = { marks: [], holds: [], repairs: [], forgotten: [] }
+  const below = segmentsBelow(files, segments.nodes)
+  const whole: Timeline = { ...absent, ...own, segments: [...below, ...segments.tail] }
   for (const entry of ledgerBelow(files, ledger)) {
     const [name = '', ...others] = Object.keys(entry)
     must(others.length === 0 && name !== 'segments' && isSection(name, whole), `no list is called ${name}`)
@@ -110,6 +108,8 @@ function timelineOf(files: Files, { timeline }: Root): Timeline {
   whole.epochs.sort((a, b) => a.epoch - b.epoch)
   whole.streams.sort((a, b) => (a.id < b.id ? -1 : 1))
   whole.snapshots.sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
+  whole.marks?.sort((a, b) => (a.name < b.name ? -1 : 1))
+  whole.holds?.sort((a, b) => (a.id < b.id ? -1 : 1))
   return whole
 }
 
