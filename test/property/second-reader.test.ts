@@ -17,6 +17,7 @@ import { beforeInstant, firstUlidAt, instantEnd, lastUlidAt, UlidGenerator } fro
 import { gapsOf, isAcknowledged, startOf } from '../../src/restore/gaps.ts'
 import { reachOf } from '../../src/restore/reach.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import { forgetGenerations } from '../../src/timeline/forget.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { image } from '../support/arbitrary.ts'
 import { allSegments } from '../support/catalogue.ts'
@@ -215,14 +216,20 @@ test('the catalogue, whatever stands in its root and whatever below', async () =
   expect([...heights].sort()).toEqual([0, 1])
 })
 
-test('a catalogue of many segments, with nodes of three heights', async () => {
+test('a catalogue of many segments, with nodes of three heights, whose first generations went', async () => {
   const store = new MemoryStore()
   const log = await TimelineLog.open(store)
   const count = 33_000
   await log.commit(() => ({ addSegments: segments(count), putStreams: [streamWith(count)] }))
   await log.commit(() => ({ erase: erasureOf([segment(0), segment(count - 2)]) }))
   expect(new Set(log.timeline.segments.nodes.map(({ height }) => height))).toEqual(new Set([2, 1, 0]))
-  const { timeline } = readTimeline(await filesIn(store))
+  for (const kept of [3, 1]) {
+    for (let i = 0; i < 4; i++) await log.commit(() => ({ putStreams: [streamWith(count)] }))
+    await forgetGenerations(store, log, { kept, least: 1 })
+  }
+  const { timeline, head } = readTimeline(await filesIn(store))
+  expect(head).toBe(log.head === null ? '' : formatHead(log.head))
+  expect([timeline.forgotten?.length, timeline.forgotten?.[0]?.first]).toEqual([1, 1])
   const found = timeline.segments.toSorted((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))
   expect(found).toHaveLength(count)
   for (const [n, one] of found.entries())

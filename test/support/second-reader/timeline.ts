@@ -91,7 +91,23 @@ export function readTimeline(files: Files): { timeline: Timeline; head: string }
   const last = numbers.at(-1) ?? 0
   const bytes = files.get(timelineKey(last)) ?? new Uint8Array(0)
   must(bytes.length <= MOST_BYTES, 'the root is too large')
-  return { timeline: timelineOf(files, sealed<Root>(bytes)), head: `${last}-${hex(bytes)}` }
+  const timeline = timelineOf(files, sealed<Root>(bytes))
+  const [oldest = 0] = numbers
+  const { previous }: Root = sealed(files.get(timelineKey(oldest)))
+  const known = headOf(files, timeline, oldest - 1)
+  must(known === null || known === previous, `generation ${oldest} does not follow what went`)
+  return { timeline, head: `${last}-${hex(bytes)}` }
+}
+
+/** The hash of a generation whose file went (3.1); null where it is none of these, or could not be read. */
+function headOf(files: Files, { forgotten = [] }: Timeline, generation: number): string | null {
+  const list = forgotten.find(({ first, last }) => first <= generation && last >= generation)
+  if (list === undefined) return null
+  const bytes = Buffer.from(files.get(list.key) ?? [])
+  must(hex(bytes) === list.sha256 && bytes.length === 32 * (list.last - list.first + 1), `${list.key} is damaged`)
+  const at = 32 * (generation - list.first)
+  const hash = bytes.toString('hex', at, at + 32)
+  return hash === '0'.repeat(64) ? null : hash
 }
 
 /** What stands in the root, and in the leaves below it (3.5). */
