@@ -105,8 +105,20 @@ CREATE OR REPLACE TEMP TABLE snapshots AS
     UNION ALL SELECT unnest(json -> '$.ledger[*].snapshots') FROM query(read_nodes('ledger'))
   );
 
-SET VARIABLE snapshot = coalesce(getvariable('snapshot'),
-  (SELECT max(ulid) FROM snapshots WHERE consistent_from <= getvariable('until')));
+-- Moments that retention made unreachable: from a snapshot before one of these ranges, no moment in it or behind it can be made.
+CREATE OR REPLACE TEMP TABLE pruned AS
+  SELECT entry ->> '$.from' AS first, entry ->> '$.through' AS last, entry ->> '$.by' AS policy
+  FROM (
+    SELECT unnest(json -> '$.pruned[*]') AS entry FROM root
+    UNION ALL SELECT unnest(json -> '$.ledger[*].pruned') FROM query(read_nodes('ledger'))
+  );
+
+SET VARIABLE snapshot = (SELECT max(ulid) FROM snapshots WHERE consistent_from <= getvariable('until')
+  AND ulid = coalesce(getvariable('snapshot'), ulid) AND NOT EXISTS
+    (FROM pruned WHERE last >= consistent_from AND first <= getvariable('until')));
+SELECT CASE WHEN getvariable('snapshot') IS NULL THEN error('No snapshot makes the state of this moment: it is before the '
+  || 'first, or it was pruned: ' || coalesce((SELECT string_agg(first || ' to ' || last || ' by ' || policy, ', ') FROM pruned), 'nothing was'))
+  END AS no_such_moment WHERE getvariable('snapshot') IS NULL;
 SET VARIABLE prefix = (SELECT any_value(prefix) FROM snapshots WHERE ulid = getvariable('snapshot'));
 
 -- The segments that are part of the history: not one that nobody committed, because its writer was killed or another had

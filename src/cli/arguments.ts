@@ -1,3 +1,4 @@
+import { durationMs } from '../base/duration.ts'
 import { TidemarkError } from '../base/errors.ts'
 
 /** Which record is meant. */
@@ -29,19 +30,10 @@ export function parseMemory(argument: string | undefined): number | undefined {
   })
 }
 
-const DURATION_MS: ReadonlyMap<string, number> = new Map([
-  ['ms', 1],
-  ['s', 1000],
-  ['m', 60_000],
-  ['h', 3_600_000],
-  ['d', 86_400_000],
-])
-
 /** A duration such as `90s`, `5m` or `1.5h`, in milliseconds. Errors: `OPTION_INVALID`. */
 export function parseDuration(option: string, argument: string): number {
-  const [, number = '', unit = ''] = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(argument) ?? []
-  const ms = DURATION_MS.get(unit)
-  if (ms !== undefined) return Number(number) * ms
+  const ms = durationMs(argument)
+  if (ms !== null) return ms
   throw new TidemarkError('OPTION_INVALID', `${option} ${argument} is no duration. Nothing was read.`, {
     hint: 'Give a number with its unit: 500ms, 90s, 5m, 1.5h or 2d.',
   })

@@ -28,6 +28,9 @@ export async function logCommand(argument: string, options: LogOptions, around: 
       )
       events++
     }
+    const gone = (await tidemark.retention.pruned()).at(-1)
+    if (gone !== undefined && !options.json)
+      await writeLines(err, [`Events up to ${gone.interval.to} were pruned in part (${gone.by}) and are not shown.`])
     if (events > 0) return
     await requireRecord(tidemark, name)
     if (!options.json) await writeLines(err, ['No events: the record is as the first snapshot has it.'])

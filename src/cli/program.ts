@@ -104,7 +104,7 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
     .action((_, command: Command) => snapshotCommand(command.optsWithGlobals<SnapshotCommandOptions>(), around))
   addRestore(program, around)
   addGaps(program, around)
-  addKeeping(program, around, add)
+  addKeeping(program, around, add, exit)
   addReconcile(program).action(async (_, command: Command) =>
     exit(await reconcileCommand(command.optsWithGlobals<ReconcileCommandOptions>(), around)),
   )

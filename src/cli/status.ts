@@ -15,6 +15,9 @@ const NOTEWORTHY_MS = 1_000
 /** Snapshots that are listed, the last ones. */
 const MOST_SNAPSHOTS = 10
 
+/** Of what retention has left, so many are told. */
+const MOST_ISLANDS = 5
+
 /** The options of `tidemark status`. */
 export interface StatusOptions extends CommonOptions {
   readonly at?: string
@@ -68,7 +71,7 @@ function lagText({ id, condition, lagAtMostMs }: StreamStatus): string {
 /** A status for people. `store` is what the next commands repeat. */
 function statusLines(status: Status, paint: Paint, store: string): string[] {
   const { reachable, segments, streams, epochs, gaps, generation } = status
-  const { earliest, latest, limitedBy } = reachable
+  const { earliest, latest, limitedBy, islands } = reachable
   const limit = streams.find(({ id }) => id === limitedBy)
   const alarms = gaps.filter(({ acknowledged }) => acknowledged === null).length
   const lines = pairs([
@@ -81,6 +84,7 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
         ? paint('yellow', `nothing yet: ${nothingText(status)}`)
         : paint('green', `${earliest} to ${latest}`),
     ],
+    ...(islands.length === 0 ? [] : [['and before', islandsText(islands)] as const]),
     ...(limit === undefined ? [] : [['limited by', limitText(limit)] as const]),
     [
       'segments',
@@ -100,6 +104,13 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
   lines.push('', paint('bold', 'streams'), ...streamLines(streams, paint))
   lines.push('', paint('bold', 'next'), ...nextLines(status, store))
   return lines
+}
+
+/** What retention has left; of a snapshot alone, its stamp is the moment to give. */
+function islandsText(islands: Status['reachable']['islands']): string {
+  const shown = islands.slice(-MOST_ISLANDS).map(({ from, to }) => (from === to ? from : `${from} to ${to}`))
+  const more = islands.length - shown.length
+  return `${more === 0 ? '' : `${plural(more, 'older one')}, `}${shown.join(', ')}`
 }
 
 function nothingText({ snapshots, reachable }: Status): string {

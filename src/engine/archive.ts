@@ -9,6 +9,7 @@ import { firstUlidAt, lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
 import { hasEvent } from '../restore/lookup.ts'
 import { type Bound, type Moment, markNameOf, parseMoment } from '../restore/moment.ts'
 import { type Plan, planRestore } from '../restore/plan.ts'
+import { requireUnpruned } from '../restore/pruned-error.ts'
 import { answered, closedThrough, closingThrough, type Reach, reachOf, wholeTimes } from '../restore/reach.ts'
 import type { ReplaySources } from '../restore/replay.ts'
 import { type Limit, noSuchEvent, resolveMoment } from '../restore/resolve.ts'
@@ -132,7 +133,9 @@ export class Archive {
     const told = beyond && openStream !== null ? await this.#limitOf([openStream]) : beyond ? failure : null
     // Where the clock was set back, the stamp of an event may be.
     const limit = isFuture && wanted.event === null && latest !== null ? future(now) : told
-    const bound = resolveMoment(wanted, reach, limit)
+    const meant = snapshotOr(wanted, timeline)
+    requireUnpruned(timeline, meant.ulid, meant.label)
+    const bound = resolveMoment(meant, reach, limit)
     const isKnown = timeline.epochs.some(({ startedAt, restored }) => [startedAt, restored].includes(bound.event))
     if (bound.event !== null && !isKnown) await this.#requireEvent(bound.event, timeline.segments)
     return { bound, timeline, reach }
@@ -295,6 +298,14 @@ export class Archive {
   #scratchSpace(): ObjectStore {
     return prefixed(this.#scratch.store, `${++this.#passes}/`)
   }
+}
+
+/** The stamp of a snapshot stands for the state in it, which no event need be at; retention may have left nothing else. */
+function snapshotOr(wanted: Bound, { snapshots }: Timeline): Bound {
+  const { event, ulid } = wanted
+  if (event === null || ulid < event) return wanted
+  const found = snapshots.find((one) => one.ulid === event || one.consistentFrom === event)
+  return found === undefined ? wanted : { ulid: found.consistentFrom, event: null, label: `of snapshot ${found.ulid}` }
 }
 
 function future(nowMs: number): Limit {

@@ -2,6 +2,7 @@ import { TidemarkError } from '../base/errors.ts'
 import type { Hold } from '../model/hold.ts'
 import { newUlid, type Ulid } from '../model/ulid.ts'
 import { type Moment, parseMoment } from '../restore/moment.ts'
+import { requireUnpruned } from '../restore/pruned-error.ts'
 import type { Archive } from './archive.ts'
 import { checkOptions, checkText, invalidOption } from './options.ts'
 
@@ -34,7 +35,10 @@ export async function addHold(archive: Archive, options: HoldOptions): Promise<H
   const { reason, name = null } = options
   const id = newUlid(clock.now())
   const hold: Hold = { id, from: first.ulid, through: last.ulid, until, reason, by: name }
-  await timeline.commit(() => ({ addHold: hold }))
+  await timeline.commit((known) => {
+    for (const moment of [hold.from, hold.through]) requireUnpruned(known, moment)
+    return { addHold: hold }
+  })
   return hold
 }
 

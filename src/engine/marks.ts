@@ -3,6 +3,7 @@ import { didYouMean, nearestNames } from '../base/nearest.ts'
 import { isMarkName, type Mark } from '../model/mark.ts'
 import { newUlid } from '../model/ulid.ts'
 import type { Moment } from '../restore/moment.ts'
+import { requireUnpruned } from '../restore/pruned-error.ts'
 import type { Archive } from './archive.ts'
 import { checkOptions, checkText } from './options.ts'
 
@@ -27,6 +28,7 @@ export async function putMark(archive: Archive, name: string, options: MarkOptio
     const there = known.marks?.find((one) => one.name === name)
     if (there?.ulid === mark.ulid) return null
     if (there !== undefined) throw exists(there)
+    requireUnpruned(known, mark.ulid)
     return { putMark: mark }
   })
   return marks?.find((one) => one.name === name) ?? mark

@@ -7,6 +7,7 @@ import type { SnapshotPolicy } from '../upkeep/snapshot-due.ts'
 import type { Archive } from './archive.ts'
 import { runDrills } from './drill.ts'
 import { checkOptions, checkPositive } from './options.ts'
+import { pruneOrThrow, type ScheduledRetention } from './prune.ts'
 import { reconcileWith } from './reconcile.ts'
 import type { Session } from './session.ts'
 import { SnapshotJob } from './snapshots.ts'
@@ -19,6 +20,8 @@ export interface ScheduleOptions {
   readonly drillMs?: number
 }
 
+const DAY_MS = 86_400_000
+
 /** What the jobs work with. */
 export interface JobSeams {
   readonly archive: Archive
@@ -26,13 +29,15 @@ export interface JobSeams {
   readonly source: Source | null
   /** When snapshots are made. */
   readonly snapshots: SnapshotPolicy | false
+  /** What of the history is kept; null: all of it. */
+  readonly retention: ScheduledRetention | null
   readonly log: Logger
 }
 
 /** The jobs of a schedule, and what is done without being asked for. Errors: `OPTION_INVALID`, also for one that this process cannot do. */
 export function jobsOf(
   options: ScheduleOptions,
-  { archive, session, source, snapshots, log }: JobSeams,
+  { archive, session, source, snapshots, retention, log }: JobSeams,
 ): readonly Job[] {
   checkOptions('schedule', options, ['reconcileMs', 'drillMs'])
   for (const [name, ms] of Object.entries(options)) checkPositive('schedule', name, ms)
@@ -50,7 +55,13 @@ export function jobsOf(
   if (drillMs !== undefined) {
     jobs.push({ name: 'drill', everyMs: drillMs, run: (signal) => drillOrThrow(archive, signal) })
   }
+  if (session !== null && retention !== null) jobs.push(pruneJob(archive, retention))
   return jobs
+}
+
+function pruneJob(archive: Archive, { everyMs = DAY_MS, grace, ...policy }: ScheduledRetention): Job {
+  const options = { policy, ...(grace === undefined ? {} : { grace }) }
+  return { name: 'prune', everyMs, run: (signal) => pruneOrThrow(archive, options, signal) }
 }
 
 async function drillOrThrow(archive: Archive, signal: AbortSignal): Promise<void> {

@@ -9,7 +9,7 @@ import type { Epoch, StreamEntry, Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
 import { gapsOf } from '../restore/gaps.ts'
 import { type Reach, reachTimes } from '../restore/reach.ts'
-import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
+import { type GapReport, gapReport, reachableIntervals, type Verdict } from '../restore/verdict.ts'
 import type { Requests } from '../store/meter.ts'
 import type { Replayed } from '../upkeep/snapshot-due.ts'
 import type { StreamCondition } from './condition.ts'
@@ -54,6 +54,8 @@ export interface Status {
     readonly earliest: string | null
     readonly latest: string | null
     readonly limitedBy: string | null
+    /** What retention has left before `earliest`: single moments, and ranges. */
+    readonly islands: readonly { readonly from: string; readonly to: string }[]
   }
   /** For the last moment, as the store is now. */
   readonly verdict: Verdict
@@ -117,10 +119,7 @@ export function statusOf(parts: StatusParts): Status {
   const totals = totalsOf(timeline.segments)
   return {
     ...names,
-    reachable: {
-      ...(reachTimes(reach) ?? { earliest: null, latest: null }),
-      limitedBy: reach.openStream?.id ?? null,
-    },
+    reachable: reachableOf(timeline, reach),
     verdict: verdictNow(timeline, reach, stalledIn(parts)),
     generation: timeline.generation,
     epochs: timeline.epochs,
@@ -146,6 +145,15 @@ export function statusOf(parts: StatusParts): Status {
     drill: drillOf(parts),
     requests,
   }
+}
+
+/** With nothing pruned that is one range, whatever gaps there are. */
+function reachableOf(timeline: Timeline, reach: Reach): Status['reachable'] {
+  const limitedBy = reach.openStream?.id ?? null
+  const intervals = timeline.pruned === undefined ? [] : reachableIntervals(timeline, reach, () => false)
+  const islands = intervals.slice(0, -1).map(({ from, through }) => ({ from: timeOf(from), to: timeOf(through) }))
+  const earliest = intervals.at(-1)?.from ?? reach.earliest
+  return { ...(reachTimes({ ...reach, earliest }) ?? { earliest: null, latest: null }), limitedBy, islands }
 }
 
 /** What is said of streams that may hold later events, and of which nobody can be asked; null where there is none. */

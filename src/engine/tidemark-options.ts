@@ -20,6 +20,7 @@ import {
   checkText,
   checkTexts,
 } from './options.ts'
+import { checkRetention, type ScheduledRetention } from './prune.ts'
 import type { OnDifference, Progress } from './restore.ts'
 import type { Ack } from './streams.ts'
 
@@ -27,6 +28,8 @@ import type { Ack } from './streams.ts'
 export interface UpkeepOptions {
   /** When it makes a snapshot, from the one before and the events since; `false`: never. */
   readonly snapshots?: SnapshotPolicy | false
+  /** What of the history it keeps; the rest is pruned by itself. Default: all of it is kept. */
+  readonly retention?: ScheduledRetention
 }
 
 /** How a store is opened. */
@@ -93,7 +96,18 @@ export interface RestoreOptions {
   readonly onConflict?: OnConflict
 }
 
-const OPTION_NAMES = ['store', 'source', 'journal', 'ack', 'seal', 'memory', 'database', 'logger', 'snapshots']
+const OPTION_NAMES = [
+  'store',
+  'source',
+  'journal',
+  'ack',
+  'seal',
+  'memory',
+  'database',
+  'logger',
+  'snapshots',
+  'retention',
+]
 const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress', 'inPlace', 'onConflict']
 
 /** Errors: `OPTION_INVALID` for what is no option, or not of its kind. */
@@ -106,7 +120,8 @@ export function checkTidemarkOptions(options: TidemarkOptions): void {
   checkJournal(options.journal)
   checkText('Tidemark', 'database', options.database)
   checkPositive('Tidemark', 'memory', options.memory)
-  const { seal, snapshots } = options
+  const { seal, snapshots, retention } = options
+  if (retention !== undefined) checkRetention('Tidemark.retention', retention)
   if (snapshots !== undefined && snapshots !== false) checkSnapshots(snapshots)
   if (seal === undefined) return
   checkOptions('Tidemark.seal', seal, ['events', 'bytes', 'ageMs', 'closeMs'])

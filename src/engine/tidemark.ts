@@ -38,6 +38,7 @@ import { encryptionOf } from './keys.ts'
 import { requireRecords, requireResource } from './names.ts'
 import { cannotEncrypt, placeOf } from './opening.ts'
 import { checkChoice, checkName, checkOptions, checkText } from './options.ts'
+import type { ScheduledRetention } from './prune.ts'
 import { reachableAt } from './reachable.ts'
 import { type ReconcileOptions, reconcileWith } from './reconcile.ts'
 import { type RestoreResult, restoreInto } from './restore.ts'
@@ -73,6 +74,8 @@ interface Process {
   /** The database that it captures. */
   readonly source: Source | null
   readonly snapshots: SnapshotPolicy | false
+  /** What of the history is kept; null: all of it. */
+  readonly retention: ScheduledRetention | null
 }
 
 /** A store, with the capture of a live database where one was given: the whole system. */
@@ -102,7 +105,7 @@ export class Tidemark {
     const log = options.logger ?? createLogger()
     const meter = new RequestMeter(clock)
     const place = await placeOf(options.store, environment, (store) => meter.over(store))
-    const { source, memory = DEFAULT_MEMORY, snapshots = {} } = options
+    const { source, memory = DEFAULT_MEMORY, snapshots = {}, retention = null } = options
     const oneClock = oneClockOf(options.store)
     const whole = (started: Started, session: Session | null): Tidemark => {
       const { opened, timeline, recordKeys } = started
@@ -111,7 +114,7 @@ export class Tidemark {
       const complete = (through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<Completion> =>
         completeOthers({ store, timeline, recordKeys, clock, canAnswer, log, file }, session, through, wanted)
       const archive = new Archive({ ...opened, timeline, recordKeys, clock, canAnswer, memory, complete, own: session })
-      return new Tidemark(archive, session, { meter, log, source: source ?? null, snapshots })
+      return new Tidemark(archive, session, { meter, log, source: source ?? null, snapshots, retention })
     }
     if (source === undefined) return whole(await openToRead(place), null)
     const { ack = 'journal', database = source.identity, seal = {} } = options

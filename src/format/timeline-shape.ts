@@ -73,6 +73,7 @@ const stream = shaped(
     sealed: listOf(sealedRange),
     shed: listOf(shed, 1),
     late: shaped({ after: ulid, through: ulid }),
+    base: shaped({ sequence: positive, ulid, chain: hash }),
     started: someText,
     boot: someText,
     namespace: someText,
@@ -126,6 +127,13 @@ const hold = shaped({
   by: orNull(isText),
 })
 
+const pruned = shaped({ from: ulid, through: ulid, at: ulid, by: someText })
+const condemned = shaped({
+  key: matching(/^(segment\/[^/]+\/[0-9]{2}\/[^/]+\.parquet|snapshot\/[^/]+\/)$/),
+  bytes: count,
+  at: ulid,
+})
+
 const repair = shaped({ generation: positive, first: positive, last: positive })
 
 const heads = shaped({
@@ -145,6 +153,8 @@ const sections: Readonly<Record<string, Check>> = {
   erasures: erasure,
   marks: mark,
   holds: hold,
+  pruned,
+  condemned,
   repairs: repair,
   forgotten: heads,
 }
@@ -170,14 +180,23 @@ const indexNode = shaped({
   bytes: positive,
 })
 
-const { repairs: _, forgotten: __, marks: ___, holds: ____, ...required } = sections
+/** Absent where there is none. */
+const OPTIONAL: readonly string[] = ['repairs', 'forgotten', 'marks', 'holds', 'pruned', 'condemned']
+
+const lists = (isOptional: boolean): Readonly<Record<string, Check>> =>
+  Object.fromEntries(
+    Object.entries(sections)
+      .filter(([name]) => OPTIONAL.includes(name) === isOptional)
+      .map(([name, check]) => [name, listOf(check, isOptional ? 1 : 0)]),
+  )
+
 const root = shaped(
   {
-    ...Object.fromEntries(Object.entries(required).map(([name, check]) => [name, listOf(check)])),
+    ...lists(false),
     ledger: listOf(treeNode),
     segments: shaped({ nodes: listOf(indexNode), tail: listOf(segment) }),
   },
-  { marks: listOf(mark, 1), holds: listOf(hold, 1), repairs: listOf(repair, 1), forgotten: listOf(heads, 1) },
+  lists(true),
 )
 
 /** Whether a value can be worked with as the entry of a stream. */

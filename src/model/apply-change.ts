@@ -1,10 +1,12 @@
 import type { Hold } from './hold.ts'
 import type { Mark } from './mark.ts'
+import type { Condemned, StreamBase } from './pruned.ts'
 import { isSealed, sealedRanges, withRanges, withSealed } from './sealed-ranges.ts'
 import type {
   Epoch,
   ErasureChange,
   Heads,
+  PruneChange,
   SegmentEntry,
   SnapshotEntry,
   StreamEntry,
@@ -29,8 +31,11 @@ export function applyChange(timeline: Timeline, change: TimelineChange): Timelin
     ...withHeads(timeline.forgotten, change.forget),
     ...withMarks(timeline.marks, change),
     ...withHolds(timeline.holds, change),
+    ...(timeline.pruned === undefined ? {} : { pruned: timeline.pruned }),
+    ...withoutDeleted(timeline.condemned, change.endCondemned),
   }
-  return change.erase === undefined ? next : withErasure(next, change.erase)
+  const erased = change.erase === undefined ? next : withErasure(next, change.erase)
+  return change.prune === undefined ? erased : withoutPruned(erased, change.prune)
 }
 
 function appended<T>(known: readonly T[], added: readonly T[] = []): readonly T[] {
@@ -68,7 +73,9 @@ function withStreams(
     if (stream === undefined) continue
     const old = before.get(id)
     const ranges = old === undefined ? [] : sealedRanges(old)
-    after.set(id, withSealed(stream, withRanges(ranges, bySegments.get(id) ?? [])))
+    // Whoever puts a stream has its own view of it, and knows of no pruning.
+    const based = withBase(stream, old?.base)
+    after.set(id, withSealed(based, withRanges(ranges, bySegments.get(id) ?? [])))
   }
   return after.size === before.size ? [...after.values()] : [...after.values()].sort(byId)
 }
@@ -117,4 +124,34 @@ function withErasure(timeline: Timeline, { entry, segments, snapshots }: Erasure
     snapshots: timeline.snapshots.map((snapshot) => snapshotBy.get(snapshot.prefix) ?? snapshot),
     erasures: [...timeline.erasures, entry],
   }
+}
+
+function withoutDeleted(
+  known: readonly Condemned[] | undefined,
+  deleted: readonly string[] = [],
+): Pick<Timeline, 'condemned'> {
+  const keys = new Set(deleted)
+  const condemned = keys.size === 0 ? known : known?.filter(({ key }) => !keys.has(key))
+  return condemned === undefined || condemned.length === 0 ? {} : { condemned }
+}
+
+/** What stands in nodes is for `pruned` of the tree. */
+function withoutPruned(timeline: Timeline, { segments, snapshots, pruned, bases, at }: PruneChange): Timeline {
+  const keys = new Set(segments.map(({ key }) => key))
+  const prefixes = new Set(snapshots.map(({ prefix }) => prefix))
+  const gone = [...segments, ...snapshots.map(({ prefix, bytes }) => ({ key: prefix, bytes }))]
+  const condemned = gone.map(({ key, bytes }): Condemned => ({ key, bytes, at }))
+  const { nodes, tail } = timeline.segments
+  return {
+    ...timeline,
+    segments: { nodes, tail: tail.filter(({ key }) => !keys.has(key)) },
+    snapshots: timeline.snapshots.filter(({ prefix }) => !prefixes.has(prefix)),
+    streams: timeline.streams.map((stream) => withBase(stream, bases.get(stream.id))),
+    pruned: [...(timeline.pruned ?? []), ...pruned].sort((a, b) => (a.from < b.from ? -1 : 1)),
+    condemned: [...(timeline.condemned ?? []), ...condemned].sort((a, b) => (a.key < b.key ? -1 : 1)),
+  }
+}
+
+function withBase(stream: StreamEntry, base: StreamBase | undefined): StreamEntry {
+  return base === undefined || base.sequence <= (stream.base?.sequence ?? 0) ? stream : { ...stream, base }
 }

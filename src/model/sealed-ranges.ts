@@ -6,6 +6,18 @@ export function sealedRanges({ sealed, lastSequence, lastUlid, openedAt }: Strea
   return lastSequence === 0 ? [] : [{ firstSequence: 1, lastSequence, firstUlid: openedAt, lastUlid }]
 }
 
+/** What of them is before the base of the stream, whether it was pruned or not: it is no hole. */
+export function prunedRanges(stream: StreamEntry): readonly SealedRange[] {
+  const { base } = stream
+  if (base === undefined) return []
+  return sealedRanges(stream)
+    .filter(({ firstSequence }) => firstSequence <= base.sequence)
+    .map((range) => {
+      const { lastSequence } = range
+      return lastSequence <= base.sequence ? range : { ...range, lastSequence: base.sequence, lastUlid: base.ulid }
+    })
+}
+
 /** Whether a range of sequences is among them. */
 export function isSealed(
   ranges: readonly SealedRange[],

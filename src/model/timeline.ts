@@ -2,6 +2,7 @@ import type { Erasure } from './erasure.ts'
 import type { Acknowledgement, Gap, Loss } from './gap.ts'
 import type { Hold } from './hold.ts'
 import type { Mark } from './mark.ts'
+import type { Condemned, PrunedRange, StreamBase } from './pruned.ts'
 import type { Repair } from './repair.ts'
 import type { Ulid } from './ulid.ts'
 
@@ -104,6 +105,8 @@ export interface StreamEntry {
   readonly lastUlid: Ulid
   /** The hash chain of the stream up to there, lower-case hex. */
   readonly chain: string
+  /** From where on it is whole; absent: from its beginning. */
+  readonly base?: StreamBase
   /**
    * Which opening of the journal may go on with the stream, random: whoever opens it puts its own, and a commit in the
    * name of another is refused.
@@ -185,6 +188,10 @@ export interface Timeline {
   readonly marks?: readonly Mark[]
   /** By `id`, ascending; absent: none. */
   readonly holds?: readonly Hold[]
+  /** By `from`, ascending, apart from each other; absent: none. */
+  readonly pruned?: readonly PrunedRange[]
+  /** By `key`, as code units compare; absent: none. */
+  readonly condemned?: readonly Condemned[]
   /** Absent: none. */
   readonly repairs?: readonly Repair[]
   /** Generations whose files went, by number; absent: none. */
@@ -233,6 +240,9 @@ export interface TimelineChange {
   readonly addHold?: Hold
   /** The id of a hold that is to go. */
   readonly endHold?: Ulid
+  readonly prune?: PruneChange
+  /** Keys of what is deleted, and condemned no more. */
+  readonly endCondemned?: readonly string[]
 }
 
 /** What one erasure changes: the entry in the ledger, and the files without the record in the place of those with it. */
@@ -242,4 +252,16 @@ export interface ErasureChange {
   readonly segments: readonly { readonly key: string; readonly by: SegmentEntry }[]
   /** `prefix` of what is replaced, of the same stamp. */
   readonly snapshots: readonly { readonly prefix: string; readonly by: SnapshotEntry }[]
+}
+
+/** What one pruning changes: what goes, and what is known of it afterwards. */
+export interface PruneChange {
+  /** What goes; its stamps tell where it is in the index. */
+  readonly segments: readonly Pick<SegmentEntry, 'key' | 'firstUlid' | 'lastUlid' | 'bytes'>[]
+  readonly snapshots: readonly Pick<SnapshotEntry, 'prefix' | 'bytes'>[]
+  readonly pruned: readonly PrunedRange[]
+  /** By stream. */
+  readonly bases: ReadonlyMap<string, StreamBase>
+  /** When. */
+  readonly at: Ulid
 }

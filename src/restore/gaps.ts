@@ -3,6 +3,7 @@ import { type Gap, isSameGap, type KnownGap, knownGap } from '../model/gap.ts'
 import { sealedRanges } from '../model/sealed-ranges.ts'
 import type { ShedRange, SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
 import { lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
+import { isCutOff, isPrunedGap } from './pruned.ts'
 
 /** Every gap of the timeline: the holes in the sequences of its streams, and the losses that were declared. */
 export function gapsOf(timeline: Timeline): readonly KnownGap[] {
@@ -16,7 +17,8 @@ export function gapsOf(timeline: Timeline): readonly KnownGap[] {
       beforeUlid: through,
     }),
   )
-  return [...holes, ...losses].map((gap) => knownGap(gap, timeline.acknowledgements))
+  const gaps = [...holes, ...losses].filter((gap) => !isPrunedGap(timeline, gap))
+  return gaps.map((gap) => knownGap(gap, timeline.acknowledgements))
 }
 
 /** What is missing between the segments of a stream, and what it says it did not record. */
@@ -77,7 +79,7 @@ export interface Start {
 export function startOf(timeline: Timeline, moment: Ulid): Start | null {
   const gaps = gapsOf(timeline)
   const starts = timeline.snapshots
-    .filter(({ consistentFrom }) => consistentFrom <= moment)
+    .filter((snapshot) => snapshot.consistentFrom <= moment && !isCutOff(timeline.pruned, snapshot, moment))
     .map((snapshot) => ({ snapshot, except: exceptionsOf(timeline, snapshot, moment, gaps) }))
   return (
     starts.findLast(({ except }) => except.length === 0) ??

@@ -1,14 +1,10 @@
 import type { KnownGap } from '../model/gap.ts'
+import type { Interval } from '../model/interval.ts'
 import type { Timeline } from '../model/timeline.ts'
 import { lastUlidAt, lastWholeMs, type Ulid, ulidTime } from '../model/ulid.ts'
 import { exceptionsOf, gapsOf } from './gaps.ts'
+import { cutOffOf } from './pruned.ts'
 import type { Reach } from './reach.ts'
-
-/** Moments between two stamps, both inclusive. */
-export interface Interval {
-  readonly from: Ulid
-  readonly through: Ulid
-}
 
 /** A gap as it is told. Times are RFC 3339. */
 export interface GapReport extends KnownGap {
@@ -58,7 +54,10 @@ export function reachableIntervals(
     // A gap begins to touch behind the stamp before it: what is inside a snapshot begins before the snapshot does.
     const through = exceptionsOf(timeline, snapshot, latest, gaps)
       .filter(counts)
-      .reduce((end, { afterUlid }) => (afterUlid < end ? afterUlid : end), latest)
+      .reduce(
+        (end, { afterUlid }) => (afterUlid < end ? afterUlid : end),
+        cutOffOf(timeline.pruned, snapshot) ?? latest,
+      )
     if (snapshot.consistentFrom <= through) found.push({ from: snapshot.consistentFrom, through })
   }
   return joined(found)

@@ -99,7 +99,18 @@ const owners = shared('owners', () => new WeakMap<object, TidemarkPlugin>())
 /** What the plugin emits, with a `Finding`, for each write that was not captured and was found. */
 const FINDING = 'plg:tidemark:finding'
 
-const OPTION_NAMES = ['store', 'journal', 'ack', 'seal', 'memory', 'database', 'pluginStorage', 'logger', 'snapshots']
+const OPTION_NAMES = [
+  'store',
+  'journal',
+  'ack',
+  'seal',
+  'memory',
+  'database',
+  'pluginStorage',
+  'logger',
+  'snapshots',
+  'retention',
+]
 const OTHER_TARGETS = ['live', 'a connected S3db', 'a connection string (file:///var/lib/copy, s3://..)']
 const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onConflict', 'mapSchema', 'onProgress']
 

@@ -1,10 +1,12 @@
 import { sha256 } from '../base/bytes.ts'
 import { timelineKey } from '../format/keys.ts'
 import { applyChange } from '../model/apply-change.ts'
+import { union } from '../model/interval.ts'
 import {
   EMPTY_TIMELINE,
   type ErasureChange,
   type IndexNode,
+  type PruneChange,
   type SegmentEntry,
   type SegmentTree,
   type Timeline,
@@ -74,7 +76,8 @@ export async function nextGeneration(
 ): Promise<NextGeneration> {
   const files = new NodeFiles(head.timeline.generation + 1, put, lastForgotten(head.timeline))
   const write: WriteNode<IndexNode, SegmentEntry> = (content) => files.add(SEGMENTS, content)
-  const before = await erased(head.timeline.segments, change.erase, nodes.segments, write)
+  const kept = await pruned(head.timeline.segments, change.prune, nodes.segments, write)
+  const before = await erased(kept, change.erase, nodes.segments, write)
   const timeline = applyChange({ ...head.timeline, segments: before }, change)
   return generationOf({ ...timeline, segments: carried(timeline.segments, write) }, head, nodes.ledger, files)
 }
@@ -117,6 +120,21 @@ function erased(
   const mayTouch = (node: IndexNode): boolean =>
     ranges.some(({ firstUlid, lastUlid }) => firstUlid <= node.lastUlid && lastUlid >= node.firstUlid)
   return rewritten(index, { mayTouch, map: (entry) => by.get(entry.key) ?? entry }, nodes.read, write)
+}
+
+/** Without the segments that a pruning takes out. */
+function pruned(
+  index: SegmentTree,
+  change: PruneChange | undefined,
+  nodes: SegmentNodes,
+  write: WriteNode<IndexNode, SegmentEntry>,
+): Promise<SegmentTree> | SegmentTree {
+  if (change === undefined || change.segments.length === 0) return index
+  const keys = new Set(change.segments.map(({ key }) => key))
+  const ranges = union(change.segments.map(({ firstUlid, lastUlid }) => ({ from: firstUlid, through: lastUlid })))
+  const mayTouch = (node: IndexNode): boolean =>
+    ranges.some(({ from, through }) => from <= node.lastUlid && through >= node.firstUlid)
+  return rewritten(index, { mayTouch, map: (entry) => (keys.has(entry.key) ? null : entry) }, nodes.read, write)
 }
 
 /** The head that a root leads to; what `known` has of the ledger is not read again. Errors: `TIMELINE_CORRUPT`. */

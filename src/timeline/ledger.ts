@@ -17,6 +17,8 @@ const LEDGER_SECTIONS: readonly LedgerSection[] = [
   'erasures',
   'marks',
   'holds',
+  'pruned',
+  'condemned',
   'repairs',
   'forgotten',
 ]
@@ -80,6 +82,7 @@ export function sectionsOf({ leaves }: Ledger, own: Sections): Sections {
   ]
   const [repairs, forgotten] = [all('repairs'), all('forgotten')]
   const [marks, holds] = [all('marks'), all('holds')]
+  const [pruned, condemned] = [all('pruned'), all('condemned')]
   return {
     epochs: [...all('epochs')].sort((a, b) => a.epoch - b.epoch),
     streams: [...all('streams')].sort((a, b) => (a.id < b.id ? -1 : 1)),
@@ -91,6 +94,8 @@ export function sectionsOf({ leaves }: Ledger, own: Sections): Sections {
     ...(forgotten.length === 0 ? {} : { forgotten: [...forgotten].sort((a, b) => a.first - b.first) }),
     ...(marks.length === 0 ? {} : { marks: [...marks].sort((a, b) => (a.name < b.name ? -1 : 1)) }),
     ...(holds.length === 0 ? {} : { holds: [...holds].sort((a, b) => (a.id < b.id ? -1 : 1)) }),
+    ...(pruned.length === 0 ? {} : { pruned: [...pruned].sort((a, b) => (a.from < b.from ? -1 : 1)) }),
+    ...(condemned.length === 0 ? {} : { condemned: [...condemned].sort((a, b) => (a.key < b.key ? -1 : 1)) }),
   }
 }
 

@@ -6,6 +6,7 @@ import type { SnapshotEntry, Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { exceptionsOf } from '../restore/gaps.ts'
 import type { Plan } from '../restore/plan.ts'
+import { isCutOff } from '../restore/pruned.ts'
 import type { ReplaySources } from '../restore/replay.ts'
 import { SnapshotReader } from '../restore/snapshot-reader.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -74,7 +75,11 @@ export async function drillOnce(sources: ReplaySources, clock: Clock, run: Drill
  */
 function otherSnapshot(timeline: Timeline, { snapshot, moment }: Plan): SnapshotEntry {
   const others = timeline.snapshots.filter(
-    (other) => other.ulid !== snapshot.ulid && other.consistentFrom <= moment && agree(timeline, other, snapshot),
+    (other) =>
+      other.ulid !== snapshot.ulid &&
+      other.consistentFrom <= moment &&
+      !isCutOff(timeline.pruned, other, moment) &&
+      agree(timeline, other, snapshot),
   )
   return others.findLast(({ ulid }) => ulid < snapshot.ulid) ?? others[0] ?? snapshot
 }

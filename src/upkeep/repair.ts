@@ -8,7 +8,7 @@ import {
   timelineKey,
 } from '../format/keys.ts'
 import type { Repair } from '../model/repair.ts'
-import { rangesOf, withSealed } from '../model/sealed-ranges.ts'
+import { prunedRanges, rangesOf, withRanges, withSealed } from '../model/sealed-ranges.ts'
 import type { SegmentEntry, SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { ahead } from '../restore/ahead.ts'
@@ -149,11 +149,11 @@ async function addUnlisted(store: ObjectStore, listing: Map<string, number>): Pr
 /** Segments to enter: those that fill holes; and, where generations are lost, those that go on from what is known. */
 async function segmentsFor(
   store: ObjectStore,
-  { segments: { tail: segments }, streams }: Timeline,
+  { segments: { tail: segments }, streams, condemned = [] }: Timeline,
   listing: Listing,
   isLost: boolean,
 ): Promise<readonly FoundSegment[]> {
-  const named = new Set(segments.map(({ key }) => key))
+  const named = new Set([...segments, ...condemned].map(({ key }) => key))
   const ends = new Map(streams.map((stream) => [stream.id, stream]))
   const found = new Map<string, FoundSegment[]>()
   const candidates = [...listing.keys()].filter((key) => {
@@ -185,7 +185,8 @@ async function snapshotsFor(
   isLost: boolean,
 ): Promise<readonly SnapshotEntry[]> {
   if (!isLost) return []
-  const named = new Set(timeline.snapshots.map(({ prefix }) => prefix))
+  const going = (timeline.condemned ?? []).map(({ key }) => key)
+  const named = new Set([...timeline.snapshots.map(({ prefix }) => prefix), ...going])
   const stamps = new Set(timeline.snapshots.map(({ ulid }) => ulid))
   const erased = lastErasure(timeline)
   const found = new Map<Ulid, SnapshotEntry>()
@@ -229,7 +230,9 @@ function merged(
 /** With what each stream has in segments, which may be less than it had. */
 function whole(timeline: Timeline): Timeline {
   const ranges = rangesOf(timeline.segments.tail)
-  const streams = timeline.streams.map((stream) => withSealed(stream, ranges.get(stream.id) ?? []))
+  const streams = timeline.streams.map((stream) => {
+    return withSealed(stream, withRanges(prunedRanges(stream), ranges.get(stream.id) ?? []))
+  })
   return { ...timeline, streams: streams.sort((a, b) => (a.id < b.id ? -1 : 1)) }
 }
 

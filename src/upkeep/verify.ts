@@ -4,6 +4,7 @@ import {
   parseDrillKey,
   parseSlotKey,
   parseTimelineKey,
+  prefixOfSnapshotKey,
   STORE_FILE,
   timelineKey,
 } from '../format/keys.ts'
@@ -145,11 +146,12 @@ async function verifySegment(
 /** What nothing names: the timeline, a manifest that it names, or, for files that stand for themselves, their key. */
 function* unreferencedOf(
   keys: Iterable<string>,
-  { snapshots, streams }: Timeline,
+  { snapshots, streams, condemned = [] }: Timeline,
   isNamed: (key: string) => boolean,
   inspection: Inspection,
 ): Generator<string> {
   const journals = new Set(streams.map(({ id }) => id))
+  const going = new Set(condemned.map(({ key }) => key))
   // Of a snapshot whose manifest is damaged, nobody can say which files are its own.
   const unknown = snapshots.map(({ prefix }) => prefix).filter((prefix) => inspection.isDamaged(prefix + MANIFEST_FILE))
   for (const key of keys) {
@@ -159,6 +161,7 @@ function* unreferencedOf(
       parseSlotKey(key) !== null ||
       parseDrillKey(key) !== null ||
       journals.has(parseStoreLogKey(key)?.stream ?? '') ||
+      going.has(prefixOfSnapshotKey(key) ?? key) ||
       unknown.some((prefix) => key.startsWith(prefix))
     if (!isKnown) yield key
   }

@@ -22,7 +22,10 @@ export class ChainEnds {
   constructor(inspection: Inspection, { streams }: Timeline) {
     this.#inspection = inspection
     this.#streams = streams
-    for (const { id } of streams) this.#ends.set(placeOf(id, 0), chainStart(id))
+    for (const { id, base } of streams) {
+      this.#ends.set(placeOf(id, 0), chainStart(id))
+      if (base !== undefined) this.#ends.set(placeOf(id, base.sequence), base.chain)
+    }
   }
 
   /** Takes a segment; what does not fit is damage of the later one. */

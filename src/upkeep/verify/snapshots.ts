@@ -4,6 +4,7 @@ import type { SnapshotEntry, Timeline } from '../../model/timeline.ts'
 import { compareStates } from '../../restore/difference.ts'
 import { exceptionsOf } from '../../restore/gaps.ts'
 import { planRestore } from '../../restore/plan.ts'
+import { isCutOff } from '../../restore/pruned.ts'
 import { type ReplaySources, replayStored } from '../../restore/replay.ts'
 import { type SnapshotLines, SnapshotReader } from '../../restore/snapshot-reader.ts'
 import type { ItemState } from '../../restore/target.ts'
@@ -117,7 +118,7 @@ async function areComparable(
   timeline: Timeline,
   { previous, entry }: SnapshotPair,
 ): Promise<boolean> {
-  if (entry.consistentFrom !== entry.ulid) return false
+  if (entry.consistentFrom !== entry.ulid || isCutOff(timeline.pruned, previous, entry.ulid)) return false
   const touching = exceptionsOf(timeline, previous, entry.ulid)
   // What was lost after the snapshot was made is in it, and in no replay: there is nothing to compare it with.
   if (touching.some((gap) => entry.except?.some((known) => isSameGap(known, gap)) !== true)) return false

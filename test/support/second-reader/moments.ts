@@ -127,8 +127,10 @@ function acknowledgementOf(gap: Omit<Gap, 'acknowledged'>, timeline: Timeline): 
 /** The snapshot that a state is made from (8); null where a gap that nobody has acknowledged touches it. */
 export function startOf(timeline: Timeline, bound: string): Snapshot | null {
   const gaps = gapsOf(timeline)
+  const { pruned = [] } = timeline
   const starts = timeline.snapshots
     .filter(({ consistentFrom }) => consistentFrom <= bound)
+    .filter(({ consistentFrom }) => pruned.every(({ from, through }) => through < consistentFrom || from > bound))
     .map((snapshot) => {
       const touching = gaps.filter(({ afterUlid, beforeUlid }) => afterUlid < bound && beforeUlid > snapshot.ulid)
       const inside = (snapshot.except ?? []).map((gap) => acknowledgementOf(gap, timeline))

@@ -68,6 +68,8 @@ export interface Timeline {
   holds?: { id: string; from: string; through: string; until: string | null; reason: string; by: string | null }[]
   repairs?: { generation: number; first: number; last: number }[]
   forgotten?: { first: number; last: number; key: string; sha256: string }[]
+  pruned?: { from: string; through: string; by: string }[]
+  condemned?: { key: string }[]
 }
 
 interface Root {
@@ -113,7 +115,7 @@ function headOf(files: Files, { forgotten = [] }: Timeline, generation: number):
 /** What stands in the root, and in the leaves below it (3.5). */
 function timelineOf(files: Files, { timeline }: Root): Timeline {
   const { ledger, segments, ...own } = timeline
-  const absent = { marks: [], holds: [], repairs: [], forgotten: [] }
+  const absent = { marks: [], holds: [], repairs: [], forgotten: [], pruned: [], condemned: [] }
   const below = segmentsBelow(files, segments.nodes)
   const whole: Timeline = { ...absent, ...own, segments: [...below, ...segments.tail] }
   for (const entry of ledgerBelow(files, ledger)) {

@@ -1,0 +1,124 @@
+import { TidemarkError } from '../base/errors.ts'
+import type { PruneOptions, PruneReport } from '../engine/prune.ts'
+import { type CommonOptions, type Surroundings, withStore } from './command.ts'
+import { EXIT_CODES } from './exit-codes.ts'
+import { bytesText, plural, table, timeText } from './format.ts'
+import { type Paint, painter, writeLines } from './terminal.ts'
+
+/** The options of `tidemark prune`, as commander reads them: all numbers are texts. */
+export interface PruneCommandOptions extends CommonOptions, Calendar {
+  readonly window?: string
+  readonly count?: string
+  readonly maxAge?: string
+  readonly grace?: string
+  readonly confirm?: boolean
+}
+
+/** The calendar of a policy. */
+interface Calendar {
+  readonly hourly?: string
+  readonly daily?: string
+  readonly weekly?: string
+  readonly monthly?: string
+  readonly yearly?: string
+  readonly timeZone?: string
+}
+
+type Policy = PruneOptions['policy']
+
+const CALENDAR = ['hourly', 'daily', 'weekly', 'monthly', 'yearly'] as const
+/** Of what goes and of the ranges; `--json` has all. */
+const MOST_SHOWN = 20
+
+/**
+ * `tidemark prune`: which moments become unreachable, which files go, and how many bytes; with `--confirm` it is done. The
+ * exit code tells of damage.
+ */
+export async function pruneCommand(options: PruneCommandOptions, around: Surroundings): Promise<number> {
+  const { grace, confirm = false } = options
+  const policy = policyOf(options)
+  return withStore(options, around, async ({ retention }) => {
+    const { terminal } = around
+    const report = await retention.prune({ policy, confirm, ...(grace === undefined ? {} : { grace }) })
+    const paint = painter(terminal.out, terminal)
+    const lines = options.json ? [JSON.stringify(jsonOf(report))] : [...planLines(report), ...endLines(report, paint)]
+    await writeLines(terminal.out, lines)
+    return EXIT_CODES[report.damage.length > 0 ? 'damaged' : 'ok'][0]
+  })
+}
+
+function policyOf(options: PruneCommandOptions): Policy {
+  const { window, maxAge, count, timeZone } = options
+  const tiers = CALENDAR.flatMap((tier) => {
+    const given = options[tier]
+    return given === undefined ? [] : [[tier, wholeOf(`--${tier}`, given)] as const]
+  })
+  const calendar = { ...Object.fromEntries(tiers), ...(timeZone === undefined ? {} : { timeZone }) }
+  return {
+    ...(window === undefined ? {} : { window }),
+    ...(Object.keys(calendar).length === 0 ? {} : { gfs: calendar }),
+    ...(count === undefined ? {} : { count: wholeOf('--count', count) }),
+    ...(maxAge === undefined ? {} : { maxAge }),
+  }
+}
+
+function wholeOf(option: string, argument: string): number {
+  if (/^[1-9]\d{0,8}$/.test(argument)) return Number(argument)
+  throw new TidemarkError('OPTION_INVALID', `${option} ${argument} is no number of snapshots. Nothing was read.`, {
+    hint: `Give a whole number from 1, such as ${option} 7.`,
+  })
+}
+
+function jsonOf({ plan, damage, swept }: PruneReport): object {
+  return {
+    unreachable: plan.unreachable.map(({ from, through }) => ({ from: timeText(from), to: timeText(through) })),
+    snapshots: plan.snapshots.map(({ prefix, bytes }) => ({ key: prefix, bytes })),
+    segments: plan.segments.map(({ key, bytes }) => ({ key, bytes })),
+    bytes: plan.bytes,
+    kept: plan.kept.map(({ snapshot: { ulid }, why }) => ({ snapshot: ulid, time: timeText(ulid), why })),
+    damage,
+    swept,
+  }
+}
+
+function planLines({ plan }: PruneReport): string[] {
+  const { unreachable, snapshots, segments, kept, bytes } = plan
+  const stay = kept.map(({ snapshot, why }) => [timeText(snapshot.consistentFrom), snapshot.ulid, why.join(', ')])
+  const lines = [...table(['snapshot stays', 'stamp', 'why'], stay), '']
+  if (snapshots.length + segments.length === 0) return [...lines, 'nothing goes: all of it is needed']
+  const ranges = unreachable.map(({ from, through }) => `  ${timeText(from)} to ${timeText(through)}`)
+  const files = [...snapshots.map(({ prefix }) => prefix), ...segments.map(({ key }) => key)].map((key) => `  ${key}`)
+  return [
+    ...lines,
+    'moments that become unreachable',
+    ...(ranges.length === 0 ? ['  none'] : shortList(ranges)),
+    '',
+    `${plural(snapshots.length, 'snapshot')} and ${plural(segments.length, 'segment')} go, ${bytesText(bytes)}`,
+    ...shortList(files),
+  ]
+}
+
+function endLines({ plan, damage, swept }: PruneReport, paint: Paint): string[] {
+  const isEmpty = plan.snapshots.length + plan.segments.length === 0
+  if (swept === null)
+    return isEmpty ? [] : ['', paint('yellow', 'nothing was changed; to do it: the same command with --confirm')]
+  const { files, bytes, refused, waiting } = swept
+  return [
+    ...damage.map(
+      ({ key, message }) => `${paint('red', 'damaged')}: ${key}, and what it would replace stays: ${message}`,
+    ),
+    ...(isEmpty ? [] : ['', paint('green', 'taken out of the history; nobody can restore these moments any more')]),
+    ...(files === 0 ? [] : [`deleted: ${plural(files, 'file')} that earlier runs took out, ${bytesText(bytes)}`]),
+    ...refused.map(
+      ({ key, message }) => `${paint('yellow', 'not deleted')}: ${key}, tried again next time: ${message}`,
+    ),
+    ...(waiting.entries === 0
+      ? []
+      : [`${bytesText(waiting.bytes)} wait until nobody can be reading them, and go in a later run with --confirm`]),
+  ]
+}
+
+function shortList(lines: readonly string[]): string[] {
+  const more = lines.length - MOST_SHOWN
+  return more <= 0 ? [...lines] : [...lines.slice(0, MOST_SHOWN), `  and ${more} more (--json has all)`]
+}

@@ -1,0 +1,93 @@
+import { durationMs } from '../base/duration.ts'
+import { TidemarkError } from '../base/errors.ts'
+import { isEmptyPlan, type PrunePlan } from '../upkeep/retention/plan.ts'
+import { faultOf, type RetentionPolicy } from '../upkeep/retention/policy.ts'
+import { type Pruned, previewPrune, prune } from '../upkeep/retention/prune.ts'
+import { type Swept, sweep } from '../upkeep/retention/sweep.ts'
+import type { Archive } from './archive.ts'
+import { checkFlag, checkOptions, checkPositive, invalidOption } from './options.ts'
+
+/** What is pruned. */
+export interface PruneOptions {
+  readonly policy: RetentionPolicy
+  /** How long files stay that nothing needs any more, for those who are reading them: `24h` (default). */
+  readonly grace?: string
+  /** Do it. Default: false, tell only what would go. */
+  readonly confirm?: boolean
+}
+
+/** What is pruned by itself, and how often. */
+export interface ScheduledRetention extends RetentionPolicy {
+  /** Milliseconds from the end of one run to the beginning of the next. Default: a day. */
+  readonly everyMs?: number
+  /** How long files stay that nothing needs any more. Default: `24h`. */
+  readonly grace?: string
+}
+
+/** What a pruning takes, or would take. */
+export interface PruneReport {
+  readonly plan: PrunePlan
+  readonly damage: Pruned['damage']
+  /** What was deleted of what earlier ones took out; null where nothing was confirmed. */
+  readonly swept: Swept | null
+}
+
+/** How long files wait for those who read them, unless it is said otherwise. */
+const DEFAULT_GRACE = '24h'
+
+const POLICY_NAMES = ['window', 'gfs', 'count', 'maxAge']
+const GFS_NAMES = ['hourly', 'daily', 'weekly', 'monthly', 'yearly', 'timeZone']
+
+/** Takes what no promise needs, and deletes what was taken before the grace; see `Retention.prune`. */
+export async function pruneArchive(
+  { seams }: Archive,
+  options: PruneOptions,
+  signal?: AbortSignal,
+): Promise<PruneReport> {
+  checkOptions('prune', options, ['policy', 'grace', 'confirm'])
+  checkFlag('prune', 'confirm', options.confirm)
+  checkPolicy('prune.policy', options.policy)
+  const graceMs = checkGrace('prune', options.grace)
+  if (options.confirm !== true) return { plan: await previewPrune(seams, options.policy), damage: [], swept: null }
+  // What waits is deleted whether or not anything goes now.
+  const pruned = await prune(seams, options.policy)
+  return { ...pruned, swept: await sweep(seams, graceMs, signal) }
+}
+
+/** Errors: `OPTION_INVALID`. */
+export function checkRetention(what: string, retention: ScheduledRetention): void {
+  checkOptions(what, retention, [...POLICY_NAMES, 'everyMs', 'grace'])
+  const { everyMs, grace, ...policy } = retention
+  checkPositive(what, 'everyMs', everyMs)
+  checkGrace(what, grace)
+  checkPolicy(what, policy)
+}
+
+function checkPolicy(what: string, policy: RetentionPolicy): void {
+  checkOptions(what, policy, POLICY_NAMES)
+  if (policy.gfs !== undefined) checkOptions(`${what}.gfs`, policy.gfs, GFS_NAMES)
+  const fault = faultOf(policy)
+  if (fault !== null) throw invalidOption(what, `${fault.name}: ${fault.why}`, [fault.expected])
+}
+
+/** The grace in milliseconds. Errors: `OPTION_INVALID`. */
+function checkGrace(what: string, grace: string = DEFAULT_GRACE): number {
+  const ms = typeof grace === 'string' ? durationMs(grace) : null
+  if (ms === null) throw invalidOption(what, 'grace is no duration', ['such as 24h'])
+  return ms
+}
+
+/** A scheduled run: what is wrong is an error of the run, and what went is in the log of whoever looks. */
+export async function pruneOrThrow(archive: Archive, options: PruneOptions, signal: AbortSignal): Promise<void> {
+  const { plan, damage, swept } = await pruneArchive(archive, { ...options, confirm: true }, signal)
+  const [damaged] = damage
+  const [refused] = swept?.refused ?? []
+  if (damaged === undefined && refused === undefined) return
+  const what =
+    damaged === undefined
+      ? `${refused?.key} cannot be deleted, and is tried again: ${refused?.message}`
+      : `${damaged.key} is damaged, and what it would replace was kept: ${damaged.message}`
+  throw new TidemarkError(damaged === undefined ? 'STORE_DENIED' : 'SNAPSHOT_CORRUPT', what, {
+    hint: isEmptyPlan(plan) ? 'Run tidemark verify.' : 'Run tidemark verify; what does not depend on it was pruned.',
+  })
+}

@@ -1,0 +1,84 @@
+import { TidemarkError } from '../../base/errors.ts'
+import type { Condemned } from '../../model/pruned.ts'
+import type { Timeline } from '../../model/timeline.ts'
+import { ulidTime } from '../../model/ulid.ts'
+import type { ObjectStore } from '../../store/object-store.ts'
+import { eachSegment } from '../../timeline/segments.ts'
+import type { PruneSeams } from './prune.ts'
+
+/** What was deleted of what retention took out. */
+export interface Swept {
+  readonly files: number
+  readonly bytes: number
+  /** Segments and snapshots that the store did not let go, and what it said: they are tried again. */
+  readonly refused: readonly { readonly key: string; readonly message: string }[]
+  /** What waits until nobody can be reading it any more. */
+  readonly waiting: { readonly entries: number; readonly bytes: number }
+}
+
+/** Files that are deleted in one call. */
+const DELETED_AT_ONCE = 1000
+
+/**
+ * Deletes the files of what was taken out of the timeline longer ago than the grace, which is counted from that commit. What
+ * the store refuses, such as under an object lock, stays condemned. Errors: those of reading the timeline.
+ */
+export async function sweep(
+  { store, timeline, clock }: PruneSeams,
+  graceMs: number,
+  signal?: AbortSignal,
+): Promise<Swept> {
+  const now = await timeline.refresh()
+  const condemned = now.condemned ?? []
+  const old = condemned.filter(({ at }) => ulidTime(at) + graceMs <= clock.now())
+  const due = old.length === 0 ? old : await unnamed(old, now, timeline.nodes.segments)
+  const refused: { key: string; message: string }[] = []
+  const deleted: Condemned[] = []
+  let files = 0
+  for (const batch of batches(due)) {
+    signal?.throwIfAborted()
+    try {
+      files += await remove(store, batch)
+      deleted.push(...batch)
+    } catch (error) {
+      if (!(error instanceof TidemarkError)) throw error
+      refused.push(...batch.map(({ key }) => ({ key, message: error.message })))
+    }
+  }
+  if (deleted.length > 0) await timeline.commit(() => ({ endCondemned: deleted.map(({ key }) => key) }))
+  const rest = condemned.filter((one) => !old.includes(one))
+  return { files, bytes: bytesOf(deleted), refused, waiting: { entries: rest.length, bytes: bytesOf(rest) } }
+}
+
+/** Without what the timeline names again: a repair may have entered it. */
+async function unnamed(
+  condemned: readonly Condemned[],
+  { segments, snapshots }: Timeline,
+  nodes: PruneSeams['timeline']['nodes']['segments'],
+): Promise<readonly Condemned[]> {
+  const named = new Set(snapshots.map(({ prefix }) => prefix))
+  for await (const { key } of eachSegment(nodes, segments)) named.add(key)
+  return condemned.filter(({ key }) => !named.has(key))
+}
+
+/** Snapshots one by one, which have any number of files. */
+function batches(condemned: readonly Condemned[]): readonly (readonly Condemned[])[] {
+  const segments = condemned.filter(({ key }) => !key.endsWith('/'))
+  const result = condemned.filter(({ key }) => key.endsWith('/')).map((one) => [one])
+  for (let at = 0; at < segments.length; at += DELETED_AT_ONCE) result.push(segments.slice(at, at + DELETED_AT_ONCE))
+  return result
+}
+
+async function remove(store: ObjectStore, batch: readonly Condemned[]): Promise<number> {
+  const keys: string[] = []
+  for (const { key } of batch) {
+    if (!key.endsWith('/')) keys.push(key)
+    else for await (const file of store.list(key)) keys.push(file.key)
+  }
+  await store.delete(keys)
+  return keys.length
+}
+
+function bytesOf(condemned: readonly Condemned[]): number {
+  return condemned.reduce((sum, { bytes }) => sum + bytes, 0)
+}

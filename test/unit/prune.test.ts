@@ -1,0 +1,222 @@
+import { afterEach, expect, test } from 'vitest'
+import { TidemarkError } from '../../src/base/errors.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+import { jsonLines } from '../support/cli.ts'
+import { inProcess } from '../support/in-process.ts'
+import { BEGIN, DAY, HOUR, KeptHistory } from '../support/kept-history.ts'
+
+let history = new KeptHistory()
+afterEach(() => history.end())
+
+async function begun(days: number): Promise<KeptHistory> {
+  history = new KeptHistory()
+  await history.begin()
+  await history.days(0, days - 1)
+  return history
+}
+
+/** What is wrong with the store. Nodes of the catalogue go with the generations that named them. */
+async function soundness(): Promise<readonly string[]> {
+  const { damage, unreferenced } = await history.tidemark.verify()
+  return [
+    ...damage.map(({ key, message }) => `${key}: ${message}`),
+    ...unreferenced.filter((key) => !key.startsWith('node/')),
+  ]
+}
+
+const at = (day: number, hour: number): number => BEGIN + day * DAY + hour * HOUR
+
+test('a window keeps every moment in it, what is before says what took it, and the store is smaller', async () => {
+  const { tidemark } = await begun(10)
+  const policy = { window: '3d' }
+  const before = await history.keys()
+  const preview = await tidemark.retention.prune({ policy })
+  expect(preview.swept).toBeNull()
+  expect(preview.plan.segments.length).toBeGreaterThan(20)
+  expect(await history.keys()).toEqual(before)
+  expect(await history.shown(at(1, 4))).toBe(history.expected(at(1, 4)))
+  const { plan, swept } = await tidemark.retention.prune({ policy, confirm: true })
+  expect(plan.segments.map(({ key }) => key).sort()).toEqual(preview.plan.segments.map(({ key }) => key).sort())
+  expect(swept).toMatchObject({ files: 0, waiting: { entries: plan.segments.length + plan.snapshots.length } })
+  // Newest event: day 9, 21:00. The window begins at day 6, 21:00, and the snapshot before it is of day 5.
+  for (const [day, hour] of [
+    [6, 21],
+    [7, 2],
+    [7, 4],
+    [9, 20],
+    [9, 21],
+  ] as const)
+    expect(await history.shown(at(day, hour)), `${day} ${hour}`).toBe(history.expected(at(day, hour)))
+  expect(await history.shown(at(5, 20))).toMatchObject({
+    code: 'MOMENT_UNREACHABLE',
+    message: expect.stringMatching(/was pruned on 2026-01-10T\S+ by window 3d/),
+    hint: expect.stringContaining('2026-01-06T21:'),
+  })
+  expect(await history.shown(at(0, 1))).toMatchObject({ message: expect.stringContaining('was pruned on') })
+  expect(await soundness()).toEqual([])
+  expect(await tidemark.gaps()).toEqual([])
+  expect((await tidemark.status()).streams[0]?.base).toMatchObject({ sequence: expect.any(Number) })
+  expect((await tidemark.drill({ count: 4, seed: 3 })).map(({ passed }) => passed)).toEqual([true, true, true, true])
+  // The files go when the grace is over, and nothing else.
+  const held = await history.keys()
+  history.clock.set(at(10, 1))
+  expect((await tidemark.retention.prune({ policy, confirm: true })).swept).toMatchObject({ files: 0 })
+  history.clock.set(at(11, 1))
+  const last = await tidemark.retention.prune({ policy, confirm: true })
+  expect(last.swept).toMatchObject({ refused: [], waiting: { entries: 0 } })
+  const left = await history.keys()
+  const gone = held.filter((key) => !left.includes(key))
+  const named = [...plan.segments.map(({ key }) => key), ...plan.snapshots.map(({ prefix }) => prefix)]
+  expect(gone.every((key) => named.some((name) => key.startsWith(name)))).toBe(true)
+  expect(gone.filter((key) => key.startsWith('segment/'))).toHaveLength(plan.segments.length)
+  expect(await soundness()).toEqual([])
+  expect(await history.shown(at(7, 4))).toBe(history.expected(at(7, 4)))
+})
+
+test('marks, held ranges and snapshots by calendar outlive the window, and go when nobody wants them', async () => {
+  const { tidemark } = await begun(12)
+  await tidemark.retention.mark('release', { at: at(2, 10) })
+  const hold = await tidemark.retention.hold({ from: at(4, 8), through: at(5, 4), reason: 'case 4' })
+  const policy = { window: '2d', gfs: { daily: 5 } }
+  await tidemark.retention.prune({ policy, confirm: true, grace: '0ms' })
+  history.clock.set(at(12, 1))
+  await tidemark.retention.prune({ policy, confirm: true, grace: '0ms' })
+  expect(await history.shown('release')).toBe(history.expected(at(2, 10)))
+  for (const [day, hour] of [
+    [4, 8],
+    [4, 10],
+    [4, 23],
+    [5, 4],
+  ] as const)
+    expect(await history.shown(at(day, hour)), `${day} ${hour}`).toBe(history.expected(at(day, hour)))
+  for (const moment of [at(1, 1), at(3, 20), at(6, 4)])
+    expect(await history.shown(moment)).toMatchObject({ message: expect.stringContaining('pruned') })
+  const { snapshots, reachable } = await tidemark.status()
+  const daily = snapshots.find(({ time }) => time.startsWith('2026-01-08T21'))
+  expect(await history.shown(daily?.ulid ?? '')).toBe(history.expected(at(7, 22)))
+  // The mark, the hold, and one day; the window rests on the snapshot of the day before it begins.
+  expect(reachable.islands).toHaveLength(3)
+  expect(reachable.earliest?.slice(0, 13)).toBe('2026-01-09T21')
+  expect((await tidemark.drill({ at: 'release' }))[0]).toMatchObject({ passed: true })
+  expect((await tidemark.drill({ count: 5, seed: 1 })).every(({ passed }) => passed)).toBe(true)
+  expect(await soundness()).toEqual([])
+  const keys = (await history.keys()).length
+  await tidemark.retention.unmark('release')
+  await tidemark.retention.release(hold.id)
+  await tidemark.retention.prune({ policy, confirm: true, grace: '0ms' })
+  history.clock.set(at(12, 2))
+  await tidemark.retention.prune({ policy, confirm: true, grace: '0ms' })
+  expect((await history.keys()).length).toBeLessThan(keys)
+  expect(await history.shown(at(2, 10))).toMatchObject({ message: expect.stringContaining('pruned') })
+  await expect(tidemark.retention.mark('late', { at: at(2, 10) })).rejects.toMatchObject({ code: 'MOMENT_UNREACHABLE' })
+})
+
+test('a clock that has jumped, a stopped capture and a policy for less than there is leave the end as it was', async () => {
+  const { tidemark } = await begun(6)
+  for (const jump of [4000 * DAY, -4000 * DAY, 400 * DAY]) {
+    history.clock.set(at(6, 0) + jump)
+    await tidemark.retention.prune({ policy: { window: '2d' }, confirm: true, grace: '0ms' })
+    history.clock.set(at(6, 1))
+    for (const hour of [4, 10, 16, 21.5])
+      expect(await history.shown(at(5, hour)), `${jump} ${hour}`).toBe(history.expected(at(5, hour)))
+  }
+  await tidemark.retention.prune({ policy: { maxAge: '1s' }, confirm: true })
+  expect(await history.shown('latest')).toBe(history.expected(at(6, 0)))
+  expect((await tidemark.status()).snapshots).toHaveLength(1)
+})
+
+test('a snapshot that does not read back bears nothing: what it would replace stays, and it is named', async () => {
+  const { tidemark } = await begun(8)
+  const { plan } = await tidemark.retention.prune({ policy: { window: '2d' } })
+  const base = plan.kept[0]?.snapshot
+  const prefix = base?.prefix ?? ''
+  const key = (await history.keys()).find((one) => one.startsWith(prefix) && one.endsWith('r.jsonl.gz')) ?? ''
+  const bytes = await history.objects.get(key)
+  bytes[bytes.length - 9] = (bytes[bytes.length - 9] ?? 0) ^ 1
+  await history.objects.put(key, bytes)
+  const report = await tidemark.retention.prune({ policy: { window: '2d' }, confirm: true, grace: '0ms' })
+  expect(report.damage).toMatchObject([{ key, code: expect.stringContaining('CORRUPT') }])
+  const earlier = report.plan.kept[0]?.snapshot
+  expect(earlier?.ulid ?? 'none').toMatch(/^01/)
+  expect((earlier?.ulid ?? '') < (base?.ulid ?? '')).toBe(true)
+  expect((await tidemark.status()).snapshots.map(({ ulid }) => ulid)).toContain(base?.ulid)
+  expect(report.plan.segments.filter(({ lastUlid }) => lastUlid > (earlier?.ulid ?? ''))).toEqual([])
+})
+
+test('the option retention prunes by itself, and one that is wrong is refused before anything is opened', async () => {
+  history = new KeptHistory()
+  await history.begin({ retention: { window: '2d', everyMs: 12_345, grace: '0ms' } })
+  await history.days(0, 5)
+  expect((await history.tidemark.status()).snapshots.length).toBeGreaterThan(5)
+  for (let i = 0; i < 200 && (await history.tidemark.retention.pruned()).length === 0; i++) {
+    history.clock.ring(12_345)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  expect(await history.shown(at(1, 4))).toMatchObject({ message: expect.stringContaining('by window 2d') })
+  expect(await history.shown(at(4, 4))).toBe(history.expected(at(4, 4)))
+  for (const retention of [
+    {},
+    { window: '30' },
+    { window: '0d' },
+    { count: 0 },
+    { gfs: { daily: 1.5 } },
+    { gfs: { daily: 1, timeZone: 'Mars/Base' } },
+    { gfs: Object.assign({ daily: 1 }, { hours: 1 }) },
+    { window: '1d', everyMs: 0 },
+    { window: '1d', grace: 'soon' },
+  ])
+    await expect(new KeptHistory().begin({ retention })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+})
+
+/** As under an object lock, until that ends. */
+class LockedStore extends MemoryStore {
+  isLocked = true
+
+  override async delete(keys: readonly string[]): Promise<void> {
+    if (this.isLocked && keys.some((key) => /^(segment|snapshot)\//.test(key)))
+      throw new TidemarkError('STORE_DENIED', 'The object is locked.', { hint: 'Wait.' })
+    await super.delete(keys)
+  }
+}
+
+test('what the store does not let go is told and tried again, and stops nothing', async () => {
+  const objects = new LockedStore()
+  history = new KeptHistory(objects)
+  await history.begin()
+  await history.days(0, 4)
+  const options = { policy: { window: '1d' }, confirm: true, grace: '0ms' }
+  await history.tidemark.retention.prune(options)
+  history.clock.set(at(5, 0))
+  const { swept } = await history.tidemark.retention.prune(options)
+  expect(swept?.refused.length).toBeGreaterThan(5)
+  expect(swept?.refused[0]?.message).toContain('locked')
+  const before = (await history.keys()).length
+  await history.write(at(5, 1))
+  expect(await soundness()).toEqual([])
+  objects.isLocked = false
+  expect((await history.tidemark.retention.prune(options)).swept).toMatchObject({ refused: [] })
+  expect((await history.keys()).length).toBeLessThan(before)
+  expect(await soundness()).toEqual([])
+})
+
+test('tidemark prune shows what goes and does nothing without --confirm', async () => {
+  await begun(6)
+  const store = { url: 'own://store', objects: history.objects }
+  const before = await history.keys()
+  const shown = await inProcess(store, 'prune', '--window', '2d', '--daily', '5')
+  expect(shown, shown.err).toMatchObject({ code: 0 })
+  expect(shown.out).toMatch(/moments that become unreachable\n {2}2026-01-01T\S+ to 2026-01-0/)
+  expect(shown.out).toMatch(/\d snapshots and \d+ segments go, [\d.]+ KiB\n {2}snapshot\//)
+  expect(shown.out).toContain('nothing was changed')
+  expect(await history.keys()).toEqual(before)
+  const [plan] = jsonLines((await inProcess(store, 'prune', '--window', '2d', '--daily', '5', '--json')).out)
+  expect(plan).toMatchObject({ swept: null, damage: [], bytes: expect.any(Number) })
+  const done = await inProcess(store, 'prune', '--window', '2d', '--daily', '5', '--confirm')
+  expect(done).toMatchObject({ code: 0, out: expect.stringContaining('taken out of the history') })
+  const log = await inProcess(store, 'log', 'r/one')
+  expect(log.err).toContain('were pruned in part (window 2d, daily 5 (UTC))')
+  expect((await inProcess(store, 'prune', '--window', '2d', '--daily', '5')).out).toContain('nothing goes')
+  expect(await inProcess(store, 'prune')).toMatchObject({ code: 2, err: expect.stringContaining('promises nothing') })
+  expect(await inProcess(store, 'prune', '--daily', '0')).toMatchObject({ code: 2 })
+  expect((await inProcess(store, 'status')).out).toMatch(/and before +2026-01/)
+})
