@@ -4,7 +4,7 @@ import type { Item } from '../model/event.ts'
 import { lastUlidAt } from '../model/ulid.ts'
 import { findVersion } from '../restore/lookup.ts'
 import { planRestore } from '../restore/plan.ts'
-import { type ErasurePlan, planErasure, rewriteWithout } from '../upkeep/erase.ts'
+import { type ErasurePlan, planErasure, raced, rewriteWithout } from '../upkeep/erase.ts'
 import { destroyKey } from '../upkeep/erase-keys.ts'
 import type { Archive } from './archive.ts'
 import { type ErasedJournals, forgetEverywhere } from './journal-erasure.ts'
@@ -52,7 +52,8 @@ export async function eraseRecord(archive: Archive, item: Item, options: EraseOp
     } catch (error) {
       // While others erase, what was looked at may be out of date when it is to be committed, or no longer be there.
       const isGone = hasCode(error, 'OBJECT_NOT_FOUND') && (await timeline.refresh()).erasures.length > began
-      if (!(isGone || hasCode(error, 'ERASURE_RACED')) || attempt === MOST_ATTEMPTS) throw error
+      if (!(isGone || hasCode(error, 'ERASURE_RACED'))) throw error
+      if (attempt === MOST_ATTEMPTS) throw isGone ? raced(error) : error
     }
   }
 }

@@ -18,6 +18,8 @@ export interface Plan {
   readonly rows: number
   /** The acknowledged gaps that touch the state: what they did is missing in it. */
   readonly except: readonly KnownGap[]
+  /** Entries that the ledger of erasures had: what was erased since may be in these files, or they are gone. */
+  readonly erasures: number
 }
 
 /**
@@ -47,6 +49,7 @@ export async function planRestore(nodes: SegmentNodes, timeline: Timeline, momen
     bytes: segments.reduce((sum, { bytes }) => sum + bytes, snapshot.bytes),
     rows: segments.reduce((sum, { events }) => sum + events, snapshot.records),
     except,
+    erasures: timeline.erasures.length,
   }
 }
 

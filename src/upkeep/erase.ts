@@ -176,9 +176,11 @@ async function namesOf(nodes: SegmentNodes, { segments, snapshots }: Timeline): 
   return names
 }
 
-function raced(): TidemarkError {
+/** The error for files that another erasure has replaced. */
+export function raced(cause?: unknown): TidemarkError {
   return new TidemarkError('ERASURE_RACED', 'Another erasure was committed meanwhile. Nothing was erased.', {
     hint: 'Run the command again.',
+    cause,
   })
 }
 

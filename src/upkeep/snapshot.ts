@@ -25,8 +25,13 @@ export function addUnerased(
 ): TimelineChange | null {
   if (snapshots.some(({ prefix }) => prefix === entry.prefix)) return null
   if (erasures.length === began) return { addSnapshots: [entry] }
-  throw new TidemarkError('ERASURE_RACED', 'A record was erased while the snapshot was made, so it was discarded.', {
+  throw raced()
+}
+
+function raced(cause?: unknown): TidemarkError {
+  return new TidemarkError('ERASURE_RACED', 'A record was erased while the snapshot was made, so it was discarded.', {
     hint: 'Make the snapshot again: `tidemark snapshot`.',
+    cause,
   })
 }
 
@@ -90,14 +95,33 @@ export async function takeSnapshot(
   database: string,
   { signal = new AbortController().signal, isWanted = () => true }: SnapshotTerms = {},
 ): Promise<TakenSnapshot> {
-  const { moment: ulid, snapshot: last } = plan
-  const old = { ...last, isNew: false, carried: NONE, written: NONE }
-  if (last.ulid === ulid || plan.segments.length === 0) return old
-  const began = timeline.timeline.erasures.length
+  const { moment, snapshot, segments, erasures } = plan
+  if (snapshot.ulid === moment || segments.length === 0) return existing(snapshot)
+  try {
+    return await foldPlan(sources, timeline, plan, database, { signal, isWanted })
+  } catch (error) {
+    // Files that had what was erased are gone, and others are in their place.
+    if (hasCode(error, 'OBJECT_NOT_FOUND') && timeline.timeline.erasures.length !== erasures) throw raced(error)
+    throw error
+  }
+}
+
+function existing(entry: SnapshotEntry): TakenSnapshot {
+  return { ...entry, isNew: false, carried: NONE, written: NONE }
+}
+
+async function foldPlan(
+  sources: ReplaySources,
+  timeline: TimelineLog,
+  plan: Plan,
+  database: string,
+  { signal, isWanted }: Required<SnapshotTerms>,
+): Promise<TakenSnapshot> {
+  const { moment: ulid, snapshot: last, erasures: began } = plan
   const before = await sources.snapshots.open(last)
   const changes = new Changes(storedChanges(sources, plan, before.storedBytes()))
   try {
-    if ((await changes.next()) === null) return old
+    if ((await changes.next()) === null) return existing(last)
     const except = plan.except.map(({ acknowledged: _, ...gap }) => gap)
     const holes = except.length === 0 ? {} : { except }
     const options = { store: sources.store, prefix: snapshotPrefix(ulid, nonce()), ulid, database, ...holes }
@@ -112,7 +136,7 @@ export async function takeSnapshot(
       const other = await enterWanted(timeline, began, entry, isWanted)
       if (other === null) return { ...entry, isNew: true, ...counts }
       await discard(options).catch(() => undefined) // leftovers are told by a verification
-      return { ...other, isNew: false, carried: NONE, written: NONE }
+      return existing(other)
     })
   } finally {
     await changes.close()

@@ -22,6 +22,8 @@ test('erased records are unreadable for good, whichever way they are erased, and
     'records made again',
     'erasures at the same time',
     'keys tried',
+    'members carried over',
+    'snapshots made beside an erasure',
   ]
   for (const what of [...ways, ...done]) expect(tally.of(what), what).toBeGreaterThan(0)
 })

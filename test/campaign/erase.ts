@@ -1,5 +1,5 @@
 import { systemClock } from '../../src/base/clock.ts'
-import { hasCode } from '../../src/base/errors.ts'
+import { hasCode, TidemarkError } from '../../src/base/errors.ts'
 import { eraseRecord } from '../../src/engine/erasure.ts'
 import type { Item } from '../../src/model/event.ts'
 import { findStoredEvents } from '../../src/restore/lookup.ts'
@@ -21,7 +21,7 @@ import {
 } from '../support/erasure-world.ts'
 import { keyOf } from '../support/model-database.ts'
 import { random } from '../support/simulated-disk.ts'
-import { FaultyStore } from '../support/stores.ts'
+import { FaultyStore, type Verb } from '../support/stores.ts'
 import { WormStore } from '../support/worm-store.ts'
 import type { Campaign, Tally } from './campaign.ts'
 
@@ -29,7 +29,7 @@ import type { Campaign, Tally } from './campaign.ts'
  * Erasure, by record keys in a store that refuses every deletion and every overwriting, by rewriting, and by both. A
  * history of records with tricky names; some are deleted and erased, by processes of their own, one or two at a time,
  * broken off at any call of either store and run again, while the writer, which still has the old keyring, goes on with
- * other records and makes some of these again. The oracle is the list of what was written; an enemy tries everything
+ * other records and makes some of these again, and another process makes a snapshot from the one before. The oracle is the list of what was written; an enemy tries everything
  * that is left.
  */
 export const erase: Campaign = { name: 'erase', seeds: 200, run: (seed, tally) => scenario(seed, tally) }
@@ -74,7 +74,8 @@ async function workRound(world: ErasureWorld): Promise<void> {
   if (world.next() < 0.5) {
     const { archive, timeline } = world.rig
     const { plan } = await archive.reach('latest')
-    await takeSnapshot(archive.sources, timeline, plan, 'model://test')
+    const { carried } = await takeSnapshot(archive.sources, timeline, plan, 'model://test')
+    world.tally.add('members carried over', carried.members)
   }
   const { head } = world.rig.timeline
   if (head !== null) world.heads.push(head)
@@ -119,13 +120,40 @@ function incarnationOf(raw: Uint8Array): number {
 
 /** Erases them, now and then by several processes at once, while the writer goes on. */
 async function eraseAll(world: ErasureWorld, victims: readonly Item[]): Promise<void> {
-  const busy = writeOthers(world, victims)
+  const busy = Promise.all([writeOthers(world, victims), snapshotMeanwhile(world)])
   if (victims.length > 1 && world.next() < 0.5) {
     world.tally.add('erasures at the same time', victims.length)
     await Promise.all(victims.map((item) => eraseVictim(world, item)))
   } else for (const item of victims) await eraseVictim(world, item)
   await busy
   await world.rig.session.complete(null)
+}
+
+/** From the one before, whose files may be written anew meanwhile; where it may hold what is erased it is refused. */
+async function snapshotMeanwhile(world: ErasureWorld): Promise<void> {
+  if (world.next() < 0.5) return
+  // By a process that may delete nothing where nothing may be deleted: what it cannot take away stays, and is of no use.
+  const denied = new TidemarkError('STORE_DENIED', 'No right to delete.', { hint: '' })
+  const script = (verb: Verb): Error | null => (verb === 'delete' && world.way === 'keys' ? denied : null)
+  const complete = (through: string | null): Promise<typeof ALL_TOLD> => completing(world, through)
+  const store = new FaultyStore(world.store, script)
+  const { archive, timeline } = await openReader(store, systemClock, world.keys ?? undefined, complete)
+  try {
+    const { plan } = await archive.reach('latest')
+    const { isNew, carried } = await takeSnapshot(archive.sources, timeline, plan, 'model://test')
+    if (isNew) world.tally.add('snapshots made beside an erasure')
+    world.tally.add('members carried over', carried.members)
+  } catch (error) {
+    if (!hasCode(error, 'ERASURE_RACED')) throw error
+    world.tally.add('snapshots refused beside an erasure')
+  } finally {
+    archive.close()
+  }
+}
+
+async function completing(world: ErasureWorld, through: string | null): Promise<typeof ALL_TOLD> {
+  await world.rig.session.complete(through)
+  return ALL_TOLD
 }
 
 async function writeOthers(world: ErasureWorld, victims: readonly Item[]): Promise<void> {
@@ -168,10 +196,7 @@ function remake(world: ErasureWorld, item: Item): Promise<Written | null> {
 
 /** False where the record exists. */
 async function tryToErase(world: ErasureWorld, item: Item, mode: 'keys' | 'rewritten' | undefined): Promise<boolean> {
-  const complete = async (through: string | null): Promise<typeof ALL_TOLD> => {
-    await world.rig.session.complete(through)
-    return ALL_TOLD
-  }
+  const complete = (through: string | null): Promise<typeof ALL_TOLD> => completing(world, through)
   for (let attempt = 1; ; attempt++) {
     let call = 0
     const due = attempt < 4 && world.next() < 0.7 ? pick(world, 40) : -1

@@ -222,7 +222,7 @@ test('records that are larger than the memory leave a part of it for the segment
     },
     open: null,
   }
-  const plan = { moment: ulids.next(), snapshot, segments, bytes: 0, rows: 6, except: [] }
+  const plan = { moment: ulids.next(), snapshot, segments, bytes: 0, rows: 6, except: [], erasures: 0 }
   const found: string[] = []
   for await (const batch of replay(sources, plan, {})) found.push(...batch.map(({ image }) => text(image.json)))
   expect(found).toEqual(['{"id":"a","sequence":5}'])

@@ -191,6 +191,25 @@ test('a snapshot that is not wanted any more when it could be entered is not, an
   await rig.session.close()
 })
 
+test('what was planned before a record was erased is not made a snapshot of, although all of that is known by now', async () => {
+  for (const keys of [undefined, new MemoryStore()]) {
+    const world = await open(keys)
+    const { database, store, rig } = world
+    await database.write(stateOf(7), stateOf(7, 1).image)
+    const plan = await planOf(world)
+    await database.write(stateOf(7), null)
+    await rig.session.complete(null)
+    await eraseRecord(rig.archive, stateOf(7), { reason: 'asked to' })
+    await rig.timeline.refresh()
+    const files = await keysOf(store.list('snapshot/'))
+    await expect(takeSnapshot(rig.archive.sources, rig.timeline, plan, 'model://test')).rejects.toMatchObject({
+      code: 'ERASURE_RACED',
+    })
+    expect(await keysOf(store.list('snapshot/'))).toEqual(files)
+    await rig.session.close()
+  }
+})
+
 test('members stay few and none is small, however often single records come and go', async () => {
   const world = await open()
   const { database, store, rig, first } = world

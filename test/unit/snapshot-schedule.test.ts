@@ -100,7 +100,14 @@ test('through a gap that nobody has acknowledged none is due', async () => {
 })
 
 test('what a stalled stream holds back is not made a snapshot of again and again', () => {
-  const plan = { moment: firstUlidAt(START + 900), snapshot: snapshot(START + 400), segments: [], bytes: 0, except: [] }
+  const plan = {
+    moment: firstUlidAt(START + 900),
+    snapshot: snapshot(START + 400),
+    segments: [],
+    bytes: 0,
+    except: [],
+    erasures: 0,
+  }
   const worth = (events: number, everyMs: number): boolean =>
     isWorthwhile({ ...plan, rows: plan.snapshot.records + 50 }, { events, everyMs })
   expect([worth(100, 1e9), worth(101, 1e9), worth(1e9, 1000), worth(1e9, 1001)]).toEqual([true, false, true, false])
