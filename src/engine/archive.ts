@@ -125,9 +125,11 @@ export class Archive {
     if (wanted === null) return this.#locateLatest()
     const now = this.seams.clock.now()
     const isFuture = wanted.ulid > lastUlidAt(now)
-    const { timeline, reach, failure } = isFuture
-      ? { ...(await this.refresh()), failure: null }
-      : await this.#makeFinal(wanted.ulid)
+    // What is reachable is final: whoever writes, or has died of it, has nothing to say about it any more.
+    const known = await this.refresh()
+    const isFinal = known.reach.latest !== null && wanted.ulid <= known.reach.latest
+    const { timeline, reach, failure } =
+      isFuture || isFinal ? { ...known, failure: null } : await this.#makeFinal(wanted.ulid)
     const { openStream, latest } = reach
     const beyond = latest === null || wanted.ulid > latest
     const told = beyond && openStream !== null ? await this.#limitOf([openStream]) : beyond ? failure : null

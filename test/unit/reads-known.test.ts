@@ -1,0 +1,41 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
+import { View } from '../../src/engine/view.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+import { openReader, openRig } from '../support/capture-rig.ts'
+import { ModelDatabase, recordImage } from '../support/model-database.ts'
+import { CountingStore } from '../support/stores.ts'
+
+test('a moment that is final is read with one look at the timeline, and asks nobody', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'known-'))
+  const store = new CountingStore(new MemoryStore())
+  const database = new ModelDatabase()
+  const writer = await openRig({ store, database, directory: join(home, 'journals'), clock: systemClock })
+  const item = { kind: 'record', resource: 'r', id: 'a' } as const
+  await database.write(item, recordImage({ n: 1 }))
+  await writer.session.complete(null)
+  const [stream] = (await writer.timeline.refresh()).streams
+  for (let n = 2; n < 40; n++) {
+    await database.write(item, recordImage({ n }))
+    await writer.session.complete(null)
+  }
+  let asked = 0
+  const { archive } = await openReader(store, systemClock, undefined, async () => {
+    asked++
+    return { unheard: [], undecided: [] }
+  })
+  store.reset()
+  const view = new View(archive, stream?.lastUlid ?? '')
+  expect(await view.get('r', 'a')).toEqual({ n: 1 })
+  expect(asked).toBe(0)
+  expect(store.calls).toMatchObject({ list: 1, head: 1, put: 0, delete: 0 })
+  store.reset()
+  expect(await view.get('r', 'a')).toEqual({ n: 1 })
+  expect(store.calls).toMatchObject({ list: 0, head: 0, get: 1 })
+  await writer.session.close()
+  for (const one of [writer.archive, archive]) one.close()
+  rmSync(home, { recursive: true })
+})
