@@ -162,7 +162,7 @@ test('gaps, what they touch, and what can be reached', () => {
 })
 
 /** What a reader has of lists that are absent. */
-const NO_LISTS = { marks: [], holds: [], repairs: [], forgotten: [] }
+const NO_LISTS = { marks: [], holds: [], pruned: [], condemned: [], repairs: [], forgotten: [] }
 
 /** Commits of so many segments each, of three streams in turn: some are closed behind them, and some are erased from. */
 const commits = fc.array(
