@@ -2,7 +2,7 @@ import { claimStore } from '../../src/engine/store-file.ts'
 import { segmentKey, snapshotPrefix } from '../../src/format/keys.ts'
 import { chainStart } from '../../src/format/segment/chain.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
-import type { SegmentEntry, SnapshotEntry, StreamEntry } from '../../src/model/timeline.ts'
+import type { SnapshotEntry, StreamEntry, StreamSegment } from '../../src/model/timeline.ts'
 import { firstUlidAt, MIN_ULID, type Ulid, ulidTime } from '../../src/model/ulid.ts'
 import { ahead } from '../../src/restore/ahead.ts'
 import type { ReplaySources } from '../../src/restore/replay.ts'
@@ -29,13 +29,13 @@ export async function writeHistory(
   start: Ulid,
   states: Iterable<readonly ItemState[]>,
   chunks: Iterable<Chunk>,
-): Promise<readonly SegmentEntry[]> {
+): Promise<readonly StreamSegment[]> {
   const createdAt = new Date(ulidTime(start)).toISOString()
   const file = { format: 2, id: start, database: DATABASE, createdAt, storeKey: null, recordKeys: false } as const
   await claimStore(store, DATABASE, DATABASE, async () => ({ file, undo: async () => {} }))
   const log = await TimelineLog.open(store)
   const snapshot = await writeSnapshot(store, start, states)
-  const addSegments: SegmentEntry[] = []
+  const addSegments: StreamSegment[] = []
   // Encoded in order, before anything is waited for; stored several at once.
   const add = (chunk: Chunk): Promise<void> => {
     const previous = addSegments.at(-1)?.chain.value ?? chainStart(start)

@@ -6,6 +6,7 @@ export const LIMITS: Readonly<
     | 'frameBytes'
     | 'chunkBytes'
     | 'rowGroupRows'
+    | 'runEvents'
     | 'footerBytes'
     | 'memberBytes'
     | 'jsonBytes'
@@ -26,6 +27,8 @@ export const LIMITS: Readonly<
   chunkBytes: 1_073_741_824,
   /** Most rows of a row group of a segment: a run of a billion equal values takes six bytes. */
   rowGroupRows: 1_048_576,
+  /** Most events of a run of merged segments, erased ones included: who verifies it has 66 bytes of each in memory. */
+  runEvents: 2_097_152,
   /** Largest Parquet footer, bytes. */
   footerBytes: 67_108_864,
   /** Largest uncompressed gzip member of a snapshot, bytes. */

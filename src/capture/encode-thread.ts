@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { type ErrorCode, TidemarkError } from '../base/errors.ts'
+import { type ThreadFailure, toldError } from '../base/thread-failure.ts'
 import type { EncodeRequest, SealedSegment } from './encoding.ts'
 
 /** What the worker is asked. The buffers of the regions are given away. */
@@ -12,7 +12,7 @@ export interface EncodeTask {
 export interface EncodeReply {
   readonly id: number
   readonly segment?: SealedSegment
-  readonly failure?: { readonly code: ErrorCode | null; readonly message: string; readonly hint: string }
+  readonly failure?: ThreadFailure
 }
 
 type Waiting = PromiseWithResolvers<SealedSegment>
@@ -91,7 +91,7 @@ export class EncodeThread {
     const waiting = this.#waiting.get(id)
     this.#waiting.delete(id)
     if (segment !== undefined) waiting?.resolve(segment)
-    else if (failure !== undefined) waiting?.reject(errorOf(failure))
+    else if (failure !== undefined) waiting?.reject(toldError(failure))
     if (!this.isBusy) this.#worker.unref()
   }
 }
@@ -100,10 +100,4 @@ function ownBuffer(region: Uint8Array): Uint8Array<ArrayBuffer> {
   const { buffer } = region
   const whole = buffer instanceof ArrayBuffer && region.byteLength === buffer.byteLength
   return whole ? new Uint8Array(buffer) : new Uint8Array(region)
-}
-
-function errorOf(failure: { code: ErrorCode | null; message: string; hint: string }): Error {
-  return failure.code === null
-    ? new Error(failure.message)
-    : new TidemarkError(failure.code, failure.message, { hint: failure.hint })
 }

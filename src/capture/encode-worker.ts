@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads'
-import { messageOf, TidemarkError } from '../base/errors.ts'
+import { failureOf } from '../base/thread-failure.ts'
 import type { EncodeReply, EncodeTask } from './encode-thread.ts'
 import { Encoding } from './encoding.ts'
 
@@ -11,9 +11,7 @@ parentPort?.on('message', ({ id, request }: EncodeTask) => {
     const reply: EncodeReply = { id, segment }
     parentPort?.postMessage(reply, [segment.bytes.buffer as ArrayBuffer])
   } catch (error) {
-    const known = error instanceof TidemarkError ? error : null
-    const failure = { code: known?.code ?? null, message: messageOf(error), hint: known?.hint ?? '' }
-    const reply: EncodeReply = { id, failure }
+    const reply: EncodeReply = { id, failure: failureOf(error) }
     parentPort?.postMessage(reply)
   }
 })

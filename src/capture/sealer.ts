@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import { hasCode, messageOf, TidemarkError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { segmentKey } from '../format/keys.ts'
-import type { SegmentEntry, ShedRange, StreamEntry, Timeline } from '../model/timeline.ts'
+import type { ShedRange, StreamEntry, StreamSegment, Timeline } from '../model/timeline.ts'
 import { instantEnd, type Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { TimelineLog } from '../timeline/log.ts'
@@ -71,7 +71,7 @@ export function retryMs(failures: number): number {
 
 /** A segment that was put and is not committed yet. */
 interface Part {
-  readonly segment: SegmentEntry
+  readonly segment: StreamSegment
   /** Whether it has everything that the journal held. */
   readonly isLast: boolean
   /** Generation of the keyring that its images are sealed with, or 0. */
@@ -80,7 +80,7 @@ interface Part {
 
 /** What the sealer remembers of the segment that it has made last, until the timeline has it. */
 interface MadeSegment {
-  readonly segment: SegmentEntry
+  readonly segment: StreamSegment
   readonly keyring: number
   /** False where the store has not answered the put: whether the segment is there is asked before it is counted on. */
   isThere: boolean
@@ -370,7 +370,7 @@ function endOf({
   lastSequence,
   lastUlid,
   chain,
-}: SegmentEntry): Pick<StreamEntry, 'lastSequence' | 'lastUlid' | 'chain'> {
+}: StreamSegment): Pick<StreamEntry, 'lastSequence' | 'lastUlid' | 'chain'> {
   return { lastSequence, lastUlid, chain: chain.value }
 }
 

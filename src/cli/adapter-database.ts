@@ -54,6 +54,7 @@ export class OpenedByAdapter implements OpenDatabase {
       database,
       // It is not what the command was called for, and may take longer than that.
       snapshots: false,
+      compaction: false,
       ...(journal === undefined ? {} : { journal }),
       ...(memory === undefined ? {} : { memory }),
     })

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander'
 import { TidemarkError } from '../base/errors.ts'
 import type { DatabaseAdapter } from './adapter.ts'
 import type { CommonOptions, Surroundings } from './command.ts'
+import { type CompactCommandOptions, compactCommand } from './compact.ts'
 import { type DecryptCommandOptions, decryptCommand } from './decrypt.ts'
 import { type DemoOptions, demoCommand } from './demo/command.ts'
 import type { DemoParts } from './demo/seam.ts'
@@ -128,6 +129,10 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
     .action(async (_, command: Command) =>
       exit(await drillCommand(command.optsWithGlobals<DrillCommandOptions>(), around)),
     )
+  add(program, 'compact', 'merge segments into larger ones; no moment, no head and no event changes')
+    .option('--grace <duration>', 'how long replaced files stay for those who read them (90s, 5m, 1h; default: 1h)')
+    .option('--memory <MiB>', MEMORY)
+    .action((_, command: Command) => compactCommand(command.optsWithGlobals<CompactCommandOptions>(), around))
   add(program, 'upkeep', 'let go what nobody needs any more; no moment and no head changes').action(
     (_, command: Command) => upkeepCommand(command.optsWithGlobals<CommonOptions>(), around),
   )

@@ -19,6 +19,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import type { TimelineLog } from '../timeline/log.ts'
 import { eachNode, eachSegment, neighboursOf, segmentNodes, segmentsAt, segmentsBetween } from '../timeline/segments.ts'
 import type { Knowledge } from '../upkeep/reconcile.ts'
+import { filesOf } from '../upkeep/run-chains.ts'
 import type { Completion } from './completion.ts'
 import { type ConditionSeams, conditionOf, type StreamCondition, type StreamState } from './condition.ts'
 import type { OwnJournals } from './journal-erasure.ts'
@@ -97,7 +98,8 @@ export class Archive {
       return false
     }
     if (snapshots.some(({ prefix }) => key.startsWith(prefix))) return true
-    for await (const segment of eachSegment(this.sources.nodes, segments)) if (segment.key === key) return true
+    for await (const segment of eachSegment(this.sources.nodes, segments))
+      if (filesOf(segment).includes(key)) return true
     return false
   }
 

@@ -7,6 +7,9 @@ import {
   isNodeKey,
   MANIFEST_FILE,
   parseDrillKey,
+  parseLeaseKey,
+  parseReplacedKey,
+  parseRunFileKey,
   parseSegmentKey,
   parseTimelineKey,
   prefixOfSnapshotKey,
@@ -19,6 +22,7 @@ import type { ObjectInfo, ObjectStore } from '../store/object-store.ts'
 import { describeStore, openStore, type StoreSpec } from '../store/open.ts'
 import { TimelineLog } from '../timeline/log.ts'
 import { eachNode, eachSegment, type SegmentNodes, segmentNodes } from '../timeline/segments.ts'
+import { filesOf } from '../upkeep/run-chains.ts'
 import { type OpenStore, openForReading, placeOf } from './opening.ts'
 
 /** What a decryption has written. */
@@ -73,7 +77,19 @@ async function beginAnew(plain: ObjectStore, name: string): Promise<void> {
 }
 
 function isOfStore(key: string): boolean {
-  const parsers = [parseTimelineKey, parseSegmentKey, prefixOfSnapshotKey, parseDrillKey, parseStoreLogKey]
+  const parsers = [
+    parseTimelineKey,
+    parseLeaseKey,
+    parseReplacedKey,
+    parseRunFileKey,
+    parseSegmentKey,
+    parseRunFileKey,
+    parseReplacedKey,
+    parseLeaseKey,
+    prefixOfSnapshotKey,
+    parseDrillKey,
+    parseStoreLogKey,
+  ]
   return key === STORE_FILE || isNodeKey(key) || isHeadsKey(key) || parsers.some((parse) => parse(key) !== null)
 }
 
@@ -127,7 +143,7 @@ async function* namedBy(
   nodes: SegmentNodes,
 ): AsyncGenerator<string> {
   for await (const { key } of eachNode(nodes, segments)) yield key
-  for await (const { key } of eachSegment(nodes, segments)) yield key
+  for await (const entry of eachSegment(nodes, segments)) yield* filesOf(entry)
   for (const { key } of forgotten) yield key
   for (const { prefix } of snapshots) yield `${prefix}${MANIFEST_FILE}`
 }

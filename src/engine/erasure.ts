@@ -31,7 +31,7 @@ export interface EraseOptions {
 export interface EraseResult {
   /** `keys`: the key of the record is destroyed, and the files of the plan stay as they are. */
   readonly mode: Erasure['mode']
-  readonly plan: Omit<ErasurePlan, 'item'>
+  readonly plan: Omit<ErasurePlan, 'item' | 'streams'>
   readonly entry: Erasure | null
   /** Null for a dry run. */
   readonly journals: ErasedJournals | null
@@ -69,10 +69,10 @@ async function eraseOnce(archive: Archive, item: Item, options: EraseOptions): P
   const end = await planRestore(archive.sources.nodes, known, lastUlidAt(2 ** 48 - 1))
   if ((await findVersion(archive.sources, end, item))?.image != null) throw stillThere(item)
   const plan = await planErasure(archive.sources, known, item)
-  const { item: _, ...found } = plan
+  const { item: _, streams: __, ...found } = plan
   if (options.dryRun === true) return { mode, plan: found, entry: null, journals: null }
   // First, since everything in them is in the store: broken off, the same command again does all of it.
-  const wrote = new Set(plan.segments.map(({ stream }) => stream))
+  const wrote = new Set(plan.streams)
   const { own } = archive.seams
   const journals = await forgetEverywhere(archive.seams, own, { streams: known.streams, wrote })
   const reason = { ulid: bound.ulid, reason: options.reason, by: options.by ?? null }

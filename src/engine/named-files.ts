@@ -1,5 +1,5 @@
 import { hasCode, TidemarkError } from '../base/errors.ts'
-import { isNodeKey, parseSegmentKey, prefixOfSnapshotKey } from '../format/keys.ts'
+import { isNodeKey, parseRunFileKey, parseSegmentKey, prefixOfSnapshotKey } from '../format/keys.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 
 /**
@@ -36,7 +36,7 @@ function wentOn(key: string, cause: unknown): TidemarkError {
 }
 
 function missingFile(key: string, error: unknown): unknown {
-  const isSegment = parseSegmentKey(key) !== null
+  const isSegment = parseSegmentKey(key) !== null || parseRunFileKey(key) !== null
   if (!isSegment && prefixOfSnapshotKey(key) === null) return error
   return new TidemarkError(
     isSegment ? 'SEGMENT_CORRUPT' : 'SNAPSHOT_CORRUPT',

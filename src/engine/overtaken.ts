@@ -30,7 +30,8 @@ export async function* overtaken(
   if (seams.own === null) return
   const { stream } = seams.own
   const segments = await archive.segmentsSince(since)
-  const others = segments.filter((segment) => segment.stream !== stream)
+  // A run may have events of both.
+  const others = segments.filter((segment) => 'run' in segment || segment.stream !== stream)
   for await (const batch of replayChanges(sources, others, since, END, selection)) {
     const found: Difference[] = []
     for (const item of batch) {

@@ -5,6 +5,7 @@ import { drillKey } from '../format/keys.ts'
 import type { Job } from '../upkeep/schedule.ts'
 import type { SnapshotPolicy } from '../upkeep/snapshot-due.ts'
 import type { Archive } from './archive.ts'
+import { CompactionJob, type CompactionPolicy } from './compaction.ts'
 import { runDrills } from './drill.ts'
 import { checkOptions, checkPositive } from './options.ts'
 import { pruneOrThrow, type ScheduledRetention } from './prune.ts'
@@ -31,13 +32,15 @@ export interface JobSeams {
   readonly snapshots: SnapshotPolicy | false
   /** What of the history is kept; null: all of it. */
   readonly retention: ScheduledRetention | null
+  /** When segments are merged. */
+  readonly compaction: CompactionPolicy | false
   readonly log: Logger
 }
 
 /** The jobs of a schedule, and what is done without being asked for. Errors: `OPTION_INVALID`, also for one that this process cannot do. */
 export function jobsOf(
   options: ScheduleOptions,
-  { archive, session, source, snapshots, retention, log }: JobSeams,
+  { archive, session, source, snapshots, retention, compaction, log }: JobSeams,
 ): readonly Job[] {
   checkOptions('schedule', options, ['reconcileMs', 'drillMs'])
   for (const [name, ms] of Object.entries(options)) checkPositive('schedule', name, ms)
@@ -45,6 +48,7 @@ export function jobsOf(
   const jobs: Job[] = []
   if (session !== null && snapshots !== false)
     jobs.push(new SnapshotJob({ archive, stream: session.stream, policy: snapshots, log }))
+  if (session !== null && compaction !== false) jobs.push(new CompactionJob(archive, compaction, log))
   if (reconcileMs !== undefined) {
     if (session === null) throw nothingCaptured()
     const run = async (signal: AbortSignal): Promise<void> => {

@@ -1,5 +1,12 @@
 import { hasCode, TidemarkError } from '../base/errors.ts'
-import { parseSegmentKey, parseSlotKey, parseTimelineKey, prefixOfSnapshotKey, STORE_FILE } from '../format/keys.ts'
+import {
+  parseRunFileKey,
+  parseSegmentKey,
+  parseSlotKey,
+  parseTimelineKey,
+  prefixOfSnapshotKey,
+  STORE_FILE,
+} from '../format/keys.ts'
 import { decodeStoreFile, encodeStoreFile, type StoreFile, storeFormat } from '../format/store-file.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 
@@ -45,7 +52,8 @@ export async function requireStoreFile(store: ObjectStore, name: string): Promis
 }
 
 function isOfStore(key: string): boolean {
-  return parseTimelineKey(key) !== null || parseSegmentKey(key) !== null || prefixOfSnapshotKey(key) !== null
+  const parsers = [parseTimelineKey, parseSegmentKey, parseRunFileKey, prefixOfSnapshotKey]
+  return parsers.some((parse) => parse(key) !== null)
 }
 
 function lostFile(name: string, key: string): TidemarkError {

@@ -7,6 +7,7 @@ import type { OnConflict, Selection, Target } from '../restore/target.ts'
 import { describeStore, type StoreSpec } from '../store/open.ts'
 import type { SnapshotPolicy } from '../upkeep/snapshot-due.ts'
 import type { OnDamage, OnFile } from '../upkeep/verify/inspection.ts'
+import { type CompactionPolicy, checkCompaction } from './compaction.ts'
 import { checkJournal, type JournalOptions } from './journal-options.ts'
 import {
   checkChoice,
@@ -30,6 +31,8 @@ export interface UpkeepOptions {
   readonly snapshots?: SnapshotPolicy | false
   /** What of the history it keeps; the rest is pruned by itself. Default: all of it is kept. */
   readonly retention?: ScheduledRetention
+  /** When it merges small segments into larger ones; `false`: never. */
+  readonly compaction?: CompactionPolicy | false
 }
 
 /** How a store is opened. */
@@ -107,6 +110,7 @@ const OPTION_NAMES = [
   'logger',
   'snapshots',
   'retention',
+  'compaction',
 ]
 const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onProgress', 'inPlace', 'onConflict']
 
@@ -120,8 +124,9 @@ export function checkTidemarkOptions(options: TidemarkOptions): void {
   checkJournal(options.journal)
   checkText('Tidemark', 'database', options.database)
   checkPositive('Tidemark', 'memory', options.memory)
-  const { seal, snapshots, retention } = options
+  const { seal, snapshots, retention, compaction } = options
   if (retention !== undefined) checkRetention('Tidemark.retention', retention)
+  if (compaction !== undefined && compaction !== false) checkCompaction('Tidemark.compaction', compaction)
   if (snapshots !== undefined && snapshots !== false) checkSnapshots(snapshots)
   if (seal === undefined) return
   checkOptions('Tidemark.seal', seal, ['events', 'bytes', 'ageMs', 'closeMs'])

@@ -18,6 +18,7 @@ import type { Selection, Target } from '../restore/target.ts'
 import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
 import type { Environment } from '../store/encryption/secret.ts'
 import { RequestMeter } from '../store/meter.ts'
+import type { Compaction } from '../upkeep/compaction/compact.ts'
 import { lastDrill } from '../upkeep/drill.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import { Schedule } from '../upkeep/schedule.ts'
@@ -27,6 +28,7 @@ import type { Verification } from '../upkeep/verify.ts'
 import { answering } from './answers.ts'
 import { Archive, type Reached } from './archive.ts'
 import { closeLimitMs } from './closing.ts'
+import { type CompactionPolicy, type CompactOptions, compactNow } from './compaction.ts'
 import { type Completion, completeOthers } from './completion.ts'
 import { type DrillOptions, runDrills } from './drill.ts'
 import { type EndStreamOptions, endStream } from './end-stream.ts'
@@ -76,6 +78,7 @@ interface Process {
   readonly snapshots: SnapshotPolicy | false
   /** What of the history is kept; null: all of it. */
   readonly retention: ScheduledRetention | null
+  readonly compaction: CompactionPolicy | false
 }
 
 /** A store, with the capture of a live database where one was given: the whole system. */
@@ -105,7 +108,7 @@ export class Tidemark {
     const log = options.logger ?? createLogger()
     const meter = new RequestMeter(clock)
     const place = await placeOf(options.store, environment, (store) => meter.over(store))
-    const { source, memory = DEFAULT_MEMORY, snapshots = {}, retention = null } = options
+    const { source, memory = DEFAULT_MEMORY, snapshots = {}, retention = null, compaction = {} } = options
     const oneClock = oneClockOf(options.store)
     const whole = (started: Started, session: Session | null): Tidemark => {
       const { opened, timeline, recordKeys } = started
@@ -114,7 +117,7 @@ export class Tidemark {
       const complete = (through: Ulid | null, wanted: Wanted = 'acknowledged'): Promise<Completion> =>
         completeOthers({ store, timeline, recordKeys, clock, canAnswer, log, file }, session, through, wanted)
       const archive = new Archive({ ...opened, timeline, recordKeys, clock, canAnswer, memory, complete, own: session })
-      return new Tidemark(archive, session, { meter, log, source: source ?? null, snapshots, retention })
+      return new Tidemark(archive, session, { meter, log, source: source ?? null, snapshots, retention, compaction })
     }
     if (source === undefined) return whole(await openToRead(place), null)
     const { ack = 'journal', database = source.identity, seal = {} } = options
@@ -278,6 +281,11 @@ export class Tidemark {
   /** What of the history is kept: marks and holds. */
   get retention(): Retention {
     return new Retention(this.#archive)
+  }
+
+  /** Merges segments into larger ones: no moment, head or event changes. Errors: those of the store, `*_CORRUPT`. */
+  compact(options: CompactOptions = {}): Promise<Compaction> {
+    return compactNow(this.#archive, options)
   }
 
   /** Every gap of the history, acknowledged or not. */

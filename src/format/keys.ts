@@ -8,7 +8,10 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
  *   timeline/<generation, 12 digits>.json
  *   node/<generation, 12 digits>-<nonce>.json
  *   heads/<first generation, 12 digits>-<last generation, 12 digits>-<nonce>.bin
- *   segment/<stream>/<level, 2 digits>/<first sequence, 16 digits>-<last sequence, 16 digits>-<nonce>.parquet
+ *   segment/<stream>/00/<first sequence, 16 digits>-<last sequence, 16 digits>-<nonce>.parquet
+ *   segment/<run>/<level, 2 digits>/<file, 4 digits>-<nonce>.parquet, segment/<run>/<level, 2 digits>/chain-<nonce>.json.gz
+ *   replaced/<ulid>.json
+ *   lease/compaction-<number, 12 digits>.json
  *   snapshot/<ulid>[-<nonce>]/s3db.json, snapshot/<ulid>[-<nonce>]/<resource, percent-encoded>.jsonl.gz
  *   drill/<ulid>.json
  *   key/<ulid>.json                                   (encrypted stores only)
@@ -135,6 +138,60 @@ export function parseSegmentKey(key: string): SegmentName | null {
   if (match === null) return null
   const [, stream = '', level, first, last, nonce = ''] = match
   return { stream, level: Number(level), firstSequence: Number(first), lastSequence: Number(last), nonce }
+}
+
+/** What the key of a file of a run says. */
+export interface RunFileName {
+  readonly run: Ulid
+  readonly level: number
+  /** Its number among the files of the run, from 0, in the order of the items; null for the chain file. */
+  readonly file: number | null
+  /** As that of a segment. */
+  readonly nonce: string
+}
+
+/** Key of a file of a run. */
+export function runFileKey({ run, level, file, nonce }: RunFileName): string {
+  const name = file === null ? `chain-${nonce}.json.gz` : `${String(file).padStart(4, '0')}-${nonce}.parquet`
+  return `${SEGMENT_PREFIX}${run}/${String(level).padStart(2, '0')}/${name}`
+}
+
+/** The parts of the key of a file of a run, or null where the key is none. */
+export function parseRunFileKey(key: string): RunFileName | null {
+  const match = /^segment\/([^/]+)\/(\d{2})\/(?:chain-([0-9a-f]{8})\.json\.gz|(\d{4})-([0-9a-f]{8})\.parquet)$/.exec(
+    key,
+  )
+  const [, run = '', level, chainNonce, file, nonce = ''] = match ?? []
+  if (match === null || !isUlid(run)) return null
+  return { run, level: Number(level), file: file === undefined ? null : Number(file), nonce: chainNonce ?? nonce }
+}
+
+/** Of the lists of files that merges have replaced. */
+export const REPLACED_PREFIX = 'replaced/'
+
+/** Key of a list of files that a merge has replaced. */
+export function replacedKey(ulid: Ulid): string {
+  return `${REPLACED_PREFIX}${ulid}.json`
+}
+
+/** The ULID of such a list, or null where the key is none of one. */
+export function parseReplacedKey(key: string): Ulid | null {
+  const ulid = /^replaced\/([^/]+)\.json$/.exec(key)?.[1]
+  return ulid !== undefined && isUlid(ulid) ? ulid : null
+}
+
+/** Of the leases for merging. */
+export const LEASE_PREFIX = 'lease/'
+
+/** Key of a lease for merging. */
+export function leaseKey(number: number): string {
+  return `${LEASE_PREFIX}compaction-${String(number).padStart(GENERATION_DIGITS, '0')}.json`
+}
+
+/** The number of such a lease, or null where the key is none of one. */
+export function parseLeaseKey(key: string): number | null {
+  const number = /^lease\/compaction-(\d{12})\.json$/.exec(key)?.[1]
+  return number === undefined ? null : Number(number)
 }
 
 /** Key of what a drill has proven. */

@@ -11,20 +11,39 @@ const positive = wholeFrom(1)
 const someText = matching(/./s)
 const ulid = isUlidText
 
-const segment = shaped({
-  key: matching(/^segment\/[^/]+\/[0-9]{2}\/[0-9]{16}-[0-9]{16}-[0-9a-f]{8}\.parquet$/),
-  level: wholeFrom(0, 99),
-  stream: ulid,
-  firstSequence: positive,
-  lastSequence: positive,
+const segmentFile = {
   firstUlid: ulid,
   lastUlid: ulid,
   events: count,
   bytes: positive,
   sha256: hash,
   footer: shaped({ bytes: positive, crc32: wholeFrom(0, 2 ** 32 - 1) }),
+}
+
+const sealedSegment = shaped({
+  ...segmentFile,
+  key: matching(/^segment\/[^/]+\/[0-9]{2}\/[0-9]{16}-[0-9]{16}-[0-9a-f]{8}\.parquet$/),
+  level: wholeFrom(0, 0),
+  stream: ulid,
+  firstSequence: positive,
+  lastSequence: positive,
   chain: shaped({ previous: hash, value: hash }),
 })
+
+const RUN = 'segment\\/[0-7][0-9A-HJKMNP-TV-Z]{25}\\/[0-9]{2}\\/'
+
+const mergedSegment = shaped({
+  ...segmentFile,
+  key: matching(new RegExp(`^${RUN}[0-9]{4}-[0-9a-f]{8}\\.parquet$`)),
+  level: wholeFrom(1, 99),
+  run: shaped({
+    key: matching(new RegExp(`^${RUN}chain-[0-9a-f]{8}\\.json\\.gz$`)),
+    bytes: positive,
+    sha256: hash,
+  }),
+})
+
+const segment: Check = (value) => (shaped({ run: () => true })(value) ? mergedSegment(value) : sealedSegment(value))
 
 /** Whether a value is a gap. */
 export const gap: Check = shaped({
@@ -129,7 +148,7 @@ const hold = shaped({
 
 const pruned = shaped({ from: ulid, through: ulid, at: ulid, by: someText })
 const condemned = shaped({
-  key: matching(/^(segment\/[^/]+\/[0-9]{2}\/[^/]+\.parquet|snapshot\/[^/]+\/)$/),
+  key: matching(/^(segment\/[^/]+\/[0-9]{2}\/[^/]+\.(parquet|json\.gz)|snapshot\/[^/]+\/)$/),
   bytes: count,
   at: ulid,
 })

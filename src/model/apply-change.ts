@@ -7,14 +7,14 @@ import type {
   ErasureChange,
   Heads,
   PruneChange,
-  SegmentEntry,
   SnapshotEntry,
   StreamEntry,
+  StreamSegment,
   Timeline,
   TimelineChange,
 } from './timeline.ts'
 
-/** The timeline after `change`: pure, the only way in which a timeline moves on. What replaces segments of nodes is for `replaced` of the tree. */
+/** The timeline after `change`: pure, the only way in which a timeline moves on. What replaces segments of nodes is for `replaced` of the catalogue. */
 export function applyChange(timeline: Timeline, change: TimelineChange): Timeline {
   const added = newSegments(timeline, change.addSegments ?? [])
   const { nodes, tail } = timeline.segments
@@ -51,7 +51,7 @@ function withEpochs(known: readonly Epoch[], { addEpoch, endRestores = 0 }: Time
 }
 
 /** A commit whose answer was lost may be made again: what is in the timeline is not added twice, whatever its key is. */
-function newSegments({ streams, segments }: Timeline, added: readonly SegmentEntry[]): readonly SegmentEntry[] {
+function newSegments({ streams, segments }: Timeline, added: readonly StreamSegment[]): readonly StreamSegment[] {
   if (added.length === 0) return added
   const ranges = new Map(streams.map((stream) => [stream.id, sealedRanges(stream)]))
   const keys = new Set(segments.tail.map(({ key }) => key))
@@ -61,7 +61,7 @@ function newSegments({ streams, segments }: Timeline, added: readonly SegmentEnt
 function withStreams(
   known: readonly StreamEntry[],
   put: readonly StreamEntry[],
-  added: readonly SegmentEntry[],
+  added: readonly StreamSegment[],
 ): readonly StreamEntry[] {
   if (put.length === 0 && added.length === 0) return known
   const before = new Map(known.map((stream) => [stream.id, stream]))

@@ -17,3 +17,8 @@ export interface Erasure {
   /** With `keys`: the generation of the keyring without its key, in force from here on. */
   readonly keyring?: number
 }
+
+/** How many erasures have rewritten files: files that were made when there were fewer may hold what is gone. */
+export function rewritings({ erasures }: { readonly erasures: readonly Erasure[] }): number {
+  return erasures.filter(({ mode }) => mode === 'rewritten').length
+}

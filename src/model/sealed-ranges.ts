@@ -1,4 +1,4 @@
-import type { SealedRange, SegmentEntry, StreamEntry } from './timeline.ts'
+import type { SealedRange, StreamEntry } from './timeline.ts'
 
 /** The sequences of a stream that are in segments, in order; of a stream without holes one range, or none. */
 export function sealedRanges({ sealed, lastSequence, lastUlid, openedAt }: StreamEntry): readonly SealedRange[] {
@@ -49,8 +49,10 @@ export function withSealed(stream: StreamEntry, ranges: readonly SealedRange[]):
   return isWhole ? rest : { ...rest, sealed: ranges }
 }
 
-/** The ranges that segments make, by stream. */
-export function rangesOf(segments: Iterable<SegmentEntry>): ReadonlyMap<string, readonly SealedRange[]> {
+/** The ranges that segments, or what they have of each stream, make, by stream. */
+export function rangesOf(
+  segments: Iterable<SealedRange & { readonly stream: string }>,
+): ReadonlyMap<string, readonly SealedRange[]> {
   const byStream = Map.groupBy(segments, ({ stream }) => stream)
   return new Map([...byStream].map(([stream, own]) => [stream, withRanges([], own)]))
 }

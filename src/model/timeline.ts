@@ -6,14 +6,11 @@ import type { Condemned, PrunedRange, StreamBase } from './pruned.ts'
 import type { Repair } from './repair.ts'
 import type { Ulid } from './ulid.ts'
 
-/** One segment of the timeline. Sequences are those of its stream; ULIDs are the least and the greatest inside. */
-export interface SegmentEntry {
+/** What every file of events has. ULIDs are the least and the greatest inside. */
+export interface SegmentFile {
   readonly key: string
   /** How far it has been compacted: 0 as sealed from the journal. */
   readonly level: number
-  readonly stream: string
-  readonly firstSequence: number
-  readonly lastSequence: number
   readonly firstUlid: Ulid
   readonly lastUlid: Ulid
   readonly events: number
@@ -22,9 +19,33 @@ export interface SegmentEntry {
   readonly sha256: string
   /** Length of the Parquet footer with its 8 trailing bytes, and its CRC-32: what a ranged reader fetches first. */
   readonly footer: { readonly bytes: number; readonly crc32: number }
+}
+
+/** A segment of level 0: gapless events of one stream. */
+export interface StreamSegment extends SegmentFile {
+  readonly stream: string
+  readonly firstSequence: number
+  readonly lastSequence: number
   /** Of its stream: the link before its first event, and the link at its end; lower-case hex. */
   readonly chain: { readonly previous: string; readonly value: string }
 }
+
+/** A file of a run: what one merge of segments, of any streams, has written. Its files follow one another by item. */
+export interface MergedSegment extends SegmentFile {
+  /** The file that has the chains of the segments which were merged, the same for all files of the run. */
+  readonly run: RunFile
+}
+
+/** The chain file of a run. */
+export interface RunFile {
+  readonly key: string
+  readonly bytes: number
+  /** Of the whole file, lower-case hex. */
+  readonly sha256: string
+}
+
+/** One segment of the timeline. */
+export type SegmentEntry = StreamSegment | MergedSegment
 
 /** One snapshot of the timeline: with the events after `ulid` it gives the state of every moment from `consistentFrom` on. */
 export interface SnapshotEntry {
@@ -67,7 +88,7 @@ export interface ShedRange {
 }
 
 /** Sequences of a stream that are in segments, one behind the other, and the least and the greatest ULID of their events. */
-export type SealedRange = Pick<SegmentEntry, 'firstSequence' | 'lastSequence' | 'firstUlid' | 'lastUlid'>
+export type SealedRange = Pick<StreamSegment, 'firstSequence' | 'lastSequence' | 'firstUlid' | 'lastUlid'>
 
 /**
  * What was captured before the stream was in the timeline, and so late that other moments had been told to be reachable by
@@ -221,7 +242,8 @@ export const EMPTY_TIMELINE: Timeline = {
 
 /** What one commit changes. Absent members change nothing. */
 export interface TimelineChange {
-  readonly addSegments?: readonly SegmentEntry[]
+  readonly addSegments?: readonly StreamSegment[]
+  readonly merge?: MergeChange
   readonly addSnapshots?: readonly SnapshotEntry[]
   /** Replaces the entry with the same id, or adds it. */
   readonly putStreams?: readonly StreamEntry[]
@@ -243,6 +265,13 @@ export interface TimelineChange {
   readonly prune?: PruneChange
   /** Keys of what is deleted, and condemned no more. */
   readonly endCondemned?: readonly string[]
+}
+
+/** What one merge changes: files with the same events in the place of others. */
+export interface MergeChange {
+  /** Keys of what is replaced. */
+  readonly replaced: readonly string[]
+  readonly by: readonly MergedSegment[]
 }
 
 /** What one erasure changes: the entry in the ledger, and the files without the record in the place of those with it. */

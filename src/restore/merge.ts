@@ -1,6 +1,7 @@
 import { type Image, type Item, imageBytes, KINDS } from '../model/event.ts'
 import { currentStands } from '../model/fold.ts'
 import type { Ulid } from '../model/ulid.ts'
+import { Heap } from './heap.ts'
 import { compareKeys, compareStamps, emptyRow, type Row, type Run } from './run.ts'
 
 /** What a merge says about an item: its last image, null where it does not exist, and the event that said so. */
@@ -19,7 +20,8 @@ const BATCH_BYTES = 4 * 1024 * 1024
  */
 export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly MergedItem[]> {
   try {
-    const heap = new Heap()
+    // By key, and the latest stamp of a key first, so that its other rows need no image.
+    const heap = new Heap<Run>(before)
     for (const run of runs) if (await run.load()) heap.push(run)
     const open = new OpenItem()
     let batch: MergedItem[] = []
@@ -32,7 +34,7 @@ export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly 
     for (let run = heap.top(); run !== undefined; run = heap.top()) {
       gather(open.offer(run))
       // Where nothing more can come of an item, it does not wait in memory for what is loaded next.
-      if (run.isLast() && heap.isAlone()) gather(open.flush())
+      if (run.isLast() && isAlone(heap)) gather(open.flush())
       // Before the run loads more: what is handed on is not in memory beside it.
       if (batch.length >= BATCH || bytes >= BATCH_BYTES) {
         yield batch
@@ -83,66 +85,13 @@ function slice(data: Uint8Array, start: number, end: number): string {
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8', start, end)
 }
 
-/** A binary heap of runs by key, and the latest stamp of a key first, so that its other rows need no image. */
-class Heap {
-  readonly #runs: Run[] = []
-
-  top(): Run | undefined {
-    return this.#runs[0]
-  }
-
-  /** Whether no other run stands on the item of the top. */
-  isAlone(): boolean {
-    const [top, left, right] = [this.#runs[0], this.#runs[1], this.#runs[2]]
-    if (top === undefined || left === undefined) return true
-    return compareKeys(left.row, top.row) !== 0 && (right === undefined || compareKeys(right.row, top.row) !== 0)
-  }
-
-  push(run: Run): void {
-    const runs = this.#runs
-    let at = runs.length
-    runs.push(run)
-    while (at > 0) {
-      const parent = (at - 1) >> 1
-      const other = runs[parent]
-      if (other === undefined || before(other, run)) break
-      runs[at] = other
-      at = parent
-    }
-    runs[at] = run
-  }
-
-  pop(): void {
-    const last = this.#runs.pop()
-    if (last === undefined || this.#runs.length === 0) return
-    this.#runs[0] = last
-    this.sink()
-  }
-
-  /** Puts the top where it belongs after it has moved on. */
-  sink(): void {
-    const runs = this.#runs
-    const run = runs[0]
-    if (run === undefined) return
-    let at = 0
-    for (;;) {
-      let child = 2 * at + 1
-      let least = runs[child]
-      if (least === undefined) break
-      const right = runs[child + 1]
-      if (right !== undefined && before(right, least)) {
-        least = right
-        child++
-      }
-      if (before(run, least)) break
-      runs[at] = least
-      at = child
-    }
-    runs[at] = run
-  }
-}
-
 function before(a: Run, b: Run): boolean {
   const order = compareKeys(a.row, b.row)
   return order !== 0 ? order < 0 : compareStamps(a.row, b.row) >= 0
+}
+
+/** Whether no other run stands on the item of the top. */
+function isAlone(heap: Heap<Run>): boolean {
+  const top = heap.top()
+  return top === undefined || heap.next().every((run) => compareKeys(run.row, top.row) !== 0)
 }

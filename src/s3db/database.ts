@@ -60,8 +60,8 @@ export class ConnectedDatabase {
     restoreInPlace: (moment: Moment, options: Omit<PluginRestoreOptions, 'target'>) => Promise<RestoreResult>
     reconcile: (options: Omit<ReconcileOptions, 'source'>) => Promise<Reconciliation>
   }> {
-    // No snapshots: they are not what the command was called for, and may take longer than that.
-    const plugin = this.#plugin ?? new TidemarkPlugin({ ...options, snapshots: false })
+    // No snapshots, no merging: they are not what the command was called for, and may take longer than that.
+    const plugin = this.#plugin ?? new TidemarkPlugin({ ...options, snapshots: false, compaction: false })
     lookForNothing(this.#db)
     await this.#looked.write()
     if (this.#plugin === null) await this.#db.usePlugin(plugin)

@@ -110,6 +110,7 @@ const OPTION_NAMES = [
   'logger',
   'snapshots',
   'retention',
+  'compaction',
 ]
 const OTHER_TARGETS = ['live', 'a connected S3db', 'a connection string (file:///var/lib/copy, s3://..)']
 const RESTORE_NAMES = ['target', 'resources', 'ids', 'overwrite', 'dryRun', 'onConflict', 'mapSchema', 'onProgress']

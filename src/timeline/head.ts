@@ -6,6 +6,7 @@ import {
   EMPTY_TIMELINE,
   type ErasureChange,
   type IndexNode,
+  type MergeChange,
   type PruneChange,
   type SegmentEntry,
   type SegmentTree,
@@ -77,7 +78,8 @@ export async function nextGeneration(
   const files = new NodeFiles(head.timeline.generation + 1, put, lastForgotten(head.timeline))
   const write: WriteNode<IndexNode, SegmentEntry> = (content) => files.add(SEGMENTS, content)
   const kept = await pruned(head.timeline.segments, change.prune, nodes.segments, write)
-  const before = await erased(kept, change.erase, nodes.segments, write)
+  const merged = await withMerge(kept, change.merge, nodes.segments, write)
+  const before = await replaced(merged, erasedBy(change.erase), nodes.segments, write)
   const timeline = applyChange({ ...head.timeline, segments: before }, change)
   return generationOf({ ...timeline, segments: carried(timeline.segments, write) }, head, nodes.ledger, files)
 }
@@ -106,20 +108,48 @@ async function generationOf(
   return { bytes, files: files.files, next: { timeline, ledger, sha256: sha256(bytes), rootBytes: bytes.length } }
 }
 
-/** With the segments that an erasure has written again in the place of those with the record. */
-function erased(
+/** What takes the place of segments: for each key another entry, or none; the ULIDs of both lie within `ranges`. */
+interface Replacement {
+  readonly by: ReadonlyMap<string, SegmentEntry | null>
+  readonly ranges: readonly Pick<SegmentEntry, 'firstUlid' | 'lastUlid'>[]
+}
+
+/** The segments that an erasure has written again, in the place of those with the record, with their ranges. */
+function erasedBy({ segments }: Pick<ErasureChange, 'segments'> = { segments: [] }): Replacement {
+  return { by: new Map(segments.map((one) => [one.key, one.by])), ranges: segments.map(({ by }) => by) }
+}
+
+/** With the files of a run, as the last ones, instead of what was merged into it. */
+async function withMerge(
   index: SegmentTree,
-  change: ErasureChange | undefined,
+  merge: MergeChange | undefined,
+  nodes: SegmentNodes,
+  write: WriteNode<IndexNode, SegmentEntry>,
+): Promise<SegmentTree> {
+  if (merge === undefined) return index
+  const by = new Map(merge.replaced.map((key) => [key, null]))
+  const left = await replaced(index, { by, ranges: merge.by }, nodes, write)
+  return { nodes: left.nodes, tail: [...left.tail, ...merge.by] }
+}
+
+function replaced(
+  index: SegmentTree,
+  { by, ranges }: Replacement,
   nodes: SegmentNodes,
   write: WriteNode<IndexNode, SegmentEntry>,
 ): Promise<SegmentTree> | SegmentTree {
-  if (change === undefined || change.segments.length === 0) return index
-  const by = new Map(change.segments.map((one) => [one.key, one.by]))
-  // What takes the place of a segment has its range.
-  const ranges = [...by.values()]
+  if (by.size === 0) return index
+  const firstUlid = ranges.reduce((least, range) => (range.firstUlid < least ? range.firstUlid : least), 'Z')
+  const lastUlid = ranges.reduce((greatest, range) => (range.lastUlid > greatest ? range.lastUlid : greatest), '')
   const mayTouch = (node: IndexNode): boolean =>
-    ranges.some(({ firstUlid, lastUlid }) => firstUlid <= node.lastUlid && lastUlid >= node.firstUlid)
-  return rewritten(index, { mayTouch, map: (entry) => by.get(entry.key) ?? entry }, nodes.read, write)
+    firstUlid <= node.lastUlid &&
+    lastUlid >= node.firstUlid &&
+    ranges.some((range) => range.firstUlid <= node.lastUlid && range.lastUlid >= node.firstUlid)
+  const map = (entry: SegmentEntry): SegmentEntry | null => {
+    const other = by.get(entry.key)
+    return other === undefined ? entry : other
+  }
+  return rewritten(index, { mayTouch, map }, nodes.read, write)
 }
 
 /** Without the segments that a pruning takes out. */

@@ -1,15 +1,26 @@
-import { nonce, sha256 } from '../base/bytes.ts'
+import { nonce } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { parseSegmentKey, prefixOfSnapshotKey, segmentKey, snapshotPrefix } from '../format/keys.ts'
-import type { Erasure } from '../model/erasure.ts'
+import {
+  parseReplacedKey,
+  parseRunFileKey,
+  parseSegmentKey,
+  prefixOfSnapshotKey,
+  replacedKey,
+  snapshotPrefix,
+} from '../format/keys.ts'
+import { type Erasure, rewritings } from '../model/erasure.ts'
 import type { Item } from '../model/event.ts'
 import type { ErasureChange, SegmentEntry, SnapshotEntry, Timeline } from '../model/timeline.ts'
+import type { Ulid } from '../model/ulid.ts'
 import { openSnapshot, type ReplaySources } from '../restore/replay.ts'
 import type { SnapshotWriter, WrittenSnapshot } from '../restore/snapshot-writer.ts'
 import type { ItemState } from '../restore/target.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import type { TimelineLog } from '../timeline/log.ts'
 import { eachSegment, type SegmentNodes } from '../timeline/segments.ts'
-import { withoutItem } from './rewrite-segment.ts'
+import { notWhole, rewriteSegments } from './erase-segments.ts'
+import { replacedLists } from './replaced-files.ts'
+import { filesOf, SegmentParts } from './run-chains.ts'
 import { writeSnapshot } from './snapshot.ts'
 
 /** Where a record stands in the history: what an erasure by rewriting writes again. */
@@ -19,6 +30,8 @@ export interface ErasurePlan {
   readonly snapshots: readonly SnapshotEntry[]
   /** Of these files: about what is read and written. */
   readonly bytes: number
+  /** Streams that have events in these segments. */
+  readonly streams: readonly string[]
 }
 
 /** Finds the files that may hold the item; reads footers and manifests only, and one gzip member a snapshot. */
@@ -32,7 +45,10 @@ export async function planErasure(sources: ReplaySources, timeline: Timeline, it
     if ((await (await openSnapshot(sources, entry)).find(item)) !== null) snapshots.push(entry)
   }
   const bytes = [...segments, ...snapshots].reduce((sum, entry) => sum + entry.bytes, 0)
-  return { item, segments, snapshots, bytes }
+  const parts = new SegmentParts(sources.store)
+  const streams = new Set<string>()
+  for (const entry of segments) for (const { stream } of await parts.of(entry)) streams.add(stream)
+  return { item, segments, snapshots, bytes, streams: [...streams] }
 }
 
 /** What is to be noted of an erasure, before it is known what it found. */
@@ -51,14 +67,7 @@ export async function rewriteWithout(
   { ulid, reason, by }: ErasureReason,
 ): Promise<Erasure | null> {
   const began = timeline.timeline.erasures.length
-  const segments: ErasureChange['segments'][number][] = []
-  let events = 0
-  for (const entry of plan.segments) {
-    const rewritten = await rewriteSegment(sources, entry, plan.item)
-    if (rewritten === null) continue
-    segments.push({ key: entry.key, by: rewritten.by })
-    events += rewritten.erased
-  }
+  const { segments, events } = await rewriteSegments(sources, timeline.timeline, plan.segments, plan.item)
   const snapshots: ErasureChange['snapshots'][number][] = []
   for (const entry of plan.snapshots)
     snapshots.push({ prefix: entry.prefix, by: await rewriteSnapshot(sources, entry, plan.item) })
@@ -69,29 +78,18 @@ export async function rewriteWithout(
   // What is replaced is known to be there, whether or not a listing shows it yet.
   const stored = new Set(await filesReplaced(sources, plan, change))
   for await (const { key } of sources.store.list('')) stored.add(key)
+  const waiting = await replacedSince(sources.store, timeline.timeline)
   const dead: string[] = []
   await timeline.commit(async (now) => {
     if (now.erasures.length !== began) throw raced()
-    const named = await namesOf(sources.nodes, now)
-    dead.splice(0, dead.length, ...deadAmong([...stored], named, now, change))
-    return dead.length === 0 ? null : { erase: requireUnmoved(named, change) }
+    const { before, after } = await namesOf(sources.nodes, now, change)
+    dead.splice(0, dead.length, ...deadAmong([...stored], after, now, ulid))
+    // What merges have replaced since the last erasure goes too, but is no reason for one: what took its place has the same.
+    if (dead.every((key) => waiting.has(key))) dead.splice(0, dead.length)
+    return dead.length === 0 ? null : { erase: requireUnmoved(before, change) }
   })
   await sources.store.delete(dead)
   return dead.length === 0 ? null : entry
-}
-
-async function rewriteSegment(
-  { store, segments }: ReplaySources,
-  entry: SegmentEntry,
-  item: Item,
-): Promise<{ by: SegmentEntry; erased: number } | null> {
-  const rewritten = await withoutItem(await segments.open(entry), item)
-  if (rewritten === null) return null
-  const { bytes, info, erased } = rewritten
-  const key = segmentKey({ ...info, nonce: nonce() })
-  await store.put(key, bytes, { ifAbsent: true })
-  if (sha256(await store.get(key)) !== info.sha256) throw notWhole(key)
-  return { by: { ...info, key }, erased }
 }
 
 async function rewriteSnapshot(sources: ReplaySources, entry: SnapshotEntry, item: Item): Promise<SnapshotEntry> {
@@ -124,7 +122,7 @@ async function filesReplaced(
   plan: ErasurePlan,
   { segments, snapshots }: ErasureChange,
 ): Promise<readonly string[]> {
-  const keys = segments.map(({ key }) => key)
+  const keys = segments.flatMap(({ key, by }) => (key === by.key ? [] : [key]))
   const replaced = new Set(snapshots.map(({ prefix }) => prefix))
   for (const entry of plan.snapshots) {
     if (replaced.has(entry.prefix)) keys.push(...(await openSnapshot(sources, entry)).keys())
@@ -145,35 +143,52 @@ function requireUnmoved(keys: ReadonlySet<string>, change: ErasureChange): Erasu
 
 /**
  * What the timeline will not name once the change is made, and nobody can be about to commit: segments of sequences that
- * are in the store, and snapshots up to the erasure. Whoever began to write such files before it is refused by its commit.
+ * are in the store, runs, and snapshots up to the erasure. Whoever began to write such files before it is refused by its
+ * commit.
  */
 function deadAmong(
   stored: readonly string[],
-  named: ReadonlySet<string>,
+  alive: ReadonlySet<string>,
   { streams }: Timeline,
-  { entry, segments, snapshots }: ErasureChange,
+  erased: Ulid,
 ): string[] {
-  const replaced = new Set([...segments.map(({ key }) => key), ...snapshots.map(({ prefix }) => prefix)])
-  const alive = new Set([
-    ...[...named].filter((name) => !replaced.has(name)),
-    ...segments.map(({ by }) => by.key),
-    ...snapshots.map(({ by }) => by.prefix),
-  ])
   const sealed = new Map(streams.map(({ id, lastSequence }) => [id, lastSequence]))
-  const last = `snapshot/${entry.ulid}`
+  const last = `snapshot/${erased}`
   return stored.filter((key) => {
     const segment = parseSegmentKey(key)
     if (segment !== null) return !alive.has(key) && segment.lastSequence <= (sealed.get(segment.stream) ?? 0)
+    if (parseRunFileKey(key) !== null) return !alive.has(key)
+    if (parseReplacedKey(key) !== null) return true
     const prefix = prefixOfSnapshotKey(key)
     return prefix !== null && !alive.has(prefix) && prefix.slice(0, last.length) <= last
   })
 }
 
-/** The keys of all segments, and the prefixes of all snapshots. */
-async function namesOf(nodes: SegmentNodes, { segments, snapshots }: Timeline): Promise<ReadonlySet<string>> {
-  const names = new Set(snapshots.map(({ prefix }) => prefix))
-  for await (const { key } of eachSegment(nodes, segments)) names.add(key)
-  return names
+/** The files that merges have replaced since the last erasure, and their lists. */
+async function replacedSince(store: ObjectStore, timeline: Timeline): Promise<ReadonlySet<string>> {
+  const waiting = new Set<string>()
+  for await (const { ulid, erasures, keys } of replacedLists(store)) {
+    waiting.add(replacedKey(ulid))
+    if (erasures === rewritings(timeline)) for (const key of keys) waiting.add(key)
+  }
+  return waiting
+}
+
+/** The keys of all files of segments, and the prefixes of all snapshots, before a change and after it. */
+async function namesOf(
+  nodes: SegmentNodes,
+  timeline: Timeline,
+  change: ErasureChange,
+): Promise<{ readonly before: ReadonlySet<string>; readonly after: ReadonlySet<string> }> {
+  const segmentBy = new Map(change.segments.map(({ key, by }) => [key, by]))
+  const snapshotBy = new Map(change.snapshots.map(({ prefix, by }) => [prefix, by]))
+  const before = new Set(timeline.snapshots.map(({ prefix }) => prefix))
+  const after = new Set(timeline.snapshots.map((entry) => (snapshotBy.get(entry.prefix) ?? entry).prefix))
+  for await (const entry of eachSegment(nodes, timeline.segments)) {
+    for (const key of filesOf(entry)) before.add(key)
+    for (const key of filesOf(segmentBy.get(entry.key) ?? entry)) after.add(key)
+  }
+  return { before, after }
 }
 
 /** The error for files that another erasure has replaced. */
@@ -181,12 +196,5 @@ export function raced(cause?: unknown): TidemarkError {
   return new TidemarkError('ERASURE_RACED', 'Another erasure was committed meanwhile. Nothing was erased.', {
     hint: 'Run the command again.',
     cause,
-  })
-}
-
-function notWhole(key: string): TidemarkError {
-  return new TidemarkError('OBJECT_CORRUPT', `${key} does not read back as it was written. Nothing was erased.`, {
-    hint: 'The store does not keep what it is given: run `tidemark verify` before anything else.',
-    details: { key },
   })
 }

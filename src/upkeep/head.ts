@@ -9,6 +9,7 @@ import { headIn, readHeads } from '../timeline/forget.ts'
 import { catalogueNodes, headOf } from '../timeline/head.ts'
 import { decodeRoot } from '../timeline/root.ts'
 import { eachSegment, type SegmentNodes, segmentsAt } from '../timeline/segments.ts'
+import { SegmentParts } from './run-chains.ts'
 
 /**
  * Whether `timeline` still goes on from the noted head. Errors: `TIMELINE_CORRUPT` where the history was rolled back to
@@ -30,9 +31,10 @@ export async function checkHead(store: ObjectStore, timeline: Timeline, noted: H
     throw forged(generation, 'that generation has another content now: the history was written anew')
   }
   const nodes = catalogueNodes(store)
+  const parts = new SegmentParts(store)
   const then = (await headOf(decodeRoot(bytes, generation), nodes)).timeline
   for (const stream of then.streams) {
-    if (!(await goesOn(nodes.segments, timeline, stream)))
+    if (!(await goesOn(nodes.segments, parts, timeline, stream)))
       throw forged(generation, `stream ${stream.id} does not go on from where it was`)
   }
 }
@@ -40,6 +42,7 @@ export async function checkHead(store: ObjectStore, timeline: Timeline, noted: H
 /** Whether the chain of a stream still passes through where it was. */
 async function goesOn(
   nodes: SegmentNodes,
+  parts: SegmentParts,
   { streams, segments }: Timeline,
   { id, lastSequence, lastUlid, chain }: StreamEntry,
 ): Promise<boolean> {
@@ -47,13 +50,14 @@ async function goesOn(
   if (now === undefined || now.lastSequence < lastSequence) return false
   if (now.lastSequence === lastSequence) return now.chain === chain
   if (lastSequence === 0) return chain === chainStart(id)
-  const passes = (segment: SegmentEntry): boolean => {
-    if (segment.stream !== id) return false
-    const ends = segment.lastSequence === lastSequence && segment.chain.value === chain
-    return ends || (segment.firstSequence === lastSequence + 1 && segment.chain.previous === chain)
-  }
-  if ((await segmentsAt(nodes, segments, lastUlid)).some(passes)) return true
-  for await (const segment of eachSegment(nodes, segments)) if (passes(segment)) return true
+  const passes = async (segment: SegmentEntry): Promise<boolean> =>
+    (await parts.of(segment)).some((part) => {
+      if (part.stream !== id) return false
+      const ends = part.lastSequence === lastSequence && part.chain.value === chain
+      return ends || (part.firstSequence === lastSequence + 1 && part.chain.previous === chain)
+    })
+  for (const segment of await segmentsAt(nodes, segments, lastUlid)) if (await passes(segment)) return true
+  for await (const segment of eachSegment(nodes, segments)) if (await passes(segment)) return true
   return false
 }
 

@@ -7,7 +7,7 @@ import type { Ulid } from '../model/ulid.ts'
 import { openedImage, openSnapshot, type ReplaySources } from '../restore/replay.ts'
 import type { SnapshotReader } from '../restore/snapshot-reader.ts'
 import { RowParts } from './row-parts.ts'
-import { checkEvents } from './segment-check.ts'
+import { checkEvents, eachEvent } from './segment-check.ts'
 
 /** What the state of a moment is reckoned from. */
 export interface ReckoningParts {
@@ -103,10 +103,14 @@ async function statedRows(parts: ReckoningParts, into: RowParts): Promise<RowPar
   for await (const { item, image } of linesOf(await openSnapshot(sources, snapshot)))
     await add(item, snapshot.ulid, image)
   for (const segment of segments) {
-    await checkEvents(await sources.segments.scan(segment), segment, async (event) => {
+    const reader = await sources.segments.scan(segment)
+    const onEvent = async (event: Event): Promise<void> => {
       const { ulid } = event.stamp
       if (ulid > snapshot.ulid && ulid <= moment) await add(event, ulid, event.after)
-    })
+    }
+    // Of a run, other files may be needed to see that nothing is missing in this one: that is for a verification.
+    if ('run' in segment) await eachEvent(reader, onEvent)
+    else await checkEvents(reader, segment, onEvent)
   }
   return into
 }

@@ -9,7 +9,7 @@ import {
 } from '../format/keys.ts'
 import type { Repair } from '../model/repair.ts'
 import { prunedRanges, rangesOf, withRanges, withSealed } from '../model/sealed-ranges.ts'
-import type { SegmentEntry, SnapshotEntry, StreamEntry, Timeline } from '../model/timeline.ts'
+import type { SegmentEntry, SnapshotEntry, StreamEntry, StreamSegment, Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { ahead } from '../restore/ahead.ts'
 import { claimGeneration, latestBeyond } from '../store/generations.ts'
@@ -18,9 +18,11 @@ import { catalogueNodes, madeGeneration } from '../timeline/head.ts'
 import { EMPTY_LEDGER } from '../timeline/ledger.ts'
 import { GENERATIONS } from '../timeline/log.ts'
 import { type Generations, type Salvage, salvage } from './repair/generations.ts'
+import { fittingRuns, readFoundRuns } from './repair/runs.ts'
 import { type FoundSegment, fitting, readFound } from './repair/segments.ts'
 import { expectSnapshot, prefixesIn, readFoundSnapshot } from './repair/snapshots.ts'
 import { continued, frameStream, streamsWithFrames } from './repair/streams.ts'
+import { filesOf, type SegmentPart, SegmentParts } from './run-chains.ts'
 import { type Damage, Inspection, type OnDamage, type OnFile } from './verify/inspection.ts'
 import { lastErasure } from './verify/remains.ts'
 import type { Listing } from './verify/snapshots.ts'
@@ -79,12 +81,19 @@ export async function planRepair(
   const salvaged = await salvage(store, listing.keys())
   const isLost = salvaged.lost.length > 0 || salvaged.latest === 0 || salvaged.damaged.some(isNodeKey)
   const named = await readable(inspection, salvaged.timeline, listing)
-  const segments = await segmentsFor(store, named, listing, isLost)
+  const known = await partsIn(store, named)
+  const runs = isLost ? fittingRuns(await readFoundRuns(store, unnamedIn(listing, named)), known) : []
+  const sealed = await segmentsFor(store, [...known, ...runs.flatMap(({ parts }) => parts)], named, listing, isLost)
+  const segments = {
+    files: [...runs.flatMap(({ files }) => files), ...sealed],
+    parts: [...runs.flatMap(({ parts }) => parts), ...sealed],
+  }
   const snapshots = await snapshotsFor(inspection, named, listing, isLost)
-  const entered = [...segments.map(({ entry }) => entry.key), ...snapshots.map(({ prefix }) => prefix)]
-  const streams = streamsFor(named, segments, isLost ? listing : new Map())
-  const known = new Map(named.streams.map((stream) => [stream.id, stream]))
-  const timeline = numbered(salvaged, whole({ ...named, streams, ...merged(named, segments, snapshots) }))
+  const entered = [...segments.files.flatMap(filesOf), ...snapshots.map(({ prefix }) => prefix)]
+  const streams = streamsFor(named, segments.parts, isLost ? listing : new Map())
+  const before = new Map(named.streams.map((stream) => [stream.id, stream]))
+  const all = whole({ ...named, streams, ...merged(named, segments.files, snapshots) }, [...known, ...segments.parts])
+  const timeline = numbered(salvaged, all)
   await inspection.told()
   return {
     isNeeded: salvaged.damaged.length > 0 || salvaged.past.length > 0 || entered.length > 0 || inspection.damaged > 0,
@@ -94,7 +103,9 @@ export async function planRepair(
     takenOut: inspection.damage,
     taken: inspection.damaged,
     isTakenOut: (key) => inspection.isDamaged(key),
-    streams: streams.filter(({ id, state }) => state === 'open' && known.get(id)?.state !== 'open').map(({ id }) => id),
+    streams: streams
+      .filter(({ id, state }) => state === 'open' && before.get(id)?.state !== 'open')
+      .map(({ id }) => id),
     timeline,
     previous: salvaged.sha256,
     latest: salvaged.latest,
@@ -112,16 +123,26 @@ export async function commitRepair(store: ObjectStore, { timeline, previous }: R
 /** The timeline without the segments and snapshots that cannot be read: what is wrong with them is gathered. */
 async function readable(inspection: Inspection, timeline: Timeline, listing: Listing): Promise<Timeline> {
   const segments: SegmentEntry[] = []
+  const broken = new Set<string>()
   for (const entry of timeline.segments.tail) {
     const check = (): Promise<void> => inspection.expectHash(entry.key, listing.get(entry.key), entry.sha256)
     if (await isReadable(inspection, entry.key, check)) segments.push(entry)
+    else if ('run' in entry) broken.add(entry.run.key)
   }
+  for (const run of new Map(
+    segments.flatMap((entry) => ('run' in entry ? [[entry.run.key, entry.run]] : [])),
+  ).values()) {
+    const check = (): Promise<void> => inspection.expectHash(run.key, listing.get(run.key), run.sha256)
+    if (!(await isReadable(inspection, run.key, check))) broken.add(run.key)
+  }
+  // Of a run the chains are those of all its files: it is there as a whole, or not at all.
+  const whole = segments.filter((entry) => !('run' in entry) || !broken.has(entry.run.key))
   const snapshots: SnapshotEntry[] = []
   for (const entry of timeline.snapshots) {
     const check = (): Promise<void> => expectSnapshot(inspection, entry, listing)
     if (await isReadable(inspection, `${entry.prefix}${MANIFEST_FILE}`, check)) snapshots.push(entry)
   }
-  return { ...timeline, segments: { nodes: [], tail: segments }, snapshots }
+  return { ...timeline, segments: { nodes: [], tail: whole }, snapshots }
 }
 
 /** What the store does not let us read says nothing: only damage takes a file out of the catalogue. */
@@ -149,15 +170,16 @@ async function addUnlisted(store: ObjectStore, listing: Map<string, number>): Pr
 /** Segments to enter: those that fill holes; and, where generations are lost, those that go on from what is known. */
 async function segmentsFor(
   store: ObjectStore,
-  { segments: { tail: segments }, streams, condemned = [] }: Timeline,
+  known: readonly SegmentPart[],
+  timeline: Timeline,
   listing: Listing,
   isLost: boolean,
-): Promise<readonly FoundSegment[]> {
-  const named = new Set([...segments, ...condemned].map(({ key }) => key))
+): Promise<readonly StreamSegment[]> {
+  const { streams } = timeline
   const ends = new Map(streams.map((stream) => [stream.id, stream]))
   const found = new Map<string, FoundSegment[]>()
-  const candidates = [...listing.keys()].filter((key) => {
-    const name = named.has(key) ? null : parseSegmentKey(key)
+  const candidates = unnamedIn(listing, timeline).filter((key) => {
+    const name = parseSegmentKey(key)
     return name !== null && (isLost || name.lastSequence <= (ends.get(name.stream)?.lastSequence ?? 0))
   })
   for await (const [, segment] of ahead(candidates, READ_AT_ONCE, (key) => readFound(store, key))) {
@@ -167,11 +189,25 @@ async function segmentsFor(
     if (others === undefined) found.set(stream, [segment])
     else others.push(segment)
   }
-  const byStream = Map.groupBy(segments, ({ stream }) => stream)
+  const byStream = Map.groupBy(known, ({ stream }) => stream)
   return [...found].flatMap(([id, candidates]) => {
     const stream = ends.get(id) ?? { id, lastSequence: 0, chain: '' }
-    return fitting(stream, byStream.get(id) ?? [], candidates)
+    return fitting(stream, byStream.get(id) ?? [], candidates).map(({ entry }) => entry)
   })
+}
+
+/** What the segments of a timeline have of each stream. */
+async function partsIn(store: ObjectStore, { segments }: Timeline): Promise<readonly SegmentPart[]> {
+  const parts = new SegmentParts(store)
+  const known = new Set<SegmentPart>()
+  for (const entry of segments.tail) for (const part of await parts.of(entry)) known.add(part)
+  return [...known]
+}
+
+/** The files that a timeline neither names nor lets go. */
+function unnamedIn(listing: Listing, { segments, condemned = [] }: Timeline): readonly string[] {
+  const named = new Set([...segments.tail.flatMap(filesOf), ...condemned.map(({ key }) => key)])
+  return [...listing.keys()].filter((key) => !named.has(key))
 }
 
 /**
@@ -199,23 +235,20 @@ async function snapshotsFor(
   return [...found.values()]
 }
 
-function streamsFor({ streams }: Timeline, entered: readonly FoundSegment[], listing: Listing): readonly StreamEntry[] {
+function streamsFor({ streams }: Timeline, entered: readonly SegmentPart[], listing: Listing): readonly StreamEntry[] {
   const all = new Map(streams.map((stream) => [stream.id, stream]))
   for (const id of streamsWithFrames(listing.keys())) if (!all.has(id)) all.set(id, frameStream(id))
-  const byStream = Map.groupBy(
-    entered.map(({ entry }) => entry),
-    ({ stream }) => stream,
-  )
+  const byStream = Map.groupBy(entered, ({ stream }) => stream)
   for (const [id, own] of byStream) all.set(id, continued(all.get(id), own, id))
   return [...all.values()]
 }
 
 function merged(
   { segments: { tail: segments }, snapshots, epochs }: Timeline,
-  entered: readonly FoundSegment[],
+  entered: readonly SegmentEntry[],
   added: readonly SnapshotEntry[],
 ): Pick<Timeline, 'segments' | 'snapshots' | 'epochs'> {
-  const tail = [...segments, ...entered.map(({ entry }) => entry)]
+  const tail = [...segments, ...entered]
   const all = [...snapshots, ...added].sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
   const [first] = all
   const isBegun = epochs.length > 0 || first === undefined
@@ -228,8 +261,8 @@ function merged(
 }
 
 /** With what each stream has in segments, which may be less than it had. */
-function whole(timeline: Timeline): Timeline {
-  const ranges = rangesOf(timeline.segments.tail)
+function whole(timeline: Timeline, parts: readonly SegmentPart[]): Timeline {
+  const ranges = rangesOf(parts)
   const streams = timeline.streams.map((stream) => {
     return withSealed(stream, withRanges(prunedRanges(stream), ranges.get(stream.id) ?? []))
   })

@@ -1,67 +1,134 @@
+import { hash } from 'node:crypto'
 import { TidemarkError } from '../base/errors.ts'
-import { ChainRows, chainValue, digestEvent, type SegmentChain } from '../format/segment/chain.ts'
+import { ChainRows, chainValue, digestEvent, LARGE_BYTES, SALT_BYTES } from '../format/segment/chain.ts'
 import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
 import type { SegmentReader } from '../format/segment/read.ts'
+import { RowEvents } from '../format/segment/row-events.ts'
+import type { RowGroup } from '../format/segment/row-group.ts'
+import type { PartChain } from '../format/segment/run-chain.ts'
 import type { Event } from '../model/event.ts'
-import type { SegmentEntry } from '../model/timeline.ts'
+import type { SegmentFile, StreamSegment } from '../model/timeline.ts'
 
 /** Is given an event; the next one waits for it. */
 export type OnEvent = (event: Event) => Promise<void> | void
 
 /**
- * Checks every event of a segment, in the order of its rows, against what the timeline says of it and against its hash
- * chain: once this has resolved, none was missing, twice there or changed. Returns how many there are. Errors:
+ * Checks every event of a segment of level 0, in the order of its rows, against what the timeline says of it and against its
+ * hash chain: once this has resolved, none was missing, twice there or changed. Returns how many there are. Errors:
  * `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`.
  */
 export async function checkEvents(
   reader: SegmentReader,
-  entry: SegmentEntry,
-  onEvent: OnEvent = () => {},
+  entry: StreamSegment,
+  onEvent: OnEvent | null = null,
 ): Promise<number> {
   const chain = reader.chain()
+  const { key, stream, firstSequence, lastSequence, firstUlid, lastUlid } = entry
   // Before room is made for them: the numbers are those of the timeline, which somebody else may have written.
-  if (reader.info.events + chain.erased.length !== entry.lastSequence - entry.firstSequence + 1)
-    throw wrongContent(entry.key, 'events are missing')
-  const rows = new ChainRows(entry.firstSequence, entry.lastSequence)
-  for (const { sequence, ulid, digest } of chain.erased) rows.set(sequence, ulid, Buffer.from(digest, 'hex'))
-  let events = 0
-  const check = (event: Event): void => {
-    const { stamp } = event
-    const inside = stamp.ulid >= entry.firstUlid && stamp.ulid <= entry.lastUlid && stamp.stream === entry.stream
-    if (!inside) throw wrongContent(entry.key, `event ${stamp.ulid} is not what the timeline says`)
-    const salt = chain.salts.of(stamp.sequence)
-    if (salt === null || !rows.set(stamp.sequence, stamp.ulid, digestEvent(salt, event)))
-      throw wrongContent(entry.key, `event ${stamp.ulid} is twice there, or stands where one was erased`)
-    events++
-  }
-  for (const index of reader.rowGroups.keys()) await eachOf(reader, index, check, onEvent)
-  if (events !== entry.events || !rows.complete) throw wrongContent(entry.key, 'events are missing')
+  if (reader.info.events + chain.erased.length !== lastSequence - firstSequence + 1)
+    throw wrongContent(key, 'events are missing')
+  const check = new ChainCheck(key, [{ stream, firstSequence, lastSequence, firstUlid, lastUlid, chain }])
+  await check.addFile(reader, entry, onEvent)
   if (chain.previous !== entry.chain.previous || chainValue(chain) !== entry.chain.value)
-    throw wrongContent(entry.key, 'its hash chain is not the one that the timeline has')
-  checkLinks(entry, chain, rows)
-  return events
+    throw wrongContent(key, 'its hash chain is not the one that the timeline has')
+  check.end()
+  return entry.events
 }
 
-/** By itself, so that nothing of a row group is left in memory when the next one is read. */
-async function eachOf(
-  reader: SegmentReader,
-  index: number,
-  check: (event: Event) => void,
-  onEvent: OnEvent,
-): Promise<void> {
-  for (const event of eventsOf(await reader.readRowGroup(index, EVENT_COLUMNS))) {
-    check(event)
-    await onEvent(event)
+/** Gives every event of a segment, in the order of its rows, as its checksums have it. Errors: `SEGMENT_CORRUPT`. */
+export async function eachEvent(reader: SegmentReader, onEvent: OnEvent): Promise<void> {
+  for (const index of reader.rowGroups.keys()) {
+    for (const event of eventsOf(await reader.readRowGroup(index, EVENT_COLUMNS))) await onEvent(event)
   }
 }
 
-function checkLinks(entry: SegmentEntry, chain: SegmentChain, rows: ChainRows): void {
-  let [previous, first] = [chain.previous, entry.firstSequence]
-  for (const [last, value] of chain.links) {
-    if (last < first || last > entry.lastSequence || rows.link(previous, first, last) !== value)
-      throw wrongContent(entry.key, `events ${first} to ${last} are not those that its hash chain was made of`)
-    previous = value
-    first = last + 1
+/** One part of what is checked, and the rows of its links. */
+interface CheckedPart extends PartChain {
+  readonly rows: ChainRows
+}
+
+/** The events of one or more files against the hash chains that they are parts of; files and rows may come in any order. */
+export class ChainCheck {
+  readonly #name: string
+  readonly #parts: ReadonlyMap<string, readonly CheckedPart[]>
+  #salted: Buffer = Buffer.alloc(64 * 1024)
+
+  /** `name`: the key of what is checked. The chains are by stream and sequence. */
+  constructor(name: string, chains: readonly PartChain[]) {
+    this.#name = name
+    const parts = chains.map((part): CheckedPart => {
+      const rows = new ChainRows(part.firstSequence, part.lastSequence)
+      for (const { sequence, ulid, digest } of part.chain.erased) rows.set(sequence, ulid, Buffer.from(digest, 'hex'))
+      return { ...part, rows }
+    })
+    this.#parts = Map.groupBy(parts, ({ stream }) => stream)
+  }
+
+  /** Takes every event of a file. Errors: `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`. */
+  async addFile(reader: SegmentReader, file: SegmentFile, onEvent: OnEvent | null = null): Promise<void> {
+    let events = 0
+    for (const index of reader.rowGroups.keys()) events += await this.#addGroup(reader, index, file, onEvent)
+    if (events !== file.events) throw wrongContent(file.key, 'events are missing')
+  }
+
+  /** Whether every event was there. */
+  get isComplete(): boolean {
+    return [...this.#parts.values()].flat().every(({ rows }) => rows.complete)
+  }
+
+  /** Sees that nothing is missing, and that the links are those of these events. Errors: `OBJECT_CORRUPT`. */
+  end(): void {
+    if (!this.isComplete) throw wrongContent(this.#name, 'events are missing')
+    for (const { firstSequence, lastSequence, chain, rows } of [...this.#parts.values()].flat()) {
+      let [previous, first] = [chain.previous, firstSequence]
+      for (const [last, value] of chain.links) {
+        if (last < first || last > lastSequence || rows.link(previous, first, last) !== value)
+          throw wrongContent(this.#name, `events ${first} to ${last} are not those that its hash chain was made of`)
+        previous = value
+        first = last + 1
+      }
+    }
+  }
+
+  /** By itself, so that nothing of a row group is left in memory when the next one is read. */
+  async #addGroup(reader: SegmentReader, index: number, file: SegmentFile, onEvent: OnEvent | null): Promise<number> {
+    const group = await reader.readRowGroup(index, EVENT_COLUMNS)
+    const [streams, ulids, sequences] = [group.codes('stream'), group.bytes('ulid'), group.numbers('sequence')]
+    const rows = new RowEvents(group)
+    for (let row = 0; row < group.rows; row++) {
+      const ulid = ulids.text(row) ?? ''
+      const part = this.#partOf(streams.values[streams.codes[row] ?? -1] ?? '', sequences[row] ?? 0)
+      if (part === null || ulid < file.firstUlid || ulid > file.lastUlid)
+        throw wrongContent(file.key, `event ${ulid} is not what the timeline says`)
+      const sequence = sequences[row] ?? 0
+      const salt = part.chain.salts.of(sequence)
+      if (salt === null || !part.rows.set(sequence, ulid, this.#digest(salt, group, rows, row)))
+        throw wrongContent(file.key, `event ${ulid} is twice there, or stands where one was erased`)
+    }
+    if (onEvent !== null) for (const event of eventsOf(group)) await onEvent(event)
+    return group.rows
+  }
+
+  #partOf(stream: string, sequence: number): CheckedPart | null {
+    const parts = this.#parts.get(stream) ?? []
+    let [low, high] = [0, parts.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((parts[middle]?.lastSequence ?? 0) < sequence) low = middle + 1
+      else high = middle
+    }
+    const part = parts[low]
+    return part !== undefined && part.firstSequence <= sequence ? part : null
+  }
+
+  #digest(salt: Uint8Array, group: RowGroup, rows: RowEvents, row: number): Uint8Array {
+    const size = rows.at(row)
+    if (size > LARGE_BYTES) {
+      for (const event of eventsOf(group, row, row + 1)) return digestEvent(salt, event)
+    }
+    if (SALT_BYTES + size > this.#salted.length) this.#salted = Buffer.alloc(2 * (SALT_BYTES + size))
+    this.#salted.set(salt)
+    return hash('sha256', this.#salted.subarray(0, rows.write(this.#salted, SALT_BYTES, row)), 'buffer')
   }
 }
 

@@ -2,12 +2,16 @@ import { parseStoreLogKey } from '../capture/store-log.ts'
 import {
   MANIFEST_FILE,
   parseDrillKey,
+  parseLeaseKey,
+  parseReplacedKey,
+  parseRunFileKey,
   parseSlotKey,
   parseTimelineKey,
   prefixOfSnapshotKey,
   STORE_FILE,
   timelineKey,
 } from '../format/keys.ts'
+import type { Event } from '../model/event.ts'
 import type { Head } from '../model/head.ts'
 import { totalsOf } from '../model/segment-index.ts'
 import type { SegmentEntry, Timeline } from '../model/timeline.ts'
@@ -18,6 +22,7 @@ import { lastForgotten } from '../timeline/head.ts'
 import { TimelineLog } from '../timeline/log.ts'
 import { segmentNodes } from '../timeline/segments.ts'
 import { checkHead } from './head.ts'
+import { SegmentParts } from './run-chains.ts'
 import { checkEvents } from './segment-check.ts'
 import { ChainEnds } from './verify/chain-ends.ts'
 import { verifyFrames } from './verify/frames.ts'
@@ -26,7 +31,8 @@ import { openHashed } from './verify/hashed-segment.ts'
 import { type Damage, Inspection, MOST_NAMED, type OnDamage, type OnFile } from './verify/inspection.ts'
 import { KnownStates } from './verify/known-states.ts'
 import { verifyNodes } from './verify/nodes.ts'
-import { isRemains } from './verify/remains.ts'
+import { isRemains, type Origins } from './verify/remains.ts'
+import { RunChecks } from './verify/runs.ts'
 import { verifySmallFiles } from './verify/small-files.ts'
 import { verifySnapshots } from './verify/snapshots.ts'
 
@@ -72,7 +78,7 @@ export async function verifyStore(
   const inspection = new Inspection(store, onFile, onDamage)
   const listing = new Map<string, number>()
   for await (const { key, bytes } of store.list('')) listing.set(key, bytes)
-  await verifySmallFiles(inspection, listing.keys())
+  const replaced = await verifySmallFiles(inspection, listing.keys())
   const forgottenNow = async (): Promise<number> => lastForgotten((await TimelineLog.open(store)).timeline)
   const root = await verifyGenerations(inspection, listing.keys(), timeline, forgottenNow)
   const nodes = segmentNodes({ get: (key) => inspection.read(key) })
@@ -83,12 +89,15 @@ export async function verifyStore(
   const states = statesOf(sources, timeline)
   let events = 0
   const chains = new ChainEnds(inspection, timeline)
+  const runs = new RunChecks(inspection, chains)
   const catalogue = await verifyNodes(inspection, nodes, timeline, root, async (segment) => {
-    chains.add(segment)
-    await inspection.guard(segment.key, async () => {
-      events += await verifySegment(inspection, sources, segment, states)
+    if (!('run' in segment)) chains.add(segment.key, segment)
+    const isWhole = await inspection.guard(segment.key, async () => {
+      events += await verifySegment(inspection, sources, segment, { states, runs })
     })
+    if (!isWhole && 'run' in segment) runs.fail(segment)
   })
+  runs.end(catalogue.isWhole)
   chains.end(catalogue.isWhole)
   await verifyFrames(inspection, listing.keys(), store)
   for (const gap of gapsOf(timeline)) if (!isAcknowledged(gap)) inspection.found(`stream ${gap.stream}`, gapError(gap))
@@ -96,12 +105,15 @@ export async function verifyStore(
   const heads = new Set((timeline.forgotten ?? []).map(({ key }) => key))
   const isNamed = (key: string): boolean =>
     key === STORE_FILE || heads.has(key) || ofSnapshots.has(key) || catalogue.isNamed(key)
+  const parts = new SegmentParts(store)
+  const chainKeys = [...listing.keys()].filter((key) => parseRunFileKey(key)?.file === null)
+  const origins: Origins = { timeline, nodes, parts, replaced, chainKeys, isNamed }
   const unreferenced: string[] = []
   let unnamed = 0
   // Where a part of the catalogue cannot be read, nobody can say what it names.
   const keys = catalogue.isWhole ? listing.keys() : []
   for (const key of unreferencedOf(keys, timeline, isNamed, inspection)) {
-    if (await isRemains(inspection, nodes, timeline, key)) continue
+    if ((await isRemains(inspection, key, origins)) || replaced.has(key)) continue
     if (unnamed++ < MOST_NAMED) unreferenced.push(key)
     await onUnreferenced(key)
   }
@@ -135,12 +147,14 @@ async function verifySegment(
   inspection: Inspection,
   { store }: ReplaySources,
   entry: SegmentEntry,
-  states: KnownStates,
+  { states, runs }: { readonly states: KnownStates; readonly runs: RunChecks },
 ): Promise<number> {
   const { reader, end } = await openHashed(inspection, store, entry)
-  const events = await checkEvents(reader, entry, (event) => states.addEvent(event, event.stamp.ulid, event.after))
+  const onEvent = (event: Event): Promise<void> => states.addEvent(event, event.stamp.ulid, event.after)
+  if ('run' in entry) await runs.add(reader, entry, onEvent)
+  else await checkEvents(reader, entry, onEvent)
   await end()
-  return events
+  return entry.events
 }
 
 /** What nothing names: the timeline, a manifest that it names, or, for files that stand for themselves, their key. */
@@ -160,6 +174,8 @@ function* unreferencedOf(
       parseTimelineKey(key) !== null ||
       parseSlotKey(key) !== null ||
       parseDrillKey(key) !== null ||
+      parseReplacedKey(key) !== null ||
+      parseLeaseKey(key) !== null ||
       journals.has(parseStoreLogKey(key)?.stream ?? '') ||
       going.has(prefixOfSnapshotKey(key) ?? key) ||
       unknown.some((prefix) => key.startsWith(prefix))

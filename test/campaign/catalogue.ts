@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { isNodeKey, nodeGeneration, parseTimelineKey } from '../../src/format/keys.ts'
 import type { Loss } from '../../src/model/gap.ts'
 import type { Head } from '../../src/model/head.ts'
-import type { SegmentEntry, Timeline, TimelineChange } from '../../src/model/timeline.ts'
+import type { StreamSegment, Timeline, TimelineChange } from '../../src/model/timeline.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
@@ -13,7 +13,7 @@ import { eachNode } from '../../src/timeline/segments.ts'
 import { checkHead } from '../../src/upkeep/head.ts'
 import { verifyGenerations } from '../../src/upkeep/verify/generations.ts'
 import { Inspection } from '../../src/upkeep/verify/inspection.ts'
-import { allSegments } from '../support/catalogue.ts'
+import { sealedSegments } from '../support/catalogue.ts'
 import { segment, streamOf } from '../support/many-segments.ts'
 import { random } from '../support/random.ts'
 import { Gone, TurnStore, Turns } from '../support/turn-store.ts'
@@ -135,7 +135,7 @@ class Catalogue {
     return this.#process(async (log, store) => {
       for (let n = 0; n < 4; n++) {
         const now = await log.refresh()
-        const chosen = (await allSegments(store, now)).filter(() => this.#next() < 0.05)
+        const chosen = (await sealedSegments(store, now)).filter(() => this.#next() < 0.05)
         const nonce = String(++this.#names).padStart(8, '0')
         const segments = chosen.map((one) => ({
           key: one.key,
@@ -164,7 +164,7 @@ class Catalogue {
     const log = await TimelineLog.open(this.#store)
     const { timeline } = log
     if (timeline.generation === 0) return
-    checkSegments(timeline, await allSegments(this.#store, timeline), this.#acknowledged)
+    checkSegments(timeline, await sealedSegments(this.#store, timeline), this.#acknowledged)
     const found = timeline.losses.map(({ firstSequence }) => firstSequence)
     assert.equal(new Set(found).size, found.length, 'a change was made twice')
     for (const [loss, isKnown] of this.#losses) if (isKnown) assert(found.includes(loss), `change ${loss} was lost`)
@@ -210,7 +210,7 @@ async function namesOf(log: TimelineLog): Promise<ReadonlySet<string>> {
 /** Every stream has its segments once, one behind the other, at least those that were acknowledged. */
 function checkSegments(
   timeline: Timeline,
-  segments: readonly SegmentEntry[],
+  segments: readonly StreamSegment[],
   acknowledged: ReadonlyMap<string, number>,
 ): void {
   const byStream = Map.groupBy(segments, ({ stream }) => stream)

@@ -23,7 +23,7 @@ import { TimelineLog } from '../../src/timeline/log.ts'
 import { drillOnce } from '../../src/upkeep/drill.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { openedAs, stateAt } from '../support/capture-rig.ts'
-import { allSegments, withSegments } from '../support/catalogue.ts'
+import { onlySealed, sealedSegments, withSegments } from '../support/catalogue.ts'
 import { random } from '../support/random.ts'
 import { Oracle } from '../support/reach-oracle.ts'
 import { type Death, entryOf, World } from '../support/reach-world.ts'
@@ -203,14 +203,14 @@ class Scenario {
   }
 
   async #loseSegment(): Promise<void> {
-    const gone = this.#pick(await allSegments(this.#world.store, await this.#timeline()))
+    const gone = this.#pick(await sealedSegments(this.#world.store, await this.#timeline()))
     if (gone === undefined) return
     const { stream, firstSequence, lastSequence, key } = gone
     this.#world.lose((one) => one.stream === stream && one.sequence >= firstSequence && one.sequence <= lastSequence)
     await this.#world.forge((timeline, segments) =>
       withSegments(
         timeline,
-        segments.filter((one) => one.key !== key),
+        onlySealed(segments).filter((one) => one.key !== key),
       ),
     )
     this.#tally.add('segments lost')
@@ -353,8 +353,8 @@ class Scenario {
     const at = moments.at(-1)
     if (at === undefined) return
     const { plan } = await this.#archive.reach(at)
-    const later = this.#pick(plan.segments.filter(({ firstSequence }) => firstSequence > 1))
-    const earlier = (await allSegments(this.#world.store, await this.#timeline())).find(
+    const later = this.#pick(onlySealed(plan.segments).filter(({ firstSequence }) => firstSequence > 1))
+    const earlier = (await sealedSegments(this.#world.store, await this.#timeline())).find(
       (one) => one.stream === later?.stream && one.lastSequence < later.firstSequence,
     )
     if (later === undefined || earlier === undefined) return

@@ -10,12 +10,12 @@ import { encodeColumns, encodeSegment } from '../../src/format/segment/encode.ts
 import { openSegment } from '../../src/format/segment/read.ts'
 import type { Event } from '../../src/model/event.ts'
 import { formatHead } from '../../src/model/head.ts'
-import type { SegmentEntry, StreamEntry, Timeline } from '../../src/model/timeline.ts'
+import type { StreamEntry, StreamSegment, Timeline } from '../../src/model/timeline.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { catalogueNodes, madeGeneration, readHead } from '../../src/timeline/head.ts'
 import { EMPTY_LEDGER } from '../../src/timeline/ledger.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
-import { allSegments } from '../support/catalogue.ts'
+import { sealedSegments } from '../support/catalogue.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 import { allEvents, frames } from '../support/segments.ts'
 import { random } from '../support/simulated-disk.ts'
@@ -126,11 +126,11 @@ async function attack(
 /** Writes the store's timeline anew with one segment forged, generation by generation; returns the segment's key. */
 async function forge(store: FilesystemStore, next: () => number, kind: Attack, rechained: boolean): Promise<string> {
   const { timeline } = await TimelineLog.open(store)
-  const segments = await allSegments(store, timeline)
+  const segments = await sealedSegments(store, timeline)
   const victims = segments.filter(({ events }) => events > 2)
   const victim = victims[Math.floor(next() * victims.length)]
   if (victim === undefined) throw new Error('no segment to forge')
-  const forged = new Map<string, SegmentEntry>()
+  const forged = new Map<string, StreamSegment>()
   const ends = new Map<string, string>()
   for (const entry of segments) {
     const isVictim = entry.key === victim.key
@@ -162,7 +162,7 @@ function withChain(events: readonly Event[], stream: string, chain: SegmentChain
   return encodeColumns(columns, { stream, level: 0 }, chain)
 }
 
-async function readerOf(store: FilesystemStore, { key, bytes, footer }: SegmentEntry): ReturnType<typeof openSegment> {
+async function readerOf(store: FilesystemStore, { key, bytes, footer }: StreamSegment): ReturnType<typeof openSegment> {
   return openSegment({ name: key, bytes, footer, read: (start, end) => store.get(key, { start, end }) })
 }
 
@@ -170,13 +170,13 @@ async function readerOf(store: FilesystemStore, { key, bytes, footer }: SegmentE
 async function rewriteGenerations(
   store: FilesystemStore,
   last: number,
-  forged: ReadonlyMap<string, SegmentEntry>,
+  forged: ReadonlyMap<string, StreamSegment>,
 ): Promise<void> {
   const nodes = catalogueNodes(store)
   let previous: string | null = null
   for (let generation = 1; generation <= last; generation++) {
     const { timeline } = await readHead(store, generation, nodes)
-    const original = await allSegments(store, timeline)
+    const original = await sealedSegments(store, timeline)
     const streams = timeline.streams.map((stream): StreamEntry => {
       const end = original.find((entry) => entry.stream === stream.id && entry.lastSequence === stream.lastSequence)
       const entry = end === undefined ? undefined : forged.get(end.key)

@@ -9,8 +9,8 @@ import { withRanges, withSealed } from '../../src/model/sealed-ranges.ts'
 import {
   EMPTY_TIMELINE,
   type ErasureChange,
-  type SegmentEntry,
   type StreamEntry,
+  type StreamSegment,
   type Timeline,
 } from '../../src/model/timeline.ts'
 import { beforeInstant, firstUlidAt, instantEnd, lastUlidAt, UlidGenerator } from '../../src/model/ulid.ts'
@@ -20,7 +20,7 @@ import { MemoryStore } from '../../src/store/memory.ts'
 import { forgetGenerations } from '../../src/timeline/forget.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { image } from '../support/arbitrary.ts'
-import { allSegments } from '../support/catalogue.ts'
+import { sealedSegments } from '../support/catalogue.ts'
 import { segment, segments, streamOf as streamWith } from '../support/many-segments.ts'
 import { encodeEvent, type Image as ReadImage } from '../support/second-reader/events.ts'
 import { rawOf } from '../support/second-reader/message-pack.ts'
@@ -65,9 +65,9 @@ const streamParts: fc.Arbitrary<StreamParts> = fc.record({
 })
 
 /** A stream whose parts have the stamps from 100 times its number on, ten apart. */
-function streamOf({ parts, goesOn, isOpen, isMissed }: StreamParts, number: number): [StreamEntry, SegmentEntry[]] {
+function streamOf({ parts, goesOn, isOpen, isMissed }: StreamParts, number: number): [StreamEntry, StreamSegment[]] {
   const id = `s${number}`
-  const segments: SegmentEntry[] = []
+  const segments: StreamSegment[] = []
   const shed: { firstSequence: number; lastSequence: number; after: string; before: string | null }[] = []
   let [next, at] = [1, 7 * number]
   for (const [i, { kind, count }] of parts.entries()) {
@@ -184,7 +184,7 @@ test('the catalogue, whatever stands in its root and whatever below', async () =
       const log = await TimelineLog.open(store)
       for (const [i, { count, isClosed, erased, changed, marks }] of made.entries()) {
         const stream = firstUlidAt(1_760_000_000_000 + i)
-        const known = await allSegments(store, log.timeline)
+        const known = await sealedSegments(store, log.timeline)
         await log.commit(() => ({
           addSegments: Array.from({ length: count }, (_, n) => segment(n, stream)),
           putStreams: Array.from({ length: isClosed ? 50 : 1 }, (_, n) =>
@@ -208,7 +208,7 @@ test('the catalogue, whatever stands in its root and whatever below', async () =
       const { segments: index, generation: _, ...sections } = log.timeline
       expect(inOrder({ ...timeline, segments: [] })).toEqual(inOrder({ ...NO_LISTS, ...sections, segments: [] }))
       const byUlid = timeline.segments.toSorted((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))
-      expect(byUlid).toEqual(await allSegments(store, log.timeline))
+      expect(byUlid).toEqual(await sealedSegments(store, log.timeline))
       for (const { height } of [...index.nodes, ...log.present.ledger.nodes]) heights.add(height)
     }),
     { numRuns: 12, seed: 5 },
@@ -245,7 +245,7 @@ function inOrder(lists: Readonly<Record<string, readonly object[]>>): object {
 }
 
 /** As if a record had been taken out of these. */
-function erasureOf(erased: readonly SegmentEntry[]): ErasureChange {
+function erasureOf(erased: readonly StreamSegment[]): ErasureChange {
   const [ulid, mode] = [firstUlidAt(1_780_000_000_000), 'rewritten' as const]
   return {
     entry: { ulid, resource: 'users', mode, reason: 'asked', by: null, events: erased.length, snapshots: 0 },

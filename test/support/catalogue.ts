@@ -1,5 +1,5 @@
 import { rangesOf, withSealed } from '../../src/model/sealed-ranges.ts'
-import type { SegmentEntry, Timeline } from '../../src/model/timeline.ts'
+import type { SegmentEntry, StreamSegment, Timeline } from '../../src/model/timeline.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { eachSegment, type SegmentNodes, segmentNodes } from '../../src/timeline/segments.ts'
@@ -14,8 +14,21 @@ export async function allSegments(store: ObjectStore, { segments }: Timeline): P
   return all.sort((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))
 }
 
+/** The same of a store in which nothing was merged. */
+export async function sealedSegments(store: ObjectStore, timeline: Timeline): Promise<StreamSegment[]> {
+  return onlySealed(await allSegments(store, timeline))
+}
+
+/** Segments of which none was merged. */
+export function onlySealed(segments: readonly SegmentEntry[]): StreamSegment[] {
+  return segments.map((entry) => {
+    if ('run' in entry) throw new Error(`${entry.key} was merged`)
+    return entry
+  })
+}
+
 /** The timeline with these segments alone, as if it had been made anew from them. */
-export function withSegments(timeline: Timeline, segments: readonly SegmentEntry[]): Timeline {
+export function withSegments(timeline: Timeline, segments: readonly StreamSegment[]): Timeline {
   const ranges = rangesOf(segments)
   const streams = timeline.streams.map((stream) => withSealed(stream, ranges.get(stream.id) ?? []))
   return { ...timeline, streams, segments: { nodes: [], tail: segments } }

@@ -1,5 +1,5 @@
 import { chainStart } from '../../src/format/segment/chain.ts'
-import type { SegmentEntry, StreamEntry } from '../../src/model/timeline.ts'
+import type { StreamEntry, StreamSegment } from '../../src/model/timeline.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
 
 const START = 1_760_000_000_000
@@ -10,7 +10,7 @@ const digits = (n: number): string => String(n).padStart(16, '0')
 const hash = (n: number): string => n.toString(16).padStart(64, '0')
 
 /** The n-th segment of a stream, from 0: ten events, one each millisecond. No file is behind it. */
-export function segment(n: number, stream: string = STREAM): SegmentEntry {
+export function segment(n: number, stream: string = STREAM): StreamSegment {
   const [first, last] = [n * 10 + 1, n * 10 + 10]
   return {
     key: `segment/${stream}/00/${digits(first)}-${digits(last)}-0123abcd.parquet`,
@@ -23,7 +23,7 @@ export function segment(n: number, stream: string = STREAM): SegmentEntry {
 }
 
 /** So many of them, one behind the other. */
-export function segments(count: number, from = 0): SegmentEntry[] {
+export function segments(count: number, from = 0): StreamSegment[] {
   return Array.from({ length: count }, (_, i) => segment(from + i))
 }
 

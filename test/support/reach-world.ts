@@ -42,7 +42,8 @@ export type Death = 'killed' | 'killed, disk lost' | 'host lost'
 
 /** No process has this number: Linux gives none above 4,194,304. */
 const DEAD = 4_194_999
-const RECORDS = 10
+/** How many records it has. */
+export const RECORDS = 10
 /** A process that was alone has told stamps ahead of its clock: who starts before they are past stamps behind them. */
 const TOLD_AHEAD_MS = 25
 
@@ -240,6 +241,7 @@ export function entryOf({ streams }: Timeline, stream: string): StreamEntry {
   return entry
 }
 
-function itemOf(record: number): { kind: 'record'; resource: string; id: string } {
+/** A record of it, by its number. */
+export function itemOf(record: number): { kind: 'record'; resource: string; id: string } {
   return { kind: 'record', resource: record % 2 === 0 ? 'even' : 'odd', id: String(record) }
 }

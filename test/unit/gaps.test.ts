@@ -3,9 +3,9 @@ import { applyChange } from '../../src/model/apply-change.ts'
 import type { Acknowledgement, Gap, Loss } from '../../src/model/gap.ts'
 import {
   EMPTY_TIMELINE,
-  type SegmentEntry,
   type SnapshotEntry,
   type StreamEntry,
+  type StreamSegment,
   type Timeline,
 } from '../../src/model/timeline.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
@@ -15,7 +15,7 @@ import { NO_NODES, withSegments } from '../support/catalogue.ts'
 
 const S = firstUlidAt(1)
 
-function segment(firstSequence: number, lastSequence: number): SegmentEntry {
+function segment(firstSequence: number, lastSequence: number): StreamSegment {
   const [firstUlid, lastUlid] = [firstUlidAt(firstSequence * 100), firstUlidAt(lastSequence * 100)]
   const events = lastSequence - firstSequence + 1
   const key = `segment/${S}/${firstSequence}-${lastSequence}`

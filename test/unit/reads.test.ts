@@ -4,7 +4,7 @@ import { segmentKey } from '../../src/format/keys.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
 import { applyChange } from '../../src/model/apply-change.ts'
 import { changeBetween, NO_CONTEXT } from '../../src/model/event.ts'
-import { EMPTY_TIMELINE, type SegmentEntry, type SnapshotEntry, type Timeline } from '../../src/model/timeline.ts'
+import { EMPTY_TIMELINE, type SnapshotEntry, type StreamSegment, type Timeline } from '../../src/model/timeline.ts'
 import { MIN_ULID, UlidGenerator } from '../../src/model/ulid.ts'
 import { findEvents, findVersion } from '../../src/restore/lookup.ts'
 import { planRestore } from '../../src/restore/plan.ts'
@@ -18,7 +18,7 @@ import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { segmentNodes } from '../../src/timeline/segments.ts'
 import { verifyStore } from '../../src/upkeep/verify.ts'
-import { NO_NODES } from '../support/catalogue.ts'
+import { NO_NODES, onlySealed } from '../support/catalogue.ts'
 import { recordImage } from '../support/model-database.ts'
 import { CountingStore } from '../support/stores.ts'
 
@@ -50,7 +50,7 @@ async function build(): Promise<{ store: MemoryStore; timeline: Timeline; last: 
     prefix: `snapshot/${ulid}/`,
     ...(await writer.finish()),
   }
-  const segments: SegmentEntry[] = []
+  const segments: StreamSegment[] = []
   let sequence = 0
   let last = ulid
   for (let s = 1; s <= 4; s++) {
@@ -179,10 +179,10 @@ test('verify reads each segment and each manifest once', async () => {
 
 test('who goes through very many segments keeps few of them, and none that others use makes room', async () => {
   const { store, timeline } = await build()
-  const [entry] = timeline.segments.tail
+  const [entry] = onlySealed(timeline.segments.tail)
   if (entry === undefined) throw new Error('no segment')
   const bytes = await store.get(entry.key)
-  const many = Array.from({ length: 3000 }, (_, n): SegmentEntry => ({ ...entry, key: `${n}` }))
+  const many = Array.from({ length: 3000 }, (_, n): StreamSegment => ({ ...entry, key: `${n}` }))
   const counting = new CountingStore({ ...never, get: async (_, range) => bytes.subarray(range?.start, range?.end) })
   const segments = new Segments(counting)
   await segments.open(entry)
@@ -248,7 +248,7 @@ test('the large events of a record are read one after the other, also where segm
   const ulids = new UlidGenerator(() => 1_790_000_000_000)
   const item = { kind: 'record', resource: 'r', id: 'a' } as const
   const value = (v: number) => recordImage({ id: 'a', v, text: String(v % 10).repeat(9_000_000) })
-  const segments: SegmentEntry[] = []
+  const segments: StreamSegment[] = []
   for (let first = 1; first <= 4; first += 2) {
     const parts = [first, first + 1].map((v) => {
       const change = changeBetween(item, v === 1 ? null : value(v - 1), value(v), NO_CONTEXT)

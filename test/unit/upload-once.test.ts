@@ -7,6 +7,7 @@ import { TidemarkError } from '../../src/base/errors.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { Body, PutOptions } from '../../src/store/object-store.ts'
 import { liveState, openReader, openRig, type Rig, stateAt, verify } from '../support/capture-rig.ts'
+import { onlySealed } from '../support/catalogue.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 let home = ''
@@ -53,7 +54,7 @@ function write(database: ModelDatabase, id: string): Promise<void> {
 
 async function check(store: DenyingStore, database: ModelDatabase): Promise<void> {
   const { archive, timeline } = await openReader(store, clock)
-  const { tail: segments } = timeline.timeline.segments
+  const segments = onlySealed(timeline.timeline.segments.tail)
   expect(segments.map(({ firstSequence }) => firstSequence)).toEqual(
     segments.map((_, index) => (segments[index - 1]?.lastSequence ?? 0) + 1),
   )

@@ -24,6 +24,7 @@ async function digestsIn(name: string, bytes: Uint8Array): Promise<DigestRow[]> 
   const read = async (start: number, end: number): Promise<Uint8Array> => bytes.subarray(start, end)
   const reader = await openSegment({ name, bytes: bytes.length, footer: null, read })
   const { salts, erased } = reader.chain()
+  if (!('stream' in reader.info)) throw new Error(`${name} was merged`)
   const { stream } = reader.info
   const rows = erased.map(({ sequence, digest }): DigestRow => [stream, sequence, digest])
   for (let i = 0; i < reader.rowGroups.length; i++) {

@@ -17,7 +17,8 @@ import { Salts } from './salts.ts'
  * stream lists the links at which its parts end. Who erases an event leaves its digest, but not its salt.
  */
 const ROW_BYTES = 8 + 26 + 32
-const SALT_BYTES = 16
+/** Of the salt of an event. */
+export const SALT_BYTES = 16
 const HASH = /^[0-9a-f]{64}$/
 
 /** An event whose content was erased: what is left of it for the chain. */
@@ -45,7 +46,7 @@ export function chainStart(stream: string): string {
 }
 
 /** Bytes of images that are not copied to be hashed. */
-const LARGE_BYTES = 1024 * 1024
+export const LARGE_BYTES: number = 1024 * 1024
 /** In the order in which they stand at the end of an encoded event, each with its length at the end of its header. */
 const IMAGE_FIELDS = 4
 
@@ -147,13 +148,13 @@ export function chainValue({ previous, links }: SegmentChain): string {
   return links.at(-1)?.[1] ?? previous
 }
 
-/** Text of the metadata. */
-export function formatChain({ previous, links, salts, erased }: SegmentChain): string {
+/** A chain as it stands in JSON. */
+export function chainJson({ previous, links, salts, erased }: SegmentChain): object {
   const gone = erased.map(({ sequence, ulid, digest }) => [sequence, ulid, digest])
-  return JSON.stringify({ previous, links, salts: salts.stored, erased: gone })
+  return { previous, links, salts: salts.stored, erased: gone }
 }
 
-/** Errors: a decoding error where the value is none that `formatChain` writes. */
+/** Errors: a decoding error where the value is none that `chainJson` gives. */
 export function parseChain(value: unknown): SegmentChain {
   expect(typeof value === 'object' && value !== null, 'its chain is no object')
   const { previous, links, salts, erased } = value as Record<string, unknown>

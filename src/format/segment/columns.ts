@@ -53,17 +53,32 @@ export class EventColumns {
 
   /** Appends the encoded events of `stream` in `bytes` whose sequence is greater than `after`. */
   append(stream: string, bytes: Uint8Array, after = 0): void {
+    const index = this.streamIndex(stream)
+    this.#append(bytes, () => index, after)
+  }
+
+  /** Appends encoded events of several streams: `streams` has the index of each, by `streamIndex`. */
+  appendMixed(bytes: Uint8Array, streams: Uint32Array): void {
+    this.#append(bytes, (nth) => streams[nth] ?? 0, 0)
+  }
+
+  /** The index of a stream, which is added where it is new. */
+  streamIndex(stream: string): number {
+    const known = this.streams.indexOf(stream)
+    return known >= 0 ? known : this.streams.push(stream) - 1
+  }
+
+  #append(bytes: Uint8Array, streamOf: (nth: number) => number, after: number): void {
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     const bufferIndex = this.buffers.push(buffer) - 1
-    const streamIndex = this.#streamIndex(stream)
     const cursor = new EventCursor(buffer)
-    while (cursor.next()) {
+    for (let nth = 0; cursor.next(); nth++) {
       const sequence = cursor.sequence
       if (sequence <= after) continue
       if (this.count === this.present.length) this.#grow()
       const event = this.count++
       this.bufferOf[event] = bufferIndex
-      this.streamOf[event] = streamIndex
+      this.streamOf[event] = streamOf(nth)
       this.sequence[event] = sequence
       this.#stamp(event, buffer, cursor.ulidStart)
       this.present[event] = cursor.present
@@ -146,11 +161,6 @@ export class EventColumns {
     }
     const actorEnd = cursor.startOf(FIELD.actor + 1)
     this.actor[event] = this.actors.intern(0, murmur3(buffer, idEnd, actorEnd, 0), buffer, idEnd, actorEnd)
-  }
-
-  #streamIndex(stream: string): number {
-    const known = this.streams.indexOf(stream)
-    return known >= 0 ? known : this.streams.push(stream) - 1
   }
 
   #grow(): void {

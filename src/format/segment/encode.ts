@@ -2,10 +2,10 @@ import { crc32, sha256 } from '../../base/bytes.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { type Item, KINDS } from '../../model/event.ts'
-import type { SegmentEntry } from '../../model/timeline.ts'
+import type { SegmentFile, StreamSegment } from '../../model/timeline.ts'
 import { arrowStream } from './arrow.ts'
 import { buildBloom } from './bloom.ts'
-import { chainOf, chainStart, chainValue, formatChain, type SegmentChain } from './chain.ts'
+import { chainJson, chainOf, chainStart, chainValue, type SegmentChain } from './chain.ts'
 import { EventColumns } from './columns.ts'
 import { type Footer, footerLength, parseFooter, TRAILER_BYTES } from './footer.ts'
 import {
@@ -25,7 +25,7 @@ import { Salts } from './salts.ts'
 import { type SortedRows, sortRows } from './sort.ts'
 
 /** Everything that the timeline says of a segment but where it is. */
-export type SegmentInfo = Omit<SegmentEntry, 'key'>
+export type SegmentInfo = Omit<StreamSegment, 'key'>
 
 /** What is encoded, and in which pieces. */
 export interface EncodeOptions {
@@ -70,33 +70,44 @@ export function encodeColumns(
   chain: SegmentChain,
   range: SegmentRange = rangeOf(columns, options),
 ): EncodedSegment {
-  const rowGroupRows = options.rowGroupRows ?? defaultRowGroupRows(columns)
+  const rowGroupRows = options.rowGroupRows ?? fittingRows(columns, ROW_GROUP_ROWS)
+  const metadata = [[CHAIN_KEY, JSON.stringify(chainJson(chain))]] as const
+  const { bytes, file } = encodeFile(columns, rowGroupRows, formatRange(range), metadata)
+  return { bytes, info: { ...range, ...file, chain: { previous: chain.previous, value: chainValue(chain) } } }
+}
+
+/** A Parquet file of sorted rows, and what the timeline says of it as a file. */
+export interface EncodedFile {
+  readonly bytes: Uint8Array
+  readonly file: Pick<SegmentFile, 'bytes' | 'sha256' | 'footer'>
+}
+
+/** Encodes what `columns` holds, with its description, and with `metadata` besides. */
+export function encodeFile(
+  columns: EventColumns,
+  rowGroupRows: number,
+  description: string,
+  metadata: readonly (readonly [string, string])[] = [],
+): EncodedFile {
   const rows = sortRows(columns, rowGroupRows)
   const rowGroups = rowGroupStarts(columns, rows, rowGroupRows)
   const bytes = parquetBytes(arrowStream(columns, rows), {
     rowGroupRows,
     metadata: new Map([
-      [SEGMENT_KEY, formatRange(range)],
+      [SEGMENT_KEY, description],
       [INDEX_KEY, formatIndex({ rowGroups, bloom: buildBloom(columns.items.hashes()) })],
-      [CHAIN_KEY, formatChain(chain)],
+      ...metadata,
       [CHECKSUMS_KEY, checksumPlaceholder(rowGroups.length)],
     ]),
   })
   const footer = sealChecksums(bytes)
-  const { previous } = chain
-  const info = {
-    ...range,
-    bytes: bytes.length,
-    sha256: sha256(bytes),
-    footer,
-    chain: { previous, value: chainValue(chain) },
-  }
-  return { bytes, info }
+  return { bytes, file: { bytes: bytes.length, sha256: sha256(bytes), footer } }
 }
 
-function defaultRowGroupRows(columns: EventColumns): number {
+/** So many that a row group has at most `most`, and a few megabytes. */
+export function fittingRows(columns: EventColumns, most: number): number {
   const fitting = Math.floor((ROW_GROUP_BYTES * columns.count) / Math.max(1, columns.bytes))
-  return Math.max(1, Math.min(ROW_GROUP_ROWS, fitting))
+  return Math.max(1, Math.min(most, fitting))
 }
 
 function checkSize(columns: EventColumns): void {

@@ -1,7 +1,7 @@
 import { text } from '../../base/bytes.ts'
 import { type Item, KINDS, type Kind } from '../../model/event.ts'
-import type { SegmentEntry } from '../../model/timeline.ts'
-import { isUlid } from '../../model/ulid.ts'
+import type { MergedSegment, StreamSegment } from '../../model/timeline.ts'
+import { isUlid, type Ulid } from '../../model/ulid.ts'
 import { parseChain, type SegmentChain } from './chain.ts'
 import { expect } from './corrupt.ts'
 import type { Footer } from './footer.ts'
@@ -10,9 +10,10 @@ import { COLUMNS, SEGMENT_FORMAT } from './schema.ts'
 /*
  * The key-value metadata of a segment, all text:
  *
- *   tidemark.segment    JSON {format, level, stream, firstSequence, lastSequence, firstUlid, lastUlid, events}
+ *   tidemark.segment    JSON {format, level, stream, firstSequence, lastSequence, firstUlid, lastUlid, events}; of a file of
+ *                       a run {format, level, run, file, firstUlid, lastUlid, events}
  *   tidemark.index      JSON {rowGroups: [[rows, kind, resource, id] of the first row], bloom: base64}
- *   tidemark.chain      JSON {previous, links: [[last sequence, hash]], salts, erased: [[sequence, ulid, digest]]}
+ *   tidemark.chain      at level 0: JSON {previous, links: [[last sequence, hash]], salts, erased: [[sequence, ulid, digest]]}
  *   tidemark.checksums  CRC-32 of every column chunk, 8 lower-case hex digits each, row group after row group
  */
 /** Metadata key of the description. */
@@ -28,9 +29,16 @@ export const CHECKSUM_DIGITS = 8
 
 /** What a segment says of itself: enough to enter it in a timeline again. */
 export type SegmentRange = Pick<
-  SegmentEntry,
+  StreamSegment,
   'level' | 'stream' | 'firstSequence' | 'lastSequence' | 'firstUlid' | 'lastUlid' | 'events'
 >
+
+/** The same of a file of a run. */
+export interface RunFileRange extends Pick<MergedSegment, 'level' | 'firstUlid' | 'lastUlid' | 'events'> {
+  readonly run: Ulid
+  /** Its number among the files of the run, from 0. */
+  readonly file: number
+}
 
 /** A row group in the index. */
 export interface RowGroupStart {
@@ -60,18 +68,31 @@ export function formatRange(range: SegmentRange): string {
   })
 }
 
+/** Text of the description of a file of a run. */
+export function formatRunFile({ level, run, file, firstUlid, lastUlid, events }: RunFileRange): string {
+  return JSON.stringify({ format: SEGMENT_FORMAT, level, run, file, firstUlid, lastUlid, events })
+}
+
 /** The description in a footer. Errors: `SEGMENT_CORRUPT`, as for the other parsers here. */
-export function parseRange(footer: Footer): SegmentRange {
+export function parseRange(footer: Footer): SegmentRange | RunFileRange {
   const value = json(footer, SEGMENT_KEY)
   expect(isObject(value), 'its description is not an object')
-  const { format, level, stream, firstSequence, lastSequence, firstUlid, lastUlid, events } = value
+  const { format, level, firstUlid, lastUlid, events } = value
   expect(format === SEGMENT_FORMAT, `its format is not ${SEGMENT_FORMAT}`)
-  expect(isCount(level) && typeof stream === 'string' && isCount(events), 'its description is incomplete')
-  expect(isCount(firstSequence) && isCount(lastSequence), 'its sequences are not numbers')
+  expect(isCount(level) && isCount(events), 'its description is incomplete')
   expect(typeof firstUlid === 'string' && isUlid(firstUlid), 'its first ULID is none')
   expect(typeof lastUlid === 'string' && isUlid(lastUlid), 'its last ULID is none')
   expect(events === footer.rows, 'its number of events differs from its rows')
-  return { level, stream, firstSequence, lastSequence, firstUlid, lastUlid, events }
+  const common = { level, firstUlid, lastUlid, events }
+  const { run, file } = value
+  if (run !== undefined) {
+    expect(typeof run === 'string' && isUlid(run) && isCount(file), 'its run is not named')
+    return { ...common, run, file }
+  }
+  const { stream, firstSequence, lastSequence } = value
+  expect(typeof stream === 'string', 'its description is incomplete')
+  expect(isCount(firstSequence) && isCount(lastSequence), 'its sequences are not numbers')
+  return { ...common, stream, firstSequence, lastSequence }
 }
 
 /** Text of the index. */
@@ -113,8 +134,10 @@ export function checksumPlaceholder(rowGroups: number): string {
 
 /** The hash chain in a footer. */
 export function readChain(footer: Footer): SegmentChain {
+  const range = parseRange(footer)
+  expect('stream' in range, 'its chain is in the chain file of its run')
   const chain = parseChain(json(footer, CHAIN_KEY))
-  const { firstSequence, lastSequence, events } = parseRange(footer)
+  const { firstSequence, lastSequence, events } = range
   expect(chain.links.at(-1)?.[0] === lastSequence, 'its chain ends elsewhere')
   expect(events + chain.erased.length <= lastSequence - firstSequence + 1, 'it has too many events')
   return chain

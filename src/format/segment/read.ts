@@ -1,7 +1,7 @@
 import { crc32, utf8 } from '../../base/bytes.ts'
 import { type Item, KINDS, type Kind } from '../../model/event.ts'
 import { compareItems } from '../../model/order.ts'
-import type { SegmentEntry } from '../../model/timeline.ts'
+import type { SegmentFile } from '../../model/timeline.ts'
 import { bloomMayContain } from './bloom.ts'
 import type { SegmentChain } from './chain.ts'
 import { decoding, segmentCorrupt } from './corrupt.ts'
@@ -14,7 +14,15 @@ import {
   TRAILER_BYTES,
 } from './footer.ts'
 import { itemHash } from './hash.ts'
-import { parseChecksums, parseIndex, parseRange, readChain, type SegmentIndex, type SegmentRange } from './metadata.ts'
+import {
+  parseChecksums,
+  parseIndex,
+  parseRange,
+  type RunFileRange,
+  readChain,
+  type SegmentIndex,
+  type SegmentRange,
+} from './metadata.ts'
 import { type Fetch, HOLE_BYTES, planFetches, SCAN_HOLE_BYTES } from './ranges.ts'
 import { RowGroup } from './row-group.ts'
 import { COLUMNS, type ColumnName, columnIndex } from './schema.ts'
@@ -26,7 +34,7 @@ export interface SegmentSource {
   /** Length of the file. */
   readonly bytes: number
   /** As the timeline has it, or null where the timeline is lost: the footer's length is then read from the file. */
-  readonly footer: SegmentEntry['footer'] | null
+  readonly footer: SegmentFile['footer'] | null
   /** The bytes `[start, end)` of the file. */
   read(start: number, end: number): Promise<Uint8Array>
 }
@@ -67,7 +75,7 @@ export async function openSegment(source: SegmentSource): Promise<SegmentReader>
 
 /** Reads an open segment by row groups; nothing of it is kept but the footer. */
 export class SegmentReader {
-  readonly info: SegmentRange
+  readonly info: SegmentRange | RunFileRange
   /** In the order of their rows. */
   readonly rowGroups: SegmentIndex['rowGroups']
   readonly #source: SegmentSource
@@ -91,7 +99,7 @@ export class SegmentReader {
     return { start: chunks[0]?.start ?? 0, end: chunks.at(-1)?.end ?? 0 }
   }
 
-  /** What the segment knows of the hash chain of its stream. Errors: `SEGMENT_CORRUPT`. */
+  /** What a segment of level 0 knows of the hash chain of its stream. Errors: `SEGMENT_CORRUPT`. */
   chain(): SegmentChain {
     return decoding(this.#source.name, () => readChain(this.#footer))
   }

@@ -3,15 +3,16 @@ import { TidemarkError } from '../../base/errors.ts'
 import { parseSegmentKey } from '../../format/keys.ts'
 import { chainStart, chainValue } from '../../format/segment/chain.ts'
 import { footerLength, TRAILER_BYTES } from '../../format/segment/footer.ts'
-import { openSegment } from '../../format/segment/read.ts'
-import type { SegmentEntry, StreamEntry } from '../../model/timeline.ts'
+import { openSegment, type SegmentReader } from '../../format/segment/read.ts'
+import type { SegmentFile, StreamEntry, StreamSegment } from '../../model/timeline.ts'
 import { isUlid } from '../../model/ulid.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
+import type { SegmentPart } from '../run-chains.ts'
 import { checkEvents } from '../segment-check.ts'
 
 /** A segment that no timeline names, and that is whole by what it says of itself. */
 export interface FoundSegment {
-  readonly entry: SegmentEntry
+  readonly entry: StreamSegment
   /** Events of it that were erased. */
   readonly erased: number
 }
@@ -21,28 +22,34 @@ export async function readFound(store: ObjectStore, key: string): Promise<FoundS
   const name = parseSegmentKey(key)
   if (name === null || !isUlid(name.stream)) return null
   try {
-    const bytes = await store.get(key)
-    const read = async (start: number, end: number): Promise<Uint8Array> => bytes.subarray(start, end)
-    const reader = await openSegment({ name: key, bytes: bytes.length, footer: null, read })
+    const { reader, file } = await openWhole(key, await store.get(key))
     const { info } = reader
+    if (!('stream' in info)) return null
     const isNamed = (['stream', 'level', 'firstSequence', 'lastSequence'] as const).every((n) => info[n] === name[n])
     if (!isNamed) return null
     const chain = reader.chain()
-    const footer = bytes.subarray(-footerLength(bytes.subarray(-TRAILER_BYTES), bytes.length))
-    const entry: SegmentEntry = {
-      key,
-      ...info,
-      bytes: bytes.length,
-      sha256: sha256(bytes),
-      footer: { bytes: footer.length, crc32: crc32(footer) },
-      chain: { previous: chain.previous, value: chainValue(chain) },
-    }
+    const entry = { ...info, ...file, chain: { previous: chain.previous, value: chainValue(chain) } }
     await checkEvents(reader, entry)
     return { entry, erased: chain.erased.length }
   } catch (error) {
     if (error instanceof TidemarkError && error.category === 'corrupt') return null
     throw error
   }
+}
+
+/** A segment whose bytes are there, and what a timeline would say of it as a file. Errors: `SEGMENT_CORRUPT`. */
+export async function openWhole(
+  key: string,
+  bytes: Uint8Array,
+): Promise<{
+  readonly reader: SegmentReader
+  readonly file: Pick<SegmentFile, 'key' | 'bytes' | 'sha256' | 'footer'>
+}> {
+  const read = async (start: number, end: number): Promise<Uint8Array> => bytes.subarray(start, end)
+  const reader = await openSegment({ name: key, bytes: bytes.length, footer: null, read })
+  const footer = bytes.subarray(-footerLength(bytes.subarray(-TRAILER_BYTES), bytes.length))
+  const about = { bytes: footer.length, crc32: crc32(footer) }
+  return { reader, file: { key, bytes: bytes.length, sha256: sha256(bytes), footer: about } }
 }
 
 /**
@@ -52,7 +59,7 @@ export async function readFound(store: ObjectStore, key: string): Promise<FoundS
  */
 export function fitting(
   stream: Pick<StreamEntry, 'id' | 'lastSequence' | 'chain'>,
-  named: readonly SegmentEntry[],
+  named: readonly SegmentPart[],
   found: readonly FoundSegment[],
 ): readonly FoundSegment[] {
   const chosen: FoundSegment[] = []
@@ -83,15 +90,15 @@ function findFrom<T>(items: readonly T[], from: number, fits: (item: T) => boole
 }
 
 /** Where the timeline knows the chain, nothing else is its end. */
-function endsAs({ lastSequence, chain }: Pick<StreamEntry, 'lastSequence' | 'chain'>, entry: SegmentEntry): boolean {
+function endsAs({ lastSequence, chain }: Pick<StreamEntry, 'lastSequence' | 'chain'>, entry: StreamSegment): boolean {
   return entry.lastSequence !== lastSequence || entry.chain.value === chain
 }
 
 /** What is behind a hole follows what nobody knows. */
 function fitsBetween(
-  { firstSequence, lastSequence, chain }: SegmentEntry,
+  { firstSequence, lastSequence, chain }: StreamSegment,
   end: { readonly sequence: number; readonly value: string },
-  next: SegmentEntry | undefined,
+  next: SegmentPart | undefined,
 ): boolean {
   if (firstSequence <= end.sequence) return false
   if (firstSequence === end.sequence + 1 && chain.previous !== end.value) return false
@@ -104,6 +111,6 @@ function rank({ entry, erased }: FoundSegment, previous: ReadonlySet<string>): n
   return (previous.has(entry.chain.value) ? 2 ** 50 : 0) + events * 2 ** 20 + Math.min(erased, 2 ** 20 - 1)
 }
 
-function bySequence(a: SegmentEntry, b: SegmentEntry): number {
+function bySequence(a: SegmentPart, b: SegmentPart): number {
   return a.firstSequence - b.firstSequence
 }

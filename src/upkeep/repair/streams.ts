@@ -1,16 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { parseStoreLogKey } from '../../capture/store-log.ts'
 import { chainStart } from '../../format/segment/chain.ts'
-import type { SegmentEntry, StreamEntry } from '../../model/timeline.ts'
+import type { StreamEntry } from '../../model/timeline.ts'
 import { firstUlidAt, instantEnd, MIN_ULID, ulidTime } from '../../model/ulid.ts'
+import type { SegmentPart } from '../run-chains.ts'
 
 /** What is said of a host, and of a path, that nobody knows any more. */
 const UNKNOWN = '(lost with the timeline)'
 
 /** The stream of segments that were entered again: as it was known, or else what they say of it, open. */
-export function continued(known: StreamEntry | undefined, entered: readonly SegmentEntry[], id: string): StreamEntry {
+export function continued(known: StreamEntry | undefined, entered: readonly SegmentPart[], id: string): StreamEntry {
   const start = known ?? unknownStream(id, entered)
-  const last = entered.reduce<SegmentEntry | null>(
+  const last = entered.reduce<SegmentPart | null>(
     (a, b) => (a === null || b.lastSequence > a.lastSequence ? b : a),
     null,
   )
@@ -32,7 +33,7 @@ export function frameStream(id: string): StreamEntry {
   return { ...unknownStream(id, []), journal: { kind: 'store' } }
 }
 
-function unknownStream(id: string, entered: readonly SegmentEntry[]): StreamEntry {
+function unknownStream(id: string, entered: readonly SegmentPart[]): StreamEntry {
   const first = entered.find(({ firstSequence }) => firstSequence === 1)
   const openedAt = first === undefined ? MIN_ULID : firstUlidAt(ulidTime(first.firstUlid))
   return {

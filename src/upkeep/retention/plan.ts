@@ -4,6 +4,7 @@ import type { SegmentEntry, SnapshotEntry, Timeline } from '../../model/timeline
 import { MIN_ULID, type Ulid } from '../../model/ulid.ts'
 import { reachOf } from '../../restore/reach.ts'
 import { reachableIntervals } from '../../restore/verdict.ts'
+import type { SegmentPart } from '../run-chains.ts'
 import { isNeeded, type KeptSnapshot, keptOf, type Retained } from './kept.ts'
 import type { RetentionInput } from './promises.ts'
 
@@ -24,19 +25,41 @@ export interface PrunePlan {
   readonly bases: ReadonlyMap<string, StreamBase>
 }
 
-/** The plan for a timeline and its segments, in any order. */
+/** Tells what a run has of each stream. */
+type PartsOf = (entry: SegmentEntry) => Promise<readonly SegmentPart[]>
+
+/**
+ * The plan for a timeline and its segments, in any order. A run goes as a whole, or not at all. `partsOf` is asked for runs that
+ * go.
+ */
 export async function planPrune(
   input: RetentionInput,
   segments: AsyncIterable<SegmentEntry> | Iterable<SegmentEntry>,
+  partsOf: PartsOf = unmerged,
 ): Promise<PrunePlan> {
   const kept = keptOf(input)
   if (kept === null) return nothing(input.timeline)
   const going: SegmentEntry[] = []
-  for await (const segment of segments) if (!isNeeded(segment, kept)) going.push(segment)
-  return planOf(input.timeline, kept, going)
+  const needed = new Set<string>()
+  for await (const segment of segments) {
+    if (!isNeeded(segment, kept)) going.push(segment)
+    else if ('run' in segment) needed.add(segment.run.key)
+  }
+  const whole = going.filter((segment) => !('run' in segment && needed.has(segment.run.key)))
+  return planOf(input.timeline, kept, whole, await basesOf(whole, partsOf))
 }
 
-function planOf(timeline: Timeline, kept: Retained, segments: readonly SegmentEntry[]): PrunePlan {
+function unmerged(entry: SegmentEntry): Promise<readonly SegmentPart[]> {
+  if ('run' in entry) throw new RangeError(`nobody tells what ${entry.key} has of each stream`)
+  return Promise.resolve([entry])
+}
+
+function planOf(
+  timeline: Timeline,
+  kept: Retained,
+  segments: readonly SegmentEntry[],
+  bases: PrunePlan['bases'],
+): PrunePlan {
   const staying = new Set(kept.snapshots.map(({ snapshot }) => snapshot))
   const snapshots = timeline.snapshots.filter((snapshot) => !staying.has(snapshot))
   const events = union(segments.map(({ firstUlid, lastUlid }) => ({ from: firstUlid, through: lastUlid })))
@@ -48,7 +71,7 @@ function planOf(timeline: Timeline, kept: Retained, segments: readonly SegmentEn
     bytes: [...segments, ...snapshots].reduce((sum, { bytes }) => sum + bytes, 0),
     unreachable,
     pruned: without(union([...unreachable, ...events]), timeline.pruned ?? []),
-    bases: basesOf(segments),
+    bases,
   }
 }
 
@@ -86,12 +109,14 @@ function after(timeline: Timeline, staying: ReadonlySet<SnapshotEntry>, events: 
   return { ...timeline, snapshots, pruned: [...(timeline.pruned ?? []), ...pruned] }
 }
 
-function basesOf(segments: readonly SegmentEntry[]): ReadonlyMap<string, StreamBase> {
+async function basesOf(segments: readonly SegmentEntry[], partsOf: PartsOf): Promise<PrunePlan['bases']> {
   const bases = new Map<string, StreamBase>()
-  for (const { stream, lastSequence, lastUlid, chain } of segments) {
-    const known = bases.get(stream)
-    if (known === undefined || known.sequence < lastSequence)
-      bases.set(stream, { sequence: lastSequence, ulid: lastUlid, chain: chain.value })
+  for (const segment of segments) {
+    for (const { stream, lastSequence, lastUlid, chain } of await partsOf(segment)) {
+      const known = bases.get(stream)
+      if (known === undefined || known.sequence < lastSequence)
+        bases.set(stream, { sequence: lastSequence, ulid: lastUlid, chain: chain.value })
+    }
   }
   return bases
 }

@@ -6,6 +6,7 @@ import type { ObjectStore } from '../../store/object-store.ts'
 import type { TimelineLog } from '../../timeline/log.ts'
 import { eachSegment } from '../../timeline/segments.ts'
 import { expectSnapshot } from '../repair/snapshots.ts'
+import { SegmentParts } from '../run-chains.ts'
 import { type Damage, Inspection } from '../verify/inspection.ts'
 import { isEmptyPlan, type PrunePlan, planPrune, restedOn } from './plan.ts'
 import { policyText, type RetentionPolicy, rulesOf } from './policy.ts'
@@ -60,17 +61,29 @@ export async function prune(seams: PruneSeams, policy: RetentionPolicy): Promise
 }
 
 function planFor(
-  { timeline, clock }: PruneSeams,
+  { store, timeline, clock }: PruneSeams,
   now: Timeline,
   policy: RetentionPolicy,
   damaged: Pick<ReadonlySet<string>, 'has'>,
 ): Promise<PrunePlan> {
   const input = { timeline: now, rules: rulesOf(policy), nowMs: clock.now(), damaged }
-  return planPrune(input, eachSegment(timeline.nodes.segments, now.segments))
+  const parts = new SegmentParts(store)
+  return planPrune(input, eachSegment(timeline.nodes.segments, now.segments), (entry) => parts.of(entry))
 }
 
 function changeOf({ segments, snapshots, pruned, bases }: PrunePlan, policy: RetentionPolicy, at: string): PruneChange {
-  return { segments, snapshots, bases, at, pruned: pruned.map((range) => ({ ...range, at, by: policyText(policy) })) }
+  // Runs go with their chain files.
+  const chains = new Map(
+    segments.flatMap((entry) => ('run' in entry ? [[entry.run.key, { ...entry, ...entry.run }] as const] : [])),
+  )
+  const files = [...segments, ...chains.values()]
+  return {
+    segments: files,
+    snapshots,
+    bases,
+    at,
+    pruned: pruned.map((range) => ({ ...range, at, by: policyText(policy) })),
+  }
 }
 
 /** Reads every file of a snapshot; what is wrong with it. Errors: those of the store that say nothing of the file. */

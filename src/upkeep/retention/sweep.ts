@@ -4,6 +4,7 @@ import type { Timeline } from '../../model/timeline.ts'
 import { ulidTime } from '../../model/ulid.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { eachSegment } from '../../timeline/segments.ts'
+import { filesOf } from '../run-chains.ts'
 import type { PruneSeams } from './prune.ts'
 
 /** What was deleted of what retention took out. */
@@ -57,7 +58,7 @@ async function unnamed(
   nodes: PruneSeams['timeline']['nodes']['segments'],
 ): Promise<readonly Condemned[]> {
   const named = new Set(snapshots.map(({ prefix }) => prefix))
-  for await (const { key } of eachSegment(nodes, segments)) named.add(key)
+  for await (const entry of eachSegment(nodes, segments)) for (const key of filesOf(entry)) named.add(key)
   return condemned.filter(({ key }) => !named.has(key))
 }
 

@@ -1,5 +1,6 @@
 import { chainStart } from '../../format/segment/chain.ts'
-import type { SegmentEntry, StreamEntry, Timeline } from '../../model/timeline.ts'
+import type { StreamEntry, Timeline } from '../../model/timeline.ts'
+import type { SegmentPart } from '../run-chains.ts'
 import { wrongContent } from '../segment-check.ts'
 import type { Inspection } from './inspection.ts'
 
@@ -28,8 +29,8 @@ export class ChainEnds {
     }
   }
 
-  /** Takes a segment; what does not fit is damage of the later one. */
-  add({ key, stream, firstSequence, lastSequence, chain }: SegmentEntry): void {
+  /** Takes what a file has of a stream; what does not fit is damage of the later one. */
+  add(key: string, { stream, firstSequence, lastSequence, chain }: SegmentPart): void {
     const [before, after] = [placeOf(stream, firstSequence - 1), placeOf(stream, lastSequence)]
     const end = this.#ends.get(before)
     if (end === undefined) this.#beginnings.set(before, { key, previous: chain.previous })

@@ -25,6 +25,7 @@ export async function verifyNodes(
   const each = async (entries: readonly SegmentEntry[]): Promise<void> => {
     for (const entry of entries) {
       named.add(entry.key)
+      if ('run' in entry) named.add(entry.run.key)
       await onSegment(entry)
     }
   }

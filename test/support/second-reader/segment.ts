@@ -1,7 +1,7 @@
 import { createCipheriv } from 'node:crypto'
-import { crc32, zstdDecompressSync } from 'node:zlib'
+import { crc32, gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { type Compressors, parquetMetadata, parquetReadObjects } from 'hyparquet'
-import { hex, must, sha, u64 } from './bytes.ts'
+import { hex, must, sealed, sha, u64 } from './bytes.ts'
 import { type Event, encodeEvent, type Image, KINDS, nameOf, order } from './events.ts'
 import { timeOf } from './moments.ts'
 import type { Segment } from './timeline.ts'
@@ -41,7 +41,7 @@ export async function readSegment(bytes: Uint8Array, entry: Segment): Promise<Ev
   )
   must(rows.length === entry.events, `${entry.key} has ${rows.length} events`)
   checkIndex(file, events)
-  checkChain(entry, events, JSON.parse(textOf(file, 'chain')))
+  if (entry.run === undefined) checkChain(entry, events, JSON.parse(textOf(file, 'chain')))
   return events
 }
 
@@ -131,7 +131,11 @@ function digestsOf(events: readonly Event[], { salts, erased }: Chain): Map<numb
 }
 
 /** One link after the other (6.1). */
-function checkChain({ key, chain: known }: Segment, events: readonly Event[], chain: Chain): void {
+function checkChain(
+  { key, chain: known }: Pick<Segment, 'key' | 'chain'>,
+  events: readonly Event[],
+  chain: Chain,
+): void {
   const digests = digestsOf(events, chain)
   let value = chain.previous
   const sequences = [...digests.keys()].sort((a, b) => a - b)
@@ -142,6 +146,35 @@ function checkChain({ key, chain: known }: Segment, events: readonly Event[], ch
     must(value === expected, `${key}: another link up to ${last}`)
   }
   must(sequences.length === 0 && chain.previous === known.previous && value === known.value, `${key}: another chain`)
+}
+
+interface RunChains {
+  format: number
+  chains: [string, number, number, string, string, Chain][]
+}
+
+/** The chains of a run (6.4) whose files are all read: every event is in one of them, and they are what they say. */
+export function checkRun(
+  { key, sha256, bytes: size }: NonNullable<Segment['run']>,
+  bytes: Uint8Array,
+  events: readonly Event[],
+): void {
+  must(hex(bytes) === sha256 && bytes.length === size, `${key} is another file`)
+  const { format, chains } = sealed<RunChains>(gunzipSync(bytes))
+  must(format === 1, `${key} is of another format`)
+  let count = 0
+  for (const [stream, first, last, firstUlid, lastUlid, chain] of chains) {
+    const own = events.filter((one) => one.stream === stream && one.sequence >= first && one.sequence <= last)
+    const ulids = [...own.map(({ ulid }) => ulid), ...chain.erased.map(([, ulid]) => ulid)].sort()
+    must(
+      ulids.length === last - first + 1 && ulids[0] === firstUlid && ulids.at(-1) === lastUlid,
+      `${key}: other events`,
+    )
+    const known = { previous: chain.previous, value: chain.links.at(-1)?.[1] ?? '' }
+    checkChain({ key, chain: known }, own, chain)
+    count += own.length
+  }
+  must(count === events.length, `${key} has events that are in no chain`)
 }
 
 function saltOf({ secret, blocks = [], events = [] }: Chain['salts'], sequence: number): Buffer {

@@ -4,8 +4,8 @@ import { type Event, type Image, type Item, nameOf, order } from './events.ts'
 import { rawOf } from './message-pack.ts'
 import { startOf } from './moments.ts'
 import type { Opener } from './record-keys.ts'
-import { readSegment } from './segment.ts'
-import type { Files, Snapshot, Timeline } from './timeline.ts'
+import { checkRun, readSegment } from './segment.ts'
+import type { Files, Segment, Snapshot, Timeline } from './timeline.ts'
 
 export interface State extends Item {
   image: Image
@@ -101,15 +101,22 @@ export async function stateAt(store: Opened, bound: string): Promise<State[] | n
 
 async function eventsBetween({ files, timeline, open }: Opened, from: Snapshot, bound: string): Promise<Event[]> {
   const needed = timeline.segments.filter(({ firstUlid, lastUlid }) => lastUlid > from.ulid && firstUlid <= bound)
-  const events = await eventsOf({ files, timeline: { ...timeline, segments: needed }, open })
+  const events = await eventsOf({ files, timeline: { ...timeline, segments: needed }, open }, false)
   return events.filter(({ ulid }) => ulid > from.ulid && ulid <= bound)
 }
 
 /** Every event of all segments, in the order of the ULIDs, with its images opened; erased ones are left out. */
-export async function eventsOf({ files, timeline, open }: Opened): Promise<Event[]> {
+export async function eventsOf({ files, timeline, open }: Opened, isWhole = true): Promise<Event[]> {
   const events: Event[] = []
-  for (const segment of timeline.segments)
-    events.push(...(await readSegment(files.get(segment.key) ?? new Uint8Array(0), segment)))
+  const runs = new Map<string, { run: NonNullable<Segment['run']>; events: Event[] }>()
+  for (const segment of timeline.segments) {
+    const own = await readSegment(files.get(segment.key) ?? new Uint8Array(0), segment)
+    events.push(...own)
+    const { run } = segment
+    if (run !== undefined) runs.set(run.key, { run, events: [...(runs.get(run.key)?.events ?? []), ...own] })
+  }
+  for (const { run, events: own } of isWhole ? runs.values() : [])
+    checkRun(run, files.get(run.key) ?? new Uint8Array(0), own)
   return events
     .sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
     .flatMap((event) => {

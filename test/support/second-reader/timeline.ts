@@ -16,6 +16,8 @@ export interface Segment {
   sha256: string
   footer: { bytes: number; crc32: number }
   chain: { previous: string; value: string }
+  /** Of a file of a run (6.4), which has neither a stream nor sequences nor a chain. */
+  run?: { key: string; bytes: number; sha256: string }
 }
 
 interface Range {

@@ -1,0 +1,100 @@
+import { hasCode } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { type Compaction, type CompactionSeams, compact, type Merged, nextPlan } from '../upkeep/compaction/compact.ts'
+import { writeRunApart } from '../upkeep/compaction/merge-thread.ts'
+import { hasReplaced } from '../upkeep/compaction/sweep.ts'
+import type { Job } from '../upkeep/schedule.ts'
+import type { Archive } from './archive.ts'
+import { checkAtLeast, checkFunction, checkOptions, checkPositive } from './options.ts'
+
+/** How long files that were replaced stay for those who are reading them, milliseconds. */
+const GRACE_MS = 3_600_000
+/** How often it is looked whether there is something to merge, milliseconds. */
+const EVERY_MS = 60_000
+/** Of the memory of a process, what merging reads at once: as much again is needed to write. */
+const MEMORY_PART = 4
+
+/** How small segments are merged into larger ones while a database is captured, without being asked for. */
+export interface CompactionPolicy {
+  /** How often it is looked whether a window is over, in milliseconds. Default: 60,000. */
+  readonly everyMs?: number
+  /** How long files that were replaced stay for those who are reading them, in milliseconds. Default: an hour. */
+  readonly graceMs?: number
+}
+
+/** A compaction that is asked for. */
+export interface CompactOptions extends Pick<CompactionPolicy, 'graceMs'> {
+  /** Called after each merge. */
+  readonly onMerge?: (merged: Merged) => void
+}
+
+/** Errors: `OPTION_INVALID`. */
+export function checkCompaction(what: string, policy: CompactionPolicy): void {
+  checkOptions(what, policy, ['everyMs', 'graceMs'])
+  checkPositive(what, 'everyMs', policy.everyMs)
+  checkAtLeast(what, 'graceMs', policy.graceMs, 0)
+}
+
+/** Merges what there is to merge. Errors: those of `compact`. */
+export function compactNow(archive: Archive, options: CompactOptions): Promise<Compaction> {
+  checkOptions('compact', options, ['graceMs', 'onMerge'])
+  checkAtLeast('compact', 'graceMs', options.graceMs, 0)
+  checkFunction('compact', 'onMerge', options.onMerge)
+  const { graceMs = GRACE_MS, onMerge } = options
+  return compact(seamsOf(archive), { graceMs, ...(onMerge === undefined ? {} : { onMerge }) })
+}
+
+function seamsOf({ seams }: Archive): CompactionSeams {
+  const { store, timeline, clock, memory } = seams
+  const write: CompactionSeams['write'] = (request, onFile) => writeRunApart(store, request, onFile)
+  return { store, timeline, clock, memory: memory / MEMORY_PART, write }
+}
+
+/** Merges whenever a window is over, in a thread of its own. Where nothing has changed it asks the store for nothing. */
+export class CompactionJob implements Job {
+  readonly name: string = 'compact'
+  readonly everyMs: number
+  readonly #archive: Archive
+  readonly #graceMs: number
+  readonly #log: Logger
+  /** The generation of which it is known that there is nothing to merge. */
+  #looked = 0
+  /** When it is looked next whether files that were replaced may go; null: there are none. */
+  #sweepAt: number | null = 0
+  #isDenied = false
+
+  constructor(archive: Archive, { everyMs = EVERY_MS, graceMs = GRACE_MS }: CompactionPolicy, log: Logger) {
+    this.#archive = archive
+    this.everyMs = everyMs
+    this.#graceMs = graceMs
+    this.#log = log
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { timeline, clock } = this.#archive.seams
+    const { generation } = timeline.timeline
+    const isDue = this.#sweepAt !== null && clock.now() >= this.#sweepAt
+    const isNew = generation !== this.#looked
+    this.#looked = generation
+    if (this.#isDenied || !(isDue || isNew)) return
+    if (!isDue && (await nextPlan(timeline.timeline, timeline.nodes.segments)) === null) return
+    try {
+      await this.#compact(signal)
+    } catch (error) {
+      if (!hasCode(error, 'STORE_DENIED')) throw error
+      this.#isDenied = true
+      this.#log.warn(
+        'This process may not delete what it replaces, so it merges no segments: run `tidemark compact` as somebody who may.',
+      )
+    }
+  }
+
+  async #compact(signal: AbortSignal): Promise<void> {
+    const { store, clock } = this.#archive.seams
+    const onMerge = (merged: Merged): void => this.#log.info(merged, 'Segments were merged.')
+    const { isHeld } = await compact(seamsOf(this.#archive), { graceMs: this.#graceMs, signal, onMerge })
+    // Somebody else may be broken off.
+    if (isHeld) this.#looked = 0
+    this.#sweepAt = (await hasReplaced(store)) ? clock.now() + this.#graceMs : null
+  }
+}

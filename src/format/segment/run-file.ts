@@ -1,0 +1,46 @@
+import type { MergedSegment } from '../../model/timeline.ts'
+import type { Ulid } from '../../model/ulid.ts'
+import type { EventColumns } from './columns.ts'
+import { encodeFile, fittingRows } from './encode.ts'
+import { formatRunFile, type RunFileRange } from './metadata.ts'
+
+/** Rows of a row group of a run: those of one record follow one another, and more of them compress better. */
+const RUN_GROUP_ROWS = 4096
+
+/** What a file of a run is, besides what is in it. */
+export interface RunFileOptions {
+  readonly run: Ulid
+  readonly level: number
+  /** Its number among the files of the run, from 0. */
+  readonly file: number
+  /** Rows of every row group but the last. By default so many that a row group holds a few megabytes at most. */
+  readonly rowGroupRows?: number
+}
+
+/** A file of a run and what the timeline will say of it, once it is known where it is. */
+export interface EncodedRunFile {
+  readonly bytes: Uint8Array
+  readonly file: number
+  readonly info: Omit<MergedSegment, 'key' | 'run'>
+}
+
+/** Encodes the events of however many streams as one file of a run; `range` where not all of its events are left. */
+export function encodeRunFile(
+  columns: EventColumns,
+  { run, level, file, rowGroupRows = fittingRows(columns, RUN_GROUP_ROWS) }: RunFileOptions,
+  range: Pick<RunFileRange, 'firstUlid' | 'lastUlid'> = ulidsOf(columns),
+): EncodedRunFile {
+  const { firstUlid, lastUlid } = range
+  const about = { level, firstUlid, lastUlid, events: columns.count }
+  const encoded = encodeFile(columns, rowGroupRows, formatRunFile({ ...about, run, file }))
+  return { bytes: encoded.bytes, file, info: { ...about, ...encoded.file } }
+}
+
+function ulidsOf(columns: EventColumns): Pick<RunFileRange, 'firstUlid' | 'lastUlid'> {
+  let [first, last] = [0, 0]
+  for (let event = 1; event < columns.count; event++) {
+    if (columns.compareUlids(event, first) < 0) first = event
+    if (columns.compareUlids(event, last) > 0) last = event
+  }
+  return { firstUlid: columns.ulid(first), lastUlid: columns.ulid(last) }
+}

@@ -1,0 +1,167 @@
+import type { Clock } from '../../base/clock.ts'
+import { hasCode } from '../../base/errors.ts'
+import { leaseKey } from '../../format/keys.ts'
+import { rewritings } from '../../model/erasure.ts'
+import type { SegmentEntry, Timeline } from '../../model/timeline.ts'
+import { beforeInstant, newUlid } from '../../model/ulid.ts'
+import { reachOf } from '../../restore/reach.ts'
+import type { ObjectStore } from '../../store/object-store.ts'
+import type { TimelineLog } from '../../timeline/log.ts'
+import { eachSegment, type SegmentNodes, segmentsBetween } from '../../timeline/segments.ts'
+import { putReplaced } from '../replaced-files.ts'
+import { filesOf } from '../run-chains.ts'
+import { Lease } from './lease.ts'
+import { type CompactionPlan, planCompaction } from './plan.ts'
+import { sweepReplaced } from './sweep.ts'
+import type { RunRequest, WrittenRun } from './write-run.ts'
+
+/** Entries of the catalogue that are looked at together; a store that is looked after has fewer. */
+const LOOKED_AT = 20_000
+
+/** What a compaction works with. */
+export interface CompactionSeams {
+  readonly store: ObjectStore
+  readonly timeline: TimelineLog
+  readonly clock: Clock
+  /** Bytes that what is read may take. */
+  readonly memory: number
+  /** As `writeRun`. */
+  readonly write: (request: RunRequest, onFile: (key: string) => void) => Promise<WrittenRun>
+}
+
+/** How far a compaction goes. */
+export interface CompactionLimits {
+  /** How long files that were replaced stay for those who read them, milliseconds. */
+  readonly graceMs: number
+  /** Ends it before the next merge. */
+  readonly signal?: AbortSignal
+  readonly onMerge?: (merged: Merged) => void
+}
+
+/** One merge that was committed. */
+export interface Merged {
+  readonly level: number
+  /** Files of segments before and after. */
+  readonly replaced: number
+  readonly files: number
+  readonly events: number
+  readonly bytes: number
+}
+
+/** What a compaction did. */
+export interface Compaction {
+  readonly merges: readonly Merged[]
+  /** Files that were replaced earlier, and that nobody can be reading any more. */
+  readonly deleted: number
+  /** Whether another process is at it: then nothing was merged. */
+  readonly isHeld: boolean
+}
+
+/**
+ * Merges what there is to merge, one run and one commit after the other, and deletes what was replaced long enough ago. Where it is
+ * broken off, what was committed stays, and files that no timeline names are left. Errors: those of the store, `SEGMENT_CORRUPT`,
+ * `OBJECT_CORRUPT`: nothing was replaced by what could not be read back; `STORE_DENIED` where nothing may be deleted.
+ */
+export async function compact(seams: CompactionSeams, limits: CompactionLimits): Promise<Compaction> {
+  const { store, timeline, clock } = seams
+  const merges: Merged[] = []
+  let plan = await nextPlan(await timeline.refresh(), timeline.nodes.segments)
+  // What is merged and cannot be deleted would be stored twice.
+  if (plan !== null) await store.delete([leaseKey(0)])
+  const lease = plan === null ? null : await Lease.take(store, clock)
+  const isHeld = plan !== null && lease === null
+  try {
+    while (lease !== null && plan !== null && limits.signal?.aborted !== true && (await lease.renew())) {
+      const merged = await mergeOnce(seams, plan)
+      if (merged !== null) {
+        merges.push(merged)
+        limits.onMerge?.(merged)
+      }
+      plan = await nextPlan(await timeline.refresh(), timeline.nodes.segments)
+    }
+  } finally {
+    await lease?.release()
+  }
+  return { merges, deleted: await sweepReplaced(store, timeline, clock.now() - limits.graceMs), isHeld }
+}
+
+/** What is to be merged next; costs no request where the catalogue was read before. */
+export async function nextPlan(timeline: Timeline, nodes: SegmentNodes): Promise<CompactionPlan | null> {
+  const { latest } = reachOf(timeline)
+  if (latest === null) return null
+  let entries: SegmentEntry[] = []
+  for await (const entry of eachSegment(nodes, timeline.segments)) {
+    // The files of a run follow one another: they are looked at together.
+    if (entries.length >= LOOKED_AT && !isSameRun(entries.at(-1), entry)) {
+      const plan = planCompaction(entries, latest)
+      if (plan !== null) return plan
+      entries = []
+    }
+    entries.push(entry)
+  }
+  return planCompaction(entries, latest)
+}
+
+function isSameRun(a: SegmentEntry | undefined, b: SegmentEntry): boolean {
+  return a !== undefined && 'run' in a && 'run' in b && a.run.key === b.run.key
+}
+
+/** Null where an erasure or another merge came first: what was written is deleted then, and the timeline read again. */
+async function mergeOnce(seams: CompactionSeams, { level, units }: CompactionPlan): Promise<Merged | null> {
+  const { store, timeline, clock, memory } = seams
+  const erasures = rewritings(timeline.timeline)
+  const made: string[] = []
+  let written: WrittenRun
+  try {
+    const request = { run: newUlid(clock.now()), level, erasures, units, memory }
+    written = await seams.write(request, (key) => made.push(key))
+  } catch (error) {
+    // What is left of it nobody names.
+    await store.delete(made).catch(() => {})
+    const isGone = hasCode(error, 'OBJECT_NOT_FOUND')
+    const wasMoved = isGone && !(await isNamed(timeline.nodes.segments, await timeline.refresh(), units))
+    if (!wasMoved) throw error
+    return null
+  }
+  const gone = new Set(written.replaced)
+  const keys = units
+    .flat()
+    .filter(({ key }) => gone.has(key))
+    .flatMap(filesOf)
+  let isCommitted = false
+  await timeline.commit(async (now) => {
+    const named = await namesBeside(timeline.nodes.segments, now, units)
+    // The answer of an earlier attempt may have been lost.
+    isCommitted = written.files.some(({ key }) => named.has(key))
+    const isUnmoved = rewritings(now) === erasures && written.replaced.every((key) => named.has(key))
+    if (isCommitted || !isUnmoved) return null
+    await putReplaced(store, { ulid: newUlid(clock.now()), erasures, keys: [...new Set(keys)] })
+    isCommitted = true
+    return { merge: { replaced: written.replaced, by: written.files } }
+  })
+  if (!isCommitted) {
+    await store.delete(made)
+    return null
+  }
+  const sum = (of: 'events' | 'bytes'): number => written.files.reduce((total, file) => total + file[of], 0)
+  const { replaced, files } = written
+  return { level, replaced: replaced.length, files: files.length, events: sum('events'), bytes: sum('bytes') }
+}
+
+async function isNamed(nodes: SegmentNodes, timeline: Timeline, units: CompactionPlan['units']): Promise<boolean> {
+  const named = await namesBeside(nodes, timeline, units)
+  return units.flat().every(({ key }) => named.has(key))
+}
+
+/** The keys of all segments with events of the time of these; no other nodes are read. */
+async function namesBeside(
+  nodes: SegmentNodes,
+  { segments }: Timeline,
+  units: CompactionPlan['units'],
+): Promise<ReadonlySet<string>> {
+  const times = units.flat()
+  const first = times.reduce((least, { firstUlid }) => (firstUlid < least ? firstUlid : least), 'Z')
+  const last = times.reduce((greatest, { lastUlid }) => (lastUlid > greatest ? lastUlid : greatest), '')
+  const beside = await segmentsBetween(nodes, segments, beforeInstant(first), last)
+  return new Set(beside.map(({ key }) => key))
+}

@@ -1,0 +1,46 @@
+import { parentPort } from 'node:worker_threads'
+import { failureOf, toldError } from '../../base/thread-failure.ts'
+import type { FromMerge, ToMerge } from './merge-thread.ts'
+import { type RunStore, writeRun } from './write-run.ts'
+
+const waiting = new Map<number, PromiseWithResolvers<Uint8Array>>()
+let last = 0
+
+function tell(message: FromMerge): void {
+  parentPort?.postMessage(message)
+}
+
+/** Asks the thread of the application; no bytes where there are none to answer. */
+function ask(question: (number: number) => FromMerge): Promise<Uint8Array> {
+  const number = ++last
+  const answer = Promise.withResolvers<Uint8Array>()
+  waiting.set(number, answer)
+  tell(question(number))
+  return answer.promise
+}
+
+const store: RunStore = {
+  get: (key, range) => ask((get) => ({ get, key, range: range ?? null })),
+  put: async (key, bytes) => {
+    if (!(bytes instanceof Uint8Array)) throw new TypeError('a run is put as bytes')
+    await ask((put) => ({ put, key, bytes }))
+  },
+}
+
+parentPort?.on('message', (message: ToMerge) => {
+  if ('request' in message) {
+    const onFile = async (key: string): Promise<void> => {
+      await ask((file) => ({ file, key }))
+    }
+    writeRun(store, message.request, onFile).then(
+      (written) => tell({ written }),
+      (error: unknown) => tell({ failure: failureOf(error) }),
+    )
+    return
+  }
+  const { answer, bytes = new Uint8Array(0), failure } = message
+  const asked = waiting.get(answer)
+  waiting.delete(answer)
+  if (failure === undefined) asked?.resolve(bytes)
+  else asked?.reject(toldError(failure))
+})

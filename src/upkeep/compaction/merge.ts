@@ -1,0 +1,106 @@
+import { EventColumns } from '../../format/segment/columns.ts'
+import { type EncodedRunFile, encodeRunFile } from '../../format/segment/run-file.ts'
+import type { Ulid } from '../../model/ulid.ts'
+import { ahead } from '../../restore/ahead.ts'
+import { Heap } from '../../restore/heap.ts'
+import { compareKeys, compareStamps, emptyRow, type Row } from '../../restore/run.ts'
+import type { MergeInput } from './merge-input.ts'
+
+/** Encoded events of a file: about five times that is in memory while it is encoded. */
+const FILE_BYTES = 24 * 1024 * 1024
+/** Events are gathered in pieces of this size; a larger one has a piece for itself. */
+const PIECE_BYTES = 1024 * 1024
+/** Inputs whose first row group is read at once. */
+const LOADED_AHEAD = 16
+
+/** What a merge writes. */
+export interface MergeOptions {
+  readonly run: Ulid
+  readonly level: number
+  /** Bytes of encoded events at which a file ends, where its last record does. Default: 24 MiB. */
+  readonly fileBytes?: number
+}
+
+/**
+ * Merges sorted series of events into the files of a run, in the order of their items; an item goes on in the next file only
+ * where it fills more than one by itself. Closes the inputs.
+ */
+export async function* mergeInputs(
+  inputs: readonly MergeInput[],
+  { run, level, fileBytes = FILE_BYTES }: MergeOptions,
+): AsyncGenerator<EncodedRunFile> {
+  const heap = new Heap<MergeInput>(before)
+  try {
+    for await (const [input, isThere] of ahead(inputs, LOADED_AHEAD, (one) => one.load())) if (isThere) heap.push(input)
+    let file = new GrowingFile()
+    let count = 0
+    for (let input = heap.top(); input !== undefined; input = heap.top()) {
+      if (file.bytes >= fileBytes && (!file.isOf(input.row) || file.bytes >= 2 * fileBytes)) {
+        yield encodeRunFile(file.finish(), { run, level, file: count++ })
+        file = new GrowingFile()
+      }
+      file.add(input)
+      if (file.bytes >= fileBytes) file.note(input.row)
+      if (input.advance() || (await input.load())) heap.sink()
+      else heap.pop()
+    }
+    if (file.bytes > 0) yield encodeRunFile(file.finish(), { run, level, file: count })
+  } finally {
+    for (const input of inputs) await input.close()
+  }
+}
+
+function before(a: MergeInput, b: MergeInput): boolean {
+  const order = compareKeys(a.row, b.row)
+  return order !== 0 ? order < 0 : compareStamps(a.row, b.row) <= 0
+}
+
+/** The events of one file as they come. */
+class GrowingFile {
+  bytes = 0
+  readonly #columns = new EventColumns()
+  readonly #streams = new Map<string, number>()
+  readonly #last: Row = emptyRow()
+  #piece: Buffer = Buffer.alloc(0)
+  #used = 0
+  /** Of the events of the piece. */
+  #streamOf: number[] = []
+
+  add(input: MergeInput): void {
+    const size = input.size()
+    if (this.#used + size > this.#piece.length) this.#next(size)
+    this.#used = input.write(this.#piece, this.#used)
+    this.#streamOf.push(this.#indexOf(input.stream))
+    this.bytes += size
+  }
+
+  /** Remembers where the last event stands. */
+  note(row: Row): void {
+    Object.assign(this.#last, row)
+  }
+
+  /** Whether the event that was noted last is of the item of this row. */
+  isOf(row: Row): boolean {
+    return compareKeys(this.#last, row) === 0
+  }
+
+  finish(): EventColumns {
+    this.#next(0)
+    return this.#columns
+  }
+
+  #next(least: number): void {
+    if (this.#used > 0) this.#columns.appendMixed(this.#piece.subarray(0, this.#used), Uint32Array.from(this.#streamOf))
+    this.#piece = Buffer.allocUnsafe(least === 0 ? 0 : Math.max(least, PIECE_BYTES))
+    this.#used = 0
+    this.#streamOf = []
+  }
+
+  #indexOf(stream: string): number {
+    const known = this.#streams.get(stream)
+    if (known !== undefined) return known
+    const index = this.#columns.streamIndex(stream)
+    this.#streams.set(stream, index)
+    return index
+  }
+}

@@ -1,0 +1,134 @@
+import { nonce, sha256 } from '../../base/bytes.ts'
+import { TidemarkError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { runFileKey } from '../../format/keys.ts'
+import { openSegment, type SegmentReader } from '../../format/segment/read.ts'
+import { compareParts, encodeRunChain, type PartChain, sequencesOf } from '../../format/segment/run-chain.ts'
+import type { MergedSegment, RunFile, SegmentEntry } from '../../model/timeline.ts'
+import type { Ulid } from '../../model/ulid.ts'
+import { ahead } from '../../restore/ahead.ts'
+import type { ObjectStore } from '../../store/object-store.ts'
+import { readRunChain } from '../run-chains.ts'
+import { ChainCheck } from '../segment-check.ts'
+import { mergeInputs } from './merge.ts'
+import { MergeInput } from './merge-input.ts'
+import type { MergeUnit } from './plan.ts'
+
+/** Units whose footers are read at once. */
+const OPENED_AHEAD = 16
+/** Fewer are no merge. */
+const LEAST_UNITS = 2
+
+/** What is written: plain values, for another thread. */
+export interface RunRequest {
+  readonly run: Ulid
+  readonly level: number
+  /** How many erasures by rewriting the timeline has. */
+  readonly erasures: number
+  /** Oldest first. */
+  readonly units: readonly MergeUnit[]
+  /** Bytes that what is read may take: where the units would take more, the oldest that fit are merged, and two in any case. */
+  readonly memory: number
+  /** As of `MergeOptions`. */
+  readonly fileBytes?: number
+}
+
+/** A run that was written and read back, and that nothing names yet. */
+export interface WrittenRun {
+  /** Keys of the segments that it has the events of. */
+  readonly replaced: readonly string[]
+  readonly files: readonly MergedSegment[]
+}
+
+/** Of a store. */
+export type RunStore = Pick<ObjectStore, 'get' | 'put'>
+
+/** A unit with its open files and its chains. */
+interface OpenUnit {
+  readonly entries: MergeUnit
+  readonly readers: readonly SegmentReader[]
+  readonly chains: readonly PartChain[]
+  readonly bytes: number
+}
+
+/**
+ * Writes the events of segments as one run: first its chain file, then its files, each read back and every event checked
+ * against the hash chains. `onFile` is given every key before it is put. Errors: those of the store, `SEGMENT_CORRUPT`,
+ * `OBJECT_CORRUPT`: what was written is to be deleted then.
+ */
+export async function writeRun(
+  store: RunStore,
+  request: RunRequest,
+  onFile: (key: string) => Promise<void> | void,
+): Promise<WrittenRun> {
+  const { run, level, erasures } = request
+  const units = await openUnits(store, request)
+  const chains = units.flatMap((unit) => unit.chains).sort(compareParts)
+  const bytes = encodeRunChain({ run, level, erasures, chains })
+  const key = runFileKey({ run, level, file: null, nonce: nonce() })
+  const chainFile: RunFile = { key, bytes: bytes.length, sha256: sha256(bytes) }
+  await onFile(key)
+  await putWhole(store, key, bytes, chainFile.sha256)
+  const check = new ChainCheck(key, chains)
+  const files: MergedSegment[] = []
+  const inputs = units.map(({ readers }) => new MergeInput(readers))
+  for await (const { bytes: file, info, file: number } of mergeInputs(inputs, request)) {
+    const entry = { ...info, key: runFileKey({ run, level, file: number, nonce: nonce() }), run: chainFile }
+    await onFile(entry.key)
+    const back = await putWhole(store, entry.key, file, info.sha256)
+    await check.addFile(await readerOf(entry, back), entry)
+    files.push(entry)
+  }
+  check.end()
+  return { replaced: units.flatMap(({ entries }) => entries.map((entry) => entry.key)), files }
+}
+
+/** Opens units, oldest first, as many as may be merged at once. */
+async function openUnits(store: RunStore, { units, memory }: RunRequest): Promise<readonly OpenUnit[]> {
+  const opened: OpenUnit[] = []
+  let [bytes, sequences] = [0, 0]
+  for await (const [, unit] of ahead(units, OPENED_AHEAD, (entries) => openUnit(store, entries))) {
+    bytes += unit.bytes
+    sequences += sequencesOf(unit.chains)
+    const fits = sequences <= LIMITS.runEvents && (bytes <= memory || opened.length < LEAST_UNITS)
+    if (!fits) break
+    opened.push(unit)
+  }
+  return opened
+}
+
+async function openUnit(store: RunStore, entries: MergeUnit): Promise<OpenUnit> {
+  const readers: SegmentReader[] = []
+  for (const { key, bytes, footer } of entries) {
+    const read = (start: number, end: number): Promise<Uint8Array> => store.get(key, { start, end })
+    readers.push(await openSegment({ name: key, bytes, footer, read }))
+  }
+  return { entries, readers, chains: await chainsOf(store, entries[0], readers[0]), bytes: MergeInput.bytes(readers) }
+}
+
+async function chainsOf(
+  store: RunStore,
+  entry: SegmentEntry | undefined,
+  reader: SegmentReader | undefined,
+): Promise<readonly PartChain[]> {
+  if (entry === undefined || reader === undefined) return []
+  if ('run' in entry) return (await readRunChain(store, entry.run)).chains
+  const { stream, firstSequence, lastSequence, firstUlid, lastUlid } = entry
+  return [{ stream, firstSequence, lastSequence, firstUlid, lastUlid, chain: reader.chain() }]
+}
+
+/** Puts a file, and returns what the store has of it then. */
+async function putWhole(store: RunStore, key: string, bytes: Uint8Array, expected: string): Promise<Uint8Array> {
+  await store.put(key, bytes, { ifAbsent: true })
+  const back = await store.get(key)
+  if (sha256(back) === expected) return back
+  throw new TidemarkError('OBJECT_CORRUPT', `${key} does not read back as it was written. Nothing was merged.`, {
+    hint: 'The store does not keep what it is given: run `tidemark verify` before anything else.',
+    details: { key },
+  })
+}
+
+function readerOf({ key, footer }: MergedSegment, bytes: Uint8Array): Promise<SegmentReader> {
+  const read = async (start: number, end: number): Promise<Uint8Array> => bytes.subarray(start, end)
+  return openSegment({ name: key, bytes: bytes.length, footer, read })
+}

@@ -1,0 +1,250 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { TidemarkError } from '../../src/base/errors.ts'
+import { createLogger } from '../../src/base/log.ts'
+import { CompactionJob, type CompactionPolicy, checkCompaction, compactNow } from '../../src/engine/compaction.ts'
+import { jobsOf } from '../../src/engine/schedule.ts'
+import { snapshotOf } from '../../src/engine/snapshots.ts'
+import { parseRunFileKey } from '../../src/format/keys.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
+import { Lease } from '../../src/upkeep/compaction/lease.ts'
+import { commitRepair, planRepair } from '../../src/upkeep/repair.ts'
+import { prune } from '../../src/upkeep/retention/prune.ts'
+import { sweep } from '../../src/upkeep/retention/sweep.ts'
+import { ALL_TOLD, liveState, memoryLogger, openReader, stateAt, verify } from '../support/capture-rig.ts'
+import { allSegments } from '../support/catalogue.ts'
+import { World } from '../support/reach-world.ts'
+import { eventsOf } from '../support/second-reader/state.ts'
+import { readTimeline } from '../support/second-reader/timeline.ts'
+import { CountingStore, FaultyStore } from '../support/stores.ts'
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+
+let directory = ''
+let world: World
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'compaction-'))
+  world = new World(directory, Date.UTC(2026, 10, 21))
+  await world.fill()
+})
+afterEach(async () => {
+  await world.close()
+  rmSync(directory, { recursive: true, force: true })
+})
+
+/** Two processes whose segments are of one hour, which is over. */
+async function fill(): Promise<void> {
+  const writers = [await world.start('journal'), await world.start('journal')]
+  for (let round = 0; round < 8; round++) {
+    for (const writer of writers) {
+      for (let i = 0; i < 3; i++) {
+        world.pass(3)
+        await world.write(writer, ((7 * round + 3 * i) % 10) / 10, round % 3 === 0)
+      }
+      await writer.rig.session.complete(null)
+    }
+    world.pass(2 * MINUTE)
+  }
+  world.pass(HOUR)
+  for (const writer of writers) {
+    await world.write(writer, 0, false)
+    world.pass(3)
+  }
+  for (const writer of writers) await writer.rig.session.complete(null)
+}
+
+function reader(): ReturnType<typeof openReader> {
+  return openReader(world.store, world.clock, undefined, async (through) => {
+    for (const { rig } of world.writers) await rig.session.complete(through)
+    return ALL_TOLD
+  })
+}
+
+async function keysIn(prefix: string): Promise<string[]> {
+  const keys: string[] = []
+  for await (const { key } of world.store.list(prefix)) keys.push(key)
+  return keys
+}
+
+async function runKeys(): Promise<{ readonly files: string[]; readonly chains: string[] }> {
+  const keys = (await keysIn('segment/')).filter((key) => parseRunFileKey(key) !== null)
+  const chains = keys.filter((key) => parseRunFileKey(key)?.file === null)
+  return { files: keys.filter((key) => !chains.includes(key)), chains }
+}
+
+async function expectState(): Promise<void> {
+  const { archive } = await reader()
+  for (const { at } of world.written.filter((_, i) => i % 7 === 0))
+    expect([...(await stateAt(archive, at))].sort()).toEqual([...world.stateAt(at)].sort())
+}
+
+test('another thread merges, files that were replaced stay for the grace, and another reader agrees', async () => {
+  await fill()
+  const { archive } = await reader()
+  const before = await keysIn('segment/')
+  const told: number[] = []
+  const { merges, deleted, isHeld } = await compactNow(archive, { onMerge: ({ events }) => told.push(events) })
+  expect([isHeld, deleted]).toEqual([false, 0])
+  expect(merges.at(-1)).toMatchObject({ level: 2, files: 1 })
+  expect(told).toEqual(merges.map(({ events }) => events))
+  expect(await keysIn('segment/')).toEqual(expect.arrayContaining(before))
+  await expectState()
+  expect((await verify((await reader()).archive)).damage).toEqual([])
+  expect((await verify((await reader()).archive)).unreferenced).toEqual([])
+  // An independent reader, which checks every chain, finds the same events.
+  const files = new Map<string, Uint8Array>()
+  for (const key of await keysIn('')) files.set(key, await world.store.get(key))
+  const { timeline } = readTimeline(files)
+  const events = await eventsOf({ files, timeline, open: (_, image) => image })
+  expect(events.map(({ ulid }) => ulid)).toEqual(world.written.map(({ ulid }) => ulid))
+  // An hour later they go, and the list of them.
+  world.pass(HOUR - 1000)
+  expect((await compactNow(archive, {})).deleted).toBe(0)
+  world.pass(2000)
+  expect((await compactNow(archive, {})).deleted).toBeGreaterThan(before.length / 2)
+  expect(await keysIn('replaced/')).toEqual([])
+  await expectState()
+  expect((await verify((await reader()).archive)).damage).toEqual([])
+})
+
+test('while another process merges nothing is merged; where it fell silent the next one goes on', async () => {
+  await fill()
+  const { archive } = await reader()
+  const lease = await Lease.take(world.store, world.clock)
+  expect(await Lease.take(world.store, world.clock)).toBeNull()
+  expect(await compactNow(archive, {})).toEqual({ merges: [], deleted: 0, isHeld: true })
+  world.pass(40_000)
+  expect(await lease?.renew()).toBe(true)
+  world.pass(40_000)
+  expect((await compactNow(archive, {})).isHeld).toBe(true)
+  world.pass(30_000)
+  expect((await compactNow(archive, {})).merges.length).toBeGreaterThan(0)
+  expect(await lease?.renew()).toBe(false)
+  // It was given back, so that nobody waits.
+  expect(await Lease.take(world.store, world.clock)).not.toBeNull()
+})
+
+test('damage of a run is named: a file, its chain file, a file that is missing', async () => {
+  await fill()
+  await compactNow((await reader()).archive, { graceMs: 0 })
+  const { timeline } = await reader()
+  const [entry] = (await allSegments(world.store, timeline.timeline)).filter((one) => 'run' in one)
+  if (entry === undefined || !('run' in entry)) throw new Error('there is a run')
+  for (const key of [entry.key, entry.run.key]) {
+    const bytes = await world.store.get(key)
+    const flipped = Uint8Array.from(bytes)
+    flipped[bytes.length >> 1] = (flipped[bytes.length >> 1] ?? 0) ^ 1
+    await world.store.put(key, flipped)
+    expect((await verify((await reader()).archive)).damage).toMatchObject([{ key }])
+    await world.store.delete([key])
+    expect((await verify((await reader()).archive)).damage).toMatchObject([{ key }])
+    await world.store.put(key, bytes)
+  }
+  expect((await verify((await reader()).archive)).damage).toEqual([])
+})
+
+test('a catalogue that was lost is made again from runs alone', async () => {
+  await fill()
+  await compactNow((await reader()).archive, { graceMs: 0 })
+  const before = (await allSegments(world.store, (await TimelineLog.open(world.store)).timeline)).map(({ key }) => key)
+  expect((await runKeys()).files.length).toBeGreaterThan(0)
+  while (world.writers.length > 0) {
+    const [writer] = world.writers
+    if (writer !== undefined) await world.stop(writer)
+  }
+  await world.store.delete([...(await keysIn('timeline/')), ...(await keysIn('node/'))])
+  const plan = await planRepair(world.store, () => {})
+  expect(plan.timeline.segments.tail.map(({ key }) => key).sort()).toEqual(expect.arrayContaining(before))
+  expect(await commitRepair(world.store, plan)).toBe(true)
+  const { timeline } = await TimelineLog.open(world.store)
+  const streams = timeline.streams.map((stream) => ({ ...stream, state: 'closed' as const }))
+  await (await TimelineLog.open(world.store)).commit(() => ({ putStreams: streams }))
+  await expectState()
+  expect((await verify((await reader()).archive)).damage).toEqual([])
+})
+
+test('who captures merges by itself, asks the store for nothing while nothing changes, and deletes when the grace is over', async () => {
+  await fill()
+  const store = new CountingStore(world.store)
+  const { archive } = await openReader(store, world.clock)
+  const { signal } = new AbortController()
+  const job = new CompactionJob(archive, { graceMs: 5 * MINUTE }, createLogger('silent'))
+  await job.run(signal)
+  const { files } = await runKeys()
+  expect(files.length).toBeGreaterThan(0)
+  await job.run(signal)
+  store.reset()
+  for (let i = 0; i < 4; i++) {
+    world.pass(MINUTE)
+    await job.run(signal)
+  }
+  expect(store.calls).toEqual({ put: 0, get: 0, head: 0, list: 0, delete: 0 })
+  world.pass(2 * MINUTE)
+  await job.run(signal)
+  expect(await keysIn('replaced/')).toEqual([])
+  store.reset()
+  world.pass(HOUR)
+  await job.run(signal)
+  expect(store.calls).toEqual({ put: 0, get: 0, head: 0, list: 0, delete: 0 })
+})
+
+test('who may not delete merges nothing, says so once, and is not asked again', async () => {
+  await fill()
+  const before = await keysIn('')
+  const denied = new TidemarkError('STORE_DENIED', 'delete is not allowed', { hint: '' })
+  const store = new FaultyStore(world.store, (verb) => (verb === 'delete' ? denied : null))
+  const { archive } = await openReader(store, world.clock)
+  const logged: string[] = []
+  const job = new CompactionJob(archive, {}, memoryLogger(logged))
+  for (let i = 0; i < 3; i++) {
+    await job.run(new AbortController().signal)
+    world.pass(MINUTE)
+  }
+  expect(logged.filter((line) => line.includes('tidemark compact'))).toHaveLength(1)
+  expect(await keysIn('')).toEqual(before)
+  await expect(compactNow(archive, {})).rejects.toBe(denied)
+})
+
+test('options are honoured, and what is none is refused', async () => {
+  const [writer] = [await world.start('journal')]
+  const { archive, session } = writer.rig
+  const seams = {
+    archive,
+    session,
+    source: null,
+    snapshots: false as const,
+    retention: null,
+    log: createLogger('silent'),
+  }
+  const jobs = (compaction: CompactionPolicy | false): unknown =>
+    jobsOf({}, { ...seams, compaction }).map(({ name, everyMs }) => [name, everyMs])
+  expect(jobs({ everyMs: 7 })).toEqual([['compact', 7]])
+  expect(jobs({})).toEqual([['compact', 60_000]])
+  expect(jobs(false)).toEqual([])
+  for (const policy of [{ everyMs: 0 }, { graceMs: -1 }, { grace: 1 }])
+    expect(() => checkCompaction('it', policy as CompactionPolicy)).toThrow(
+      expect.objectContaining({ code: 'OPTION_INVALID' }),
+    )
+})
+
+test('a run is pruned as a whole, with its chain file, and the history is whole from its end on', async () => {
+  await fill()
+  const { archive } = await reader()
+  await compactNow(archive, { graceMs: 0 })
+  await snapshotOf(archive, {})
+  const { store, clock } = world
+  const log = await TimelineLog.open(store)
+  const { plan } = await prune({ store, timeline: log, clock }, { count: 1 })
+  expect(plan.segments.filter((entry) => 'run' in entry).length).toBeGreaterThan(0)
+  expect(plan.bases.size).toBe(2)
+  world.pass(1000)
+  await sweep({ store, timeline: log, clock }, 0)
+  expect(await runKeys()).toEqual({ files: [], chains: [] })
+  const { archive: now } = await reader()
+  expect(await stateAt(now, 'latest')).toEqual(liveState(world.database))
+  const { damage, unreferenced } = await verify(now)
+  expect({ damage, unreferenced }).toEqual({ damage: [], unreferenced: [] })
+})
