@@ -1,6 +1,10 @@
 import { afterEach, expect, test } from 'vitest'
 import { TidemarkError } from '../../src/base/errors.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import { TimelineLog } from '../../src/timeline/log.ts'
+import { eachSegment } from '../../src/timeline/segments.ts'
+import { ChainEnds } from '../../src/upkeep/verify/chain-ends.ts'
+import { Inspection } from '../../src/upkeep/verify/inspection.ts'
 import { jsonLines } from '../support/cli.ts'
 import { inProcess } from '../support/in-process.ts'
 import { BEGIN, DAY, HOUR, KeptHistory } from '../support/kept-history.ts'
@@ -98,6 +102,8 @@ test('marks, held ranges and snapshots by calendar outlive the window, and go wh
   expect(reachable.islands).toHaveLength(3)
   expect(reachable.earliest?.slice(0, 13)).toBe('2026-01-09T21')
   expect((await tidemark.drill({ at: 'release' }))[0]).toMatchObject({ passed: true })
+  // Its snapshot is the first of the window, and the one before it is alone.
+  expect((await tidemark.drill({ at: at(8, 22) }))[0]).toMatchObject({ passed: true })
   expect((await tidemark.drill({ count: 5, seed: 1 })).every(({ passed }) => passed)).toBe(true)
   expect(await soundness()).toEqual([])
   const keys = (await history.keys()).length
@@ -219,4 +225,21 @@ test('tidemark prune shows what goes and does nothing without --confirm', async 
   expect(await inProcess(store, 'prune')).toMatchObject({ code: 2, err: expect.stringContaining('promises nothing') })
   expect(await inProcess(store, 'prune', '--daily', '0')).toMatchObject({ code: 2 })
   expect((await inProcess(store, 'status')).out).toMatch(/and before +2026-01/)
+})
+
+test('a segment that does not go on from where the stream was pruned is damage', async () => {
+  const { tidemark } = await begun(4)
+  await tidemark.retention.prune({ policy: { window: '1d' }, confirm: true })
+  const timeline = await TimelineLog.open(history.objects)
+  const of = async (chain: string): Promise<readonly string[]> => {
+    const { streams } = timeline.timeline
+    const based = streams.map((stream) => ({ ...stream, base: { sequence: 0, ulid: '', ...stream.base, chain } }))
+    const inspection = new Inspection(history.objects, () => {})
+    const chains = new ChainEnds(inspection, { ...timeline.timeline, streams: based })
+    for await (const segment of eachSegment(timeline.nodes.segments, timeline.timeline.segments)) chains.add(segment)
+    chains.end(true)
+    return inspection.damage.map(({ message }) => message)
+  }
+  expect(await of(timeline.timeline.streams[0]?.base?.chain ?? '')).toEqual([])
+  expect(await of('0'.repeat(64))).toEqual([expect.stringContaining('do not follow')])
 })

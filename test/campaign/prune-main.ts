@@ -1,0 +1,4 @@
+import { campaignMain } from './campaign.ts'
+import { prune } from './prune.ts'
+
+await campaignMain(prune)
