@@ -51,7 +51,8 @@ class Life {
     for (const { item, image } of initial) database.put(item, image)
     // By numbers of its own: half of the seeds have a fair disk, and are what they were.
     const storm = seed % 2 === 0 ? new Storm(random(seed + STORMS), (what) => tally.add(what)) : null
-    this.#world = { database, truth: new Truth(initial), clock: unsteadyClock(next), broken, storm }
+    const { clock, pass } = unsteadyClock(next)
+    this.#world = { database, truth: new Truth(initial), clock, pass, broken, storm }
     this.#workload = new Workload(next, this.#world)
   }
 
@@ -63,6 +64,7 @@ class Life {
       this.#tree.arm(this.#cut())
       const lived = await this.#live('in work', async () => {
         await this.#workload.bursts(process, 3)
+        this.#tally.add('segments merged', process.merged)
         if (this.#next() < 0.5) await process.close()
         return process
       })
@@ -137,9 +139,9 @@ class Life {
 }
 
 /** Time that now and then stands still or runs backwards. */
-function unsteadyClock(next: () => number): Clock {
+function unsteadyClock(next: () => number): { readonly clock: Clock; readonly pass: (ms: number) => void } {
   let now = 1_760_000_000_000
-  return {
+  const clock: Clock = {
     now: () => {
       now += next() < 0.05 ? -500 : next() < 0.5 ? 0 : 3
       return now
@@ -148,6 +150,10 @@ function unsteadyClock(next: () => number): Clock {
     // Seals come by number and by request: a timer would make a seed another run each time.
     idle: (_ms, signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
   }
+  const pass = (ms: number): void => {
+    now += ms
+  }
+  return { clock, pass }
 }
 
 /** Power loss over the whole path: journal, segments, snapshots and timeline on one simulated machine. */

@@ -7,6 +7,8 @@ import { planRestore } from '../../src/restore/plan.ts'
 import { reachOf } from '../../src/restore/reach.ts'
 import { replay } from '../../src/restore/replay.ts'
 import { forgetGenerations } from '../../src/timeline/forget.ts'
+import { type CompactionSeams, compact } from '../../src/upkeep/compaction/compact.ts'
+import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { verifyStore } from '../../src/upkeep/verify.ts'
 import { show } from './arbitrary.ts'
@@ -22,6 +24,8 @@ const ITEMS: readonly Item[] = [
   ...['1', '2', '3'].map((id): Item => ({ kind: 'record', resource: 'log', id })),
 ]
 const WRITERS = 3
+/** Of the lowest level, and a little more. */
+const WINDOW_MS = 310_000
 const MOMENTS = 3
 
 /** What an application does, from a seed. */
@@ -46,6 +50,7 @@ export class Workload {
       const step = this.#next()
       if (step < 0.5) await process.seal()
       if (step < 0.15) await snapshot(process, this.#world)
+      if (step > 0.7 && step < 0.9) await merge(process, this.#world)
       if (step > 0.85) await forgetGenerations(process.sources.store, process.timeline, { kept: 3, least: 1 })
     }
   }
@@ -97,6 +102,17 @@ async function snapshot(process: SimulatedProcess, { database }: World): Promise
   if (latest === null) return
   const plan = await planRestore(process.sources.nodes, process.timeline.timeline, latest)
   await takeSnapshot(process.sources, process.timeline, plan, database.identity)
+}
+
+/** Merges what was written until a window is over, into files that are small. */
+async function merge(process: SimulatedProcess, { clock, pass }: World): Promise<void> {
+  pass(WINDOW_MS)
+  await process.seal()
+  const { timeline, sources } = process
+  const { store } = sources
+  const write: CompactionSeams['write'] = (request, onFile) => writeRun(store, { ...request, fileBytes: 2000 }, onFile)
+  const { merges } = await compact({ store, timeline, clock, memory: 1e7, write }, { graceMs: WINDOW_MS })
+  process.merged += merges.length
 }
 
 /** Checks everything that a store holds against the truth; the process has settled and sealed what there was. */

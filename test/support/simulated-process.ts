@@ -41,6 +41,8 @@ export interface World {
   readonly database: ModelDatabase
   readonly truth: Truth
   readonly clock: Clock
+  /** Lets so many milliseconds pass, in which nothing happens. */
+  readonly pass: (ms: number) => void
   readonly broken: Broken
   /** Of the disk of the journal; null: what a test does without. */
   readonly storm: Storm | null
@@ -62,6 +64,8 @@ export class SimulatedProcess {
   readonly timeline: TimelineLog
   readonly sources: ReplaySources
   readonly sealer: Sealer
+  /** Merges that it has made. */
+  merged = 0
   readonly #world: World
   readonly #stream: OwnedStream
   readonly #recorder: Recorder
