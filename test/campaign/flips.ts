@@ -2,13 +2,21 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
+import { systemClock } from '../../src/base/clock.ts'
 import { TidemarkError } from '../../src/base/errors.ts'
 import { Keys } from '../../src/engine/keys.ts'
 import { placeOf } from '../../src/engine/opening.ts'
+import { openToRead } from '../../src/engine/starting.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
+import { rewritings } from '../../src/model/erasure.ts'
 import { formatHead } from '../../src/model/head.ts'
+import { firstUlidAt, newUlid } from '../../src/model/ulid.ts'
 import { Secret } from '../../src/store/encryption/secret.ts'
 import type { StoreSpec } from '../../src/store/open.ts'
+import { forgetGenerations } from '../../src/timeline/forget.ts'
+import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
+import { putReplaced } from '../../src/upkeep/replaced-files.ts'
+import { allSegments } from '../support/catalogue.ts'
 import { choose, pick, type Random } from '../support/fuzz/mutate.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 import { random } from '../support/simulated-disk.ts'
@@ -26,10 +34,23 @@ interface Sample {
 function kindOf(file: string): string {
   if (file === 'tidemark.json') return 'store file'
   const [first = '', ...rest] = file.split('/')
-  if (first === 'segment') return file.endsWith('-00000000.parquet') ? 'leftover segment' : 'segment'
+  if (first === 'segment') {
+    if (file.endsWith('-00000000.parquet')) return 'leftover segment'
+    return file.endsWith('.json.gz') ? 'chains' : rest[1] === '00' ? 'segment' : 'merged segment'
+  }
   if (first === 'snapshot')
     return rest[0]?.endsWith('-00000000') ? 'leftover snapshot' : rest[1] === 's3db.json' ? 'manifest' : 'snapshot'
-  return { timeline: 'timeline', journal: 'frame', drill: 'proof', key: 'key slot' }[first] ?? 'leftover unknown'
+  return KINDS[first] ?? 'leftover unknown'
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  timeline: 'timeline',
+  node: 'node',
+  heads: 'heads',
+  replaced: 'list of replaced files',
+  journal: 'frame',
+  drill: 'proof',
+  key: 'key slot',
 }
 
 const WRITES = 40
@@ -52,6 +73,7 @@ async function makeSample(home: string, encryption: Sample['encryption']): Promi
     await database.write(item, i % 7 === 6 ? null : recordImage({ i, text: 'x'.repeat(i) }))
     if (i % 10 === 5) await tidemark.flush()
     if (i % 12 === 11) await tidemark.snapshot()
+    if (i === 26) await grow(store)
   }
   await database.write({ kind: 'record', resource: 'users', id: 'u3' }, null)
   await tidemark.erase('users', 'u3', { reason: 'asked for' })
@@ -76,7 +98,35 @@ async function makeSample(home: string, encryption: Sample['encryption']): Promi
   const found = await open.verify({ head })
   await open.close()
   if (found.damage.length > 0) throw new Error(`the store is damaged already: ${JSON.stringify(found.damage)}`)
+  // Nodes that others have taken the place of.
+  for (const key of found.unreferenced) if (key.startsWith('node/')) await rm(join(directory, key))
   return { directory, files: await filesOf(directory), head, encryption }
+}
+
+/** What a history of years has besides: segments that were merged, nodes in both trees, and generations that have gone. */
+async function grow(spec: StoreSpec): Promise<void> {
+  const { opened, timeline: log } = await openToRead(await placeOf(spec, {}))
+  const { store } = opened
+  const units = (await allSegments(store, log.timeline)).map((entry) => [entry])
+  const erasures = rewritings(log.timeline)
+  const request = { run: newUlid(systemClock.now()), level: 1, erasures, units, memory: 1e7, fileBytes: 600 }
+  const { replaced, files } = await writeRun(store, request, () => {})
+  await putReplaced(store, { ulid: newUlid(systemClock.now()), erasures, keys: replaced })
+  await log.commit(() => ({ merge: { replaced, by: files } }))
+  // Said at such length that it is too much for the root.
+  for (let n = 0; n < 40; n++) {
+    const at = firstUlidAt(systemClock.now())
+    const hold = {
+      id: newUlid(systemClock.now()),
+      from: at,
+      through: at,
+      until: null,
+      reason: 'x'.repeat(900),
+      by: null,
+    }
+    await log.commit(() => ({ addHold: hold }))
+  }
+  await forgetGenerations(store, log, { kept: 12, least: 1 })
 }
 
 function specOf(directory: string, encryption: Sample['encryption']): StoreSpec {

@@ -25,7 +25,14 @@ async function live(seed: number, killAt: number, cutAt: number): Promise<boolea
   const initial = initialItems(next)
   const database = new ModelDatabase()
   for (const { item, image } of initial) database.put(item, image)
-  const world: World = { pass: () => {}, database, truth: new Truth(initial), clock: steadyClock(), broken: {}, storm: null }
+  const world: World = {
+    pass: () => {},
+    database,
+    truth: new Truth(initial),
+    clock: steadyClock(),
+    broken: {},
+    storm: null,
+  }
   const workload = new Workload(next, world)
   const first = new SimulatedTree()
   const process = await open(first, world)
