@@ -17,7 +17,7 @@ export function namedFiles(store: ObjectStore, names: (key: string) => Promise<b
       } catch (error) {
         if (!hasCode(error, 'OBJECT_NOT_FOUND')) throw error
         if (await names(key)) throw missingFile(key, error)
-        throw isNodeKey(key) ? wentOn(key, error) : error
+        throw isNodeKey(key) ? wentOn(key, error) : isSegmentFile(key) ? replacedMeanwhile(key, error) : error
       }
     },
     head: (key) => store.head(key),
@@ -35,8 +35,21 @@ function wentOn(key: string, cause: unknown): TidemarkError {
   )
 }
 
+function isSegmentFile(key: string): boolean {
+  return parseSegmentKey(key) !== null || parseRunFileKey(key) !== null
+}
+
+/** What was merged stays for a grace, what held a record that was erased does not. */
+function replacedMeanwhile(key: string, cause: unknown): TidemarkError {
+  return new TidemarkError(
+    'OBJECT_NOT_FOUND',
+    `${key} was replaced while it was to be read: it was merged, pruned, or held a record that was erased.`,
+    { hint: 'Type the same command again: it reads what took its place.', details: { key }, cause },
+  )
+}
+
 function missingFile(key: string, error: unknown): unknown {
-  const isSegment = parseSegmentKey(key) !== null || parseRunFileKey(key) !== null
+  const isSegment = isSegmentFile(key)
   if (!isSegment && prefixOfSnapshotKey(key) === null) return error
   return new TidemarkError(
     isSegment ? 'SEGMENT_CORRUPT' : 'SNAPSHOT_CORRUPT',

@@ -11,6 +11,7 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
  *   segment/<stream>/00/<first sequence, 16 digits>-<last sequence, 16 digits>-<nonce>.parquet
  *   segment/<run>/<level, 2 digits>/<file, 4 digits>-<nonce>.parquet, segment/<run>/<level, 2 digits>/chain-<nonce>.json.gz
  *   replaced/<ulid>.json
+ *   merging/<run>.json
  *   lease/compaction-<number, 12 digits>.json
  *   snapshot/<ulid>[-<nonce>]/s3db.json, snapshot/<ulid>[-<nonce>]/<resource, percent-encoded>.jsonl.gz
  *   drill/<ulid>.json
@@ -178,6 +179,25 @@ export function replacedKey(ulid: Ulid): string {
 export function parseReplacedKey(key: string): Ulid | null {
   const ulid = /^replaced\/([^/]+)\.json$/.exec(key)?.[1]
   return ulid !== undefined && isUlid(ulid) ? ulid : null
+}
+
+/** Of the runs that are being written. */
+export const MERGING_PREFIX = 'merging/'
+
+/** Key of what says that a run is being written. */
+export function mergingKey(run: Ulid): string {
+  return `${MERGING_PREFIX}${run}.json`
+}
+
+/** The run of such a key, or null where the key is none of one. */
+export function parseMergingKey(key: string): Ulid | null {
+  const run = /^merging\/([^/]+)\.json$/.exec(key)?.[1]
+  return run !== undefined && isUlid(run) ? run : null
+}
+
+/** Prefix of the files of a run. */
+export function runPrefix(run: Ulid): string {
+  return `${SEGMENT_PREFIX}${run}/`
 }
 
 /** Of the leases for merging. */

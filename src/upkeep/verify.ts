@@ -3,6 +3,7 @@ import {
   MANIFEST_FILE,
   parseDrillKey,
   parseLeaseKey,
+  parseMergingKey,
   parseReplacedKey,
   parseRunFileKey,
   parseSlotKey,
@@ -176,6 +177,7 @@ function* unreferencedOf(
       parseDrillKey(key) !== null ||
       parseReplacedKey(key) !== null ||
       parseLeaseKey(key) !== null ||
+      parseMergingKey(key) !== null ||
       journals.has(parseStoreLogKey(key)?.stream ?? '') ||
       going.has(prefixOfSnapshotKey(key) ?? key) ||
       unknown.some((prefix) => key.startsWith(prefix))

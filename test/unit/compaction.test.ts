@@ -9,7 +9,10 @@ import { jobsOf } from '../../src/engine/schedule.ts'
 import { snapshotOf } from '../../src/engine/snapshots.ts'
 import { parseRunFileKey } from '../../src/format/keys.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
+import { type CompactionSeams, compact } from '../../src/upkeep/compaction/compact.ts'
 import { Lease } from '../../src/upkeep/compaction/lease.ts'
+import { abandonRuns, sweepReplaced } from '../../src/upkeep/compaction/sweep.ts'
+import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
 import { commitRepair, planRepair } from '../../src/upkeep/repair.ts'
 import { prune } from '../../src/upkeep/retention/prune.ts'
 import { sweep } from '../../src/upkeep/retention/sweep.ts'
@@ -246,5 +249,53 @@ test('a run is pruned as a whole, with its chain file, and the history is whole 
   const { archive: now } = await reader()
   expect(await stateAt(now, 'latest')).toEqual(liveState(world.database))
   const { damage, unreferenced } = await verify(now)
+  expect({ damage, unreferenced }).toEqual({ damage: [], unreferenced: [] })
+})
+
+test('a run whose merge was broken off goes in the end, and nothing of the history with it', async () => {
+  await fill()
+  const { archive } = await reader()
+  let isOver = false
+  const dying = new FaultyStore(world.store, (verb, key) => {
+    isOver ||= verb === 'put' && key.startsWith('timeline/')
+    return isOver ? 'before' : null
+  })
+  const broken = await openReader(dying, world.clock)
+  await expect(compactNow(broken.archive, {})).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
+  const orphans = await runKeys()
+  expect(orphans.files.length).toBeGreaterThan(0)
+  expect((await verify((await reader()).archive)).unreferenced.length).toBeGreaterThan(0)
+  world.pass(25 * HOUR)
+  await compactNow(archive, {})
+  world.pass(2 * HOUR)
+  await compactNow(archive, {})
+  expect(await keysIn('')).not.toEqual(expect.arrayContaining(orphans.files))
+  expect(await keysIn('merging/')).toEqual([])
+  const { damage, unreferenced } = await verify((await reader()).archive)
+  expect({ damage, unreferenced }).toEqual({ damage: [], unreferenced: [] })
+  await expectState()
+})
+
+test('who slept through a merge commits nothing of what was let go meanwhile', async () => {
+  await fill()
+  const [timeline, { store, clock }] = [await TimelineLog.open(world.store), world]
+  let slept = 0
+  const write: CompactionSeams['write'] = async (request, onFile) => {
+    const written = await writeRun(store, request, onFile)
+    if (slept++ > 0) return written
+    // For more than a day, while others take its run for one that nobody will commit.
+    const other = await TimelineLog.open(store)
+    world.pass(25 * HOUR)
+    await abandonRuns(store, other, clock.now())
+    world.pass(2 * HOUR)
+    expect(await sweepReplaced(store, other, clock.now() - HOUR)).toBe(written.files.length + 1)
+    return written
+  }
+  // What it has written is no more: it begins anew.
+  const { merges } = await compact({ store, timeline, clock, memory: 1e7, write }, { graceMs: HOUR })
+  expect(merges.length).toBeGreaterThan(0)
+  expect(slept).toBe(merges.length + 1)
+  await expectState()
+  const { damage, unreferenced } = await verify((await reader()).archive)
   expect({ damage, unreferenced }).toEqual({ damage: [], unreferenced: [] })
 })

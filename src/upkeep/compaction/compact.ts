@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { hasCode } from '../../base/errors.ts'
-import { leaseKey } from '../../format/keys.ts'
+import { leaseKey, mergingKey } from '../../format/keys.ts'
+import { sealJson } from '../../format/sealed-json.ts'
 import { rewritings } from '../../model/erasure.ts'
 import type { SegmentEntry, Timeline } from '../../model/timeline.ts'
 import { beforeInstant, newUlid } from '../../model/ulid.ts'
@@ -12,7 +13,7 @@ import { putReplaced } from '../replaced-files.ts'
 import { filesOf } from '../run-chains.ts'
 import { Lease } from './lease.ts'
 import { type CompactionPlan, planCompaction } from './plan.ts'
-import { sweepReplaced } from './sweep.ts'
+import { abandonRuns, sweepReplaced } from './sweep.ts'
 import type { RunRequest, WrittenRun } from './write-run.ts'
 
 /** Entries of the catalogue that are looked at together; a store that is looked after has fewer. */
@@ -82,6 +83,7 @@ export async function compact(seams: CompactionSeams, limits: CompactionLimits):
   } finally {
     await lease?.release()
   }
+  await abandonRuns(store, timeline, clock.now())
   return { merges, deleted: await sweepReplaced(store, timeline, clock.now() - limits.graceMs), isHeld }
 }
 
@@ -111,13 +113,16 @@ async function mergeOnce(seams: CompactionSeams, { level, units }: CompactionPla
   const { store, timeline, clock, memory } = seams
   const erasures = rewritings(timeline.timeline)
   const made: string[] = []
+  const run = newUlid(clock.now())
+  const letGo = (): Promise<void> => store.delete([...made, mergingKey(run)])
+  await store.put(mergingKey(run), sealJson({ format: 1, level }), { ifAbsent: true })
   let written: WrittenRun
   try {
-    const request = { run: newUlid(clock.now()), level, erasures, units, memory }
+    const request = { run, level, erasures, units, memory }
     written = await seams.write(request, (key) => made.push(key))
   } catch (error) {
     // What is left of it nobody names.
-    await store.delete(made).catch(() => {})
+    await letGo().catch(() => {})
     const isGone = hasCode(error, 'OBJECT_NOT_FOUND')
     const wasMoved = isGone && !(await isNamed(timeline.nodes.segments, await timeline.refresh(), units))
     if (!wasMoved) throw error
@@ -134,15 +139,18 @@ async function mergeOnce(seams: CompactionSeams, { level, units }: CompactionPla
     // The answer of an earlier attempt may have been lost.
     isCommitted = written.files.some(({ key }) => named.has(key))
     const isUnmoved = rewritings(now) === erasures && written.replaced.every((key) => named.has(key))
-    if (isCommitted || !isUnmoved) return null
+    // Who was taken for dead has no say any more: see `abandonRuns`.
+    const isWanted = isUnmoved && !isCommitted && (await store.head(mergingKey(run))) !== null
+    if (!isWanted) return null
     await putReplaced(store, { ulid: newUlid(clock.now()), erasures, keys: [...new Set(keys)] })
     isCommitted = true
     return { merge: { replaced: written.replaced, by: written.files } }
   })
   if (!isCommitted) {
-    await store.delete(made)
+    await letGo()
     return null
   }
+  await store.delete([mergingKey(run)])
   const sum = (of: 'events' | 'bytes'): number => written.files.reduce((total, file) => total + file[of], 0)
   const { replaced, files } = written
   return { level, replaced: replaced.length, files: files.length, events: sum('events'), bytes: sum('bytes') }

@@ -1,9 +1,9 @@
-import { replacedKey } from '../../format/keys.ts'
-import { ulidTime } from '../../model/ulid.ts'
+import { MERGING_PREFIX, parseMergingKey, replacedKey, runPrefix } from '../../format/keys.ts'
+import { newUlid, ulidTime } from '../../model/ulid.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import type { TimelineLog } from '../../timeline/log.ts'
 import { eachSegment } from '../../timeline/segments.ts'
-import { type ReplacedFiles, replacedLists } from '../replaced-files.ts'
+import { putReplaced, type ReplacedFiles, replacedLists } from '../replaced-files.ts'
 import { filesOf } from '../run-chains.ts'
 
 /**
@@ -29,6 +29,27 @@ export async function sweepReplaced(store: ObjectStore, timeline: TimelineLog, u
     deleted += gone.length
   }
   return deleted
+}
+
+/** How long after it was begun a run is taken for one that nobody will commit, milliseconds. */
+const ABANDONED_MS = 86_400_000
+
+/**
+ * Lets the runs go that nobody will commit: their merges were broken off. Whoever still writes one is refused: its commit looks
+ * for what is deleted here, and where it has looked before that, its generation is taken by the one that is committed
+ * here. So no clock has to be right. The files go as those that were replaced. Errors: those of the store.
+ */
+export async function abandonRuns(store: ObjectStore, timeline: TimelineLog, nowMs: number): Promise<void> {
+  for await (const { key } of store.list(MERGING_PREFIX)) {
+    const run = parseMergingKey(key)
+    if (run === null || ulidTime(run) > nowMs - ABANDONED_MS) continue
+    await store.delete([key])
+    await timeline.commit(() => ({}))
+    const keys: string[] = []
+    for await (const file of store.list(runPrefix(run))) keys.push(file.key)
+    // Of what was erased since it was begun nobody has asked whether it is in them.
+    await putReplaced(store, { ulid: newUlid(nowMs), erasures: 0, keys })
+  }
 }
 
 /** Whether files that were replaced wait for their time. */

@@ -1,7 +1,15 @@
 import { hasCode } from '../../base/errors.ts'
 import { decodeProof } from '../../format/drill-file.ts'
 import { decodeKeySlot } from '../../format/key-slot.ts'
-import { DRILL_PREFIX, parseLeaseKey, parseReplacedKey, parseSlotKey, STORE_FILE } from '../../format/keys.ts'
+import {
+  DRILL_PREFIX,
+  parseLeaseKey,
+  parseMergingKey,
+  parseReplacedKey,
+  parseSlotKey,
+  STORE_FILE,
+} from '../../format/keys.ts'
+import { unsealJson } from '../../format/sealed-json.ts'
 import { decodeStoreFile } from '../../format/store-file.ts'
 import { decodeLease } from '../compaction/lease.ts'
 import { readReplaced } from '../replaced-files.ts'
@@ -34,6 +42,11 @@ export async function verifySmallFiles(
       await inspection.guard(key, async () => {
         const list = await readReplaced({ get: (name) => inspection.read(name) }, key).catch(ifGone)
         for (const file of list?.keys ?? []) replaced.set(file, list?.erasures ?? 0)
+      })
+    } else if (parseMergingKey(key) !== null) {
+      await inspection.guard(key, async () => {
+        const bytes = await inspection.read(key).catch(ifGone)
+        if (bytes !== null && unsealJson(bytes) === null) throw wrongContent(key, WRONG)
       })
     } else if (parseLeaseKey(key) !== null) {
       await inspection.guard(key, async () => {
