@@ -40,6 +40,13 @@ describe('bench', () => {
       for (const cell of line.trim().split(/ {2,}/).slice(1)) expect(Number(cell)).toBeGreaterThanOrEqual(0)
   })
 
+  it('a store that looks after itself for some days says what it has', { timeout: 60_000 }, async () => {
+    const year = fileURLToPath(new URL('../../bench/year.ts', import.meta.url))
+    const { stdout } = await promisify(execFile)(process.execPath, [year, '--days', '2', '--seals', '12'])
+    const lines = stdout.trimEnd().split('\n')
+    expect(lines.map((line) => line.split(':')[0])).toEqual(['day 1', 'day 2'])
+  })
+
   it('refuses a bench that there is not', async () => {
     const run = promisify(execFile)(process.execPath, [MAIN, '--quick', '--only', 'nothing'])
     await expect(run).rejects.toThrow(/there is no bench nothing; there are segment-encode/)
