@@ -22,6 +22,7 @@ export { type RepairOptions, type RepairReport, repairStore } from './engine/rep
 export type { OnDifference, Progress, RestoreResult } from './engine/restore.ts'
 export type { PrunedReport, Retention } from './engine/retention.ts'
 export type { ScheduleOptions } from './engine/schedule.ts'
+export type { TakeOptions } from './engine/snapshots.ts'
 export type { Status } from './engine/status.ts'
 export type { StoreAdapter } from './engine/store-adapter.ts'
 export type { Ack } from './engine/streams.ts'
@@ -31,6 +32,7 @@ export type {
   DryRunOptions,
   RestoreOptions,
   TidemarkOptions,
+  UpkeepOptions,
   VerifyOptions,
 } from './engine/tidemark-options.ts'
 export type { JsonRecord, View } from './engine/view.ts'
@@ -68,5 +70,6 @@ export type { Compaction, Merged } from './upkeep/compaction/compact.ts'
 export type { Reconciliation } from './upkeep/reconcile.ts'
 export type { GfsPolicy, RetentionPolicy } from './upkeep/retention/policy.ts'
 export type { TakenSnapshot } from './upkeep/snapshot.ts'
+export type { SnapshotPolicy } from './upkeep/snapshot-due.ts'
 export type { Damage } from './upkeep/verify/inspection.ts'
 export type { Verification } from './upkeep/verify.ts'

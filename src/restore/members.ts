@@ -233,6 +233,7 @@ function noLines(): Lines {
 
 /** A gzip member ends with its inflated length; the largest that there is fits the four bytes. */
 function inflatedBytes(member: Uint8Array): number {
+  if (member.length < 4) return 0 // no reader inflates it
   return Buffer.from(member.buffer, member.byteOffset, member.length).readUInt32LE(member.length - 4)
 }
 

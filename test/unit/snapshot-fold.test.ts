@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { sha256 } from '../../src/base/bytes.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { eraseRecord } from '../../src/engine/erasure.ts'
+import { Tidemark } from '../../src/engine/tidemark.ts'
 import { MANIFEST_FILE } from '../../src/format/keys.ts'
 import { encodeManifest, type Member, type SnapshotFile } from '../../src/format/manifest.ts'
 import type { SnapshotEntry, Timeline } from '../../src/model/timeline.ts'
@@ -14,8 +15,9 @@ import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { keysOf } from '../../src/testing/objects.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
+import { show } from '../support/arbitrary.ts'
 import { liveState, openReader, openRig, type Rig, stateAt, verify } from '../support/capture-rig.ts'
-import { ModelDatabase, recordImage } from '../support/model-database.ts'
+import { keyOf, ModelDatabase, recordImage } from '../support/model-database.ts'
 import { CountingStore, GatedStore } from '../support/stores.ts'
 
 const RECORDS = 4000
@@ -208,6 +210,29 @@ test('what was planned before a record was erased is not made a snapshot of, alt
     expect(await keysOf(store.list('snapshot/'))).toEqual(files)
     await rig.session.close()
   }
+})
+
+test('in an encrypted store members go over too, under the numbers of the files of the new snapshot', async () => {
+  const database = new ModelDatabase()
+  for (let n = 0; n < RECORDS; n++) database.put(stateOf(n), stateOf(n).image)
+  for (const resource of ['a', 'z']) database.put({ ...stateOf(1), resource }, stateOf(1).image)
+  const objects = new MemoryStore()
+  const encryption = { key: new Uint8Array(32).fill(1) }
+  const store = { url: 'own://secret', objects, encryption }
+  const tidemark = await Tidemark.capture({ store, source: database, ack: 'memory', snapshots: false })
+  await tidemark.flush()
+  await tidemark.at('latest').resources()
+  await database.write({ ...stateOf(1), resource: 'a' }, null)
+  await database.write(stateOf(2000), stateOf(2000, 1).image)
+  const { prefix, carried, isNew } = await tidemark.snapshot()
+  expect([isNew, carried.members > 6]).toEqual([true, true])
+  const files = (await keysOf(objects.list(prefix))).map((key) => key.slice(prefix.length))
+  expect(files).toEqual(['1.jsonl.gz', '2.jsonl.gz', 's3db.json'])
+  const found = new Map<string, string>()
+  for await (const state of tidemark.at('latest').states()) found.set(keyOf(state), show(state.image))
+  expect(found).toEqual(liveState(database))
+  expect((await tidemark.verify()).damage).toEqual([])
+  await tidemark.close()
 })
 
 test('members stay few and none is small, however often single records come and go', async () => {

@@ -140,7 +140,8 @@ const silent = pino({ level: 'silent' })
 const item = (id: string) => ({ kind: 'record', resource: 'r', id }) as const
 
 let count = 0
-function capture(
+/** Resolves when the baseline is there. */
+async function capture(
   database: ModelDatabase,
   objects: ObjectStore,
   snapshots: TidemarkOptions['snapshots'],
@@ -149,7 +150,12 @@ function capture(
   const store = { url: 'own://store', objects }
   const given = snapshots === undefined ? {} : { snapshots }
   const seal = { ageMs: 3_600_000_000 }
-  return Tidemark.capture({ store, source: database, journal, logger: silent, seal, ...given }, quick)
+  const tidemark = await Tidemark.capture(
+    { store, source: database, journal, logger: silent, seal, compaction: false, ...given },
+    quick,
+  )
+  await until(async () => (await snapshotsOf(tidemark)) > 0)
+  return tidemark
 }
 
 const snapshotsOf = async (tidemark: Tidemark): Promise<number> => (await tidemark.status()).snapshots.length
