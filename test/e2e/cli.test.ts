@@ -255,6 +255,12 @@ describe('restore', () => {
     expect(jsonLines((await run('upkeep', '--json')).out)).toEqual([{ forgotten: 0, deleted: 0 }])
   })
 
+  test('compact says what was merged, and refuses a grace that is none', async () => {
+    expect(await run('compact')).toMatchObject({ code: 0, out: expect.stringContaining('there is nothing to gain') })
+    expect(jsonLines((await run('compact', '--json')).out)).toEqual([{ merges: [], deleted: 0, isHeld: false }])
+    expect(await run('compact', '--grace', 'soon')).toMatchObject({ code: 2, err: expect.stringContaining('--grace') })
+  })
+
   test('a deleted record is erased for good; the head that was noted before still holds', async () => {
     const head = (await run('head')).out.trim()
     expect(jsonLines((await run('head', '--json')).out)).toMatchObject([

@@ -14,6 +14,10 @@ import { expect } from './corrupt.ts'
 const BLOCK = 256
 const SALT_BYTES = 16
 const SECRET_BYTES = 32
+/** Blocks whose salts are kept once they are made: a megabyte for 65,536 events. */
+const MADE_BLOCKS = 4096
+const ZEROS = Buffer.alloc(16)
+const ROOM = Buffer.alloc(BLOCK * SALT_BYTES)
 const HEX = /^(?:[0-9a-f]{2})+$/
 
 /** Salts as the metadata of a segment has them: all hexadecimal. */
@@ -31,8 +35,8 @@ export class Salts {
   readonly #stored: StoredSalts
   readonly #keys: ReadonlyMap<number, string>
   readonly #events: ReadonlyMap<number, string>
-  #block = -1
-  #salts: Uint8Array = new Uint8Array(0)
+  /** The salts of blocks, by number: rows come by item, and so from any block. */
+  readonly #made = new Map<number, Uint8Array>()
 
   constructor(stored: StoredSalts) {
     this.#stored = stored
@@ -59,20 +63,16 @@ export class Salts {
     return this.#stored
   }
 
-  /** The salt of an event, or null where it is gone. A view that is valid until the next call. */
+  /** The salt of an event, or null where it is gone: a view. */
   of(sequence: number): Uint8Array | null {
     const block = Math.floor(sequence / BLOCK)
-    if (block !== this.#block) {
-      const key = this.#keyOf(block)
-      if (key === null) {
-        const salt = this.#events.get(sequence)
-        return salt === undefined ? null : Buffer.from(salt, 'hex')
-      }
-      this.#salts = createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(BLOCK * SALT_BYTES))
-      this.#block = block
+    const salts = this.#made.get(block) ?? this.#make(block)
+    if (salts === null) {
+      const salt = this.#events.get(sequence)
+      return salt === undefined ? null : Buffer.from(salt, 'hex')
     }
     const at = (sequence - block * BLOCK) * SALT_BYTES
-    return this.#salts.subarray(at, at + SALT_BYTES)
+    return salts.subarray(at, at + SALT_BYTES)
   }
 
   /** The salts of `firstSequence` to `lastSequence` without those of `gone`, from which those cannot be made again. */
@@ -93,6 +93,15 @@ export class Salts {
       }
     }
     return new Salts({ blocks, events })
+  }
+
+  #make(block: number): Uint8Array | null {
+    const key = this.#keyOf(block)
+    if (key === null) return null
+    if (this.#made.size >= MADE_BLOCKS) this.#made.clear()
+    const salts = createCipheriv('aes-256-ctr', key, ZEROS).update(ROOM)
+    this.#made.set(block, salts)
+    return salts
   }
 
   #keyOf(block: number): Buffer | null {
