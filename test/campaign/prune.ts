@@ -1,6 +1,8 @@
 import { ulidTime } from '../../src/model/ulid.ts'
 import { eachSegment } from '../../src/timeline/segments.ts'
+import { replacedLists } from '../../src/upkeep/replaced-files.ts'
 import type { RetentionPolicy } from '../../src/upkeep/retention/policy.ts'
+import { filesOf } from '../../src/upkeep/run-chains.ts'
 import { BEGIN, DAY, HOUR } from '../support/kept-history.ts'
 import { random } from '../support/random.ts'
 import type { RetentionOracle } from '../support/retention-oracle.ts'
@@ -29,12 +31,14 @@ interface Policies {
 export async function scenario(seed: number, tally: Tally, days: number, given?: Policies): Promise<void> {
   const world = await RetentionWorld.begin(random(seed))
   const own = policyOf(world)
+  const compacts = seed % 2 === 0
   const policies = given ?? { told: own, done: own }
   try {
     for (let day = 0; day < days; ) {
       const until = Math.min(days, day + 2 + world.upTo(6))
       for (; day < until; day++) await world.day()
       for (let i = world.upTo(3); i > 0; i--) await world.keep(await world.process())
+      if (compacts && world.chance(0.7)) tally.add('merges', await world.compact(await world.process()))
       if (world.chance(0.1) && (await world.erase())) tally.add('records erased')
       await pruneOnce(world, policies, tally)
     }
@@ -139,17 +143,28 @@ async function checkNeeded(world: RetentionWorld, oracle: RetentionOracle, jump:
     const start = starts.findLast(({ from }) => from <= at)
     if (start !== undefined) needed.push({ after: start.at, through: at })
   }
-  for await (const { key, firstUlid, lastUlid } of eachSegment(archive.sources.nodes, timeline.segments)) {
-    const [first, last] = [ulidTime(firstUlid), ulidTime(lastUlid)]
-    // The oracle asks on the half hours: what a boundary within the hour needs is let be.
-    if (!needed.some(({ after, through }) => last + HOUR > after && first - HOUR <= through))
-      throw new Error(`${key} (${iso(first)} to ${iso(last)}) is needed by nothing, jump ${jump}`)
-  }
+  const units = new Map<string, { first: number; last: number }[]>()
   const known = new Set<string>([
     ...timeline.snapshots.map(({ prefix }) => prefix),
     ...(timeline.condemned ?? []).map(({ key }) => key),
   ])
-  for await (const { key } of eachSegment(archive.sources.nodes, timeline.segments)) known.add(key)
+  for await (const entry of eachSegment(archive.sources.nodes, timeline.segments)) {
+    for (const key of filesOf(entry)) known.add(key)
+    const unit = 'run' in entry ? entry.run.key : entry.key
+    const range = { first: ulidTime(entry.firstUlid), last: ulidTime(entry.lastUlid) }
+    units.set(unit, [...(units.get(unit) ?? []), range])
+  }
+  // The oracle asks on the half hours: what a boundary within the hour needs is let be. A run stays as a whole.
+  for (const [key, ranges] of units)
+    if (
+      !ranges.some(({ first, last }) =>
+        needed.some(({ after, through }) => last + HOUR > after && first - HOUR <= through),
+      )
+    )
+      throw new Error(
+        `${key} (${ranges.map(({ first, last }) => `${iso(first)} to ${iso(last)}`)}) is needed by nothing, jump ${jump}`,
+      )
+  for await (const { keys } of replacedLists(world.store)) for (const key of keys) known.add(key)
   for await (const { key } of world.store.list('')) {
     const owner = key.startsWith('snapshot/') ? key.slice(0, key.indexOf('/', 9) + 1) : key
     if (/^(segment|snapshot)\//.test(key) && !known.has(owner)) throw new Error(`${key} is left in the store`)

@@ -6,6 +6,8 @@ import { View } from '../../src/engine/view.ts'
 import type { Item } from '../../src/model/event.ts'
 import { type Ulid, ulidTime } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import { type CompactionSeams, compact } from '../../src/upkeep/compaction/compact.ts'
+import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
 import type { RetentionPolicy } from '../../src/upkeep/retention/policy.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { openReader, openRig, type Rig } from './capture-rig.ts'
@@ -157,6 +159,14 @@ export class RetentionWorld {
 
   async prune(policy: RetentionPolicy, archive: Archive, grace: string): Promise<void> {
     await pruneArchive(archive, { policy, confirm: true, grace })
+  }
+
+  /** Merges what there is to merge; returns how many merges that were. */
+  async compact({ seams }: Archive): Promise<number> {
+    const { store, timeline, clock } = seams
+    const write: CompactionSeams['write'] = (request, onFile) => writeRun(store, request, onFile)
+    const { merges } = await compact({ store, timeline, clock, memory: 1e7, write }, { graceMs: DAY })
+    return merges.length
   }
 
   /** What a restore shows; null where it is refused because the moment was pruned, or is before the first. */
