@@ -1,5 +1,6 @@
 import { durationMs } from '../base/duration.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { condemnLeftovers } from '../upkeep/retention/leftovers.ts'
 import { isEmptyPlan, type PrunePlan } from '../upkeep/retention/plan.ts'
 import { faultOf, type RetentionPolicy } from '../upkeep/retention/policy.ts'
 import { type Pruned, previewPrune, prune } from '../upkeep/retention/prune.ts'
@@ -51,6 +52,7 @@ export async function pruneArchive(
   if (options.confirm !== true) return { plan: await previewPrune(seams, options.policy), damage: [], swept: null }
   // What waits is deleted whether or not anything goes now.
   const pruned = await prune(seams, options.policy)
+  await condemnLeftovers(seams)
   return { ...pruned, swept: await sweep(seams, graceMs, signal) }
 }
 

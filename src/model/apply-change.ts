@@ -32,7 +32,7 @@ export function applyChange(timeline: Timeline, change: TimelineChange): Timelin
     ...withMarks(timeline.marks, change),
     ...withHolds(timeline.holds, change),
     ...(timeline.pruned === undefined ? {} : { pruned: timeline.pruned }),
-    ...withoutDeleted(timeline.condemned, change.endCondemned),
+    ...withCondemned(timeline.condemned, change),
   }
   const erased = change.erase === undefined ? next : withErasure(next, change.erase)
   return change.prune === undefined ? erased : withoutPruned(erased, change.prune)
@@ -126,13 +126,14 @@ function withErasure(timeline: Timeline, { entry, segments, snapshots }: Erasure
   }
 }
 
-function withoutDeleted(
-  known: readonly Condemned[] | undefined,
-  deleted: readonly string[] = [],
+function withCondemned(
+  known: readonly Condemned[] = [],
+  { condemn = [], endCondemned = [] }: TimelineChange,
 ): Pick<Timeline, 'condemned'> {
-  const keys = new Set(deleted)
-  const condemned = keys.size === 0 ? known : known?.filter(({ key }) => !keys.has(key))
-  return condemned === undefined || condemned.length === 0 ? {} : { condemned }
+  const deleted = new Set(endCondemned)
+  const kept = deleted.size === 0 ? known : known.filter(({ key }) => !deleted.has(key))
+  const condemned = condemn.length === 0 ? kept : [...kept, ...condemn].sort(byKey)
+  return condemned.length === 0 ? {} : { condemned }
 }
 
 /** What stands in nodes is for `pruned` of the tree. */
@@ -148,10 +149,14 @@ function withoutPruned(timeline: Timeline, { segments, snapshots, pruned, bases,
     snapshots: timeline.snapshots.filter(({ prefix }) => !prefixes.has(prefix)),
     streams: timeline.streams.map((stream) => withBase(stream, bases.get(stream.id))),
     pruned: [...(timeline.pruned ?? []), ...pruned].sort((a, b) => (a.from < b.from ? -1 : 1)),
-    condemned: [...(timeline.condemned ?? []), ...condemned].sort((a, b) => (a.key < b.key ? -1 : 1)),
+    condemned: [...(timeline.condemned ?? []), ...condemned].sort(byKey),
   }
 }
 
 function withBase(stream: StreamEntry, base: StreamBase | undefined): StreamEntry {
   return base === undefined || base.sequence <= (stream.base?.sequence ?? 0) ? stream : { ...stream, base }
+}
+
+function byKey(a: Condemned, b: Condemned): number {
+  return a.key < b.key ? -1 : 1
 }

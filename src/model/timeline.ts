@@ -263,6 +263,8 @@ export interface TimelineChange {
   /** The id of a hold that is to go. */
   readonly endHold?: Ulid
   readonly prune?: PruneChange
+  /** Files that nothing names, and that are deleted like those that were taken out. */
+  readonly condemn?: readonly Condemned[]
   /** Keys of what is deleted, and condemned no more. */
   readonly endCondemned?: readonly string[]
 }

@@ -67,7 +67,7 @@ export async function takeBaseline(seams: BaselineSeams): Promise<SnapshotEntry>
     // The events between the two stamps must be in the store before the snapshot is.
     await seal(consistentFrom)
     const entry: SnapshotEntry = { ulid, consistentFrom, prefix, ...written }
-    await timeline.commit((now) => addUnerased(now, began, entry))
+    await timeline.commit((now) => addUnerased(store, now, began, entry))
     return entry
   })
 }

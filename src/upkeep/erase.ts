@@ -1,6 +1,7 @@
 import { nonce } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import {
+  MANIFEST_FILE,
   parseReplacedKey,
   parseRunFileKey,
   parseSegmentKey,
@@ -22,6 +23,7 @@ import { notWhole, rewriteSegments } from './erase-segments.ts'
 import { replacedLists } from './replaced-files.ts'
 import { filesOf, SegmentParts } from './run-chains.ts'
 import { writeSnapshot } from './snapshot.ts'
+import { areStillThere } from './still-there.ts'
 
 /** Where a record stands in the history: what an erasure by rewriting writes again. */
 export interface ErasurePlan {
@@ -81,7 +83,7 @@ export async function rewriteWithout(
   const waiting = await replacedSince(sources.store, timeline.timeline)
   const dead: string[] = []
   await timeline.commit(async (now) => {
-    if (now.erasures.length !== began) throw raced()
+    if (now.erasures.length !== began || !(await areStillThere(sources.store, now, writtenBy(change)))) throw raced()
     const { before, after } = await namesOf(sources.nodes, now, change)
     dead.splice(0, dead.length, ...deadAmong([...stored], after, now, ulid))
     // What merges have replaced since the last erasure goes too, but is no reason for one: what took its place has the same.
@@ -141,6 +143,11 @@ function requireUnmoved(keys: ReadonlySet<string>, change: ErasureChange): Erasu
   throw raced()
 }
 
+/** A file of each segment and snapshot that an erasure has written. */
+function writtenBy({ segments, snapshots }: ErasureChange): readonly string[] {
+  return [...segments.map(({ by }) => by.key), ...snapshots.map(({ by }) => by.prefix + MANIFEST_FILE)]
+}
+
 /**
  * What the timeline will not name once the change is made, and nobody can be about to commit: segments of sequences that
  * are in the store, runs, and snapshots up to the erasure. Whoever began to write such files before it is refused by its
@@ -193,8 +200,12 @@ async function namesOf(
 
 /** The error for files that another erasure has replaced. */
 export function raced(cause?: unknown): TidemarkError {
-  return new TidemarkError('ERASURE_RACED', 'Another erasure was committed meanwhile. Nothing was erased.', {
-    hint: 'Run the command again.',
-    cause,
-  })
+  return new TidemarkError(
+    'ERASURE_RACED',
+    'Another erasure, or a pruning, was committed meanwhile. Nothing was erased.',
+    {
+      hint: 'Run the command again.',
+      cause,
+    },
+  )
 }

@@ -1,6 +1,6 @@
 import { nonce } from '../base/bytes.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
-import { snapshotPrefix } from '../format/keys.ts'
+import { MANIFEST_FILE, snapshotPrefix } from '../format/keys.ts'
 import type { SnapshotEntry, Timeline, TimelineChange } from '../model/timeline.ts'
 import type { Plan } from '../restore/plan.ts'
 import { type ReplaySources, storedChanges } from '../restore/replay.ts'
@@ -10,22 +10,34 @@ import {
   SnapshotWriter,
   type WrittenSnapshot,
 } from '../restore/snapshot-writer.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import type { TimelineLog } from '../timeline/log.ts'
 import { Changes } from './changes.ts'
 import { SnapshotFold } from './fold-snapshot.ts'
+import { areStillThere } from './still-there.ts'
 
 /**
  * The change that enters a snapshot, which was begun when the ledger had `began` entries; null where it has been entered.
- * Errors: `ERASURE_RACED` where a record was erased since: the snapshot may hold it.
+ * Asked within each try of its commit. Errors: `ERASURE_RACED` where a record was erased since: the snapshot may hold it; or
+ * where its files were taken for left over.
  */
-export function addUnerased(
-  { erasures, snapshots }: Timeline,
+export async function addUnerased(
+  store: ObjectStore,
+  present: Timeline,
   began: number,
   entry: SnapshotEntry,
-): TimelineChange | null {
-  if (snapshots.some(({ prefix }) => prefix === entry.prefix)) return null
-  if (erasures.length === began) return { addSnapshots: [entry] }
-  throw raced()
+): Promise<TimelineChange | null> {
+  if (present.snapshots.some(({ prefix }) => prefix === entry.prefix)) return null
+  if (present.erasures.length !== began) throw raced()
+  if (!(await areStillThere(store, present, [entry.prefix + MANIFEST_FILE]))) throw overtaken()
+  return { addSnapshots: [entry] }
+}
+
+function overtaken(): TidemarkError {
+  const what = 'The snapshot took so long that its files were taken for left over by a pruning, so it was discarded.'
+  return new TidemarkError('ERASURE_RACED', what, {
+    hint: 'Make it again; give `tidemark prune` a --grace that is longer than a snapshot takes.',
+  })
 }
 
 function raced(cause?: unknown): TidemarkError {
@@ -133,7 +145,7 @@ async function foldPlan(
     }
     return await writeSnapshot(options, write, async (written, { counts }) => {
       const entry: SnapshotEntry = { ulid, consistentFrom: ulid, prefix: options.prefix, ...written, ...holes }
-      const other = await enterWanted(timeline, began, entry, isWanted)
+      const other = await enterWanted({ store: options.store, timeline, isWanted }, began, entry)
       if (other === null) return { ...entry, isNew: true, ...counts }
       await discard(options).catch(() => undefined) // leftovers are told by a verification
       return existing(other)
@@ -143,16 +155,21 @@ async function foldPlan(
   }
 }
 
+/** Where a snapshot is entered, and whether it still is. */
+interface SnapshotEntrySeams extends Pick<Required<SnapshotTerms>, 'isWanted'> {
+  readonly store: ObjectStore
+  readonly timeline: TimelineLog
+}
+
 /** Enters a snapshot; where it is not wanted any more, the one of the timeline that stands for it. */
 async function enterWanted(
-  timeline: TimelineLog,
+  { store, timeline, isWanted }: SnapshotEntrySeams,
   began: number,
   entry: SnapshotEntry,
-  isWanted: (present: Timeline) => boolean,
 ): Promise<SnapshotEntry | null> {
   const others: SnapshotEntry[] = []
-  await timeline.commit((present) => {
-    const change = addUnerased(present, began, entry)
+  await timeline.commit(async (present) => {
+    const change = await addUnerased(store, present, began, entry)
     const other = present.snapshots.findLast(({ consistentFrom }) => consistentFrom <= entry.ulid)
     const isThere = other?.ulid === entry.ulid || !isWanted(present)
     others.splice(0, 1, ...(change !== null && isThere && other !== undefined ? [other] : []))

@@ -1,10 +1,14 @@
 import { afterEach, expect, test } from 'vitest'
 import { TidemarkError } from '../../src/base/errors.ts'
+import { segmentKey, snapshotPrefix } from '../../src/format/keys.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import type { ObjectStore } from '../../src/store/object-store.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { eachSegment } from '../../src/timeline/segments.ts'
+import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { ChainEnds } from '../../src/upkeep/verify/chain-ends.ts'
 import { Inspection } from '../../src/upkeep/verify/inspection.ts'
+import { openReader } from '../support/capture-rig.ts'
 import { jsonLines } from '../support/cli.ts'
 import { inProcess } from '../support/in-process.ts'
 import { BEGIN, DAY, HOUR, KeptHistory } from '../support/kept-history.ts'
@@ -243,4 +247,63 @@ test('a segment that does not go on from where the stream was pruned is damage',
   }
   expect(await of(timeline.timeline.streams[0]?.base?.chain ?? '')).toEqual([])
   expect(await of('0'.repeat(64))).toEqual([expect.stringContaining('do not follow')])
+})
+
+test('files that an attempt left go after the grace, and what may still be committed does not', async () => {
+  const { tidemark } = await begun(3)
+  const { streams } = await tidemark.status()
+  const own = streams[0]?.id ?? ''
+  const left = [
+    segmentKey({ stream: own, level: 0, firstSequence: 1, lastSequence: 2, nonce: 'aaaaaaaa' }),
+    `${snapshotPrefix(own, 'aaaaaaaa')}r.jsonl.gz`,
+  ]
+  const coming = [
+    segmentKey({ stream: own, level: 0, firstSequence: 500, lastSequence: 501, nonce: 'aaaaaaaa' }),
+    segmentKey({
+      stream: `${own.slice(0, 25)}${own.endsWith('Z') ? 'Y' : 'Z'}`,
+      level: 0,
+      firstSequence: 1,
+      lastSequence: 2,
+      nonce: 'aaaaaaaa',
+    }),
+  ]
+  for (const key of [...left, ...coming]) await history.objects.put(key, new Uint8Array(10))
+  const options = { policy: { window: '30d' }, confirm: true, grace: '6h' }
+  const there = async (): Promise<readonly string[]> => {
+    const keys = await history.keys()
+    return [...left, ...coming].filter((key) => keys.includes(key))
+  }
+  expect((await tidemark.retention.prune(options)).swept?.waiting).toMatchObject({ entries: 2, bytes: 20 })
+  history.clock.set(at(3, 1))
+  await tidemark.retention.prune(options)
+  expect(await there()).toEqual([...left, ...coming])
+  history.clock.set(at(3, 6))
+  expect((await tidemark.retention.prune(options)).swept).toMatchObject({ files: 2, bytes: 20 })
+  expect(await there()).toEqual(coming)
+})
+
+test('a snapshot that a pruning took for left over is not committed', async () => {
+  const { tidemark } = await begun(2)
+  await history.write(at(2, 1))
+  const { timeline, archive } = await openReader(history.objects, history.clock)
+  const { plan } = await archive.reachLast()
+  let isFirst = true
+  const store: ObjectStore = {
+    put: async (key, body, options) => {
+      await history.objects.put(key, body, options)
+      // Everything but the commit is done.
+      if (!isFirst || !key.endsWith('s3db.json')) return
+      isFirst = false
+      await tidemark.retention.prune({ policy: { window: '30d' }, confirm: true, grace: '0ms' })
+    },
+    get: (key, range) => history.objects.get(key, range),
+    head: (key) => history.objects.head(key),
+    list: (prefix, options) => history.objects.list(prefix, options),
+    delete: (keys) => history.objects.delete(keys),
+  }
+  const sources = { ...archive.sources, store }
+  await expect(takeSnapshot(sources, timeline, plan, 'model://test')).rejects.toMatchObject({ code: 'ERASURE_RACED' })
+  expect(isFirst).toBe(false)
+  expect(await history.shown('latest')).toBe(history.expected(at(2, 2)))
+  expect(await soundness()).toEqual([])
 })

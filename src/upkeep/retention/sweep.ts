@@ -46,7 +46,9 @@ export async function sweep(
       refused.push(...batch.map(({ key }) => ({ key, message: error.message })))
     }
   }
-  if (deleted.length > 0) await timeline.commit(() => ({ endCondemned: deleted.map(({ key }) => key) }))
+  // What the timeline names again is condemned no more.
+  const ended = [...deleted, ...old.filter((one) => !due.includes(one))].map(({ key }) => key)
+  if (ended.length > 0) await timeline.commit(() => ({ endCondemned: ended }))
   const rest = condemned.filter((one) => !old.includes(one))
   return { files, bytes: bytesOf(deleted), refused, waiting: { entries: rest.length, bytes: bytesOf(rest) } }
 }

@@ -1,0 +1,55 @@
+import { parseSegmentKey, prefixOfSnapshotKey, SEGMENT_PREFIX, SNAPSHOT_PREFIX } from '../../format/keys.ts'
+import type { Condemned } from '../../model/pruned.ts'
+import type { Timeline } from '../../model/timeline.ts'
+import { newUlid } from '../../model/ulid.ts'
+import { eachSegment } from '../../timeline/segments.ts'
+import { replacedLists } from '../replaced-files.ts'
+import { filesOf } from '../run-chains.ts'
+import type { PruneSeams } from './prune.ts'
+
+/**
+ * Condemns files that nothing names, and that nobody can come to name: an attempt to write them was broken off. Their age
+ * counts from then, whatever the store says of them; who was about to name one is refused by its commit from now on. Returns
+ * how many files and snapshots that are. Errors: those of the store.
+ */
+export async function condemnLeftovers({ store, timeline, clock }: PruneSeams): Promise<number> {
+  const stored = new Map<string, number>()
+  for (const prefix of [SEGMENT_PREFIX, SNAPSHOT_PREFIX]) {
+    for await (const { key, bytes } of store.list(prefix)) {
+      const owner = prefixOfSnapshotKey(key) ?? key
+      stored.set(owner, (stored.get(owner) ?? 0) + bytes)
+    }
+  }
+  const replaced = new Set<string>()
+  for await (const { keys } of replacedLists(store)) for (const key of keys) replaced.add(key)
+  let found = 0
+  // The timeline is newer than the listing: what it does not name, nobody has named since.
+  await timeline.refresh()
+  await timeline.commit(async (now) => {
+    const named = await namesOf(now, timeline.nodes.segments)
+    const isLeft = (key: string): boolean => !named.has(key) && !replaced.has(key) && isOver(key, now)
+    const at = newUlid(clock.now())
+    const condemned = [...stored].filter(([key]) => isLeft(key)).map(([key, bytes]): Condemned => ({ key, bytes, at }))
+    found = condemned.length
+    return found === 0 ? null : { condemn: condemned }
+  })
+  return found
+}
+
+async function namesOf(
+  { segments, snapshots, condemned = [] }: Timeline,
+  nodes: PruneSeams['timeline']['nodes']['segments'],
+): Promise<ReadonlySet<string>> {
+  const named = new Set([...snapshots.map(({ prefix }) => prefix), ...condemned.map(({ key }) => key)])
+  for await (const entry of eachSegment(nodes, segments)) for (const key of filesOf(entry)) named.add(key)
+  return named
+}
+
+/** A segment whose sequences are not in the store yet may be committed by its writer, however long ago it was put. */
+function isOver(key: string, { streams }: Timeline): boolean {
+  const segment = parseSegmentKey(key)
+  // What merges leave is theirs: a run says by itself whether it is still being made.
+  if (segment === null) return key.startsWith(SNAPSHOT_PREFIX)
+  const stream = streams.find(({ id }) => id === segment.stream)
+  return stream !== undefined && (stream.state === 'closed' || segment.lastSequence <= stream.lastSequence)
+}
