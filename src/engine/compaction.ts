@@ -11,6 +11,10 @@ import { checkAtLeast, checkFunction, checkOptions, checkPositive } from './opti
 const GRACE_MS = 3_600_000
 /** How often it is looked whether there is something to merge, milliseconds. */
 const EVERY_MS = 60_000
+/** Merges of one run, so that other jobs have their turn: the next ones come with the next run. */
+const MOST_AT_ONCE = 16
+/** After a failure that many looks are left out, twice as many each time. */
+const MOST_LEFT_OUT = 720
 /** Of the memory of a process, what merging reads at once: as much again is needed to write. */
 const MEMORY_PART = 4
 
@@ -62,6 +66,8 @@ export class CompactionJob implements Job {
   /** When it is looked next whether files that were replaced may go; null: there are none. */
   #sweepAt: number | null = 0
   #isDenied = false
+  #failures = 0
+  #leftOut = 0
 
   constructor(archive: Archive, { everyMs = EVERY_MS, graceMs = GRACE_MS }: CompactionPolicy, log: Logger) {
     this.#archive = archive
@@ -71,6 +77,10 @@ export class CompactionJob implements Job {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    if (this.#leftOut > 0) {
+      this.#leftOut--
+      return
+    }
     const { timeline, clock } = this.#archive.seams
     const { generation } = timeline.timeline
     const isDue = this.#sweepAt !== null && clock.now() >= this.#sweepAt
@@ -80,8 +90,13 @@ export class CompactionJob implements Job {
     if (!isDue && (await nextPlan(timeline.timeline, timeline.nodes.segments)) === null) return
     try {
       await this.#compact(signal)
+      this.#failures = 0
     } catch (error) {
-      if (!hasCode(error, 'STORE_DENIED')) throw error
+      if (!hasCode(error, 'STORE_DENIED')) {
+        this.#looked = 0
+        this.#leftOut = Math.min(MOST_LEFT_OUT, 2 ** this.#failures++)
+        throw error
+      }
       this.#isDenied = true
       this.#log.warn(
         'This process may not delete what it replaces, so it merges no segments: run `tidemark compact` as somebody who may.',
@@ -92,9 +107,10 @@ export class CompactionJob implements Job {
   async #compact(signal: AbortSignal): Promise<void> {
     const { store, clock } = this.#archive.seams
     const onMerge = (merged: Merged): void => this.#log.info(merged, 'Segments were merged.')
-    const { isHeld } = await compact(seamsOf(this.#archive), { graceMs: this.#graceMs, signal, onMerge })
-    // Somebody else may be broken off.
-    if (isHeld) this.#looked = 0
+    const limits = { graceMs: this.#graceMs, most: MOST_AT_ONCE, signal, onMerge }
+    const { isHeld, merges } = await compact(seamsOf(this.#archive), limits)
+    // Somebody else may be broken off, and there may be more.
+    if (isHeld || merges.length === MOST_AT_ONCE) this.#looked = 0
     this.#sweepAt = (await hasReplaced(store)) ? clock.now() + this.#graceMs : null
   }
 }

@@ -211,6 +211,39 @@ test('who may not delete merges nothing, says so once, and is not asked again', 
   await expect(compactNow(archive, {})).rejects.toBe(denied)
 })
 
+test('what fails is tried again later and later, and a lease of a clock that is ahead keeps nobody waiting', async () => {
+  await fill()
+  const lease = await Lease.take(world.store, { ...world.clock, now: () => world.now + 1000 * HOUR })
+  expect(lease).not.toBeNull()
+  let gets = 0
+  const store = new FaultyStore(world.store, (verb, key) =>
+    verb === 'get' && key.startsWith('segment/') ? 'before' : null,
+  )
+  const { archive } = await openReader(store, world.clock)
+  const job = new CompactionJob(archive, {}, createLogger('silent'))
+  const { signal } = new AbortController()
+  for (let i = 0; i < 12; i++) {
+    world.pass(MINUTE)
+    await job.run(signal).catch(() => gets++)
+  }
+  // The first, and after one, two, four and so on that are left out.
+  expect(gets).toBe(4)
+  expect(await keysIn('merging/')).toEqual([])
+  store.script = () => null
+  for (let i = 0; i < 20; i++) await job.run(signal)
+  expect((await runKeys()).files.length).toBeGreaterThan(0)
+})
+
+test('it ends after so many merges, and when it is told to', async () => {
+  await fill()
+  const { store, clock } = world
+  const write: CompactionSeams['write'] = (request, onFile) => writeRun(store, request, onFile)
+  const seams = { store, timeline: await TimelineLog.open(store), clock, memory: 1e7, write }
+  expect((await compact(seams, { graceMs: HOUR, signal: AbortSignal.abort() })).merges).toHaveLength(0)
+  expect((await compact(seams, { graceMs: HOUR, most: 1 })).merges).toHaveLength(1)
+  expect((await compact(seams, { graceMs: HOUR })).merges.length).toBeGreaterThan(0)
+})
+
 test('options are honoured, and what is none is refused', async () => {
   const [writer] = [await world.start('journal')]
   const { archive, session } = writer.rig

@@ -36,6 +36,8 @@ export interface CompactionLimits {
   readonly graceMs: number
   /** Ends it before the next merge. */
   readonly signal?: AbortSignal
+  /** Merges at most. Default: all. */
+  readonly most?: number
   readonly onMerge?: (merged: Merged) => void
 }
 
@@ -71,8 +73,10 @@ export async function compact(seams: CompactionSeams, limits: CompactionLimits):
   if (plan !== null) await store.delete([leaseKey(0)])
   const lease = plan === null ? null : await Lease.take(store, clock)
   const isHeld = plan !== null && lease === null
+  const { most = Number.POSITIVE_INFINITY, signal } = limits
   try {
-    while (lease !== null && plan !== null && limits.signal?.aborted !== true && (await lease.renew())) {
+    while (lease !== null && plan !== null && signal?.aborted !== true && (await lease.renew())) {
+      if (merges.length >= most) break
       const merged = await mergeOnce(seams, plan)
       if (merged !== null) {
         merges.push(merged)
