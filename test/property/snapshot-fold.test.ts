@@ -79,7 +79,7 @@ function imageOf({ kind, id }: Item, next: () => number): Image {
 
 test('a snapshot that is made from the one before is what the database holds, byte for byte, in members of bounded sizes', async () => {
   let carried = 0
-  for (const seed of [1, 2, 3, 4, 5, 6]) {
+  for (const seed of [1, 2, 3, 4]) {
     const next = random(seed)
     const database = new ModelDatabase()
     const ids = 10 + Math.floor(next() * 40)
@@ -88,7 +88,9 @@ test('a snapshot that is made from the one before is what the database holds, by
     }
     for (let i = 0; i < ids * 6; i++) await write(itemOf(next, ids))
     const store = new MemoryStore()
-    const rig = await openRig({ store, database, directory: '', clock: systemClock, ack: 'memory' })
+    // Now and then so little that events are merged in passes.
+    const memory = seed % 2 === 0 ? 1 : 1e7
+    const rig = await openRig({ store, database, directory: '', clock: systemClock, ack: 'memory', memory })
     for (let round = 0; round < 5; round++) {
       const writes = Math.floor(next() * (round % 2 === 0 ? 3 : 40))
       for (let i = 0; i < writes; i++) await write(itemOf(next, ids))
@@ -112,5 +114,5 @@ test('a snapshot that is made from the one before is what the database holds, by
     expect((await verify(rig.archive)).damage).toEqual([])
     await rig.session.close()
   }
-  expect(carried).toBeGreaterThan(50)
+  expect(carried).toBeGreaterThan(30)
 })
