@@ -33,10 +33,10 @@ const HAS_NAMESPACES =
 const PATIENCE_MS = 240_000
 
 /**
- * Two processes write to one database and into one encrypted store in S3. One of them is killed every few seconds and
- * started again, the S3 server goes away or freezes now and then, and snapshots, drills and verifications are made
- * meanwhile by the command line; a third changes other records of it, which are restored in place by restores that are
- * killed too. In the end every acknowledged write must be accounted for. Throws where anything is not
+ * Two processes write to one database and into one encrypted store in S3, and make snapshots by themselves. One of them is
+ * killed every few seconds and started again, the S3 server goes away or freezes now and then, and snapshots, drills and
+ * verifications are made meanwhile by the command line; a third changes other records of it, which are restored in place by
+ * restores that are killed too. In the end every acknowledged write must be accounted for. Throws where anything is not
  * as it should be; the directory with everything is kept then.
  */
 export async function soak(options: SoakOptions): Promise<{ tally: Tally }> {

@@ -45,6 +45,7 @@ const tidemark = new TidemarkPlugin({
   journal: parts.journal,
   database: 'soak',
   seal: { events: 500, ageMs: 2000 },
+  snapshots: { everyMs: 8_000 },
   logger: pino({ level: 'info' }, pino.destination({ dest: parts.log, sync: true })),
 })
 await db.usePlugin(tidemark)
