@@ -80,7 +80,7 @@ test('idle, behind, stalled and died are told apart, and telling changes nothing
 })
 
 test('a stream whose journal is gone ends as a gap, which is acknowledged, told, and healed by a baseline', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   app = await start()
   const { at: whole } = await app.send({ put: { id: 'u1', name: 'Ann', n: 1 } })
