@@ -309,6 +309,23 @@ test('a run whose merge was broken off goes in the end, and nothing of the histo
   await expectState()
 })
 
+test('a run that was committed stays, although what says that it is written was left', async () => {
+  await fill()
+  const keeping = new FaultyStore(world.store, (verb, key) =>
+    verb === 'delete' && key.includes('merging/') ? 'before' : null,
+  )
+  const { archive } = await openReader(keeping, world.clock)
+  await expect(compactNow(archive, {})).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
+  expect(await keysIn('merging/')).toHaveLength(1)
+  for (let i = 0; i < 3; i++) {
+    world.pass(25 * HOUR)
+    await compactNow((await reader()).archive, {})
+  }
+  expect(await keysIn('merging/')).toEqual([])
+  expect((await verify((await reader()).archive)).damage).toEqual([])
+  await expectState()
+})
+
 test('who slept through a merge commits nothing of what was let go meanwhile', async () => {
   await fill()
   const [timeline, { store, clock }] = [await TimelineLog.open(world.store), world]

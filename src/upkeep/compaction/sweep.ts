@@ -1,4 +1,5 @@
 import { MERGING_PREFIX, parseMergingKey, replacedKey, runPrefix } from '../../format/keys.ts'
+import type { Timeline } from '../../model/timeline.ts'
 import { newUlid, ulidTime } from '../../model/ulid.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import type { TimelineLog } from '../../timeline/log.ts'
@@ -17,10 +18,7 @@ export async function sweepReplaced(store: ObjectStore, timeline: TimelineLog, u
     due.push(list)
   }
   if (due.length === 0) return 0
-  const named = new Set<string>()
-  const { segments } = await timeline.refresh()
-  for await (const entry of eachSegment(timeline.nodes.segments, segments))
-    for (const key of filesOf(entry)) named.add(key)
+  const named = await namedIn(await timeline.refresh(), timeline)
   let deleted = 0
   for (const { ulid, keys } of due) {
     const gone = keys.filter((key) => !named.has(key))
@@ -29,6 +27,12 @@ export async function sweepReplaced(store: ObjectStore, timeline: TimelineLog, u
     deleted += gone.length
   }
   return deleted
+}
+
+async function namedIn({ segments }: Timeline, { nodes }: TimelineLog): Promise<ReadonlySet<string>> {
+  const named = new Set<string>()
+  for await (const entry of eachSegment(nodes.segments, segments)) for (const key of filesOf(entry)) named.add(key)
+  return named
 }
 
 /** How long after it was begun a run is taken for one that nobody will commit, milliseconds. */
@@ -44,9 +48,11 @@ export async function abandonRuns(store: ObjectStore, timeline: TimelineLog, now
     const run = parseMergingKey(key)
     if (run === null || ulidTime(run) > nowMs - ABANDONED_MS) continue
     await store.delete([key])
-    await timeline.commit(() => ({}))
+    const named = await namedIn(await timeline.commit(() => ({})), timeline)
     const keys: string[] = []
     for await (const file of store.list(runPrefix(run))) keys.push(file.key)
+    // It was committed: what else is there is that of an erasure, which may still be at it.
+    if (keys.some((one) => named.has(one))) continue
     // Of what was erased since it was begun nobody has asked whether it is in them.
     await putReplaced(store, { ulid: newUlid(nowMs), erasures: 0, keys })
   }
