@@ -1,10 +1,14 @@
 import { afterEach, expect, test } from 'vitest'
 import { TidemarkError } from '../../src/base/errors.ts'
-import { segmentKey, snapshotPrefix } from '../../src/format/keys.ts'
+import { segmentKey, snapshotPrefix, timelineKey } from '../../src/format/keys.ts'
+import type { Timeline } from '../../src/model/timeline.ts'
+import { lastUlidAt } from '../../src/model/ulid.ts'
+import { gapsOf, startOf } from '../../src/restore/gaps.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { eachSegment } from '../../src/timeline/segments.ts'
+import { planRepair } from '../../src/upkeep/repair.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { ChainEnds } from '../../src/upkeep/verify/chain-ends.ts'
 import { Inspection } from '../../src/upkeep/verify/inspection.ts'
@@ -307,3 +311,26 @@ test('a snapshot that a pruning took for left over is not committed', async () =
   expect(await history.shown('latest')).toBe(history.expected(at(2, 2)))
   expect(await soundness()).toEqual([])
 })
+
+test('a repair enters nothing again that was pruned, and makes no gap of it', async () => {
+  const { tidemark } = await begun(6)
+  await tidemark.retention.prune({ policy: { window: '2d' }, confirm: true })
+  const { key, pruned } = await latestRoot()
+  // One commit more, whose file is then damaged: what was pruned is in the one before.
+  await history.write(at(6, 1))
+  const damaged = (await latestRoot()).key
+  expect(damaged > key).toBe(true)
+  await history.objects.put(damaged, new Uint8Array(10))
+  const plan = await planRepair(history.objects, () => {})
+  expect(plan.isNeeded).toBe(true)
+  expect(plan.timeline.pruned).toEqual(pruned)
+  expect(plan.entered.every((name) => !(plan.timeline.condemned ?? []).some((gone) => gone.key === name))).toBe(true)
+  expect(gapsOf(plan.timeline)).toEqual([])
+  expect(startOf(plan.timeline, lastUlidAt(at(5, 4)))).not.toBeNull()
+  expect(startOf(plan.timeline, lastUlidAt(at(1, 4)))).toBeNull()
+})
+
+async function latestRoot(): Promise<{ readonly key: string; readonly pruned: Timeline['pruned'] }> {
+  const { timeline } = await TimelineLog.open(history.objects)
+  return { key: timelineKey(timeline.generation), pruned: timeline.pruned }
+}
