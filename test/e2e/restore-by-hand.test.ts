@@ -14,6 +14,8 @@ import { firstUlidAt } from '../../src/model/ulid.ts'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
+import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
+import { allSegments } from '../support/catalogue.ts'
 import { segments, streamOf } from '../support/many-segments.ts'
 import { Workload } from '../support/workload.ts'
 
@@ -193,6 +195,21 @@ test('what stands in nodes of the catalogue is found, and a node that nothing na
   const { segments: known } = totalsOf(before.segments)
   const [found] = await ask('SELECT count(DISTINCT path) AS n FROM history', new Date().toISOString(), undefined, store)
   expect(found?.n).toBe(BigInt(known + 1200))
+})
+
+test('merged segments give the state that they gave before', async () => {
+  const copy = `${home}/merged`
+  await cp(`${home}/store`, copy, { recursive: true })
+  const store = new FilesystemStore(copy)
+  const log = await TimelineLog.open(store)
+  const units = (await allSegments(store, log.timeline)).map((entry) => [entry])
+  const request = { run: firstUlidAt(Date.now()), level: 1, erasures: 0, units, memory: 1e8, fileBytes: 50_000 }
+  const { replaced, files } = await writeRun(store, request, () => {})
+  expect(files.length).toBeGreaterThan(1)
+  await log.commit(() => ({ merge: { replaced, by: files } }))
+  await store.delete(replaced)
+  for (const [what, moment] of moments)
+    expect(await byHand(moment, undefined, copy), what).toEqual(await byHand(moment))
 })
 
 test('each line of a snapshot is the record and `_tidemark`, for anybody who reads JSON lines', async () => {
