@@ -76,11 +76,8 @@ function unitsOf(segments: readonly SegmentEntry[]): readonly MergeUnit[] {
     if ('run' in entry) runs.set(entry.run.key, unit)
   }
   for (const unit of units) unit.sort((a, b) => (a.key < b.key ? -1 : 1))
-  return units.sort((a, b) => (orderOf(a) < orderOf(b) ? -1 : 1))
-}
-
-function orderOf(unit: MergeUnit): string {
-  return `${firstUlidOf(unit)} ${unit[0]?.key}`
+  const ordered = units.map((unit) => ({ unit, order: `${firstUlidOf(unit)} ${unit[0]?.key}` }))
+  return ordered.sort((a, b) => (a.order < b.order ? -1 : 1)).map(({ unit }) => unit)
 }
 
 function firstUlidOf(unit: readonly SegmentFile[]): Ulid {
