@@ -17,7 +17,8 @@ export function namedFiles(store: ObjectStore, names: (key: string) => Promise<b
       } catch (error) {
         if (!hasCode(error, 'OBJECT_NOT_FOUND')) throw error
         if (await names(key)) throw missingFile(key, error)
-        throw isNodeKey(key) ? wentOn(key, error) : isSegmentFile(key) ? replacedMeanwhile(key, error) : error
+        if (isNodeKey(key)) throw wentOn(key, error)
+        throw isSegmentFile(key) || prefixOfSnapshotKey(key) !== null ? replacedMeanwhile(key, error) : error
       }
     },
     head: (key) => store.head(key),

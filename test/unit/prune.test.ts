@@ -330,6 +330,25 @@ test('a repair enters nothing again that was pruned, and makes no gap of it', as
   expect(startOf(plan.timeline, lastUlidAt(at(1, 4)))).toBeNull()
 })
 
+test('who is reading has the grace to end, and is told what to do where it was over', async () => {
+  const { tidemark } = await begun(6)
+  const view = tidemark.at(at(1, 4))
+  expect(await view.count('r')).toBe(1)
+  const options = { policy: { window: '2d' }, confirm: true }
+  await tidemark.retention.prune(options)
+  history.clock.set(at(6, 1))
+  await tidemark.retention.prune(options)
+  expect(await view.count('r')).toBe(1)
+  history.clock.set(at(7, 1))
+  await tidemark.retention.prune(options)
+  await expect(view.count('r')).rejects.toMatchObject({
+    code: 'OBJECT_NOT_FOUND',
+    message: expect.stringContaining('pruned'),
+    hint: expect.stringContaining('the same command again'),
+  })
+  await expect(tidemark.at(at(1, 4)).count('r')).rejects.toMatchObject({ code: 'MOMENT_UNREACHABLE' })
+})
+
 async function latestRoot(): Promise<{ readonly key: string; readonly pruned: Timeline['pruned'] }> {
   const { timeline } = await TimelineLog.open(history.objects)
   return { key: timelineKey(timeline.generation), pruned: timeline.pruned }
