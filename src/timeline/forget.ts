@@ -89,28 +89,32 @@ export async function forgetGenerations(
   const first = firstKept(before)
   const known = before.forgotten?.at(-1)
   const isLong = known === undefined || known.last !== first - 1 || known.last - known.first + 1 >= LONG_LIST
-  const start = isLong ? [] : await headsOrGone(store, known)
-  if (start === null) return NOTHING
+  const longer = isLong ? null : known
+  const found = longer === null ? null : await headsOr(store, longer)
+  // Another process may have put a longer one in its place.
+  if (found === 'gone' && (await log.refresh()).forgotten?.at(-1)?.key !== longer?.key) return NOTHING
+  const start = found === 'gone' ? null : found
   const hashes: Uint8Array[] = []
   for (let generation = first; generation <= last; generation++) hashes.push(await hashOf(store, generation))
-  const bytes = concat([...start, ...hashes])
-  const from = isLong ? first : known.first
+  const bytes = concat([...(start === null ? [] : [start]), ...hashes])
+  const from = start === null || longer === null ? first : longer.first
   const heads: Heads = { first: from, last, key: headsKey(from, last, nonce()), sha256: sha256(bytes) }
   await store.put(heads.key, bytes, { ifAbsent: true })
   // Who did the same at the same time has it done; the list of this attempt names nothing and nobody names it.
   const after = await log.commit((now) => (firstKept(now) === first ? { forget: heads } : null))
   if (after.forgotten?.at(-1)?.key !== heads.key) return NOTHING
   const files = await deleteForgotten(store, last)
-  if (!isLong) await store.delete([known.key])
+  if (start !== null && longer !== null) await store.delete([longer.key])
   return { generations: last - first + 1, files: files + (await sweepNodes(store, log, last)) }
 }
 
-/** Null where another process has put a longer list in its place. */
-async function headsOrGone(store: ObjectStore, heads: Heads): Promise<readonly Uint8Array[] | null> {
+/** The hashes of a list that is to be made longer. Null where it is damaged: another one begins behind it then. */
+async function headsOr(store: ObjectStore, heads: Heads): Promise<Uint8Array | 'gone' | null> {
   try {
-    return [await readHeads(store, heads)]
+    return await readHeads(store, heads)
   } catch (error) {
-    if (hasCode(error, 'OBJECT_NOT_FOUND')) return null
+    if (hasCode(error, 'TIMELINE_CORRUPT')) return null
+    if (hasCode(error, 'OBJECT_NOT_FOUND')) return 'gone'
     throw error
   }
 }

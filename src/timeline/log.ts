@@ -15,6 +15,9 @@ export const GENERATIONS: GenerationNames = { prefix: TIMELINE_PREFIX, name: tim
 /** Commits that lose this often to other writers in a row are given up; each loss is somebody else's progress. */
 const MAX_LOSSES = 200
 
+/** Generations after which it is tried again to let old ones go where that failed. */
+const FORGET_AGAIN_AFTER = 64
+
 /** The timeline of a store: read, and moved on by one conditional put at a time. */
 export class TimelineLog {
   readonly #store: ObjectStore
@@ -25,6 +28,8 @@ export class TimelineLog {
   /** Null: others let old generations go, or nobody. */
   #onForgetting: ((error: unknown) => void) | null = null
   #forgetting: Promise<void> | null = null
+  /** What failed is not tried again before this generation. */
+  #forgetFrom = 0
 
   private constructor(store: ObjectStore) {
     this.#store = store
@@ -163,11 +168,13 @@ export class TimelineLog {
 
   #forgetOld(): void {
     const onFailure = this.#onForgetting
-    if (onFailure === null || this.#forgetting !== null || forgettable(this.timeline) === null) return
+    const isDue = this.timeline.generation >= this.#forgetFrom && forgettable(this.timeline) !== null
+    if (onFailure === null || this.#forgetting !== null || !isDue) return
     this.#forgetting = forgetGenerations(this.#store, this)
       .then(() => undefined)
       .catch((error: unknown) => {
         if (hasCode(error, 'STORE_DENIED')) this.#onForgetting = null
+        this.#forgetFrom = this.timeline.generation + FORGET_AGAIN_AFTER
         onFailure(error)
       })
       .finally(() => {

@@ -254,3 +254,33 @@ test('what goes after a catalogue was lost begins with the repair, and not with 
   for (const head of heads) await checkHead(store, again.timeline, head)
   expect(await damageIn(store, again)).toEqual([])
 })
+
+test.each(['damaged', 'missing'])('behind a list of heads that is %s another one begins', async (what) => {
+  const store = new MemoryStore()
+  const log = await TimelineLog.open(store)
+  await commit(log, 40)
+  await forgetGenerations(store, log, FEW)
+  const [list = ''] = (await keysIn(store)).filter(isHeadsKey)
+  if (what === 'missing') await store.delete([list])
+  else await store.put(list, Buffer.from(await store.get(list)).fill(0, 5, 6))
+  const heads = await commit(log, 40, 40)
+  await forgetGenerations(store, log, FEW)
+  expect(log.timeline.forgotten).toHaveLength(2)
+  expect(await damageIn(store, log)).toEqual([list])
+  for (const head of heads) await checkHead(store, log.timeline, head)
+})
+
+test('what cannot be let go is not tried at each commit', async () => {
+  const inner = new MemoryStore()
+  const before = await TimelineLog.open(inner)
+  for (let n = 0; n < 520; n++) await before.commit(() => ({}))
+  const faulty = new FaultyStore(inner, (verb, key) => (verb === 'put' && isHeadsKey(key) ? 'before' : null))
+  const log = await TimelineLog.open(faulty)
+  let failures = 0
+  log.forgetting(() => failures++)
+  for (let n = 0; n < 100; n++) {
+    await log.commit(() => ({}))
+    await log.settled()
+  }
+  expect(failures).toBe(2)
+})
