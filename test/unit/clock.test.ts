@@ -67,7 +67,8 @@ test('epochs are in order, and the status says how far stamps are ahead, after t
   const clock = {
     now: () => (now += 0.01),
     sleep: async (): Promise<void> => {},
-    idle: (): Promise<void> => new Promise(() => {}),
+    idle: (_ms: number, signal: AbortSignal): Promise<void> =>
+      new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
   }
   try {
     const database = new ModelDatabase()
