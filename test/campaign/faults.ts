@@ -112,6 +112,7 @@ async function weatherAndWork(
       }
     }),
   )
+  for (const one of work) one.catch(() => {}) // thrown where it is awaited, below, unless a crash fails before
   const [first] = processes
   if (first?.canCrash === true && crashes) {
     await clock.sleep(next() * 30_000)
@@ -119,6 +120,7 @@ async function weatherAndWork(
   }
   // The second process neither crashes nor ends before the last weather: it makes snapshots while both write.
   const underWay = snapshots ? snapshotInStorm(processes[1], tally) : null
+  underWay?.catch(() => {})
   await Promise.all([...work, underWay])
   if (snapshotsAfter) await snapshotInStorm(first, tally)
   if (!isGone) return

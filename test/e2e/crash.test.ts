@@ -6,7 +6,7 @@ import { afterAll, expect, it } from 'vitest'
 import { Tidemark } from '../../src/index.ts'
 import { randomFrom } from '../support/workload.ts'
 
-const KILLS = Number(process.env.TIDEMARK_KILLS ?? 50)
+const KILLS = Number(process.env.TIDEMARK_KILLS ?? 30)
 const CHAINS = 2
 const seed = Number(process.env.TIDEMARK_SEED ?? Date.now() % 100_000)
 const directory = mkdtempSync(join(tmpdir(), 'crash-'))
