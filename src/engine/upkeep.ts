@@ -1,6 +1,6 @@
 import type { Environment } from '../store/encryption/secret.ts'
 import type { StoreSpec } from '../store/open.ts'
-import { forgetGenerations } from '../timeline/forget.ts'
+import { forgetGenerations, KEPT } from '../timeline/forget.ts'
 import { placeOf } from './opening.ts'
 import { openToRead } from './starting.ts'
 
@@ -12,8 +12,8 @@ export interface UpkeepReport {
   readonly deleted: number
 }
 
-/** As many of the last generations stay; for fewer than `least` that would go nothing is committed. */
-const FORGETFULNESS = { kept: 256, least: 64 }
+/** For fewer than `least` that would go nothing is committed. */
+const FORGETFULNESS = { kept: KEPT, least: 64 }
 
 /**
  * Looks after a store, once: what nobody needs any more is let go. No moment, no head and no event changes. Whoever captures does

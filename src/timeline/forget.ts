@@ -26,7 +26,7 @@ import type { NodeReader } from './nodes.ts'
  * use what was put for one that has gone, as the timeline that they go on from says (`NodeFiles`).
  */
 /** The last files, which stay whatever is done: a reader is about to read them, a listing may be so far behind. */
-const KEPT = 256
+export const KEPT = 256
 /** Nothing is done for less. */
 const LEAST = 256
 /** A list of heads that is as long as that is not made longer. */
@@ -100,6 +100,8 @@ export async function forgetGenerations(
   const from = start === null || longer === null ? first : longer.first
   const heads: Heads = { first: from, last, key: headsKey(from, last, nonce()), sha256: sha256(bytes) }
   await store.put(heads.key, bytes, { ifAbsent: true })
+  // New before old: what stays of the files is read back before one goes.
+  await readHeads(store, heads)
   // Who did the same at the same time has it done; the list of this attempt names nothing and nobody names it.
   const after = await log.commit((now) => (firstKept(now) === first ? { forget: heads } : null))
   if (after.forgotten?.at(-1)?.key !== heads.key) return NOTHING

@@ -284,3 +284,19 @@ test('what cannot be let go is not tried at each commit', async () => {
   }
   expect(failures).toBe(2)
 })
+
+test('no generation goes where the list of its hash does not read back', async () => {
+  const inner = new MemoryStore()
+  const log = await TimelineLog.open(inner)
+  await commit(log, 40)
+  const lying: ObjectStore = {
+    put: (key, body, options) => inner.put(key, isHeadsKey(key) ? new Uint8Array(32) : body, options),
+    get: (key, range) => inner.get(key, range),
+    head: (key) => inner.head(key),
+    list: (prefix, options) => inner.list(prefix, options),
+    delete: (keys) => inner.delete(keys),
+  }
+  await expect(forgetGenerations(lying, log, FEW)).rejects.toMatchObject({ code: 'TIMELINE_CORRUPT' })
+  expect(await generationsIn(inner)).toHaveLength(40)
+  expect(log.timeline.forgotten).toBeUndefined()
+})
