@@ -11,7 +11,7 @@ import {
 import type { Heads, Timeline, TimelineChange, TreeNode } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { type CatalogueNodes, lastForgotten, readHead, type TimelineHead } from './head.ts'
-import type { NodeReader } from './nodes.ts'
+import { damagedNode, type NodeReader } from './nodes.ts'
 
 /*
  * Old generations go: what they say is in later ones. What stays of each is its hash, so that a head that was noted can still
@@ -102,6 +102,7 @@ export async function forgetGenerations(
   await store.put(heads.key, bytes, { ifAbsent: true })
   // New before old: what stays of the files is read back before one goes.
   await readHeads(store, heads)
+  await proveNodes(store, log, first)
   // Who did the same at the same time has it done; the list of this attempt names nothing and nobody names it.
   const after = await log.commit((now) => (firstKept(now) === first ? { forget: heads } : null))
   if (after.forgotten?.at(-1)?.key !== heads.key) return NOTHING
@@ -174,7 +175,7 @@ async function sweepNodes(store: ObjectStore, log: Catalogue, last: number): Pro
     if (generation !== null && generation <= last) candidates.push(key)
   }
   const { segments, ledger } = log.nodes
-  const named = new Set<string>()
+  const named = new Map<string, string>()
   const oldest = await headOrGone(store, last + 1, log.nodes)
   if (oldest === null) return 0
   for (const { timeline, ledger: own } of [oldest, log.present]) {
@@ -184,6 +185,17 @@ async function sweepNodes(store: ObjectStore, log: Catalogue, last: number): Pro
   const dead = candidates.filter((key) => !named.has(key))
   await store.delete(dead)
   return dead.length
+}
+
+/** That the nodes are whole which the timeline rests on, and that were put since generations went the last time. */
+async function proveNodes(store: ObjectStore, { nodes, present }: Catalogue, since: number): Promise<void> {
+  const named = new Map<string, string>()
+  await name(named, present.timeline.segments.nodes, nodes.segments)
+  await name(named, present.ledger.nodes, nodes.ledger)
+  for (const [key, expected] of named) {
+    if ((nodeGeneration(key) ?? 0) < since) continue
+    if (sha256(await store.get(key)) !== expected) throw damagedNode(key, 'it is not what was written')
+  }
 }
 
 /** Null where others have gone on with it: they sweep. */
@@ -197,13 +209,13 @@ async function headOrGone(store: ObjectStore, generation: number, nodes: Catalog
 }
 
 async function name<Node extends TreeNode, Entry>(
-  named: Set<string>,
+  named: Map<string, string>,
   nodes: readonly Node[],
   reader: NodeReader<Node, Entry>,
 ): Promise<void> {
   for (const node of nodes) {
     if (named.has(node.key)) continue
-    named.add(node.key)
+    named.set(node.key, node.sha256)
     if (node.height === 0) continue
     const content = await reader.read(node)
     if ('nodes' in content) await name(named, content.nodes, reader)

@@ -154,7 +154,7 @@ export function checkSize(bytes: Uint8Array, what: string): Uint8Array {
 }
 
 /** The error for a node that cannot be read. */
-function damagedNode(key: string, what: string): TidemarkError {
+export function damagedNode(key: string, what: string): TidemarkError {
   return new TidemarkError(
     'TIMELINE_CORRUPT',
     `The catalogue's file ${key} is damaged: ${what}. Nothing was changed.`,

@@ -300,3 +300,16 @@ test('no generation goes where the list of its hash does not read back', async (
   expect(await generationsIn(inner)).toHaveLength(40)
   expect(log.timeline.forgotten).toBeUndefined()
 })
+
+test('no generation goes whose entries are in a node that does not read back', async () => {
+  const store = new MemoryStore()
+  const log = await TimelineLog.open(store)
+  await commit(log, 60)
+  const node = (await keysIn(store)).findLast(isNodeKey) ?? ''
+  const bytes = await store.get(node)
+  await store.put(node, bytes.subarray(1))
+  await expect(forgetGenerations(store, log, FEW)).rejects.toMatchObject({ details: { key: node } })
+  expect(await generationsIn(store)).toHaveLength(60)
+  await store.put(node, bytes)
+  expect(await forgetGenerations(store, log, FEW)).toMatchObject({ generations: 50 })
+})
