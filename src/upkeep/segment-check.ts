@@ -1,6 +1,5 @@
-import { hash } from 'node:crypto'
 import { TidemarkError } from '../base/errors.ts'
-import { ChainRows, chainValue, digestEvent, LARGE_BYTES, SALT_BYTES } from '../format/segment/chain.ts'
+import { ChainRows, chainValue, digestBytes, digestEvent, LARGE_BYTES, SALT_BYTES } from '../format/segment/chain.ts'
 import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
 import type { SegmentReader } from '../format/segment/read.ts'
 import { RowEvents } from '../format/segment/row-events.ts'
@@ -121,14 +120,14 @@ export class ChainCheck {
     return part !== undefined && part.firstSequence <= sequence ? part : null
   }
 
-  #digest(salt: Uint8Array, group: RowGroup, rows: RowEvents, row: number): Uint8Array {
+  #digest(salt: Uint8Array, group: RowGroup, rows: RowEvents, row: number): string | Uint8Array {
     const size = rows.at(row)
     if (size > LARGE_BYTES) {
       for (const event of eventsOf(group, row, row + 1)) return digestEvent(salt, event)
     }
     if (SALT_BYTES + size > this.#salted.length) this.#salted = Buffer.alloc(2 * (SALT_BYTES + size))
     this.#salted.set(salt)
-    return hash('sha256', this.#salted.subarray(0, rows.write(this.#salted, SALT_BYTES, row)), 'buffer')
+    return digestBytes(this.#salted.subarray(0, rows.write(this.#salted, SALT_BYTES, row)))
   }
 }
 
