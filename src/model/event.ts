@@ -101,11 +101,19 @@ export function unreadableImage({ id }: Item, reason: string): Image {
 /** Whether an image is one of `unreadableImage`. */
 export function isUnreadable(image: Image): boolean {
   if (imageBytes(image) > MOST_UNREADABLE) return false
+  // What it was read from is not decoded to see that.
+  const { line } = image
+  if (line !== undefined && line !== null && !isNamed(line)) return false
   const { json, raw } = image
-  if (raw !== null || !Buffer.from(json.buffer, json.byteOffset, json.byteLength).includes('"_unreadable":'))
-    return false
+  if (raw !== null || !isNamed(json)) return false
   const value: unknown = JSON.parse(text(json))
   return typeof value === 'object' && value !== null && '_unreadable' in value
+}
+
+const UNREADABLE = Buffer.from('"_unreadable":')
+
+function isNamed({ buffer, byteOffset, byteLength }: Uint8Array): boolean {
+  return Buffer.from(buffer, byteOffset, byteLength).includes(UNREADABLE)
 }
 
 /** Nothing is known of who wrote. */

@@ -99,7 +99,7 @@ async function* scanDirectory(
   const { reader } = await contentOf(name, place)
   if (reader === null) return
   for await (const { kind, resource, lines } of reader.lines(selection)) {
-    yield lines.map((line) => ({ kind, resource, id: text(line.id), image: line.image() }))
+    yield Array.from(lines, (line) => ({ kind, resource, id: text(line.id), image: line.image() }))
   }
 }
 

@@ -21,7 +21,7 @@ const MOST_BYTES = MEMBER_BYTES + LEAST_BYTES
 const PARALLEL = 2
 const PARALLEL_BYTES = 16 * 1024 * 1024
 const LEVEL = 6
-/** Bytes that come out of the compression of a large member at a time. */
+/** Bytes that come out of the compression at a time: of most members, all of them. */
 const CHUNK_BYTES = 256 * 1024
 
 interface PendingMember {
@@ -33,12 +33,50 @@ interface PendingMember {
   readonly sha256: string | null
 }
 
+/** Lines up to so many bytes are copied together: of many, as of an array of views, nothing else would stay small. */
+const COPIED_LINE = 64 * 1024
+
+/** Bytes for such lines that are made room for at once: of a file with little in it, little. */
+const LEAST_ROOM = 16 * 1024
+const MOST_ROOM = MEMBER_BYTES + COPIED_LINE
+
 /** Lines that are to be one member. */
-interface Lines {
-  readonly parts: Uint8Array[]
-  records: number
-  bytes: number
-  firstId: string
+class MemberLines {
+  readonly #parts: Uint8Array[] = []
+  records = 0
+  bytes = 0
+  firstId = ''
+  #room: Buffer | null = null
+  /** What of the room is not among the parts yet; what is behind it is free. */
+  #start = 0
+  #end = 0
+
+  add(part: Uint8Array): void {
+    this.bytes += part.length
+    if (part.length > COPIED_LINE) {
+      this.#close()
+      this.#parts.push(part)
+      return
+    }
+    if (this.#room === null || this.#end + part.length > this.#room.length) {
+      this.#close()
+      this.#room = Buffer.allocUnsafeSlow(Math.min(MOST_ROOM, Math.max(LEAST_ROOM, part.length, 4 * this.bytes)))
+      this.#start = this.#end = 0
+    }
+    this.#room.set(part, this.#end)
+    this.#end += part.length
+  }
+
+  /** The parts, joined as far as they were copied together. */
+  all(): readonly Uint8Array[] {
+    this.#close()
+    return this.#parts
+  }
+
+  #close(): void {
+    if (this.#room !== null && this.#end > this.#start) this.#parts.push(this.#room.subarray(this.#start, this.#end))
+    this.#start = this.#end
+  }
 }
 
 /** A member of another file as it stands there: its hash has been checked. */
@@ -69,8 +107,8 @@ export class MemberFile {
   readonly #hash = createHash('sha256')
   readonly #members: Member[] = []
   /** Enough for a member; it is cut once there is enough behind it, so that no small one is left over. */
-  #front: Lines | null = null
-  #back: Lines = noLines()
+  #front: MemberLines | null = null
+  #back = new MemberLines()
   #ended = false
   #abandoned = false
   #wake: () => void = () => {}
@@ -81,17 +119,19 @@ export class MemberFile {
   #bytes = 0
   #uncompressed = 0
 
-  /** Adds one line, in one part or several. Rejects where the store failed meanwhile. */
-  async add(id: string, parts: readonly Uint8Array[]): Promise<void> {
+  /**
+   * Adds one line, in one part or several. Null where there is room for more at once, as behind most lines: nothing is waited
+   * for then. Rejects where the store failed meanwhile.
+   */
+  add(id: string, parts: readonly Uint8Array[]): Promise<void> | null {
     const back = this.#back
     if (back.records === 0) back.firstId = id
     back.records++
-    back.parts.push(...parts)
-    for (const part of parts) back.bytes += part.length
-    if (back.bytes < MEMBER_BYTES && this.#gathered < MOST_BYTES) return
-    if (back.bytes > LIMITS.memberBytes) throw tooLarge(id, back.bytes)
+    for (const part of parts) back.add(part)
+    if (back.bytes < MEMBER_BYTES && this.#gathered < MOST_BYTES) return null
+    if (back.bytes > LIMITS.memberBytes) return Promise.reject(tooLarge(id, back.bytes))
     this.#cutFull()
-    await this.#room()
+    return this.#room()
   }
 
   /** Whether a member can be carried now: no lines are waiting, or enough for a member of their own. */
@@ -200,35 +240,32 @@ export class MemberFile {
     // What is larger than any of two that it could be cut into is not kept waiting: a line alone may be huge.
     if (this.#back.bytes >= MOST_BYTES) this.#cut(this.#back)
     else this.#front = this.#back
-    this.#back = noLines()
+    this.#back = new MemberLines()
   }
 
   #cutRest(): void {
     const [front, back] = [this.#front, this.#back]
     this.#front = null
-    this.#back = noLines()
+    this.#back = new MemberLines()
     if (front === null) {
       if (back.records > 0) this.#cut(back)
       return
     }
-    for (const part of back.parts) front.parts.push(part)
-    this.#cut({ ...front, records: front.records + back.records, bytes: front.bytes + back.bytes })
+    this.#cut(front, back)
   }
 
-  #cut({ parts, bytes, records, firstId }: Lines): void {
-    const compressed = compress(parts, bytes)
+  #cut(front: MemberLines, back: MemberLines = new MemberLines()): void {
+    const bytes = front.bytes + back.bytes
+    const compressed = compress([...front.all(), ...back.all()], bytes)
     compressed.catch(() => {}) // it is awaited, and thrown, in body()
-    this.#push({ compressed, records, uncompressed: bytes, firstId, sha256: null })
+    const records = front.records + back.records
+    this.#push({ compressed, records, uncompressed: bytes, firstId: front.firstId, sha256: null })
   }
 
   #push(member: PendingMember): void {
     this.#queue.push(member)
     this.#wake()
   }
-}
-
-function noLines(): Lines {
-  return { parts: [], records: 0, bytes: 0, firstId: '' }
 }
 
 /** A gzip member ends with its inflated length; the largest that there is fits the four bytes. */
@@ -239,7 +276,7 @@ function inflatedBytes(member: Uint8Array): number {
 
 /** A member, in parts where it is large: joined it would be there twice. */
 async function compress(parts: readonly Uint8Array[], bytes: number): Promise<readonly Uint8Array[]> {
-  if (bytes <= PARALLEL_BYTES) return [await gzipAsync(concat(parts), { level: LEVEL })]
+  if (bytes <= PARALLEL_BYTES) return [await gzipAsync(concat(parts), { level: LEVEL, chunkSize: CHUNK_BYTES })]
   const compressed: Uint8Array[] = []
   await pipeline(parts, createGzip({ level: LEVEL, chunkSize: CHUNK_BYTES }), async (chunks) => {
     for await (const chunk of chunks) compressed.push(chunk)

@@ -2,7 +2,7 @@ import { type Image, type Item, imageBytes, KINDS } from '../model/event.ts'
 import { currentStands } from '../model/fold.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { Heap } from './heap.ts'
-import { compareKeys, compareStamps, emptyRow, type Row, type Run } from './run.ts'
+import { compareKeys, compareStamps, emptyRow, type Row, type Run, ULID_BYTES } from './run.ts'
 
 /** What a merge says about an item: its last image, null where it does not exist, and the event that said so. */
 export interface MergedItem extends Item {
@@ -56,6 +56,8 @@ class OpenItem {
   readonly #row: Row = emptyRow()
   #image: Image | null = null
   #any = false
+  #ulidData: Uint8Array | null = null
+  #ulid: Ulid = ''
 
   /** Takes the row that `run` stands on; returns the item before it where this is another one. */
   offer(run: Run): MergedItem | null {
@@ -63,22 +65,48 @@ class OpenItem {
     const same = this.#any && compareKeys(this.#row, row) === 0
     if (same && currentStands(compareStamps(this.#row, row))) return null
     const done = same ? null : this.flush()
-    Object.assign(this.#row, row)
+    copyRow(row, this.#row)
     this.#image = run.image()
     this.#any = true
     return done
+  }
+
+  /** All rows of a snapshot have the same one. */
+  #ulidOf(data: Uint8Array, start: number): Ulid {
+    if (data.length === ULID_BYTES && data === this.#ulidData) return this.#ulid
+    const ulid = slice(data, start, start + ULID_BYTES)
+    if (data.length === ULID_BYTES) {
+      this.#ulidData = data
+      this.#ulid = ulid
+    }
+    return ulid
   }
 
   flush(): MergedItem | null {
     if (!this.#any) return null
     this.#any = false
     const { kindIndex, resource, idData, idStart, idEnd, ulidData, ulidStart } = this.#row
-    const [image, id, ulid] = [this.#image, slice(idData, idStart, idEnd), slice(ulidData, ulidStart, ulidStart + 26)]
+    const [image, id] = [this.#image, slice(idData, idStart, idEnd)]
+    const ulid = this.#ulidOf(ulidData, ulidStart)
     // Both may be parts of something large that nothing else needs any more.
-    Object.assign(this.#row, emptyRow())
+    copyRow(NO_ROW, this.#row)
     this.#image = null
     return { kind: KINDS[kindIndex] ?? 'record', resource, id, image, ulid }
   }
+}
+
+const NO_ROW: Readonly<Row> = emptyRow()
+
+/** One by one: of each row that there is, this is done. */
+function copyRow(from: Readonly<Row>, to: Row): void {
+  to.kindIndex = from.kindIndex
+  to.resource = from.resource
+  to.idData = from.idData
+  to.idStart = from.idStart
+  to.idEnd = from.idEnd
+  to.prefix = from.prefix
+  to.ulidData = from.ulidData
+  to.ulidStart = from.ulidStart
 }
 
 function slice(data: Uint8Array, start: number, end: number): string {

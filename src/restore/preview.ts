@@ -1,4 +1,4 @@
-import { imageBytes, type Kind, type Operation, sameImage } from '../model/event.ts'
+import { type Image, imageBytes, type Kind, type Operation, sameImage } from '../model/event.ts'
 import type { Comparison } from './difference.ts'
 import { Lookahead } from './lookahead.ts'
 import type { MergedItem } from './merge.ts'
@@ -61,7 +61,8 @@ export async function summarize(
       for (const difference of comparison.differences) {
         const counts = resources.get(difference.resource) ?? zero()
         resources.set(difference.resource, counts)
-        const newer = await isNewer(difference, history)
+        const { before } = difference
+        const newer = before !== null && (await isNewer(difference, before, history))
         for (const sum of [total, counts]) count(sum, difference, newer)
         const isFirst = counts.added + counts.changed + counts.removed <= SAMPLES_PER_RESOURCE
         const bytes = imageBytes(difference.before) + imageBytes(difference.after)
@@ -85,9 +86,9 @@ function count(counts: Counts, { before, after }: Difference, newer: boolean): v
   if (newer) counts.newer++
 }
 
-async function isNewer(difference: Difference, history: Lookahead): Promise<boolean> {
+async function isNewer(difference: Difference, before: Image, history: Lookahead): Promise<boolean> {
   const last = await history.find(difference)
-  return last !== null && difference.before !== null && sameImage(last.image, difference.before)
+  return last !== null && sameImage(last.image, before)
 }
 
 /** A difference as the preview shows it. */

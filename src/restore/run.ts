@@ -1,4 +1,4 @@
-import { compareUtf8 } from '../base/bytes.ts'
+import { compareUtf8, EMPTY } from '../base/bytes.ts'
 import type { Image } from '../model/event.ts'
 
 /**
@@ -34,12 +34,12 @@ export interface Row {
 }
 
 const PREFIX_BYTES = 6
-const ULID_BYTES = 26
+/** Of a ULID as text. */
+export const ULID_BYTES = 26
 
 /** A row to be filled. */
 export function emptyRow(): Row {
-  const none = new Uint8Array(0)
-  return { kindIndex: 0, resource: '', idData: none, idStart: 0, idEnd: 0, prefix: 0, ulidData: none, ulidStart: 0 }
+  return { kindIndex: 0, resource: '', idData: EMPTY, idStart: 0, idEnd: 0, prefix: 0, ulidData: EMPTY, ulidStart: 0 }
 }
 
 /** The first bytes of `data[start, end)` as a number that sorts as they do. */

@@ -1,9 +1,9 @@
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
-import { compareUtf8, sha256, text, utf8 } from '../base/bytes.ts'
+import { compareUtf8, sha256, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { decodeLine, type Line, splitLines } from '../format/jsonl.ts'
+import { decodeLines, type Lines, oneLine } from '../format/jsonl.ts'
 import { MANIFEST_FILE } from '../format/keys.ts'
 import {
   decodeManifest,
@@ -33,7 +33,7 @@ const LEAST_CHUNK = 64
 export interface SnapshotLines {
   readonly kind: Kind
   readonly resource: string
-  readonly lines: readonly Line[]
+  readonly lines: Lines
 }
 
 /** A file of a snapshot, and what is in it. */
@@ -141,8 +141,9 @@ export class SnapshotReader {
     const member = file === null ? undefined : memberOf(file, item.id)
     if (file === null || member === undefined) return null
     const wanted = utf8(item.id)
-    const line = (await this.#readMember(file, member)).find(({ id }) => Buffer.compare(id, wanted) === 0)
-    return line?.image() ?? null
+    const lines = await this.#readMember(file, member)
+    for (const line of lines) if (Buffer.compare(line.id, wanted) === 0) return line.image()
+    return null
   }
 
   /** The members of a file as they are stored, many in one request, each known to have the hash that the manifest has. */
@@ -162,7 +163,7 @@ export class SnapshotReader {
   }
 
   /** The lines of a member, as `stored` gives it. */
-  storedLines({ file, uncompressedBytes }: SnapshotFile, member: StoredMember): Promise<readonly Line[]> {
+  storedLines({ file, uncompressedBytes }: SnapshotFile, member: StoredMember): Promise<Lines> {
     return linesOf(member, `${this.#prefix}${file}`, uncompressedBytes)
   }
 
@@ -174,7 +175,7 @@ export class SnapshotReader {
   ): AsyncGenerator<SnapshotLines> {
     const wanted = ids === undefined ? null : new Set(ids)
     const members = wanted === null ? file.members : membersOf(file, [...wanted])
-    const ahead: Promise<Line[]>[] = []
+    const ahead: Promise<Lines>[] = []
     const most = aheadOf(file)
     for (let next = 0; next < members.length || ahead.length > 0; ) {
       while (ahead.length < most && next < members.length) {
@@ -184,13 +185,14 @@ export class SnapshotReader {
         read.catch(() => {}) // thrown where it is awaited, below
         ahead.push(read)
       }
-      const lines = (await ahead.shift()) ?? []
-      yield { kind, resource, lines: wanted === null ? lines : lines.filter(({ id }) => wanted.has(text(id))) }
+      const lines = await ahead.shift()
+      if (lines === undefined) return
+      yield { kind, resource, lines: wanted === null ? lines : lines.having(wanted) }
     }
   }
 
   /** Nothing of a member is used before its hash is known to be the one in the manifest, whose own is in the timeline. */
-  async #readMember(file: SnapshotFile, [offset, bytes, records, firstId, hash]: Member): Promise<Line[]> {
+  async #readMember(file: SnapshotFile, [offset, bytes, records, firstId, hash]: Member): Promise<Lines> {
     const key = `${this.#prefix}${file.file}`
     const compressed = await this.#store.get(key, { start: offset, end: offset + bytes })
     if (sha256(compressed) !== hash) throw wrongHash(key, offset)
@@ -200,14 +202,14 @@ export class SnapshotReader {
 }
 
 /** `most`: bytes that it can have uncompressed. */
-async function linesOf({ offset, bytes, records }: StoredMember, key: string, most: number): Promise<Line[]> {
+async function linesOf({ offset, bytes, records }: StoredMember, key: string, most: number): Promise<Lines> {
   let whole: Uint8Array
   try {
     whole = await inflate(bytes, Math.min(LIMITS.memberBytes, most))
   } catch (error) {
     throw damaged(key, `the part at byte ${offset} does not inflate`, error)
   }
-  const lines = Array.from(splitLines(whole), (line) => decodeLine(line, key))
+  const lines = decodeLines(whole, key)
   if (lines.length !== records)
     throw damaged(key, `the part at byte ${offset} has ${lines.length} lines, not ${records}`)
   return lines
@@ -270,7 +272,7 @@ function schemaImage({ json, raw }: SchemaDefinition): Image {
 }
 
 function schemaLines(resource: string, schema: SchemaDefinition): SnapshotLines {
-  return { kind: 'schema', resource, lines: [{ id: utf8(''), image: () => schemaImage(schema) }] }
+  return { kind: 'schema', resource, lines: oneLine('', schemaImage(schema)) }
 }
 
 function wrongHash(key: string, offset: number): TidemarkError {

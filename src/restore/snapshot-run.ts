@@ -10,7 +10,7 @@ export class SnapshotRun implements Run {
   readonly row: Row = emptyRow()
   readonly bytes: number
   readonly #batches: AsyncGenerator<SnapshotLines>
-  #lines: SnapshotLines['lines'] = []
+  #lines: SnapshotLines['lines'] | null = null
   #index = 0
 
   constructor(reader: SnapshotReader, ulid: Ulid, selection: Selection) {
@@ -26,7 +26,7 @@ export class SnapshotRun implements Run {
 
   async load(): Promise<boolean> {
     for (;;) {
-      this.#lines = []
+      this.#lines = null
       const { done, value } = await this.#batches.next()
       if (done === true) return false
       this.#lines = value.lines
@@ -42,7 +42,7 @@ export class SnapshotRun implements Run {
   }
 
   image(): Image | null {
-    return this.#lines[this.#index]?.image() ?? null
+    return this.#lines?.image(this.#index) ?? null
   }
 
   async close(): Promise<void> {
@@ -50,11 +50,12 @@ export class SnapshotRun implements Run {
   }
 
   #stand(): boolean {
-    const line = this.#lines[this.#index]
-    if (line === undefined) return false
-    this.row.idData = line.id
-    this.row.idEnd = line.id.length
-    this.row.prefix = prefixOf(line.id, 0, line.id.length)
+    const [lines, index, row] = [this.#lines, this.#index, this.row]
+    if (lines === null || index >= lines.length) return false
+    row.idData = lines.idData(index)
+    row.idStart = lines.idStart(index)
+    row.idEnd = lines.idEnd(index)
+    row.prefix = prefixOf(row.idData, row.idStart, row.idEnd)
     return true
   }
 }

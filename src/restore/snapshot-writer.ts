@@ -82,8 +82,9 @@ export class SnapshotWriter {
       if (last !== null && compareItems(last, state) >= 0) throw outOfOrder(state)
       if (state.kind === 'schema') this.#addSchema(state)
       else {
-        await this.#openFor(state)
-        await this.#open?.members.add(state.id, encodeLine(state.id, state.image))
+        if (!this.#isOpenFor(state)) await this.#openFor(state)
+        const room = this.#open?.members.add(state.id, encodeLine(state.id, state.image)) ?? null
+        if (room !== null) await room
       }
       const { kind, resource, id } = state
       this.#last = { kind, resource, id }
@@ -95,15 +96,14 @@ export class SnapshotWriter {
    * written together.
    */
   canCarry(kind: Kind, resource: string): boolean {
-    const isOpen = this.#last?.kind === kind && this.#last.resource === resource
-    return !isOpen || this.#open === null || this.#open.members.canCarry
+    return !this.#isOpenFor({ kind, resource }) || this.#open === null || this.#open.members.canCarry
   }
 
   /** Adds a member of another snapshot as it is stored; its items come in the order of `add`. */
   async carry(kind: Kind, resource: string, member: StoredMember): Promise<void> {
     const first = { kind, resource, id: member.firstId }
     if (this.#last !== null && compareItems(this.#last, first) >= 0) throw outOfOrder(first)
-    await this.#openFor(first)
+    if (!this.#isOpenFor(first)) await this.#openFor(first)
     await this.#open?.members.carry(member)
     this.#carried.members++
     this.#carried.bytes += member.bytes.length
@@ -176,8 +176,11 @@ export class SnapshotWriter {
     return resource
   }
 
+  #isOpenFor({ kind, resource }: Omit<Item, 'id'>): boolean {
+    return this.#last?.kind === kind && this.#last.resource === resource
+  }
+
   async #openFor({ kind, resource }: Item): Promise<void> {
-    if (this.#last?.kind === kind && this.#last.resource === resource) return
     await this.#closeFile()
     this.#files++
     const readable = kind === 'record' ? recordsFile(resource) : objectsFile(resource)

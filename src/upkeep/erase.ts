@@ -100,7 +100,8 @@ async function rewriteSnapshot(sources: ReplaySources, entry: SnapshotEntry, ite
   const prefix = snapshotPrefix(entry.ulid, nonce())
   const write = async (writer: SnapshotWriter): Promise<WrittenSnapshot> => {
     for await (const { kind, resource, lines } of old.lines({})) {
-      const states = lines.map(
+      const states = Array.from(
+        lines,
         (line): ItemState => ({ kind, resource, id: Buffer.from(line.id).toString('utf8'), image: line.image() }),
       )
       await writer.add(states.filter((state) => !isOf(state, item)))

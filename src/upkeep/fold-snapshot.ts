@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { compareUtf8, text } from '../base/bytes.ts'
-import type { Line } from '../format/jsonl.ts'
+import type { Lines } from '../format/jsonl.ts'
 import { type Image, type Item, imageBytes, type Kind } from '../model/event.ts'
 import { fold } from '../model/fold.ts'
 import { compareItems } from '../model/order.ts'
@@ -68,7 +68,7 @@ export class SnapshotFold {
   }
 
   /** Adds lines, and what happened to these items and to those between them. */
-  async #merge(kind: Kind, resource: string, lines: readonly Line[]): Promise<void> {
+  async #merge(kind: Kind, resource: string, lines: Lines): Promise<void> {
     const { before, changes } = this.#parts
     const { ulid } = before.manifest
     for (const line of lines) {

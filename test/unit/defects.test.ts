@@ -6,7 +6,7 @@ import { readStoreFile } from '../../src/engine/store-file.ts'
 import { EventCursor } from '../../src/format/event-codec.ts'
 import { decodeIntents } from '../../src/format/intent-codec.ts'
 import { decodeFileHeader, encodeFileHeader } from '../../src/format/journal-file.ts'
-import { decodeLine, splitLines } from '../../src/format/jsonl.ts'
+import { decodeLines } from '../../src/format/jsonl.ts'
 import { decodeManifest } from '../../src/format/manifest.ts'
 import { eventsOf } from '../../src/format/segment/events.ts'
 import { footerLength } from '../../src/format/segment/footer.ts'
@@ -44,7 +44,7 @@ async function readSegment(file: Uint8Array): Promise<void> {
 }
 
 function readLines(bytes: Uint8Array): void {
-  for (const line of splitLines(bytes)) void decodeLine(line, 'defect.jsonl.gz').image().raw
+  for (const line of decodeLines(bytes, 'defect.jsonl.gz')) void line.image().raw
 }
 
 async function readStore(bytes: Uint8Array): Promise<void> {

@@ -146,6 +146,11 @@ async function nameDifference(
 
 async function* statesOf(snapshot: SnapshotReader): AsyncGenerator<readonly ItemState[]> {
   for await (const { kind, resource, lines } of snapshot.lines({})) {
-    yield lines.map((line) => ({ kind, resource, id: Buffer.from(line.id).toString('utf8'), image: line.image() }))
+    yield Array.from(lines, (line) => ({
+      kind,
+      resource,
+      id: Buffer.from(line.id).toString('utf8'),
+      image: line.image(),
+    }))
   }
 }
