@@ -5,6 +5,7 @@ import type { DemoParts } from './cli/demo/seam.ts'
 import { EXIT_CODES } from './cli/exit-codes.ts'
 import { runProgram } from './cli/program.ts'
 import { storesOf } from './cli/stores.ts'
+import { holdYoungSpace } from './cli/young-space.ts'
 import { isConnectionString, S3DB_SCHEMES } from './s3db/connection-string.ts'
 
 /** s3db.js is an optional peer dependency and takes a second to load: only a command that needs it loads it. */
@@ -61,6 +62,7 @@ function endWithReader(error: NodeJS.ErrnoException): void {
 
 // The arguments may hold the connection string of a database, with its credentials, and everybody on the host sees them.
 process.title = 'tidemark'
+holdYoungSpace()
 process.stdout.on('error', endWithReader)
 process.stderr.on('error', endWithReader)
 // Whatever ends a command, it leaves as it does at its end: what it has put aside is removed when the process exits.
