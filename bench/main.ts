@@ -9,7 +9,16 @@ import { type BenchRow, printRows } from './lib/row.ts'
  * npm run bench -- --growth: what things cost against the size of a store (growth.ts).
  */
 
-const BENCHES = ['segment-encode', 'journal', 'capture', 'snapshot', 'replay', 'history', 'memory'] as const
+const BENCHES = [
+  'segment-encode',
+  'journal',
+  'capture',
+  'snapshot',
+  'replay',
+  'history',
+  'memory',
+  'restore-large',
+] as const
 
 /** Runs one bench in this process, for the parent to read. */
 async function runOne(name: string): Promise<void> {

@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -8,6 +7,7 @@ import { firstUlidAt } from '../src/model/ulid.ts'
 import { FilesystemStore } from '../src/store/filesystem.ts'
 import { writeHistory } from './lib/history-store.ts'
 import { firstStates, type LargeDatabase, laterChunks } from './lib/large-records.ts'
+import { statusMb } from './lib/memory.ts'
 import { isQuick } from './lib/options.ts'
 import { type BenchRow, printRows } from './lib/row.ts'
 import { inTemporaryDirectory, mustBe } from './lib/timing.ts'
@@ -66,11 +66,6 @@ async function measure(work: string, store: string, target: string): Promise<Usa
   const script = fileURLToPath(import.meta.url)
   const { stdout } = await promisify(execFile)(process.execPath, [script, '--as', work, store, target])
   return JSON.parse(stdout)
-}
-
-/** Kilobytes of a line of /proc/self/status; 0 where the system has none. */
-function statusMb(name: string): number {
-  return Number(new RegExp(`${name}:\\s+(\\d+)`).exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? 0) / 1024
 }
 
 async function measured(work: string, store: string, target: string): Promise<Usage> {
