@@ -24,7 +24,6 @@ export class EncodeThread {
   readonly #ready = Promise.withResolvers<void>()
   #wasEnded = false
   #lastId = 0
-  #encoded = 0
 
   /** Starts it; `ended` is called when it has ended of its own accord. */
   constructor(file: URL, ended: (error: Error) => void) {
@@ -43,13 +42,8 @@ export class EncodeThread {
     this.#worker.unref()
   }
 
-  /** Bytes of events that it was given. */
-  get encodedBytes(): number {
-    return this.#encoded
-  }
-
   /** Whether it has something to do. */
-  get isBusy(): boolean {
+  get #isBusy(): boolean {
     return this.#waiting.size > 0
   }
 
@@ -57,13 +51,12 @@ export class EncodeThread {
   async ready(): Promise<void> {
     this.#worker.ref()
     await this.#ready.promise
-    if (!this.isBusy) this.#worker.unref()
+    if (!this.#isBusy) this.#worker.unref()
   }
 
   /** The segment. The buffers are transferred: they are empty afterwards. Rejects where the thread ends before. */
   encode(request: EncodeRequest): Promise<SealedSegment> {
     const owned = request.regions.map(ownBuffer)
-    this.#encoded += owned.reduce((sum, region) => sum + region.length, 0)
     const id = ++this.#lastId
     const waiting = Promise.withResolvers<SealedSegment>()
     this.#waiting.set(id, waiting)
@@ -92,7 +85,7 @@ export class EncodeThread {
     this.#waiting.delete(id)
     if (segment !== undefined) waiting?.resolve(segment)
     else if (failure !== undefined) waiting?.reject(toldError(failure))
-    if (!this.isBusy) this.#worker.unref()
+    if (!this.#isBusy) this.#worker.unref()
   }
 }
 

@@ -5,8 +5,6 @@ import { EncodeThread } from './encode-thread.ts'
 import { type EncodeRequest, Encoding, type SealedSegment } from './encoding.ts'
 import type { RecordKeys } from './record-keys.ts'
 
-/** WebAssembly memory never shrinks: after this many bytes of events a new worker takes over. */
-const RECYCLE_BYTES = 512 * 1024 * 1024
 /** A thread that ends so often in a row without one segment will not do better. */
 const MOST_DEATHS = 3
 /** What is encoded at a time in the thread of the application: about so long its writes are held up. */
@@ -57,7 +55,6 @@ export class SegmentEncoder {
     if (thread === null) return this.#encodeHere(request)
     const segment = await thread.encode(request)
     this.#deaths = 0
-    if (thread.encodedBytes > RECYCLE_BYTES && !thread.isBusy) await this.close()
     return segment
   }
 

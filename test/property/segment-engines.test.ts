@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { zstdDecompressSync } from 'node:zlib'
 import { DuckDBInstance } from '@duckdb/node-api'
+import { tableFromIPC } from 'apache-arrow'
 import fc from 'fast-check'
-import { parquetReadObjects } from 'hyparquet'
+import { parquetMetadata, parquetReadObjects } from 'hyparquet'
+import { readParquet } from 'parquet-wasm'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
 import { COLUMNS } from '../../src/format/segment/schema.ts'
@@ -72,12 +74,13 @@ test('DuckDB reads every column of a segment', async () => {
   connection.closeSync()
 })
 
+function cell(value: unknown): unknown {
+  if (value instanceof Date) return value.getTime()
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
+  return typeof value === 'bigint' ? Number(value) : (value ?? null)
+}
+
 test('hyparquet reads every column of a segment', async () => {
-  const cell = (value: unknown): unknown => {
-    if (value instanceof Date) return value.getTime()
-    if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
-    return typeof value === 'bigint' ? Number(value) : (value ?? null)
-  }
   await fc.assert(
     fc.asyncProperty(events(), fc.constantFrom(5, 2048), async (list, rowGroupRows) => {
       const { bytes } = encodeSegment(frames(list), { stream: 's1', level: 0, rowGroupRows })
@@ -86,6 +89,48 @@ test('hyparquet reads every column of a segment', async () => {
       const rows = await parquetReadObjects({ file, compressors, utf8: false })
       const seen = rows.map((row) => COLUMNS.map(({ name }) => cell(row[name])))
       expect(seen).toEqual(expectedRows(list, rowGroupRows))
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('parquet-wasm reads every column of a segment', () => {
+  fc.assert(
+    fc.property(events(), fc.constantFrom(5, 2048), (list, rowGroupRows) => {
+      const { bytes } = encodeSegment(frames(list), { stream: 's1', level: 0, rowGroupRows })
+      const table = tableFromIPC(readParquet(bytes).intoIPCStream())
+      const columns = COLUMNS.map(({ name }) => Array.from(table.getChild(name) ?? [], cell))
+      const seen = list.map((_, row) => columns.map((column) => column[row]))
+      expect(seen).toEqual(expectedRows(list, rowGroupRows))
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('the statistics of a row group, by which engines leave it out, are the least and greatest of its rows', () => {
+  const long = 64
+  fc.assert(
+    fc.property(events(), fc.constantFrom(1, 5, 2048), (list, rowGroupRows) => {
+      const { bytes } = encodeSegment(frames(list), { stream: 's1', level: 0, rowGroupRows })
+      const sorted = sortedEvents(list)
+      const { row_groups: groups } = parquetMetadata(Uint8Array.from(bytes).buffer)
+      groups.forEach(({ columns }, group) => {
+        const rows = sorted.slice(group * rowGroupRows, (group + 1) * rowGroupRows)
+        const of = (name: string): unknown => {
+          const found = columns.find((column) => column.meta_data?.path_in_schema[0] === name)?.meta_data?.statistics
+          return found === undefined ? null : [found.min_value, found.max_value].map(cell)
+        }
+        const bounds = (values: readonly string[]): unknown => {
+          const all = values.map((value) => Buffer.from(value)).sort(Buffer.compare)
+          const ends = [all[0], all.at(-1)]
+          return ends.some((end) => (end?.length ?? 0) > long) ? null : ends.map((end) => asDecoded(String(end)))
+        }
+        expect(of('ulid')).toEqual(bounds(rows.map((event) => event.stamp.ulid)))
+        expect(of('resource')).toEqual(bounds(rows.map((event) => event.resource)))
+        expect(of('record_id')).toEqual(bounds(rows.map((event) => event.id)))
+        const times = rows.map((event) => ulidTime(event.stamp.ulid))
+        expect(of('time')).toEqual([Math.min(...times), Math.max(...times)])
+      })
     }),
     { numRuns: 100 },
   )

@@ -45,6 +45,23 @@ function groupSizes(rows: number, each: number): number[] {
   return Array.from({ length: Math.ceil(rows / each) }, (_, i) => Math.min(each, rows - i * each))
 }
 
+test('no dictionary of a row group has a value twice, also where resources share ids and kinds resources', async () => {
+  await fc.assert(
+    fc.asyncProperty(events(), rowGroupRows, async (list, rows) => {
+      const segment = encodeSegment(frames(list), { stream: 's1', level: 0, rowGroupRows: rows })
+      const { reader } = await open(segment)
+      for (const index of reader.rowGroups.keys()) {
+        const group = await reader.readRowGroup(index, ['kind', 'resource', 'record_id'])
+        const ids = group.bytes('record_id')
+        const idOfRange = new Map(Array.from(ids.starts, (start, row) => [start, ids.text(row)]))
+        for (const values of [group.codes('kind').values, group.codes('resource').values, [...idOfRange.values()]]) {
+          expect(new Set(values).size).toBe(values.length)
+        }
+      }
+    }),
+  )
+})
+
 test('the time column is the time of the ULID', async () => {
   await fc.assert(
     fc.asyncProperty(events(), async (list) => {

@@ -3,16 +3,12 @@ import { TidemarkError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { type Item, KINDS } from '../../model/event.ts'
 import type { SegmentFile, StreamSegment } from '../../model/timeline.ts'
-import { arrowStream } from './arrow.ts'
 import { buildBloom } from './bloom.ts'
 import { chainJson, chainOf, chainStart, chainValue, type SegmentChain } from './chain.ts'
 import { EventColumns } from './columns.ts'
-import { type Footer, footerLength, parseFooter, TRAILER_BYTES } from './footer.ts'
 import {
   CHAIN_KEY,
-  CHECKSUM_DIGITS,
   CHECKSUMS_KEY,
-  checksumPlaceholder,
   formatIndex,
   formatRange,
   INDEX_KEY,
@@ -20,7 +16,7 @@ import {
   SEGMENT_KEY,
   type SegmentRange,
 } from './metadata.ts'
-import { parquetBytes } from './parquet.ts'
+import { parquetFile } from './parquet.ts'
 import { Salts } from './salts.ts'
 import { type SortedRows, sortRows } from './sort.ts'
 
@@ -91,16 +87,14 @@ export function encodeFile(
 ): EncodedFile {
   const rows = sortRows(columns, rowGroupRows)
   const rowGroups = rowGroupStarts(columns, rows, rowGroupRows)
-  const bytes = parquetBytes(arrowStream(columns, rows), {
-    rowGroupRows,
-    metadata: new Map([
-      [SEGMENT_KEY, description],
-      [INDEX_KEY, formatIndex({ rowGroups, bloom: buildBloom(columns.items.hashes()) })],
-      ...metadata,
-      [CHECKSUMS_KEY, checksumPlaceholder(rowGroups.length)],
-    ]),
-  })
-  const footer = sealChecksums(bytes)
+  const index = formatIndex({ rowGroups, bloom: buildBloom(columns.items.hashes()) })
+  const { bytes, footerBytes } = parquetFile(columns, rows, rowGroupRows, (checksums) => [
+    [SEGMENT_KEY, description],
+    [INDEX_KEY, index],
+    ...metadata,
+    [CHECKSUMS_KEY, checksums],
+  ])
+  const footer = { bytes: footerBytes, crc32: crc32(bytes.subarray(-footerBytes)) }
   return { bytes, file: { bytes: bytes.length, sha256: sha256(bytes), footer } }
 }
 
@@ -179,28 +173,4 @@ function itemOf(columns: EventColumns, entry: number): Item {
     resource: text(columns.resources.span(resource)),
     id: text(columns.items.span(entry)),
   }
-}
-
-/** Puts the checksums of the column chunks where their placeholder stands, and returns the footer's own. */
-function sealChecksums(bytes: Uint8Array): SegmentInfo['footer'] {
-  const length = footerLength(bytes.subarray(-TRAILER_BYTES), bytes.length)
-  const footerBytes = bytes.subarray(bytes.length - length)
-  const footer = parseFooter(footerBytes, bytes.length)
-  const target = footer.metadata.get(CHECKSUMS_KEY)
-  const digits = checksums(bytes, footer)
-  if (target?.length !== digits.length || !target.every((byte) => byte === 0x2d)) {
-    throw new Error('the Parquet writer changed the metadata that it was given')
-  }
-  target.set(Buffer.from(digits, 'latin1'))
-  return { bytes: length, crc32: crc32(footerBytes) }
-}
-
-function checksums(bytes: Uint8Array, footer: Footer): string {
-  let digits = ''
-  for (const { chunks } of footer.rowGroups) {
-    for (const { start, end } of chunks) {
-      digits += crc32(bytes.subarray(start, end)).toString(16).padStart(CHECKSUM_DIGITS, '0')
-    }
-  }
-  return digits
 }

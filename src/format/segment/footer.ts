@@ -32,9 +32,10 @@ export interface Footer {
 
 /** The trailing length and magic. */
 export const TRAILER_BYTES = 8
-const MAGIC = 'PAR1'
+/** At both ends of a file. */
+export const MAGIC = 'PAR1'
 /** Parquet's numbers for the types, repetitions and codecs that a segment uses. */
-const PHYSICAL: Readonly<Record<ColumnDeclaration['type'], number>> = {
+export const PHYSICAL: Readonly<Record<ColumnDeclaration['type'], number>> = {
   boolean: 0,
   int64: 2,
   time: 2,
@@ -43,8 +44,10 @@ const PHYSICAL: Readonly<Record<ColumnDeclaration['type'], number>> = {
 }
 const REQUIRED = 0
 const OPTIONAL = 1
-const CODEC_NONE = 0
-const CODEC_ZSTD = 6
+/** Of the codecs. */
+export const CODEC_NONE = 0
+/** As in parquet.thrift too. */
+export const CODEC_ZSTD = 6
 
 /** Length of the footer, trailer included, by the last 8 bytes of a file of `fileBytes`. */
 export function footerLength(trailer: Uint8Array, fileBytes: number): number {

@@ -127,11 +127,6 @@ function rowGroupStart(entry: unknown): RowGroupStart {
   return { rows, first: { kind, resource, id } }
 }
 
-/** What stands for the checksums until the bytes they are of are known. */
-export function checksumPlaceholder(rowGroups: number): string {
-  return '-'.repeat(rowGroups * COLUMNS.length * CHECKSUM_DIGITS)
-}
-
 /** The hash chain in a footer. */
 export function readChain(footer: Footer): SegmentChain {
   const range = parseRange(footer)

@@ -5,13 +5,16 @@ import { ThriftReader } from './thrift.ts'
 
 /** Parquet's numbers. */
 export const PLAIN = 0
-const RLE = 3
+/** Of levels. */
+export const RLE = 3
 /** Encodings by their numbers in parquet.thrift. */
 export const DELTA_BINARY_PACKED = 5
 /** As in parquet.thrift too. */
 export const RLE_DICTIONARY = 8
-const DATA_PAGE = 0
-const DICTIONARY_PAGE = 2
+/** Kinds of pages. */
+export const DATA_PAGE = 0
+/** As in parquet.thrift too. */
+export const DICTIONARY_PAGE = 2
 
 /** One page, decompressed. */
 export interface Page {

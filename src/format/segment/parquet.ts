@@ -1,48 +1,124 @@
-import {
-  Compression,
-  EnabledStatistics,
-  Encoding,
-  Table,
-  type WriterProperties,
-  WriterPropertiesBuilder,
-  writeParquet,
-} from 'parquet-wasm'
-import { LIMITS } from '../../base/limits.ts'
-import { COLUMNS } from './schema.ts'
+import zlib from 'node:zlib'
+import { crc32 } from '../../base/bytes.ts'
+import { ByteWriter } from './byte-writer.ts'
+import { type ColumnPages, PageMaker } from './column-pages.ts'
+import type { EventColumns } from './columns.ts'
+import { CODEC_NONE, CODEC_ZSTD, MAGIC } from './footer.ts'
+import { formatFooter, type WrittenChunk, type WrittenRowGroup } from './footer-writer.ts'
+import { CHECKSUM_DIGITS } from './metadata.ts'
+import { DATA_PAGE, DELTA_BINARY_PACKED, DICTIONARY_PAGE, PLAIN, RLE, RLE_DICTIONARY } from './pages.ts'
+import { COLUMNS, type ColumnDeclaration } from './schema.ts'
+import type { SortedRows } from './sort.ts'
+import { ThriftWriter } from './thrift-writer.ts'
 
-/** How the Parquet file is laid out, and its key-value metadata. */
-export interface ParquetOptions {
-  readonly rowGroupRows: number
-  readonly metadata: ReadonlyMap<string, string>
+/** A Parquet file and the length of its footer, trailer included. */
+export interface ParquetFile {
+  readonly bytes: Uint8Array
+  readonly footerBytes: number
 }
 
-/** Large enough that a column of a row group is one page unless its values are large. */
-const PAGE_BYTES = 4 << 20
-/** No column may fall back from its dictionary to plain values: our reader has no code for that. */
-const DICTIONARY_BYTES = LIMITS.chunkBytes
+const ENCODINGS = { plain: PLAIN, dictionary: RLE_DICTIONARY, delta: DELTA_BINARY_PACKED } as const
+/** Fewer bytes are not worth a call of the compressor. */
+const LEAST_COMPRESSED = 128
+const LEVEL = { [zlib.constants.ZSTD_c_compressionLevel]: 1 }
+/** What comes out is seldom more than this part of what goes in; where it is, it is made in pieces. */
+const EXPECTED_RATIO = 4
+const LEAST_ROOM = 1024
 
-/** Encodes an Arrow IPC stream as Parquet. Synchronous, and heavy: belongs in a worker. */
-export function parquetBytes(arrowStream: Uint8Array, options: ParquetOptions): Uint8Array {
-  // Both are consumed, and freed, by the writer: WebAssembly memory is not garbage collected.
-  return writeParquet(Table.fromIPCStream(arrowStream), properties(options))
-}
+const file = new ByteWriter()
 
-/** Every setter consumes the builder it is called on. */
-function properties(options: ParquetOptions): WriterProperties {
-  let builder = new WriterPropertiesBuilder()
-    .setCreatedBy('tidemark')
-    .setCompression(Compression.ZSTD)
-    .setDictionaryEnabled(false)
-    .setStatisticsEnabled(EnabledStatistics.None)
-    .setMaxRowGroupSize(options.rowGroupRows)
-    .setDataPageSizeLimit(PAGE_BYTES)
-    .setDictionaryPageSizeLimit(DICTIONARY_BYTES)
-    .setKeyValueMetadata(new Map(options.metadata))
-  for (const { name, encoding, compressed, statistics } of COLUMNS) {
-    if (encoding === 'dictionary') builder = builder.setColumnDictionaryEnabled(name, true)
-    else builder = builder.setColumnEncoding(name, encoding === 'delta' ? Encoding.DELTA_BINARY_PACKED : Encoding.PLAIN)
-    if (!compressed) builder = builder.setColumnCompression(name, Compression.UNCOMPRESSED)
-    if (statistics) builder = builder.setColumnStatisticsEnabled(name, EnabledStatistics.Chunk)
+/**
+ * Sorted rows as a Parquet file, a page a column and row group. `metadata` is given the checksums of all column chunks.
+ * Synchronous, and heavy: belongs in a worker.
+ */
+export function parquetFile(
+  columns: EventColumns,
+  rows: SortedRows,
+  rowGroupRows: number,
+  metadata: (checksums: string) => readonly (readonly [string, string])[],
+): ParquetFile {
+  file.clear()
+  file.bytes(Buffer.from(MAGIC))
+  const maker = new PageMaker(columns, rows)
+  const rowGroups: WrittenRowGroup[] = []
+  let digits = ''
+  for (let from = 0; from < columns.count; from += rowGroupRows) {
+    const to = Math.min(columns.count, from + rowGroupRows)
+    const chunks = COLUMNS.map((column) => writeChunk(column, maker.pages(column, { from, to }), to - from))
+    for (const { start, end } of chunks) digits += checksum(file.buffer.subarray(start, end))
+    rowGroups.push({ rows: to - from, chunks })
   }
-  return builder.build()
+  const end = file.length
+  formatFooter(file, columns.count, rowGroups, metadata(digits))
+  file.u32(file.length - end)
+  file.bytes(Buffer.from(MAGIC))
+  // A copy of its own: it is handed to other threads, and the memory is used again.
+  const bytes = new Uint8Array(file.view())
+  file.clear()
+  return { bytes, footerBytes: bytes.length - end }
+}
+
+function checksum(bytes: Uint8Array): string {
+  return crc32(bytes).toString(16).padStart(CHECKSUM_DIGITS, '0')
+}
+
+function writeChunk(column: ColumnDeclaration, pages: ColumnPages, rows: number): WrittenChunk {
+  const { dictionary, data, nulls, bounds } = pages
+  const compressed = column.compressed && (dictionary?.body.length ?? 0) + data.length >= LEAST_COMPRESSED
+  const start = file.length
+  let size = 0
+  if (dictionary !== null) {
+    const { body, values } = dictionary
+    size += writePage({ type: DICTIONARY_PAGE, encoding: PLAIN, values, body, compressed })
+  }
+  const dataAt = file.length
+  size += writePage({ type: DATA_PAGE, encoding: ENCODINGS[column.encoding], values: rows, body: data, compressed })
+  return {
+    column,
+    codec: compressed ? CODEC_ZSTD : CODEC_NONE,
+    encodings: dictionary === null ? [ENCODINGS[column.encoding], RLE] : [PLAIN, RLE, RLE_DICTIONARY],
+    values: rows,
+    nulls,
+    bounds: bounds === null ? null : [Buffer.from(bounds[0]), Buffer.from(bounds[1])],
+    size,
+    start,
+    dataAt,
+    end: file.length,
+  }
+}
+
+interface WrittenPage {
+  readonly type: number
+  readonly encoding: number
+  readonly values: number
+  readonly body: Buffer
+  readonly compressed: boolean
+}
+
+/** Returns the length of the page before compression, with its header. */
+function writePage({ type, encoding, values, body, compressed }: WrittenPage): number {
+  const stored = compressed ? compress(body) : body
+  const start = file.length
+  const thrift = new ThriftWriter(file)
+  thrift.struct(() => {
+    thrift.i32(1, type)
+    thrift.i32(2, body.length)
+    thrift.i32(3, stored.length)
+    thrift.field(type === DATA_PAGE ? 5 : 7, () => {
+      thrift.i32(1, values)
+      thrift.i32(2, encoding)
+      if (type === DATA_PAGE) {
+        thrift.i32(3, RLE)
+        thrift.i32(4, RLE)
+      }
+    })
+  })
+  const header = file.length - start
+  file.bytes(stored)
+  return header + body.length
+}
+
+function compress(body: Buffer): Buffer {
+  const chunkSize = Math.max(LEAST_ROOM, Math.ceil(body.length / EXPECTED_RATIO))
+  return zlib.zstdCompressSync(body, { chunkSize, params: LEVEL })
 }
