@@ -15,6 +15,7 @@ const BENCHES = [
   'capture',
   'snapshot',
   'replay',
+  'compaction',
   'history',
   'memory',
   'restore-large',

@@ -15,11 +15,13 @@ const DEFAULTS: SegmentBenchOptions = {
   runs: numberFlag('--runs', isQuick() ? 1 : 5),
 }
 
-/** Encoding of segments, from changes to Parquet bytes, against the way that parquet-wasm's README documents. */
+/** Encoding of segments, from changes to Parquet bytes, against the way that parquet-wasm's README documents, and DuckDB. */
 export async function run({ events, runs }: SegmentBenchOptions = DEFAULTS): Promise<BenchRow[]> {
-  const sides = (['ours', 'peer', 'typed'] as const).map((side) => new SideThread(side, events))
-  const [ours, peer, typed] = sides
-  if (ours === undefined || peer === undefined || typed === undefined) return []
+  const [ours, peer, typed, duckDb] = (['ours', 'peer', 'typed', 'duckdb'] as const).map(
+    (side) => new SideThread(side, events),
+  )
+  if (ours === undefined || peer === undefined || typed === undefined || duckDb === undefined) return []
+  const sides = [ours, peer, typed, duckDb]
   while ((await Promise.all(sides.map((side) => side.next()))).every(Boolean)) {
     // Sustained work, as of a sealer under load: a side's first run after its pause finds its memory cold, and is left out.
     for (const side of sides) for (let i = 0; i <= runs; i++) await side.run(i > 0)
@@ -41,6 +43,14 @@ export async function run({ events, runs }: SegmentBenchOptions = DEFAULTS): Pro
       ratio: ours.rate / typed.rate,
       target: '-',
       note: 'peer: the same with UTF-8 types spelled out',
+    },
+    {
+      ...rates,
+      name: 'segment encode, DuckDB',
+      peer: duckDb.rate,
+      ratio: ours.rate / duckDb.rate,
+      target: '>= 1.3',
+      note: 'peer: typed chunks appended, COPY sorted, zstd 1, 1 thread, without a hash chain',
     },
     {
       name: 'segment size',

@@ -2,8 +2,8 @@ import { claimStore } from '../../src/engine/store-file.ts'
 import { segmentKey, snapshotPrefix } from '../../src/format/keys.ts'
 import { chainStart } from '../../src/format/segment/chain.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
-import type { SnapshotEntry, StreamEntry, StreamSegment } from '../../src/model/timeline.ts'
-import { firstUlidAt, MIN_ULID, type Ulid, ulidTime } from '../../src/model/ulid.ts'
+import type { SegmentEntry, SnapshotEntry, StreamEntry, StreamSegment } from '../../src/model/timeline.ts'
+import { firstUlidAt, MIN_ULID, newUlid, type Ulid, ulidTime } from '../../src/model/ulid.ts'
 import { ahead } from '../../src/restore/ahead.ts'
 import type { ReplaySources } from '../../src/restore/replay.ts'
 import { Segments } from '../../src/restore/segments.ts'
@@ -13,7 +13,8 @@ import type { ItemState } from '../../src/restore/target.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
-import { segmentNodes } from '../../src/timeline/segments.ts'
+import { eachSegment, segmentNodes } from '../../src/timeline/segments.ts'
+import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
 import { type Chunk, encodeChunk } from './dataset.ts'
 
 const DATABASE = 'bench'
@@ -62,6 +63,27 @@ export async function writeHistory(
   const addEpoch = { epoch: 1, startedAt: start, restored: null }
   await log.commit(() => ({ addSnapshots: [snapshot], addSegments, putStreams: [stream], addEpoch }))
   return addSegments
+}
+
+/** Bytes that what is merged may take: enough for as many events as a run can have. */
+const MERGE_MEMORY = 1024 * 1024 * 1024
+
+/** Merges all segments of a store into as few runs as can be, and returns what it consists of then. */
+export async function mergeHistory(store: ObjectStore): Promise<readonly SegmentEntry[]> {
+  const log = await TimelineLog.open(store)
+  for (;;) {
+    const entries: SegmentEntry[] = []
+    for await (const entry of eachSegment(log.nodes.segments, log.timeline.segments)) entries.push(entry)
+    const units = entries.filter(({ level }) => level === 0).map((entry) => [entry])
+    if (units.length < 2) return entries
+    const run = newUlid(ulidTime(units[0]?.[0]?.firstUlid ?? MIN_ULID))
+    const { replaced, files } = await writeRun(
+      store,
+      { run, level: 1, erasures: 0, units, memory: MERGE_MEMORY },
+      () => {},
+    )
+    await log.commit(() => ({ merge: { replaced, by: files } }))
+  }
 }
 
 async function writeSnapshot(

@@ -5,11 +5,12 @@ import { describe, expect, it } from 'vitest'
 
 const MAIN = fileURLToPath(new URL('../../bench/main.ts', import.meta.url))
 const ROWS: readonly (readonly [bench: string, rows: number])[] = [
-  ['segment-encode', 3],
+  ['segment-encode', 4],
   ['journal', 3],
   ['capture', 9],
   ['snapshot', 3],
-  ['replay', 2],
+  ['replay', 4],
+  ['compaction', 1],
   ['history', 3],
   ['memory', 6],
 ]

@@ -1,0 +1,60 @@
+import { segmentKey } from '../src/format/keys.ts'
+import { chainStart } from '../src/format/segment/chain.ts'
+import { encodeSegment } from '../src/format/segment/encode.ts'
+import type { StreamSegment } from '../src/model/timeline.ts'
+import { newUlid } from '../src/model/ulid.ts'
+import { MemoryStore } from '../src/store/memory.ts'
+import { writeRun } from '../src/upkeep/compaction/write-run.ts'
+import { dataset, encodeChunk } from './lib/dataset.ts'
+import { BEFORE_DATASET } from './lib/history-store.ts'
+import { isQuick, numberFlag } from './lib/options.ts'
+import { type BenchRow, median, printRows } from './lib/row.ts'
+import { mustBe, timed } from './lib/timing.ts'
+
+/** `events` in segments of `chunk`, merged `runs` times after a merge that does not count. */
+export interface CompactionBenchOptions {
+  readonly events: number
+  readonly chunk: number
+  readonly runs: number
+}
+
+const DEFAULTS: CompactionBenchOptions = {
+  events: numberFlag('--events', isQuick() ? 10_000 : 1_000_000),
+  chunk: isQuick() ? 2_500 : 50_000,
+  runs: numberFlag('--runs', isQuick() ? 1 : 3),
+}
+const MEMORY = 1024 * 1024 * 1024
+
+/** Merging of segments into a run, read back and checked, against encoding them. */
+export async function run({ events, chunk, runs }: CompactionBenchOptions = DEFAULTS): Promise<BenchRow[]> {
+  const store = new MemoryStore()
+  const units: StreamSegment[][] = []
+  const encoding: number[] = []
+  let previous = chainStart(BEFORE_DATASET)
+  for (const changes of dataset({ events, chunk })) {
+    const start = performance.now()
+    const { bytes, info } = encodeSegment(encodeChunk(changes), { stream: BEFORE_DATASET, level: 0, previous })
+    encoding.push(info.events / (performance.now() - start))
+    previous = info.chain.value
+    const entry = { key: segmentKey({ ...info, nonce: '00000000' }), ...info }
+    await store.put(entry.key, bytes)
+    units.push([entry])
+  }
+  const merging: number[] = []
+  for (let lap = 0; lap <= runs; lap++) {
+    const request = { run: newUlid(lap), level: 1, erasures: 0, units, memory: MEMORY }
+    const { ms, result } = await timed(() => writeRun(store, request, () => {}))
+    const merged = result.files.reduce((sum, file) => sum + file.events, 0)
+    mustBe(merged === events, `${merged} of ${events} events were merged`)
+    if (lap > 0) merging.push(events / ms)
+  }
+  const [ours, peer] = [median(merging), median(encoding)]
+  return [
+    {
+      ...{ name: 'compaction', ours, peer, unit: 'k events/s', ratio: ours / peer, target: '>= 0.5' },
+      note: `${events} events in ${units.length} segments into a run, read back and checked; peer: encoding the segments`,
+    },
+  ]
+}
+
+if (import.meta.main) printRows(await run())
