@@ -46,10 +46,17 @@ class MemberLines {
   records = 0
   bytes = 0
   firstId = ''
+  readonly #free: Buffer[]
+  readonly #rooms: Buffer[] = []
   #room: Buffer | null = null
   /** What of the room is not among the parts yet; what is behind it is free. */
   #start = 0
   #end = 0
+
+  /** `free`: rooms in which nothing is needed any more, which are used first. */
+  constructor(free: Buffer[]) {
+    this.#free = free
+  }
 
   add(part: Uint8Array): void {
     this.bytes += part.length
@@ -60,7 +67,7 @@ class MemberLines {
     }
     if (this.#room === null || this.#end + part.length > this.#room.length) {
       this.#close()
-      this.#room = Buffer.allocUnsafeSlow(Math.min(MOST_ROOM, Math.max(LEAST_ROOM, part.length, 4 * this.bytes)))
+      this.#room = this.#roomFor(part.length)
       this.#start = this.#end = 0
     }
     this.#room.set(part, this.#end)
@@ -71,6 +78,18 @@ class MemberLines {
   all(): readonly Uint8Array[] {
     this.#close()
     return this.#parts
+  }
+
+  /** Nobody needs the parts any more. */
+  letGo(): void {
+    this.#free.push(...this.#rooms.filter(({ length }) => length === MOST_ROOM))
+  }
+
+  #roomFor(bytes: number): Buffer {
+    const least = Math.min(MOST_ROOM, Math.max(LEAST_ROOM, bytes, 4 * this.bytes))
+    const room = this.#free.pop() ?? Buffer.allocUnsafeSlow(least)
+    this.#rooms.push(room)
+    return room
   }
 
   #close(): void {
@@ -108,7 +127,9 @@ export class MemberFile {
   readonly #members: Member[] = []
   /** Enough for a member; it is cut once there is enough behind it, so that no small one is left over. */
   #front: MemberLines | null = null
-  #back = new MemberLines()
+  /** Of lines whose member is made. */
+  readonly #free: Buffer[] = []
+  #back = new MemberLines(this.#free)
   #ended = false
   #abandoned = false
   #wake: () => void = () => {}
@@ -240,13 +261,13 @@ export class MemberFile {
     // What is larger than any of two that it could be cut into is not kept waiting: a line alone may be huge.
     if (this.#back.bytes >= MOST_BYTES) this.#cut(this.#back)
     else this.#front = this.#back
-    this.#back = new MemberLines()
+    this.#back = new MemberLines(this.#free)
   }
 
   #cutRest(): void {
     const [front, back] = [this.#front, this.#back]
     this.#front = null
-    this.#back = new MemberLines()
+    this.#back = new MemberLines(this.#free)
     if (front === null) {
       if (back.records > 0) this.#cut(back)
       return
@@ -254,12 +275,21 @@ export class MemberFile {
     this.#cut(front, back)
   }
 
-  #cut(front: MemberLines, back: MemberLines = new MemberLines()): void {
-    const bytes = front.bytes + back.bytes
-    const compressed = compress([...front.all(), ...back.all()], bytes)
-    compressed.catch(() => {}) // it is awaited, and thrown, in body()
-    const records = front.records + back.records
-    this.#push({ compressed, records, uncompressed: bytes, firstId: front.firstId, sha256: null })
+  #cut(...lines: readonly [MemberLines, ...MemberLines[]]): void {
+    const [{ firstId }] = lines
+    const sum = (of: 'bytes' | 'records'): number => lines.reduce((total, one) => total + one[of], 0)
+    const [bytes, records] = [sum('bytes'), sum('records')]
+    const compressed = compress(
+      lines.flatMap((one) => one.all()),
+      bytes,
+    )
+    compressed.then(
+      () => {
+        for (const one of lines) one.letGo()
+      },
+      () => {}, // it is awaited, and thrown, in body()
+    )
+    this.#push({ compressed, records, uncompressed: bytes, firstId, sha256: null })
   }
 
   #push(member: PendingMember): void {
