@@ -31,6 +31,7 @@ const TARGET = '<= 300'
 
 interface Answer {
   readonly ms: number
+  readonly cpuMs: number
   /** Requests to the store; a listing is one. */
   readonly requests: number
   readonly answer: string
@@ -80,8 +81,9 @@ async function rowsOf(
     for (let i = 0; i < runs; i++) answers.push(await answerOf(what, place))
     const [first] = answers
     if (what === 'get') record = first?.answer ?? ''
+    const cpuMs = median(answers.map((answer) => answer.cpuMs))
     const size = what === 'status' ? first?.answer : `${segments} segments were sealed`
-    const note = `${size}, ${how}; a process of its own; ${first?.requests} requests`
+    const note = `${size}, ${how}; a process of its own; ${first?.requests} requests, ${cpuMs.toFixed(0)} ms of the processor`
     const ours = median(answers.map(({ ms }) => ms))
     rows.push({ name: `first ${what}, ${how}`, ours, peer: null, unit: 'ms', ratio: null, target: TARGET, note })
   }
@@ -97,13 +99,14 @@ async function answerOf(what: string, place: string): Promise<Answer> {
 /** In a process of its own. */
 async function answered(what: string, place: string): Promise<Answer> {
   const objects = new CountingStore(new FilesystemStore(place))
-  const started = performance.now()
+  const [started, before] = [performance.now(), process.cpuUsage()]
   const tidemark = await Tidemark.open({ store: { url: 'bench://store', objects } })
   const answer = await (what === 'status' ? statusOf(tidemark) : recordOf(tidemark))
   const ms = performance.now() - started
+  const { user, system } = process.cpuUsage(before)
   const requests = Object.values(objects.calls).reduce((sum, one) => sum + one, 0)
   await tidemark.close()
-  return { ms, requests, answer }
+  return { ms, cpuMs: (user + system) / 1000, requests, answer }
 }
 
 async function statusOf(tidemark: Tidemark): Promise<string> {

@@ -1,0 +1,69 @@
+import { expect, test } from 'vitest'
+import { concat, text } from '../../src/base/bytes.ts'
+import { decodeLines, encodeLine } from '../../src/format/jsonl.ts'
+import { type Image, isUnreadable, unreadableImage } from '../../src/model/event.ts'
+
+const FILE = 'users.jsonl.gz'
+
+function image(json: string): Image {
+  return { json: Buffer.from(json), raw: null }
+}
+
+/** Plain ones, more than are made room for at first, and between them what JSON escapes or UTF-8 makes longer. */
+const IDS = [
+  '',
+  ...Array.from({ length: 80 }, (_, i) => `a${i}`),
+  'ä',
+  '"quoted"',
+  'back\\slash',
+  'end\\',
+  `long ${'x'.repeat(100)}`,
+  `long ${'ü'.repeat(100)}`,
+  'line\nbreak',
+  '😀',
+  '__proto__',
+]
+
+function fileOf(ids: readonly string[]): Uint8Array {
+  return concat(ids.flatMap((id, i) => encodeLine(id, image(i % 2 === 0 ? '{}' : JSON.stringify({ id, i })))))
+}
+
+test('lines have the ids and images that were written, wherever their ids stand', () => {
+  const lines = decodeLines(fileOf(IDS), FILE)
+  expect(lines.length).toBe(IDS.length)
+  const read = Array.from(lines, (line) => text(line.id))
+  expect(read).toEqual(IDS)
+  expect(IDS.map((_, i) => text(lines.idData(i).subarray(lines.idStart(i), lines.idEnd(i))))).toEqual(IDS)
+  expect(Array.from(lines, (line) => text(line.image().json))).toEqual(
+    IDS.map((id, i) => (i % 2 === 0 ? '{}' : JSON.stringify({ id, i }))),
+  )
+})
+
+test('an image goes as its line for the id that it was read for, and is written anew for another one', () => {
+  const lines = decodeLines(fileOf(IDS), FILE)
+  expect(concat(IDS.flatMap((id, i) => encodeLine(id, lines.image(i))))).toEqual(fileOf(IDS))
+  const other = IDS.map((id) => (id === '' ? 'b' : `${[...id].slice(0, -1).join('')}z`))
+  const renamed = decodeLines(concat(other.flatMap((id, i) => encodeLine(id, lines.image(i)))), FILE)
+  expect(Array.from(renamed, (line) => text(line.id))).toEqual(other)
+})
+
+test('of lines only those with wanted ids are given, each with its own image', () => {
+  const wanted = ['ä', 'a78', 'end\\', '😀', 'not there']
+  const some = decodeLines(fileOf(IDS), FILE).having(new Set(wanted))
+  expect(Array.from(some, (line) => text(line.id))).toEqual(['a78', 'ä', 'end\\', '😀'])
+  const [first] = some
+  expect(text(first?.image().json ?? new Uint8Array())).toBe(JSON.stringify({ id: 'a78', i: IDS.indexOf('a78') }))
+})
+
+test('a damaged record is told by its line, and one that only speaks of it is none', () => {
+  const item = { kind: 'record', resource: 'users', id: 'u1' } as const
+  const lines = decodeLines(
+    concat([
+      ...encodeLine('u1', unreadableImage(item, 'its body is gone')),
+      ...encodeLine('u2', image('{"id":"u2","note":"\\"_unreadable\\":"}')),
+      ...encodeLine('u3', image('{"id":"u3"}')),
+    ]),
+    FILE,
+  )
+  expect([0, 1, 2].map((i) => isUnreadable(lines.image(i)))).toEqual([true, false, false])
+})
