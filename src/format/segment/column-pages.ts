@@ -128,7 +128,7 @@ export class PageMaker {
       codes[row - from] = isThere ? 1 : 0
       if (!isThere) nulls++
     }
-    this.#levels(to - from)
+    writeLevels(codes, to - from)
     if (nulls < to - from) {
       for (let row = from; row < to; row++) {
         if (codes[row - from] === 0) continue
@@ -149,7 +149,7 @@ export class PageMaker {
       dictionary.u32(end - start)
       dictionary.range(buffer, start, end)
     }
-    if (name === 'actor') this.#actorLevels(range)
+    if (name === 'actor') writeLevels(this.#actorLevels(range), range.to - range.from)
     const width = used.length > 1 ? widthOf(used.length - 1) : 0
     data.byte(width)
     encodeHybrid(data, this.#codes, count, width)
@@ -191,27 +191,14 @@ export class PageMaker {
     return { used, count }
   }
 
+  #actorLevels({ from, to }: RowRange): Int32Array {
+    const { actor } = this.#columns
+    return Int32Array.from(this.#rows.events.subarray(from, to), (event) => ((actor[event] ?? -1) < 0 ? 0 : 1))
+  }
+
   #textOf(name: ColumnName, entry: number): string {
     const { buffer, start, end } = this.#valueOf(name, entry)
     return buffer.toString('latin1', start, end)
-  }
-
-  #actorLevels({ from, to }: RowRange): void {
-    const levels = new Int32Array(to - from)
-    for (let row = from; row < to; row++) {
-      levels[row - from] = (this.#columns.actor[this.#rows.events[row] ?? 0] ?? -1) < 0 ? 0 : 1
-    }
-    const codes = this.#codes
-    this.#codes = levels
-    this.#levels(to - from)
-    this.#codes = codes
-  }
-
-  /** Definition levels of data page V1: their length, then a bit a row. */
-  #levels(count: number): void {
-    const at = data.take(4)
-    encodeHybrid(data, this.#codes, count, 1)
-    data.buffer.writeUInt32LE(data.length - at - 4, at)
   }
 
   #valueOf(name: ColumnName, entry: number): Span {
@@ -224,6 +211,13 @@ export class PageMaker {
     if (value === undefined) throw new RangeError(`column ${name} has no value ${entry}`)
     return value
   }
+}
+
+/** Definition levels of data page V1, 0 for null: their length, then a bit a row. */
+function writeLevels(levels: Int32Array, count: number): void {
+  const at = data.take(4)
+  encodeHybrid(data, levels, count, 1)
+  data.buffer.writeUInt32LE(data.length - at - 4, at)
 }
 
 /** The value of an event in a dictionary column, by its number; negative where it is null. */
