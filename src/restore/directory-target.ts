@@ -3,6 +3,7 @@ import { TidemarkError } from '../base/errors.ts'
 import { isUnfinished, MANIFEST_FILE } from '../format/keys.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { LEVELS } from './members.ts'
 import { SnapshotReader } from './snapshot-reader.ts'
 import { SnapshotWriter } from './snapshot-writer.ts'
 import type { Difference, ItemState, Selection, Target } from './target.ts'
@@ -40,7 +41,7 @@ export function directoryTarget(
   { moment, database, prefix }: DirectoryContent,
 ): Target {
   const { store } = place
-  const writer = new SnapshotWriter({ store, prefix, ulid: moment, database })
+  const writer = new SnapshotWriter({ store, prefix, ulid: moment, database, level: LEVELS.waitedFor })
   let begun: Promise<void> | null = null
   let isPlaced = false
   const begin = (): Promise<void> => {

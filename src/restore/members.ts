@@ -20,9 +20,11 @@ const MOST_BYTES = MEMBER_BYTES + LEAST_BYTES
 /** Members compressed at once, on the thread pool, and their uncompressed bytes: of larger ones, one. */
 const PARALLEL = 2
 const PARALLEL_BYTES = 16 * 1024 * 1024
-const LEVEL = 6
 /** Bytes that come out of the compression at a time: of most members, all of them. */
 const CHUNK_BYTES = 256 * 1024
+
+/** How hard members are compressed: of what is kept, and of what somebody waits for, in a third of the time and 6 % larger. */
+export const LEVELS = { kept: 6, waitedFor: 3 } as const
 
 interface PendingMember {
   readonly compressed: Promise<readonly Uint8Array[]>
@@ -122,6 +124,7 @@ export interface MembersSummary {
  * store consumes meanwhile. At most `PARALLEL` members are in flight: `add` waits where the store is slower.
  */
 export class MemberFile {
+  readonly #level: number
   readonly #queue: PendingMember[] = []
   readonly #hash = createHash('sha256')
   readonly #members: Member[] = []
@@ -139,6 +142,10 @@ export class MemberFile {
   #allRecords = 0
   #bytes = 0
   #uncompressed = 0
+
+  constructor(level: number) {
+    this.#level = level
+  }
 
   /**
    * Adds one line, in one part or several. Null where there is room for more at once, as behind most lines: nothing is waited
@@ -282,6 +289,7 @@ export class MemberFile {
     const compressed = compress(
       lines.flatMap((one) => one.all()),
       bytes,
+      this.#level,
     )
     compressed.then(
       () => {
@@ -305,10 +313,10 @@ function inflatedBytes(member: Uint8Array): number {
 }
 
 /** A member, in parts where it is large: joined it would be there twice. */
-async function compress(parts: readonly Uint8Array[], bytes: number): Promise<readonly Uint8Array[]> {
-  if (bytes <= PARALLEL_BYTES) return [await gzipAsync(concat(parts), { level: LEVEL, chunkSize: CHUNK_BYTES })]
+async function compress(parts: readonly Uint8Array[], bytes: number, level: number): Promise<readonly Uint8Array[]> {
+  if (bytes <= PARALLEL_BYTES) return [await gzipAsync(concat(parts), { level, chunkSize: CHUNK_BYTES })]
   const compressed: Uint8Array[] = []
-  await pipeline(parts, createGzip({ level: LEVEL, chunkSize: CHUNK_BYTES }), async (chunks) => {
+  await pipeline(parts, createGzip({ level, chunkSize: CHUNK_BYTES }), async (chunks) => {
     for await (const chunk of chunks) compressed.push(chunk)
   })
   return compressed

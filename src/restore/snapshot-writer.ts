@@ -10,7 +10,7 @@ import type { Gap } from '../model/gap.ts'
 import { compareItems } from '../model/order.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { MemberFile, type StoredMember } from './members.ts'
+import { LEVELS, MemberFile, type StoredMember } from './members.ts'
 import type { ItemState } from './target.ts'
 
 /** What a snapshot is of, and where it goes. */
@@ -23,6 +23,8 @@ export interface SnapshotOptions {
   readonly database: string
   /** The acknowledged gaps that it is made through; absent: none. */
   readonly except?: readonly Gap[]
+  /** One of `LEVELS`; absent: `kept`. */
+  readonly level?: number
 }
 
 /** Members of snapshot files, and their bytes as they are stored. */
@@ -185,7 +187,7 @@ export class SnapshotWriter {
     this.#files++
     const readable = kind === 'record' ? recordsFile(resource) : objectsFile(resource)
     const name = this.#options.store.secrets !== undefined ? numberedFile(this.#files) : this.#distinct(readable)
-    const members = new MemberFile()
+    const members = new MemberFile(this.#options.level ?? LEVELS.kept)
     const stored = this.#options.store.put(`${this.#options.prefix}${name}`, members.body())
     stored.catch((error: unknown) => members.fail(error)) // thrown by the next add, or by closeFile
     this.#open = { name, members, stored }

@@ -12,7 +12,7 @@ import { sealEvents } from '../../src/format/record-keys/seal-events.ts'
 import { EventColumns } from '../../src/format/segment/columns.ts'
 import { type Change, NO_CONTEXT } from '../../src/model/event.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
-import { MemberFile } from '../../src/restore/members.ts'
+import { LEVELS, MemberFile } from '../../src/restore/members.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 
@@ -33,7 +33,7 @@ test('a file that is nested deeper than any reader takes is not written', () => 
 
 test('a record that no reader could inflate again is not written into a snapshot', async () => {
   limits.memberBytes = 600_000
-  const file = new MemberFile()
+  const file = new MemberFile(LEVELS.kept)
   await file.add('a', [Buffer.alloc(500_000)])
   await expect(file.add('b', [Buffer.alloc(200_000)])).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
   file.abandon()

@@ -3,6 +3,12 @@ import { concat, text } from '../../src/base/bytes.ts'
 import { decodeLines, encodeLine } from '../../src/format/jsonl.ts'
 import { type Image, isUnreadable, unreadableImage } from '../../src/model/event.ts'
 
+import { firstUlidAt } from '../../src/model/ulid.ts'
+import { LEVELS } from '../../src/restore/members.ts'
+import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
+import type { ItemState } from '../../src/restore/target.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+
 const FILE = 'users.jsonl.gz'
 
 function image(json: string): Image {
@@ -66,4 +72,24 @@ test('a damaged record is told by its line, and one that only speaks of it is no
     FILE,
   )
   expect([0, 1, 2].map((i) => isUnreadable(lines.image(i)))).toEqual([true, false, false])
+})
+
+async function bytesOf(level?: number): Promise<number> {
+  const store = new MemoryStore()
+  const options = { store, prefix: '', ulid: firstUlidAt(0), database: 'test' }
+  const writer = new SnapshotWriter(level === undefined ? options : { ...options, level })
+  const words = Array.from({ length: 500 }, (_, i) => `word${(i * 7919) % 500}`)
+  const states = Array.from({ length: 2000 }, (_, i): ItemState => {
+    const id = `u${String(i).padStart(4, '0')}`
+    const json = JSON.stringify({ id, text: Array.from({ length: 9 }, (_, n) => words[(i * n * 31) % 500]).join(' ') })
+    return { kind: 'record', resource: 'users', id, image: image(json) }
+  })
+  await writer.add(states)
+  return (await writer.finish()).bytes
+}
+
+test('a file is compressed as hard as it is said, and as one that is kept where nothing is said', async () => {
+  const [kept, waitedFor, unsaid] = await Promise.all([bytesOf(LEVELS.kept), bytesOf(LEVELS.waitedFor), bytesOf()])
+  expect(kept).toBeLessThan(waitedFor)
+  expect(unsaid).toBe(kept)
 })
