@@ -9,7 +9,7 @@ import { inTemporaryDirectory, mustBe } from '../lib/timing.ts'
 
 /*
  * What looking after a store costs against how many segments there are that nothing has merged: ten events in each, one each ten
- * seconds. Everything is merged, then half of it is pruned, and what was replaced and pruned is deleted.
+ * seconds. Everything is merged, then most of it is pruned, and what was replaced and pruned is deleted.
  */
 const BEGIN = Date.UTC(2020, 0, 1)
 const EVERY = 10_000
@@ -31,14 +31,14 @@ async function growthAt(segments: number): Promise<GrowthRow> {
     })
     mustBe(status.result === segments, 'the segments of a store')
     const tidemark = await opened()
-    const half = new Date(BEGIN + (segments * EVERY) / 2).toISOString()
-    const snapshot = await costOf(objects, () => tidemark.snapshot({ at: half }))
+    const late = new Date(BEGIN + segments * EVERY * 0.9).toISOString()
+    const snapshot = await costOf(objects, () => tidemark.snapshot({ at: late }))
     mustBe(snapshot.result.records === RECORDS, 'a snapshot')
     const merging = await costOf(objects, () => tidemark.compact({ graceMs: 0 }))
     const { merges } = merging.result
     mustBe(merges.length > 0, 'segments were merged')
     const idle = await costOf(objects, () => tidemark.compact({ graceMs: 0 }))
-    const policy = { window: `${Math.floor((segments * EVERY * 0.4) / 1000)}s` }
+    const policy = { window: `${Math.floor((segments * EVERY * 0.08) / 1000)}s` }
     const pruning = await costOf(objects, () => tidemark.retention.prune({ policy, confirm: true }))
     mustBe(pruning.result.plan.segments.length > 0, 'something was pruned')
     const sweeping = await costOf(objects, () => tidemark.retention.prune({ policy, confirm: true, grace: '1ms' }))
