@@ -12,6 +12,10 @@ import { type BenchRow, median, printRows } from './lib/row.ts'
 import { RESOURCE, steadyChunks, steadyId, steadyStates } from './lib/steady-history.ts'
 import { inTemporaryDirectory, mustBe } from './lib/timing.ts'
 
+/*
+ * node bench/first-answers.ts [--segments 10000] [--quick]: by itself, since merging a year at once takes minutes.
+ */
+
 /** A year in so many segments of `events` events each; each answer is asked for so many times, in a process of its own. */
 export interface FirstAnswersOptions {
   readonly segments: number

@@ -17,6 +17,10 @@ import { isQuick, numberFlag } from './lib/options.ts'
 import { type BenchRow, median, printRows } from './lib/row.ts'
 import { inTemporaryDirectory, mustBe } from './lib/timing.ts'
 
+/*
+ * npm run bench -- --only restore-large; with other sizes, node bench/restore-large.ts --records 10000000 --runs 1.
+ */
+
 /** The database, and how often each way runs, in turn. */
 export interface LargeRestoreOptions extends LargeDatabase {
   readonly runs: number
