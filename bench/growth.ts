@@ -49,7 +49,7 @@ export async function growth(): Promise<void> {
   const upTo = (sizes: readonly number[], most: number): readonly number[] => sizes.filter((size) => size <= most)
   const segments = isQuick() ? [250, 1000] : upTo([1e3, 1e4, 1e5, 1e6], numberFlag('--segments', 1e6))
   const events = isQuick() ? [1000, 4000] : upTo([1e3, 1e4, 1e5, 1e6, 1e7], numberFlag('--events', 1e6))
-  const unmerged = isQuick() ? [100, 400] : upTo([1e3, 1e4, 1e5], numberFlag('--unmerged', 1e4))
+  const unmerged = isQuick() ? [60, 120] : upTo([1e3, 1e4, 1e5], numberFlag('--unmerged', 1e4))
   const tables = [
     ['catalogue', 'segments', () => catalogueGrowth(segments)],
     ['upkeep', 'segments', () => upkeepGrowth(unmerged)],

@@ -13,7 +13,10 @@ const ROWS: readonly (readonly [bench: string, rows: number])[] = [
   ['compaction', 1],
   ['history', 3],
   ['memory', 6],
+  ['restore-large', 3],
 ]
+/** First words of the tables of growth. */
+const UNITS = ['segments', 'segments', 'bytes', 'resources', 'events']
 
 /** What a bench measured is nobody's business here: the machine is busy. That its ways agree, each bench checks. */
 describe('bench', () => {
@@ -36,7 +39,7 @@ describe('bench', () => {
   it('prints what things cost against the size of a store', { timeout: 120_000 }, async () => {
     const { stdout } = await promisify(execFile)(process.execPath, [MAIN, '--growth', '--quick'])
     const tables = stdout.trimEnd().split('\n\n')
-    expect(tables.map((table) => table.split(/\s+/)[0])).toEqual(['segments', 'events'])
+    expect(tables.map((table) => table.split(/\s+/)[0])).toEqual(UNITS)
     for (const line of tables.flatMap((table) => table.split('\n').slice(1)))
       for (const cell of line.trim().split(/ {2,}/).slice(1)) expect(Number(cell)).toBeGreaterThanOrEqual(0)
   })
