@@ -1,4 +1,4 @@
-import type { Compaction } from '../upkeep/compaction/compact.ts'
+import type { CompactReport } from '../engine/compaction.ts'
 import { parseDuration } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
 import { bytesText, countText, pairs, plural } from './format.ts'
@@ -21,7 +21,7 @@ export async function compactCommand(options: CompactCommandOptions, around: Sur
   })
 }
 
-function linesOf({ merges, deleted, isHeld }: Compaction): string[] {
+function linesOf({ merges, deleted, isHeld, forgotten }: CompactReport): string[] {
   const sum = (of: 'replaced' | 'files' | 'events' | 'bytes'): number =>
     merges.reduce((total, merged) => total + merged[of], 0)
   const merged = `${plural(sum('replaced'), 'segment')} into ${sum('files')}, in ${plural(merges.length, 'step')}`
@@ -32,5 +32,6 @@ function linesOf({ merges, deleted, isHeld }: Compaction): string[] {
       ? []
       : ([['written', `${countText(sum('events'))} events, ${bytesText(sum('bytes'))}`]] as const)),
     ['deleted', `${plural(deleted, 'file')} that were replaced earlier`],
+    ...(forgotten === 0 ? [] : ([['generations', `${plural(forgotten, 'old one')} of the catalogue went`]] as const)),
   ])
 }

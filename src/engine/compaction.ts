@@ -1,5 +1,6 @@
 import { hasCode } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import { forgetGenerations, SELDOM } from '../timeline/forget.ts'
 import { type Compaction, type CompactionSeams, compact, type Merged, nextPlan } from '../upkeep/compaction/compact.ts'
 import { writeRunApart } from '../upkeep/compaction/merge-thread.ts'
 import { hasReplaced } from '../upkeep/compaction/sweep.ts'
@@ -32,6 +33,12 @@ export interface CompactOptions extends Pick<CompactionPolicy, 'graceMs'> {
   readonly onMerge?: (merged: Merged) => void
 }
 
+/** What a compaction that was asked for has done. */
+export interface CompactReport extends Compaction {
+  /** Old generations of the catalogue whose files went: each merge commits new ones, and nobody else may be there to let them go. */
+  readonly forgotten: number
+}
+
 /** Errors: `OPTION_INVALID`. */
 export function checkCompaction(what: string, policy: CompactionPolicy): void {
   checkOptions(what, policy, ['everyMs', 'graceMs'])
@@ -39,13 +46,16 @@ export function checkCompaction(what: string, policy: CompactionPolicy): void {
   checkAtLeast(what, 'graceMs', policy.graceMs, 0)
 }
 
-/** Merges what there is to merge. Errors: those of `compact`. */
-export function compactNow(archive: Archive, options: CompactOptions): Promise<Compaction> {
+/** Merges what there is to merge, and lets old generations go. Errors: those of `compact`, and of `forgetGenerations`. */
+export async function compactNow(archive: Archive, options: CompactOptions): Promise<CompactReport> {
   checkOptions('compact', options, ['graceMs', 'onMerge'])
   checkAtLeast('compact', 'graceMs', options.graceMs, 0)
   checkFunction('compact', 'onMerge', options.onMerge)
   const { graceMs = GRACE_MS, onMerge } = options
-  return compact(seamsOf(archive), { graceMs, ...(onMerge === undefined ? {} : { onMerge }) })
+  const { store, timeline } = archive.seams
+  const done = await compact(seamsOf(archive), { graceMs, ...(onMerge === undefined ? {} : { onMerge }) })
+  const { generations } = await forgetGenerations(store, timeline, SELDOM)
+  return { ...done, forgotten: generations }
 }
 
 function seamsOf({ seams }: Archive): CompactionSeams {

@@ -18,7 +18,6 @@ import type { Selection, Target } from '../restore/target.ts'
 import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
 import type { Environment } from '../store/encryption/secret.ts'
 import { RequestMeter } from '../store/meter.ts'
-import type { Compaction } from '../upkeep/compaction/compact.ts'
 import { lastDrill } from '../upkeep/drill.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
 import { Schedule } from '../upkeep/schedule.ts'
@@ -28,7 +27,7 @@ import type { Verification } from '../upkeep/verify.ts'
 import { answering } from './answers.ts'
 import { Archive, type Reached } from './archive.ts'
 import { closeLimitMs } from './closing.ts'
-import { type CompactionPolicy, type CompactOptions, compactNow } from './compaction.ts'
+import { type CompactionPolicy, type CompactOptions, type CompactReport, compactNow } from './compaction.ts'
 import { type Completion, completeOthers } from './completion.ts'
 import { type DrillOptions, runDrills } from './drill.ts'
 import { type EndStreamOptions, endStream } from './end-stream.ts'
@@ -283,8 +282,8 @@ export class Tidemark {
     return new Retention(this.#archive)
   }
 
-  /** Merges segments into larger ones: no moment, head or event changes. Errors: those of the store, `*_CORRUPT`. */
-  compact(options: CompactOptions = {}): Promise<Compaction> {
+  /** Merges segments into larger ones, and lets old generations of the catalogue go: no moment, head or event changes. Errors: those of the store, `*_CORRUPT`. */
+  compact(options: CompactOptions = {}): Promise<CompactReport> {
     return compactNow(this.#archive, options)
   }
 

@@ -1,6 +1,6 @@
 import type { Environment } from '../store/encryption/secret.ts'
 import type { StoreSpec } from '../store/open.ts'
-import { forgetGenerations, KEPT } from '../timeline/forget.ts'
+import { forgetGenerations, SELDOM } from '../timeline/forget.ts'
 import { placeOf } from './opening.ts'
 import { openToRead } from './starting.ts'
 
@@ -12,9 +12,6 @@ export interface UpkeepReport {
   readonly deleted: number
 }
 
-/** For fewer than `least` that would go nothing is committed. */
-const FORGETFULNESS = { kept: KEPT, least: 64 }
-
 /**
  * Looks after a store, once: what nobody needs any more is let go. No moment, no head and no event changes. Whoever captures does
  * it by itself; this is for those who capture without the right to delete. Errors: `STORE_DENIED`, and those of opening a store.
@@ -24,6 +21,6 @@ export async function upkeepOf(
   environment: Environment = process.env,
 ): Promise<UpkeepReport> {
   const { opened, timeline } = await openToRead(await placeOf(spec, environment))
-  const { generations, files } = await forgetGenerations(opened.store, timeline, FORGETFULNESS)
+  const { generations, files } = await forgetGenerations(opened.store, timeline, SELDOM)
   return { forgotten: generations, deleted: files }
 }

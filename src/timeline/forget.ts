@@ -26,7 +26,7 @@ import { damagedNode, type NodeReader } from './nodes.ts'
  * use what was put for one that has gone, as the timeline that they go on from says (`NodeFiles`).
  */
 /** The last files, which stay whatever is done: a reader is about to read them, a listing may be so far behind. */
-export const KEPT = 256
+const KEPT = 256
 /** Nothing is done for less. */
 const LEAST = 256
 /** A list of heads that is as long as that is not made longer. */
@@ -50,6 +50,8 @@ export interface Catalogue {
 }
 
 const BY_DEFAULT: Forgetfulness = { kept: KEPT, least: LEAST }
+/** For whoever looks after a store now and then: they may not come again for long. */
+export const SELDOM: Forgetfulness = { kept: KEPT, least: 64 }
 
 /** What has gone. */
 export interface Forgotten {

@@ -8,11 +8,13 @@ import { CompactionJob, type CompactionPolicy, checkCompaction, compactNow } fro
 import { jobsOf } from '../../src/engine/schedule.ts'
 import { snapshotOf } from '../../src/engine/snapshots.ts'
 import { parseRunFileKey } from '../../src/format/keys.ts'
+import type { Head } from '../../src/model/head.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { type CompactionSeams, compact } from '../../src/upkeep/compaction/compact.ts'
 import { Lease } from '../../src/upkeep/compaction/lease.ts'
 import { abandonRuns, sweepReplaced } from '../../src/upkeep/compaction/sweep.ts'
 import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
+import { checkHead } from '../../src/upkeep/head.ts'
 import { commitRepair, planRepair } from '../../src/upkeep/repair.ts'
 import { prune } from '../../src/upkeep/retention/prune.ts'
 import { sweep } from '../../src/upkeep/retention/sweep.ts'
@@ -113,12 +115,33 @@ test('another thread merges, files that were replaced stay for the grace, and an
   expect((await verify((await reader()).archive)).damage).toEqual([])
 })
 
+test('where nobody but `compact` looks after a store its catalogue does not grow, and every head can be compared', async () => {
+  await fill()
+  const { archive, timeline } = await reader()
+  const heads: Head[] = []
+  let files = 0
+  for (let round = 0; round < 8; round++) {
+    for (let n = 0; n < 75; n++) await timeline.commit(() => ({}))
+    if (timeline.head !== null) heads.push(timeline.head)
+    const { forgotten } = await compactNow(archive, {})
+    if (forgotten > 0) files = (await keysIn('timeline/')).length
+  }
+  expect(timeline.timeline.generation).toBeGreaterThan(600)
+  // The last 256 stay, and the commit that says that the others went.
+  expect(files).toBe(257)
+  expect((await keysIn('timeline/')).length).toBeLessThan(257 + 76 + 64)
+  await expectState()
+  const again = await reader()
+  expect((await verify(again.archive)).damage).toEqual([])
+  for (const head of heads) await checkHead(world.store, again.timeline.timeline, head)
+})
+
 test('while another process merges nothing is merged; where it fell silent the next one goes on', async () => {
   await fill()
   const { archive } = await reader()
   const lease = await Lease.take(world.store, world.clock)
   expect(await Lease.take(world.store, world.clock)).toBeNull()
-  expect(await compactNow(archive, {})).toEqual({ merges: [], deleted: 0, isHeld: true })
+  expect(await compactNow(archive, {})).toEqual({ merges: [], deleted: 0, isHeld: true, forgotten: 0 })
   world.pass(40_000)
   expect(await lease?.renew()).toBe(true)
   world.pass(40_000)
