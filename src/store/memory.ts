@@ -37,10 +37,13 @@ export class MemoryStore implements ObjectStore {
 
   async *list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
     this.#sorted ??= [...this.#objects.keys()].sort(compareUtf8)
-    const startAfter = options?.startAfter
-    for (const key of this.#sorted) {
-      if (!key.startsWith(prefix)) continue
-      if (startAfter !== undefined && compareUtf8(key, startAfter) <= 0) continue
+    const sorted = this.#sorted
+    const { startAfter = '' } = options ?? {}
+    // A key is behind `startAfter`, and not before the prefix: nothing with it is.
+    const isBefore = (key: string): boolean => compareUtf8(key, startAfter) <= 0 || compareUtf8(key, prefix) < 0
+    for (let at = firstNot(sorted, isBefore); at < sorted.length; at++) {
+      const key = sorted[at] ?? ''
+      if (!key.startsWith(prefix)) return
       const bytes = this.#objects.get(key)
       if (bytes !== undefined) yield { key, bytes: bytes.length }
     }
@@ -50,6 +53,17 @@ export class MemoryStore implements ObjectStore {
     keys.forEach(checkKey)
     for (const key of keys) if (this.#objects.delete(key)) this.#sorted = null
   }
+}
+
+/** Index of the first key for which `isBefore` does not hold, which holds for those in front of it and for no others. */
+function firstNot(sorted: readonly string[], isBefore: (key: string) => boolean): number {
+  let [low, high] = [0, sorted.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (isBefore(sorted[middle] ?? '')) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 async function collect(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
