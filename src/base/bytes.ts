@@ -55,6 +55,13 @@ export function nonce(): string {
   return randomBytes(4).toString('hex')
 }
 
+/** The bytes with a buffer to themselves, which can be given to another thread: copied where it has more in it than they. */
+export function ownBuffer(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { buffer } = bytes
+  const isWhole = buffer instanceof ArrayBuffer && bytes.byteLength === buffer.byteLength
+  return isWhole ? new Uint8Array(buffer) : new Uint8Array(bytes)
+}
+
 /** Whether both are absent, or both are there with the same bytes. */
 export function equalBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {
   if (a === null || b === null) return a === b

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads'
+import { ownBuffer } from '../base/bytes.ts'
 import { type ThreadFailure, toldError } from '../base/thread-failure.ts'
 import type { EncodeRequest, SealedSegment } from './encoding.ts'
 
@@ -87,10 +88,4 @@ export class EncodeThread {
     else if (failure !== undefined) waiting?.reject(toldError(failure))
     if (!this.#isBusy) this.#worker.unref()
   }
-}
-
-function ownBuffer(region: Uint8Array): Uint8Array<ArrayBuffer> {
-  const { buffer } = region
-  const whole = buffer instanceof ArrayBuffer && region.byteLength === buffer.byteLength
-  return whole ? new Uint8Array(buffer) : new Uint8Array(region)
 }

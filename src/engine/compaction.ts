@@ -1,8 +1,15 @@
 import { hasCode } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { forgetGenerations, SELDOM } from '../timeline/forget.ts'
-import { type Compaction, type CompactionSeams, compact, type Merged, nextPlan } from '../upkeep/compaction/compact.ts'
-import { writeRunApart } from '../upkeep/compaction/merge-thread.ts'
+import {
+  type Compaction,
+  type CompactionLimits,
+  type CompactionSeams,
+  compact,
+  type Merged,
+  nextPlan,
+} from '../upkeep/compaction/compact.ts'
+import { MergeThread } from '../upkeep/compaction/merge-thread.ts'
 import { hasReplaced } from '../upkeep/compaction/sweep.ts'
 import type { Job } from '../upkeep/schedule.ts'
 import type { Archive } from './archive.ts'
@@ -16,8 +23,6 @@ const EVERY_MS = 60_000
 const MOST_AT_ONCE = 16
 /** After a failure that many looks are left out, twice as many each time. */
 const MOST_LEFT_OUT = 720
-/** Of the memory of a process, what merging reads at once: as much again is needed to write. */
-const MEMORY_PART = 4
 
 /** How small segments are merged into larger ones while a database is captured, without being asked for. */
 export interface CompactionPolicy {
@@ -53,15 +58,21 @@ export async function compactNow(archive: Archive, options: CompactOptions): Pro
   checkFunction('compact', 'onMerge', options.onMerge)
   const { graceMs = GRACE_MS, onMerge } = options
   const { store, timeline } = archive.seams
-  const done = await compact(seamsOf(archive), { graceMs, ...(onMerge === undefined ? {} : { onMerge }) })
+  const done = await compactApart(archive, { graceMs, ...(onMerge === undefined ? {} : { onMerge }) })
   const { generations } = await forgetGenerations(store, timeline, SELDOM)
   return { ...done, forgotten: generations }
 }
 
-function seamsOf({ seams }: Archive): CompactionSeams {
+/** Merges in a thread, which ends with it. */
+async function compactApart({ seams }: Archive, limits: CompactionLimits): Promise<Compaction> {
   const { store, timeline, clock, memory } = seams
-  const write: CompactionSeams['write'] = (request, onFile) => writeRunApart(store, request, onFile)
-  return { store, timeline, clock, memory: memory / MEMORY_PART, write }
+  const thread = new MergeThread(store)
+  const write: CompactionSeams['write'] = (request, onFile) => thread.write(request, onFile)
+  try {
+    return await compact({ store, timeline, clock, memory, write }, limits)
+  } finally {
+    await thread.end()
+  }
 }
 
 /** Merges whenever a window is over, in a thread of its own. Where nothing has changed it asks the store for nothing. */
@@ -118,7 +129,7 @@ export class CompactionJob implements Job {
     const { store, clock } = this.#archive.seams
     const onMerge = (merged: Merged): void => this.#log.info(merged, 'Segments were merged.')
     const limits = { graceMs: this.#graceMs, most: MOST_AT_ONCE, signal, onMerge }
-    const { isHeld, merges } = await compact(seamsOf(this.#archive), limits)
+    const { isHeld, merges } = await compactApart(this.#archive, limits)
     // Somebody else may be broken off, and there may be more.
     if (isHeld || merges.length === MOST_AT_ONCE) this.#looked = 0
     this.#sweepAt = (await hasReplaced(store)) ? clock.now() + this.#graceMs : null

@@ -46,7 +46,7 @@ export interface TidemarkOptions extends UpkeepOptions {
   /** When a captured write resolves. Default: `journal`. */
   readonly ack?: Ack
   readonly seal?: SealOptions
-  /** Bytes that replay may use for what it merges. Default: 128 MiB. */
+  /** Bytes that a replay, or a merge of segments, may use for what it holds at once. Default: 128 MiB. */
   readonly memory?: number
   /** Name of the database in the store, where it is not to be its connection. */
   readonly database?: string

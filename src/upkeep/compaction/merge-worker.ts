@@ -1,4 +1,5 @@
 import { parentPort } from 'node:worker_threads'
+import { ownBuffer } from '../../base/bytes.ts'
 import { failureOf, toldError } from '../../base/thread-failure.ts'
 import type { FromMerge, ToMerge } from './merge-thread.ts'
 import { type RunStore, writeRun } from './write-run.ts'
@@ -7,7 +8,8 @@ const waiting = new Map<number, PromiseWithResolvers<Uint8Array>>()
 let last = 0
 
 function tell(message: FromMerge): void {
-  parentPort?.postMessage(message)
+  const buffer = 'put' in message ? message.bytes.buffer : null
+  parentPort?.postMessage(message, buffer instanceof ArrayBuffer ? [buffer] : [])
 }
 
 /** Asks the thread of the application; no bytes where there are none to answer. */
@@ -23,7 +25,8 @@ const store: RunStore = {
   get: (key, range) => ask((get) => ({ get, key, range: range ?? null })),
   put: async (key, bytes) => {
     if (!(bytes instanceof Uint8Array)) throw new TypeError('a run is put as bytes')
-    await ask((put) => ({ put, key, bytes }))
+    const own = ownBuffer(bytes)
+    await ask((put) => ({ put, key, bytes: own }))
   },
 }
 

@@ -6,8 +6,8 @@ import { Heap } from '../../restore/heap.ts'
 import { compareKeys, compareStamps, emptyRow, type Row } from '../../restore/run.ts'
 import type { MergeInput } from './merge-input.ts'
 
-/** Encoded events of a file: about five times that is in memory while it is encoded. */
-const FILE_BYTES = 24 * 1024 * 1024
+/** Encoded events of a file, as many as are worth it: fewer files are fewer requests, and larger ones compress no better. */
+export const FILE_BYTES: number = 24 * 1024 * 1024
 /** Events are gathered in pieces of this size; a larger one has a piece for itself. */
 const PIECE_BYTES = 1024 * 1024
 /** Inputs whose first row group is read at once. */
@@ -17,8 +17,8 @@ const LOADED_AHEAD = 16
 export interface MergeOptions {
   readonly run: Ulid
   readonly level: number
-  /** Bytes of encoded events at which a file ends, where its last record does. Default: 24 MiB. */
-  readonly fileBytes?: number
+  /** Bytes of encoded events at which a file ends, where its last record does. */
+  readonly fileBytes: number
 }
 
 /**
@@ -27,7 +27,7 @@ export interface MergeOptions {
  */
 export async function* mergeInputs(
   inputs: readonly MergeInput[],
-  { run, level, fileBytes = FILE_BYTES }: MergeOptions,
+  { run, level, fileBytes }: MergeOptions,
 ): AsyncGenerator<EncodedRunFile> {
   const heap = new Heap<MergeInput>(before)
   try {

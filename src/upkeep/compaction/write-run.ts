@@ -10,7 +10,7 @@ import { ahead } from '../../restore/ahead.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { readRunChain } from '../run-chains.ts'
 import { ChainCheck } from '../segment-check.ts'
-import { mergeInputs } from './merge.ts'
+import { FILE_BYTES, mergeInputs } from './merge.ts'
 import { MergeInput } from './merge-input.ts'
 import type { MergeUnit } from './plan.ts'
 
@@ -18,6 +18,12 @@ import type { MergeUnit } from './plan.ts'
 const OPENED_AHEAD = 16
 /** Fewer are no merge. */
 const LEAST_UNITS = 2
+/** What each event takes until all are checked: its row of the chain, and its salt. */
+const CHECKED_BYTES = 83
+/** A file takes its size while it is gathered, and as much again while it is encoded and read back. */
+const FILE_COPIES = 2
+/** Of the memory, what a file may take while it is gathered. */
+const FILE_PART = 4
 
 /** What is written: plain values, for another thread. */
 export interface RunRequest {
@@ -27,9 +33,9 @@ export interface RunRequest {
   readonly erasures: number
   /** Oldest first. */
   readonly units: readonly MergeUnit[]
-  /** Bytes that what is read may take: where the units would take more, the oldest that fit are merged, and two in any case. */
+  /** Bytes that all of it may take: where the units would take more, the oldest that fit are merged, and two in any case. */
   readonly memory: number
-  /** As of `MergeOptions`. */
+  /** As of `MergeOptions`. Default: 24 MiB, or a quarter of the memory where that is less. */
   readonly fileBytes?: number
 }
 
@@ -72,7 +78,8 @@ export async function writeRun(
   const check = new ChainCheck(key, chains)
   const files: MergedSegment[] = []
   const inputs = units.map(({ readers }) => new MergeInput(readers))
-  for await (const { bytes: file, info, file: number } of mergeInputs(inputs, request)) {
+  const options = { run, level, fileBytes: fileBytesOf(request) }
+  for await (const { bytes: file, info, file: number } of mergeInputs(inputs, options)) {
     const entry = { ...info, key: runFileKey({ run, level, file: number, nonce: nonce() }), run: chainFile }
     await onFile(entry.key)
     const back = await putWhole(store, entry.key, file, info.sha256)
@@ -84,17 +91,23 @@ export async function writeRun(
 }
 
 /** Opens units, oldest first, as many as may be merged at once. */
-async function openUnits(store: RunStore, { units, memory }: RunRequest): Promise<readonly OpenUnit[]> {
+async function openUnits(store: RunStore, request: RunRequest): Promise<readonly OpenUnit[]> {
+  const { units, memory } = request
   const opened: OpenUnit[] = []
-  let [bytes, sequences] = [0, 0]
+  let [bytes, sequences] = [FILE_COPIES * fileBytesOf(request), 0]
   for await (const [, unit] of ahead(units, OPENED_AHEAD, (entries) => openUnit(store, entries))) {
-    bytes += unit.bytes
-    sequences += sequencesOf(unit.chains)
+    const events = sequencesOf(unit.chains)
+    bytes += unit.bytes + CHECKED_BYTES * events
+    sequences += events
     const fits = sequences <= LIMITS.runEvents && (bytes <= memory || opened.length < LEAST_UNITS)
     if (!fits) break
     opened.push(unit)
   }
   return opened
+}
+
+function fileBytesOf({ memory, fileBytes = Math.min(FILE_BYTES, memory / FILE_PART) }: RunRequest): number {
+  return fileBytes
 }
 
 async function openUnit(store: RunStore, entries: MergeUnit): Promise<OpenUnit> {
