@@ -96,7 +96,7 @@ export class NodeReader<Node extends TreeNode, Entry> {
     try {
       return await this.#store.get(key)
     } catch (error) {
-      if (hasCode(error, 'OBJECT_NOT_FOUND')) throw damagedNode(key, 'it is missing')
+      if (hasCode(error, 'OBJECT_NOT_FOUND')) throw damagedNode(key, 'it is missing', error)
       throw error
     }
   }
@@ -154,13 +154,14 @@ export function checkSize(bytes: Uint8Array, what: string): Uint8Array {
 }
 
 /** The error for a node that cannot be read. */
-export function damagedNode(key: string, what: string): TidemarkError {
+export function damagedNode(key: string, what: string, cause?: unknown): TidemarkError {
   return new TidemarkError(
     'TIMELINE_CORRUPT',
     `The catalogue's file ${key} is damaged: ${what}. Nothing was changed.`,
     {
       hint: 'Run `tidemark repair`: it shows how the timeline is made again from the segments and snapshots in the store.',
       details: { key },
+      cause,
     },
   )
 }

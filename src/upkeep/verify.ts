@@ -20,7 +20,6 @@ import { gapError, gapsOf, isAcknowledged } from '../restore/gaps.ts'
 import type { ReplaySources } from '../restore/replay.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { lastForgotten } from '../timeline/head.ts'
-import { TimelineLog } from '../timeline/log.ts'
 import { segmentNodes } from '../timeline/segments.ts'
 import { checkHead } from './head.ts'
 import { SegmentParts } from './run-chains.ts'
@@ -32,6 +31,7 @@ import { openHashed } from './verify/hashed-segment.ts'
 import { type Damage, Inspection, MOST_NAMED, type OnDamage, type OnFile } from './verify/inspection.ts'
 import { KnownStates } from './verify/known-states.ts'
 import { verifyNodes } from './verify/nodes.ts'
+import { Present } from './verify/present.ts'
 import { isRemains, type Origins } from './verify/remains.ts'
 import { RunChecks } from './verify/runs.ts'
 import { verifySmallFiles } from './verify/small-files.ts'
@@ -80,7 +80,8 @@ export async function verifyStore(
   const listing = new Map<string, number>()
   for await (const { key, bytes } of store.list('')) listing.set(key, bytes)
   const replaced = await verifySmallFiles(inspection, listing.keys())
-  const forgottenNow = async (): Promise<number> => lastForgotten((await TimelineLog.open(store)).timeline)
+  const present = new Present(store, timeline)
+  const forgottenNow = async (): Promise<number> => lastForgotten((await present.refresh()) ?? timeline)
   const root = await verifyGenerations(inspection, listing.keys(), timeline, forgottenNow)
   const nodes = segmentNodes({ get: (key) => inspection.read(key) })
   const counted: ReplaySources = { ...sources, nodes }
@@ -91,24 +92,27 @@ export async function verifyStore(
   let events = 0
   const chains = new ChainEnds(inspection, timeline)
   const runs = new RunChecks(inspection, chains)
-  const catalogue = await verifyNodes(inspection, nodes, timeline, root, async (segment) => {
-    if (!('run' in segment)) chains.add(segment.key, segment)
-    const isWhole = await inspection.guard(segment.key, async () => {
+  const catalogue = await verifyNodes({ inspection, nodes, present }, timeline, root, {
+    check: async (segment) => {
+      if (!('run' in segment)) chains.add(segment.key, segment)
       events += await verifySegment(inspection, sources, segment, { states, runs })
-    })
-    if (!isWhole && 'run' in segment) runs.fail(segment)
+    },
+    onUnread: (segment) => {
+      if ('run' in segment) runs.fail(segment)
+    },
   })
   runs.end(catalogue.isWhole)
   chains.end(catalogue.isWhole)
   await verifyFrames(inspection, listing.keys(), store)
   for (const gap of gapsOf(timeline)) if (!isAcknowledged(gap)) inspection.found(`stream ${gap.stream}`, gapError(gap))
-  const ofSnapshots = await verifySnapshots(inspection, counted, timeline, listing, states)
+  const ofSnapshots = await verifySnapshots({ inspection, sources: counted, present }, timeline, listing, states)
   const heads = new Set((timeline.forgotten ?? []).map(({ key }) => key))
   const isNamed = (key: string): boolean =>
     key === STORE_FILE || heads.has(key) || ofSnapshots.has(key) || catalogue.isNamed(key)
   const parts = new SegmentParts(store)
   const chainKeys = [...listing.keys()].filter((key) => parseRunFileKey(key)?.file === null)
-  const origins: Origins = { timeline, nodes, parts, replaced, chainKeys, isNamed }
+  const { segments } = present.timeline
+  const origins: Origins = { timeline: { ...timeline, segments }, nodes, parts, replaced, chainKeys, isNamed }
   const unreferenced: string[] = []
   let unnamed = 0
   // Where a part of the catalogue cannot be read, nobody can say what it names.

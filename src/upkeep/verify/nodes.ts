@@ -1,9 +1,11 @@
 import { isNodeKey } from '../../format/keys.ts'
-import type { IndexNode, SegmentEntry, Timeline, TreeNode } from '../../model/timeline.ts'
+import type { IndexNode, SegmentEntry, SegmentTree, Timeline, TreeNode } from '../../model/timeline.ts'
+import type { Ulid } from '../../model/ulid.ts'
 import { ledgerNodes } from '../../timeline/ledger.ts'
 import type { Root } from '../../timeline/root.ts'
 import type { SegmentNodes } from '../../timeline/segments.ts'
 import type { Inspection } from './inspection.ts'
+import { isMissing, type Present, unlessGone } from './present.ts'
 
 /** What the catalogue names, as far as it can be read. */
 export interface NamedFiles {
@@ -12,47 +14,161 @@ export interface NamedFiles {
   readonly isWhole: boolean
 }
 
-/** Reads every node of the catalogue once, and gives every segment to `onSegment`. `nodes` count what they read. */
+/** Who is given the segments of a catalogue. */
+export interface SegmentListener {
+  /** Reads one; what it throws is damage of the file. */
+  readonly check: (entry: SegmentEntry) => Promise<void>
+  /** One was not read, or not as a part of what it belongs to. */
+  readonly onUnread: (entry: SegmentEntry) => void
+}
+
+/** What the catalogue is read with. `nodes` count what they read. */
+export interface CatalogueSeams {
+  readonly inspection: Inspection
+  readonly nodes: SegmentNodes
+  readonly present: Present
+}
+
+/**
+ * Reads every node of the catalogue once, and gives every segment to `listener`. Where a file is missing because others went
+ * on (a merge, an erasure, a pruning), what stands in its place by now is read instead.
+ */
 export async function verifyNodes(
-  inspection: Inspection,
-  nodes: SegmentNodes,
+  { inspection, nodes, present }: CatalogueSeams,
   { segments }: Timeline,
   root: Root | null,
-  onSegment: (entry: SegmentEntry) => Promise<void>,
+  listener: SegmentListener,
 ): Promise<NamedFiles> {
-  const named = new Set<string>()
-  let isWhole = true
-  const each = async (entries: readonly SegmentEntry[]): Promise<void> => {
-    for (const entry of entries) {
-      named.add(entry.key)
-      if ('run' in entry) named.add(entry.run.key)
-      await onSegment(entry)
-    }
-  }
-  const walk = async (node: IndexNode): Promise<void> => {
-    named.add(node.key)
-    const read = inspection.guard(node.key, async () => {
-      const content = await nodes.read(node)
-      if ('entries' in content) await each(content.entries)
-      else for (const below of content.nodes) await walk(below)
-    })
-    isWhole = (await read) && isWhole
-  }
-  for (const node of segments.nodes) await walk(node)
-  await each(segments.tail)
+  const walk = new SegmentWalk(inspection, nodes, listener)
+  await walk.read(segments)
+  await walk.follow(present)
+  const { named } = walk
+  let { isWhole } = walk
   const ledger = ledgerNodes({ get: (key) => inspection.read(key) })
-  const look = async (node: TreeNode): Promise<void> => {
+  const look = async (node: TreeNode, above: readonly string[]): Promise<void> => {
     named.add(node.key)
+    const path = [...above, node.key]
     const read = inspection.guard(node.key, async () => {
-      const content = await ledger.read(node)
-      for (const below of 'nodes' in content ? content.nodes : []) await look(below)
+      const content = await unlessGone(ledger.read(node), () => present.needsLedger(path))
+      for (const below of content !== null && 'nodes' in content ? content.nodes : []) await look(below, path)
     })
     isWhole = (await read) && isWhole
   }
-  for (const node of root?.content.ledger ?? []) await look(node)
+  for (const node of root?.content.ledger ?? []) await look(node, [])
   // Of a timeline that is made again, or whose root cannot be read, the nodes are not known.
   const isKnown = root !== null && isSame(root.content.segments.nodes, segments.nodes)
   return { isNamed: (key) => named.has(key) || (!isKnown && isNodeKey(key)), isWhole }
+}
+
+/** A file that was named and is not there, the nodes on the way to it, and what is below it. */
+interface Missed {
+  readonly error: unknown
+  readonly path: readonly string[]
+  readonly below: Pick<IndexNode, 'firstUlid' | 'lastUlid'>
+}
+
+/** Walks the tree of segments, and again what of it is missing, in the tree as it is by then. */
+class SegmentWalk {
+  /** Every file that was met. */
+  readonly named = new Set<string>()
+  isWhole = true
+  readonly #inspection: Inspection
+  readonly #nodes: SegmentNodes
+  readonly #listener: SegmentListener
+  #missed = new Map<string, Missed>()
+  /** What was missing in the walk before this one: it is read again where it is named again. */
+  #before: ReadonlyMap<string, Missed> = new Map()
+  /** Nodes that this walk has met and did not read, as one before has. */
+  readonly #known = new Set<string>()
+  /** Chain files of the runs that this walk has met, and those before it. */
+  readonly #chains = new Set<string>()
+  #chainsBefore: ReadonlySet<string> = new Set()
+
+  constructor(inspection: Inspection, nodes: SegmentNodes, listener: SegmentListener) {
+    this.#inspection = inspection
+    this.#nodes = nodes
+    this.#listener = listener
+  }
+
+  async read({ nodes, tail }: SegmentTree): Promise<void> {
+    for (const node of nodes) await this.#node(node, [])
+    for (const entry of tail) await this.#segment(entry, [])
+  }
+
+  /** Until nothing is missing that the timeline names: each file is looked for twice at most. */
+  async follow(present: Present): Promise<void> {
+    while (this.#missed.size > 0) {
+      const now = await present.refresh()
+      this.#before = this.#missed
+      this.#missed = new Map()
+      this.#known.clear()
+      this.#chainsBefore = new Set(this.#chains)
+      if (now === null) return this.#tell(() => true)
+      await this.read(now.segments)
+      this.#tell((_, { path }) => path.some((key) => this.#known.has(key)))
+    }
+  }
+
+  /** What was missing and is named still is damage; the rest has gone as it should. */
+  #tell(isNamed: (key: string, missed: Missed) => boolean): void {
+    for (const [key, missed] of this.#before) if (isNamed(key, missed)) this.#damaged(key, missed.error)
+    this.#before = new Map()
+  }
+
+  #damaged(key: string, error: unknown): void {
+    this.#inspection.found(key, error)
+    if (isNodeKey(key)) this.isWhole = false
+  }
+
+  async #node(node: IndexNode, path: readonly string[]): Promise<void> {
+    const { key } = node
+    if (!this.#isWanted(node)) return
+    if (this.named.has(key) && !this.#before.has(key)) {
+      this.#known.add(key)
+      return
+    }
+    this.named.add(key)
+    const below = [...path, key]
+    const isRead = await this.#attempt(key, { path, below: node }, async () => {
+      const content = await this.#nodes.read(node)
+      if ('entries' in content) for (const entry of content.entries) await this.#segment(entry, below)
+      else for (const lower of content.nodes) await this.#node(lower, below)
+    })
+    this.isWhole = isRead && this.isWhole
+  }
+
+  async #segment(entry: SegmentEntry, path: readonly string[]): Promise<void> {
+    const { key } = entry
+    if (!this.#isWanted(entry)) return
+    if ('run' in entry) this.#chains.add(entry.run.key)
+    if (this.named.has(key) && !this.#before.has(key)) {
+      // An erasure has written others of its run anew, and the chain file.
+      if ('run' in entry && !this.#chainsBefore.has(entry.run.key)) this.#listener.onUnread(entry)
+      return
+    }
+    this.named.add(key)
+    if ('run' in entry) this.named.add(entry.run.key)
+    if (!(await this.#attempt(key, { path, below: entry }, () => this.#listener.check(entry))) || this.#missed.has(key))
+      this.#listener.onUnread(entry)
+  }
+
+  /** At first all; then what may stand in the place of what is missing. */
+  #isWanted({ firstUlid, lastUlid }: { readonly firstUlid: Ulid; readonly lastUlid: Ulid }): boolean {
+    if (this.#before.size === 0) return true
+    return [...this.#before.values()].some(({ below }) => below.lastUlid >= firstUlid && below.firstUlid <= lastUlid)
+  }
+
+  /** False where something is wrong with the file. One that is missing for the first time may have gone as it should. */
+  #attempt(key: string, place: Omit<Missed, 'error'>, read: () => Promise<void>): Promise<boolean> {
+    return this.#inspection.guard(key, async () => {
+      try {
+        await read()
+      } catch (error) {
+        if (!isMissing(error) || this.#before.has(key)) throw error
+        this.#missed.set(key, { ...place, error })
+      }
+    })
+  }
 }
 
 function isSame(a: readonly TreeNode[], b: readonly TreeNode[]): boolean {

@@ -1,4 +1,5 @@
 import { MANIFEST_FILE } from '../../format/keys.ts'
+import { rewritings } from '../../model/erasure.ts'
 import { isSameGap } from '../../model/gap.ts'
 import type { SnapshotEntry, Timeline } from '../../model/timeline.ts'
 import { compareStates } from '../../restore/difference.ts'
@@ -12,6 +13,7 @@ import { wrongContent } from '../segment-check.ts'
 import { HashedFiles } from './hashed-files.ts'
 import type { Inspection } from './inspection.ts'
 import type { KnownStates, SnapshotPair } from './known-states.ts'
+import { type Present, unlessGone } from './present.ts'
 
 /** The files of the store and their bytes, by key. */
 export type Listing = ReadonlyMap<string, number>
@@ -22,12 +24,12 @@ export type Listing = ReadonlyMap<string, number>
  * Returns the keys of all files that the manifests name.
  */
 export async function verifySnapshots(
-  inspection: Inspection,
-  sources: ReplaySources,
+  seams: SnapshotCheckSeams,
   timeline: Timeline,
   listing: Listing,
   states: KnownStates,
 ): Promise<ReadonlySet<string>> {
+  const { inspection, sources, present } = seams
   const named = new Set<string>()
   const pairs: SnapshotPair[] = []
   let before: SnapshotEntry[] = []
@@ -36,13 +38,14 @@ export async function verifySnapshots(
     named.add(key)
     let whole = false
     await inspection.guard(key, async () => {
-      whole = await readFiles(inspection, sources, entry, listing, { named, states })
+      const read = readFiles(inspection, sources, entry, listing, { named, states, present })
+      whole = (await unlessGone(read, () => present.needsSnapshot(entry.prefix))) ?? false
     })
     // A baseline that another process was still making then is no beginning for it.
     const previous = before.findLast(({ consistentFrom }) => consistentFrom <= entry.ulid)
     if (whole && previous !== undefined) {
       await inspection.guard(key, async () => {
-        if (await areComparable(inspection, sources, timeline, { previous, entry })) pairs.push({ previous, entry })
+        if (await areComparable(seams, timeline, { previous, entry })) pairs.push({ previous, entry })
       })
     }
     // Only what is whole itself can say anything about the next one.
@@ -50,13 +53,21 @@ export async function verifySnapshots(
   }
   for (const pair of await states.differing(pairs)) {
     const key = `${pair.entry.prefix}${MANIFEST_FILE}`
-    await inspection.guard(key, () => nameDifference(sources, timeline, pair))
+    await inspection.guard(key, () => nameDifference(seams, timeline, pair))
   }
   return named
 }
 
+/** What snapshots are verified with. */
+export interface SnapshotCheckSeams {
+  readonly inspection: Inspection
+  readonly sources: ReplaySources
+  readonly present: Present
+}
+
 /** What is gathered on the way. */
 interface Gathered {
+  readonly present: Present
   readonly named: Set<string>
   readonly states: KnownStates
 }
@@ -67,7 +78,7 @@ async function readFiles(
   { store }: ReplaySources,
   entry: SnapshotEntry,
   listing: Listing,
-  { named, states }: Gathered,
+  { named, states, present }: Gathered,
 ): Promise<boolean> {
   const { prefix, manifestSha256 } = entry
   const manifest = await inspection.read(`${prefix}${MANIFEST_FILE}`)
@@ -78,12 +89,17 @@ async function readFiles(
   for (const { file, lines } of snapshot.files()) {
     const name = `${prefix}${file.file}`
     named.add(name)
-    const isIntact = await inspection.guard(name, async () => {
+    const read = async (): Promise<true> => {
       await hashed.begin(name, file, listing.get(name))
       while (await addNext(states, entry, lines));
       await hashed.end(inspection, name, file)
+      return true
+    }
+    const isSound = await inspection.guard(name, async () => {
+      const isRead = await unlessGone(read(), () => present.needsSnapshot(prefix))
+      if (isRead === null) intact = false
     })
-    intact = isIntact && intact
+    intact = isSound && intact
   }
   return intact
 }
@@ -113,26 +129,34 @@ async function addStates(
 
 /** A snapshot that was read from the live database has no history before it that could be compared. */
 async function areComparable(
-  inspection: Inspection,
-  { nodes }: ReplaySources,
+  { inspection, sources, present }: SnapshotCheckSeams,
   timeline: Timeline,
   { previous, entry }: SnapshotPair,
 ): Promise<boolean> {
-  if (entry.consistentFrom !== entry.ulid || isCutOff(timeline.pruned, previous, entry.ulid)) return false
+  const { pruned } = present.timeline
+  if (entry.consistentFrom !== entry.ulid || isCutOff(pruned, previous, entry.ulid)) return false
+  // Events that were read in the place of others lack what was erased meanwhile, and these snapshots do not.
+  if (rewritings(present.timeline) !== rewritings(timeline)) return false
   const touching = exceptionsOf(timeline, previous, entry.ulid)
   // What was lost after the snapshot was made is in it, and in no replay: there is nothing to compare it with.
   if (touching.some((gap) => entry.except?.some((known) => isSameGap(known, gap)) !== true)) return false
-  const { segments } = await planRestore(nodes, { ...timeline, snapshots: [previous] }, entry.ulid)
+  if (inspection.damaged === 0) return true
+  const { segments } = await planRestore(sources.nodes, between(timeline, previous, present), entry.ulid)
   return !segments.some(({ key }) => inspection.isDamaged(key))
+}
+
+/** The timeline with one snapshot, and the events as they can be read by now. */
+function between(timeline: Timeline, previous: SnapshotEntry, { timeline: { segments } }: Present): Timeline {
+  return { ...timeline, segments, snapshots: [previous] }
 }
 
 /** What is known of a difference is a hash: both are read again, to name the first item that differs. */
 async function nameDifference(
-  sources: ReplaySources,
+  { sources, present }: SnapshotCheckSeams,
   timeline: Timeline,
   { previous, entry }: SnapshotPair,
 ): Promise<void> {
-  const plan = await planRestore(sources.nodes, { ...timeline, snapshots: [previous] }, entry.ulid)
+  const plan = await planRestore(sources.nodes, between(timeline, previous, present), entry.ulid)
   const snapshot = await sources.snapshots.open(entry)
   for await (const { differences } of compareStates(statesOf(snapshot), replayStored(sources, plan, {}))) {
     const [first] = differences
