@@ -53,6 +53,7 @@ function policyOf(options: PruneCommandOptions): Policy {
     const given = options[tier]
     return given === undefined ? [] : [[tier, wholeOf(`--${tier}`, given)] as const]
   })
+  if (tiers.length === 0 && window === undefined && count === undefined && maxAge === undefined) throw noPolicy()
   const calendar = { ...Object.fromEntries(tiers), ...(timeZone === undefined ? {} : { timeZone }) }
   return {
     ...(window === undefined ? {} : { window }),
@@ -60,6 +61,17 @@ function policyOf(options: PruneCommandOptions): Policy {
     ...(count === undefined ? {} : { count: wholeOf('--count', count) }),
     ...(maxAge === undefined ? {} : { maxAge }),
   }
+}
+
+function noPolicy(): TidemarkError {
+  const options = ['--window', '--count', '--max-age', ...CALENDAR.map((tier) => `--${tier}`)].join(', ')
+  return new TidemarkError(
+    'OPTION_INVALID',
+    'tidemark prune was not told what has to stay. Nothing was read or changed.',
+    {
+      hint: `Say it with one or more of ${options}; without --confirm it only shows what would go: tidemark prune --window 30d`,
+    },
+  )
 }
 
 function wholeOf(option: string, argument: string): number {

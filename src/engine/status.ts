@@ -9,7 +9,7 @@ import type { Epoch, StreamEntry, Timeline } from '../model/timeline.ts'
 import { type Ulid, ulidTime } from '../model/ulid.ts'
 import { gapsOf } from '../restore/gaps.ts'
 import { type Reach, reachTimes } from '../restore/reach.ts'
-import { type GapReport, gapReport, reachableIntervals, type Verdict } from '../restore/verdict.ts'
+import { type GapReport, gapReport, reachableIntervals, type Verdict, wholeMilliseconds } from '../restore/verdict.ts'
 import type { Requests } from '../store/meter.ts'
 import type { Replayed } from '../upkeep/snapshot-due.ts'
 import type { StreamCondition } from './condition.ts'
@@ -151,7 +151,11 @@ export function statusOf(parts: StatusParts): Status {
 function reachableOf(timeline: Timeline, reach: Reach): Status['reachable'] {
   const limitedBy = reach.openStream?.id ?? null
   const intervals = timeline.pruned === undefined ? [] : reachableIntervals(timeline, reach, () => false)
-  const islands = intervals.slice(0, -1).map(({ from, through }) => ({ from: timeOf(from), to: timeOf(through) }))
+  const islands = intervals.slice(0, -1).flatMap((interval) => {
+    // What can be typed as a moment: a snapshot alone within its millisecond has its stamp, which is told with it.
+    const whole = wholeMilliseconds(interval)
+    return whole === null ? [] : [{ from: new Date(whole.first).toISOString(), to: new Date(whole.last).toISOString() }]
+  })
   const earliest = intervals.at(-1)?.from ?? reach.earliest
   return { ...(reachTimes({ ...reach, earliest }) ?? { earliest: null, latest: null }), limitedBy, islands }
 }

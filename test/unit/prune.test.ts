@@ -108,6 +108,12 @@ test('marks, held ranges and snapshots by calendar outlive the window, and go wh
   expect(await history.shown(daily?.ulid ?? '')).toBe(history.expected(at(7, 22)))
   // The mark, the hold, and one day; the window rests on the snapshot of the day before it begins.
   expect(reachable.islands).toHaveLength(3)
+  for (const { from, to } of reachable.islands) {
+    for (const moment of [from, to])
+      expect(await history.shown(moment), moment).toBe(history.expected(Date.parse(moment)))
+    const behind = new Date(Date.parse(to) + 1).toISOString()
+    expect(await history.shown(behind), behind).toMatchObject({ code: 'MOMENT_UNREACHABLE' })
+  }
   expect(reachable.earliest?.slice(0, 13)).toBe('2026-01-09T21')
   expect((await tidemark.drill({ at: 'release' }))[0]).toMatchObject({ passed: true })
   // Its snapshot is the first of the window, and the one before it is alone.
@@ -230,7 +236,10 @@ test('tidemark prune shows what goes and does nothing without --confirm', async 
   const log = await inProcess(store, 'log', 'r/one')
   expect(log.err).toContain('were pruned in part (window 2d, daily 5 (UTC))')
   expect((await inProcess(store, 'prune', '--window', '2d', '--daily', '5')).out).toContain('nothing goes')
-  expect(await inProcess(store, 'prune')).toMatchObject({ code: 2, err: expect.stringContaining('promises nothing') })
+  expect(await inProcess(store, 'prune')).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('was not told what has to stay'),
+  })
   expect(await inProcess(store, 'prune', '--daily', '0')).toMatchObject({ code: 2 })
   expect((await inProcess(store, 'status')).out).toMatch(/and before +2026-01/)
 })
