@@ -8,10 +8,12 @@ import fc from 'fast-check'
 import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { readParquet } from 'parquet-wasm'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { EventColumns } from '../../src/format/segment/columns.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
+import { encodeRunFile } from '../../src/format/segment/run-file.ts'
 import { COLUMNS } from '../../src/format/segment/schema.ts'
 import type { Event, Image } from '../../src/model/event.ts'
-import { ulidTime } from '../../src/model/ulid.ts'
+import { newUlid, ulidTime } from '../../src/model/ulid.ts'
 import { events, frames, sortedEvents } from '../support/segments.ts'
 
 type Cell = string | number | boolean | null
@@ -51,7 +53,32 @@ const json = (image: Image | null): string | null => (image === null ? null : Bu
 const raw = (image: Image | null): string | null =>
   image === null || image.raw === null ? null : Buffer.from(image.raw).toString('hex')
 
-test('DuckDB reads every column of a segment', async () => {
+/** Encodes events as a file; `events` are those that are in it. */
+type Encode = (list: readonly Event[], rowGroupRows: number) => { bytes: Uint8Array; events: readonly Event[] }
+
+const LEVELS: readonly (readonly [string, Encode])[] = [
+  [
+    'a segment',
+    (list, rowGroupRows) => {
+      const { bytes } = encodeSegment(frames(list), { stream: 's1', level: 0, rowGroupRows })
+      return { bytes, events: list }
+    },
+  ],
+  [
+    'a file of a run',
+    (list, rowGroupRows) => {
+      const events = list.map((event, i): Event => ({ ...event, stamp: { ...event.stamp, stream: `s${1 + (i % 2)}` } }))
+      const columns = new EventColumns()
+      for (const stream of ['s1', 's2'])
+        for (const frame of frames(events.filter((event) => event.stamp.stream === stream)))
+          columns.append(stream, frame)
+      const { bytes } = encodeRunFile(columns, { run: newUlid(1), level: 2, file: 0, rowGroupRows })
+      return { bytes, events }
+    },
+  ],
+]
+
+test.each(LEVELS)('DuckDB reads every column of %s', async (_, encode) => {
   const instance = await DuckDBInstance.create(':memory:')
   const connection = await instance.connect()
   const file = join(directory, 'segment.parquet')
@@ -62,9 +89,10 @@ test('DuckDB reads every column of a segment', async () => {
   })
   await fc.assert(
     fc.asyncProperty(events(), fc.constantFrom(5, 2048), async (list, rowGroupRows) => {
-      writeFileSync(file, encodeSegment(frames(list), { stream: 's1', level: 0, rowGroupRows }).bytes)
+      const { bytes, events: written } = encode(list, rowGroupRows)
+      writeFileSync(file, bytes)
       const result = await connection.runAndReadAll(`SELECT ${select.join(', ')} FROM read_parquet('${file}')`)
-      const expected = expectedRows(list, rowGroupRows).map((row) =>
+      const expected = expectedRows(written, rowGroupRows).map((row) =>
         row.map((cell) => (typeof cell === 'number' ? String(cell) : cell)),
       )
       expect(result.getRows()).toEqual(expected)
@@ -80,28 +108,28 @@ function cell(value: unknown): unknown {
   return typeof value === 'bigint' ? Number(value) : (value ?? null)
 }
 
-test('hyparquet reads every column of a segment', async () => {
+test.each(LEVELS)('hyparquet reads every column of %s', async (_, encode) => {
   await fc.assert(
     fc.asyncProperty(events(), fc.constantFrom(5, 2048), async (list, rowGroupRows) => {
-      const { bytes } = encodeSegment(frames(list), { stream: 's1', level: 0, rowGroupRows })
+      const { bytes, events: written } = encode(list, rowGroupRows)
       const file = Uint8Array.from(bytes).buffer
       const compressors = { ZSTD: (input: Uint8Array): Uint8Array => zstdDecompressSync(input) }
       const rows = await parquetReadObjects({ file, compressors, utf8: false })
       const seen = rows.map((row) => COLUMNS.map(({ name }) => cell(row[name])))
-      expect(seen).toEqual(expectedRows(list, rowGroupRows))
+      expect(seen).toEqual(expectedRows(written, rowGroupRows))
     }),
     { numRuns: 100 },
   )
 })
 
-test('parquet-wasm reads every column of a segment', () => {
+test.each(LEVELS)('parquet-wasm reads every column of %s', (_, encode) => {
   fc.assert(
     fc.property(events(), fc.constantFrom(5, 2048), (list, rowGroupRows) => {
-      const { bytes } = encodeSegment(frames(list), { stream: 's1', level: 0, rowGroupRows })
+      const { bytes, events: written } = encode(list, rowGroupRows)
       const table = tableFromIPC(readParquet(bytes).intoIPCStream())
       const columns = COLUMNS.map(({ name }) => Array.from(table.getChild(name) ?? [], cell))
       const seen = list.map((_, row) => columns.map((column) => column[row]))
-      expect(seen).toEqual(expectedRows(list, rowGroupRows))
+      expect(seen).toEqual(expectedRows(written, rowGroupRows))
     }),
     { numRuns: 100 },
   )
