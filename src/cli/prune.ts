@@ -127,6 +127,11 @@ function endLines({ plan, damage, swept }: PruneReport, paint: Paint): string[] 
     ...(waiting.entries === 0
       ? []
       : [`${bytesText(waiting.bytes)} wait until nobody can be reading them, and go in a later run with --confirm`]),
+    ...(waiting.anew === 0
+      ? []
+      : [
+          `${paint('yellow', 'clocks disagree')}: ${plural(waiting.anew, 'file')} that wait were looked at before by a clock that is ahead of this one, and wait anew; nothing is lost. Look at the clocks of the machines that prune`,
+        ]),
   ]
 }
 

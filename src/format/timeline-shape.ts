@@ -147,11 +147,14 @@ const hold = shaped({
 })
 
 const pruned = shaped({ from: ulid, through: ulid, at: ulid, by: someText })
-const condemned = shaped({
-  key: matching(/^(segment\/[^/]+\/[0-9]{2}\/[^/]+\.(parquet|json\.gz)|snapshot\/[^/]+\/)$/),
-  bytes: count,
-  at: ulid,
-})
+const condemned = shaped(
+  {
+    key: matching(/^(segment\/[^/]+\/[0-9]{2}\/[^/]+\.(parquet|json\.gz)|snapshot\/[^/]+\/)$/),
+    bytes: count,
+    at: ulid,
+  },
+  { seen: shaped({ from: count, through: count, longest: count }) },
+)
 
 const repair = shaped({ generation: positive, first: positive, last: positive })
 

@@ -128,10 +128,11 @@ function withErasure(timeline: Timeline, { entry, segments, snapshots }: Erasure
 
 function withCondemned(
   known: readonly Condemned[] = [],
-  { condemn = [], endCondemned = [] }: TimelineChange,
+  { condemn = [], putCondemned = [], endCondemned = [] }: TimelineChange,
 ): Pick<Timeline, 'condemned'> {
   const deleted = new Set(endCondemned)
-  const kept = deleted.size === 0 ? known : known.filter(({ key }) => !deleted.has(key))
+  const put = new Map(putCondemned.map((one) => [one.key, one]))
+  const kept = known.filter(({ key }) => !deleted.has(key)).map((one) => put.get(one.key) ?? one)
   const condemned = condemn.length === 0 ? kept : [...kept, ...condemn].sort(byKey)
   return condemned.length === 0 ? {} : { condemned }
 }

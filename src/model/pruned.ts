@@ -17,6 +17,19 @@ export interface Condemned {
   readonly bytes: number
   /** When it was taken out. */
   readonly at: Ulid
+  /** Absent: nobody has looked at it since, or only a moment ago. */
+  readonly seen?: Waited
+}
+
+/**
+ * What the clocks of those who looked at something that waits have said, in milliseconds since 1970, since the first look
+ * behind which none of them went back.
+ */
+export interface Waited {
+  readonly from: number
+  readonly through: number
+  /** The most that lies between two looks. */
+  readonly longest: number
 }
 
 /** From where on the history of a stream is whole: what was before it was pruned. */

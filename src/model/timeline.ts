@@ -265,6 +265,8 @@ export interface TimelineChange {
   readonly prune?: PruneChange
   /** Files that nothing names, and that are deleted like those that were taken out. */
   readonly condemn?: readonly Condemned[]
+  /** Take the place of those with the same keys. */
+  readonly putCondemned?: readonly Condemned[]
   /** Keys of what is deleted, and condemned no more. */
   readonly endCondemned?: readonly string[]
 }

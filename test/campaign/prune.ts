@@ -20,6 +20,7 @@ export const prune: Campaign = { name: 'prune', seeds: 1, run: (seed, tally) => 
 /** Moments that are restored after a pruning. */
 const LOOKS = 10
 const GRACE = '1d'
+const GRACE_MS = DAY
 
 /** What the oracle is told, and what is done: the same, but for a test of the test. */
 interface Policies {
@@ -32,7 +33,7 @@ export async function scenario(seed: number, tally: Tally, days: number, given?:
   const world = await RetentionWorld.begin(random(seed))
   const own = policyOf(world)
   const compacts = seed % 2 === 0
-  const waiting = new Map<string, number>()
+  const waiting = new Map<string, Waiting>()
   const policies = given ?? { told: own, done: own }
   try {
     for (let day = 0; day < days; ) {
@@ -63,7 +64,7 @@ async function pruneOnce(
   world: RetentionWorld,
   { told, done }: Policies,
   tally: Tally,
-  waiting: Map<string, number>,
+  waiting: Map<string, Waiting>,
 ): Promise<void> {
   const jump = world.chance(0.1) ? (world.chance(0.5) ? 900 : -20) * DAY : 0
   if (jump !== 0) tally.add('clocks that jumped')
@@ -98,7 +99,7 @@ async function pruneOnce(
   }
   await checkSnapshots(world, oracle, tally)
   await checkNeeded(world, oracle, jump)
-  await checkWaiting(world, waiting)
+  await checkWaiting(world, waiting, jump)
 }
 
 /** Every mark, both ends of the holds, the window's edge, and moments of any age: each half an hour behind a write. */
@@ -178,16 +179,37 @@ async function checkNeeded(world: RetentionWorld, oracle: RetentionOracle, jump:
   }
 }
 
+/** What is condemned, as it was seen here. */
+interface Waiting {
+  /** When it was seen first, in true time. */
+  readonly since: number
+  /** Prunings since then, it included, by a clock that was wrong. */
+  readonly jumps: number
+  /** Prunings by right clocks since the last of these. */
+  readonly calm: number
+}
+
+/** Right clocks need so many prunings: one that finds that they disagree with what was noted, and two steps. */
+const MOST_CALM = 3
+
 /**
- * What is condemned goes in the end. `waiting` has when each was first seen here, in true time: the clock of who condemned it
- * may have been days behind, and what it was ahead is waited for.
+ * What is condemned stays for the grace, in true time, whatever one clock has shown meanwhile; and it goes once clocks are right
+ * for a while.
  */
-async function checkWaiting(world: RetentionWorld, waiting: Map<string, number>): Promise<void> {
+async function checkWaiting(world: RetentionWorld, waiting: Map<string, Waiting>, jump: number): Promise<void> {
   const { timeline } = await (await world.process()).refresh()
-  for (const { key, at } of timeline.condemned ?? []) {
-    const since = waiting.get(key) ?? world.now
-    waiting.set(key, since)
-    if (Math.max(since, ulidTime(at)) + 12 * DAY < world.now) throw new Error(`${key} has waited for days`)
+  const condemned = new Set((timeline.condemned ?? []).map(({ key }) => key))
+  for (const [key, { since, jumps }] of waiting) {
+    if (condemned.has(key)) continue
+    waiting.delete(key)
+    if (jumps + (jump === 0 ? 0 : 1) < 2 && world.now < since + GRACE_MS)
+      throw new Error(`${key} went after ${world.now - since} ms`)
+  }
+  for (const key of condemned) {
+    const { since, jumps, calm } = waiting.get(key) ?? { since: world.now, jumps: 0, calm: 0 }
+    const next = jump === 0 ? { since, jumps, calm: calm + 1 } : { since, jumps: jumps + 1, calm: 0 }
+    waiting.set(key, next)
+    if (next.calm > MOST_CALM) throw new Error(`${key} has waited since ${iso(since)}`)
   }
 }
 

@@ -73,7 +73,10 @@ test('a window keeps every moment in it, what is before says what took it, and t
   const held = await history.keys()
   history.clock.set(at(10, 1))
   expect((await tidemark.retention.prune({ policy, confirm: true })).swept).toMatchObject({ files: 0 })
+  // By one clock a day has gone by: it may have been set. By two looks it has.
   history.clock.set(at(11, 1))
+  expect((await tidemark.retention.prune({ policy, confirm: true })).swept).toMatchObject({ files: 0 })
+  history.clock.set(at(12, 1))
   const last = await tidemark.retention.prune({ policy, confirm: true })
   expect(last.swept).toMatchObject({ refused: [], waiting: { entries: 0 } })
   const left = await history.keys()
@@ -290,7 +293,9 @@ test('files that an attempt left go after the grace, and what may still be commi
   history.clock.set(at(3, 1))
   await tidemark.retention.prune(options)
   expect(await there()).toEqual([...left, ...coming])
-  history.clock.set(at(3, 6))
+  history.clock.set(at(3, 4))
+  expect((await tidemark.retention.prune(options)).swept).toMatchObject({ files: 0 })
+  history.clock.set(at(3, 7))
   expect((await tidemark.retention.prune(options)).swept).toMatchObject({ files: 2, bytes: 20 })
   expect(await there()).toEqual(coming)
 })
@@ -321,6 +326,31 @@ test('a snapshot that a pruning took for left over is not committed', async () =
   expect(await soundness()).toEqual([])
 })
 
+test('files stay for the grace whatever the clock of one who prunes shows, and are not kept for years', async () => {
+  for (const [condemnedAt, lookedAt] of [
+    [at(3, 0), at(6, 1)],
+    [at(6, 1), at(900, 0)],
+    [at(900, 0), at(6, 1)],
+  ] as const) {
+    await history.end()
+    const { tidemark } = await begun(6)
+    const options = { policy: { count: 1 }, confirm: true }
+    history.clock.set(condemnedAt)
+    const { waiting } = (await tidemark.retention.prune(options)).swept ?? {}
+    expect(waiting?.entries).toBeGreaterThan(5)
+    history.clock.set(lookedAt)
+    const { swept } = await tidemark.retention.prune(options)
+    expect(swept).toMatchObject({ files: 0, waiting: { anew: lookedAt < condemnedAt ? waiting?.entries : 0 } })
+    history.clock.set(at(6, 2))
+    expect((await tidemark.retention.prune(options)).swept).toMatchObject({ files: 0 })
+    for (const day of [7, 8, 9]) {
+      history.clock.set(at(day, 3))
+      await tidemark.retention.prune(options)
+    }
+    expect((await tidemark.retention.prune(options)).swept).toMatchObject({ files: 0, waiting: { entries: 0 } })
+  }
+})
+
 test('a repair enters nothing again that was pruned, and makes no gap of it', async () => {
   const { tidemark } = await begun(6)
   await tidemark.retention.prune({ policy: { window: '2d' }, confirm: true })
@@ -348,8 +378,10 @@ test('who is reading has the grace to end, and is told what to do where it was o
   history.clock.set(at(6, 1))
   await tidemark.retention.prune(options)
   expect(await view.count('r')).toBe(1)
-  history.clock.set(at(7, 1))
-  await tidemark.retention.prune(options)
+  for (const day of [7, 8]) {
+    history.clock.set(at(day, 2))
+    await tidemark.retention.prune(options)
+  }
   await expect(view.count('r')).rejects.toMatchObject({
     code: 'OBJECT_NOT_FOUND',
     message: expect.stringContaining('pruned'),

@@ -6,6 +6,7 @@ import formats from 'ajv-formats'
 import { S3db } from 's3db.js/lite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Tidemark } from '../../src/engine/tidemark.ts'
+import { isLedgerEntry } from '../../src/format/timeline-shape.ts'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 import { Workload } from '../support/workload.ts'
@@ -158,4 +159,20 @@ test('what is broken is refused: a member missing, one too many, or of another t
     }
   }
   expect(tried).toBeGreaterThan(80)
+})
+
+test('what waits for its deletion says what clocks have shown, and nothing else', async () => {
+  const { value } = (await jsonFiles(`${home}/journal`)).findLast(({ schema }) => schema === 'timeline') ?? {}
+  const stamp = '01KAJ0QZX3N5V7E8T9RYBWDCFG'
+  const condemned = { key: `snapshot/${stamp}/`, bytes: 10, at: stamp }
+  const withOne = (one: object): unknown => altered(value, ['timeline', 'condemned'], [one])
+  const seen = { from: 1, through: 9, longest: 8 }
+  for (const good of [condemned, { ...condemned, seen }]) {
+    expect(errors('timeline', withOne(good))).toEqual([])
+    expect(isLedgerEntry({ condemned: good })).toBe(true)
+  }
+  for (const bad of [{}, { ...seen, longest: -1 }, { ...seen, by: 'x' }, { ...seen, from: '1' }]) {
+    expect(errors('timeline', withOne({ ...condemned, seen: bad }))).not.toEqual([])
+    expect(isLedgerEntry({ condemned: { ...condemned, seen: bad } })).toBe(false)
+  }
 })

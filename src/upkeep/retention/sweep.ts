@@ -1,9 +1,10 @@
 import { TidemarkError } from '../../base/errors.ts'
-import type { Condemned } from '../../model/pruned.ts'
+import type { Condemned, Waited } from '../../model/pruned.ts'
 import type { Timeline } from '../../model/timeline.ts'
 import { ulidTime } from '../../model/ulid.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { eachSegment } from '../../timeline/segments.ts'
+import { isNoteworthy, lookedAt, provenWait, waitingFrom, waitsAnew } from '../grace.ts'
 import { filesOf } from '../run-chains.ts'
 import type { PruneSeams } from './prune.ts'
 
@@ -14,15 +15,21 @@ export interface Swept {
   /** Segments and snapshots that the store did not let go, and what it said: they are tried again. */
   readonly refused: readonly { readonly key: string; readonly message: string }[]
   /** What waits until nobody can be reading it any more. */
-  readonly waiting: { readonly entries: number; readonly bytes: number }
+  readonly waiting: {
+    readonly entries: number
+    readonly bytes: number
+    /** How many of them wait anew: by the clock here they were looked at, or taken out, at a time that has not come yet. */
+    readonly anew: number
+  }
 }
 
 /** Files that are deleted in one call. */
 const DELETED_AT_ONCE = 1000
 
 /**
- * Deletes the files of what was taken out of the timeline longer ago than the grace, which is counted from that commit. What
- * the store refuses, such as under an object lock, stays condemned. Errors: those of reading the timeline.
+ * Deletes the files of what was taken out of the timeline longer ago than the grace, as those who looked at it since have seen
+ * by their clocks, of which one may be wrong: see `provenWait`. What the store refuses, such as under an object lock, stays
+ * condemned. Errors: those of reading the timeline.
  */
 export async function sweep(
   { store, timeline, clock }: PruneSeams,
@@ -30,8 +37,9 @@ export async function sweep(
   signal?: AbortSignal,
 ): Promise<Swept> {
   const now = await timeline.refresh()
-  const condemned = now.condemned ?? []
-  const old = condemned.filter(({ at }) => ulidTime(at) + graceMs <= clock.now())
+  const nowMs = Math.floor(clock.now())
+  const isOld = (one: Condemned): boolean => provenWait(lookedAt(waitedOf(one), nowMs)) >= graceMs
+  const [old, rest] = parted(now.condemned ?? [], isOld)
   const due = old.length === 0 ? old : await unnamed(old, now, timeline.nodes.segments)
   const refused: { key: string; message: string }[] = []
   const deleted: Condemned[] = []
@@ -48,9 +56,27 @@ export async function sweep(
   }
   // What the timeline names again is condemned no more.
   const ended = [...deleted, ...old.filter((one) => !due.includes(one))].map(({ key }) => key)
-  if (ended.length > 0) await timeline.commit(() => ({ endCondemned: ended }))
-  const rest = condemned.filter((one) => !old.includes(one))
-  return { files, bytes: bytesOf(deleted), refused, waiting: { entries: rest.length, bytes: bytesOf(rest) } }
+  await timeline.commit(({ condemned = [] }) => {
+    const seen = condemned.filter((one) => !isOld(one)).flatMap((one) => seenAt(one, nowMs, graceMs))
+    return seen.length + ended.length === 0 ? null : { putCondemned: seen, endCondemned: ended }
+  })
+  const anew = rest.filter((one) => waitsAnew(waitedOf(one), nowMs)).length
+  return { files, bytes: bytesOf(deleted), refused, waiting: { entries: rest.length, bytes: bytesOf(rest), anew } }
+}
+
+function waitedOf({ at, seen }: Condemned): Waited {
+  return seen ?? waitingFrom(ulidTime(at))
+}
+
+/** With one look more, where that is to be noted. */
+function seenAt(one: Condemned, nowMs: number, graceMs: number): readonly Condemned[] {
+  const before = waitedOf(one)
+  const seen = lookedAt(before, nowMs)
+  return isNoteworthy(before, seen, graceMs) ? [{ ...one, seen }] : []
+}
+
+function parted<T>(all: readonly T[], isFirst: (one: T) => boolean): [T[], T[]] {
+  return [all.filter(isFirst), all.filter((one) => !isFirst(one))]
 }
 
 /** Without what the timeline names again: a repair may have entered it. */
