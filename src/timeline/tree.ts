@@ -4,7 +4,7 @@ import type { Tree, TreeNode } from '../model/timeline.ts'
  * The catalogue is made of trees: a bounded value in the root, and immutable nodes below it. Entries are added to the tail
  * in the root; what is too much for it becomes a node, and many nodes of one height become one that is higher, as digits are
  * carried. So a commit writes its root and, now and then, a few nodes, however much is below. What changes in the middle is
- * written anew along its path. Nodes are never changed, so that whoever has read one keeps it.
+ * written anew along its path, together with what is small beside it. Nodes are never changed, so that whoever has read one keeps it.
  *
  * In a list of nodes the heights never rise: what is carried stands where the lower ones stood, at the end of the higher
  * ones; what is written anew keeps its height and its place.
@@ -13,6 +13,12 @@ import type { Tree, TreeNode } from '../model/timeline.ts'
 const LEAF_BYTES = 16 * 1024
 /** Nodes of one height that make one of the next. */
 const FANOUT = 32
+
+/**
+ * Entries or nodes of a node that is joined with a neighbour which is written anew. Merges leave one entry of a hundred: without
+ * it every hour would keep a node of its own, and a look at a day would read them all.
+ */
+const SMALL_WIDTH = FANOUT / 4
 
 /** What stands in a node. */
 export type NodeContent<Node extends TreeNode, Entry> =
@@ -65,7 +71,7 @@ export interface Rewriting<Node extends TreeNode, Entry> {
   readonly map: (entry: Entry) => Entry | null
 }
 
-/** The tree with other entries: only nodes on the way to these are read, and written anew; the others stay. */
+/** The tree with other entries: only nodes on the way to these, and small ones beside them, are read, and written anew. */
 export async function rewritten<Node extends TreeNode, Entry>(
   { nodes, tail }: Tree<Node, Entry>,
   { mayTouch, map }: Rewriting<Node, Entry>,
@@ -74,7 +80,7 @@ export async function rewritten<Node extends TreeNode, Entry>(
 ): Promise<Tree<Node, Entry>> {
   const listOf = async (list: readonly Node[]): Promise<readonly Node[]> => {
     const result: Node[] = []
-    /** Of neighbours that are written anew: those that fit into one node become one. */
+    /** Of neighbours, one of which is written anew: those that fit into one node become one. */
     let joined: NodeContent<Node, Entry> | null = null
     const flush = (): void => {
       if (joined !== null) result.push(write(joined))
@@ -82,18 +88,23 @@ export async function rewritten<Node extends TreeNode, Entry>(
     }
     for (const node of list) {
       const content: NodeContent<Node, Entry> | null = mayTouch(node) ? await contentOf(node) : null
-      if (content === null) {
-        flush()
-        result.push(node)
-      } else if (widthOf(content) > 0) {
-        const both: NodeContent<Node, Entry> | null = joined === null ? content : together(joined, content)
-        if (both === null) flush()
-        joined = both ?? content
-      }
+      if (content !== null && widthOf(content) === 0) continue
+      // A small one that stays as it is goes into what is written anew beside it.
+      const left: NodeContent<Node, Entry> | null =
+        joined ?? (content === null ? null : await smallOf(result.at(-1), content.height))
+      const right: NodeContent<Node, Entry> | null =
+        content ?? (joined === null ? null : await smallOf(node, joined.height))
+      const both: NodeContent<Node, Entry> | null = left === null || right === null ? null : together(left, right)
+      if (both === null) flush()
+      else if (joined === null) result.pop()
+      joined = both ?? content
+      if (joined === null) result.push(node)
     }
     flush()
     return result
   }
+  const smallOf = async (node: Node | undefined, height: number): Promise<NodeContent<Node, Entry> | null> =>
+    node !== undefined && node.height === height && node.width <= SMALL_WIDTH ? read(node) : null
   /** Null where nothing below the node changes. */
   const contentOf = async (node: Node): Promise<NodeContent<Node, Entry> | null> => {
     const content = await read(node)

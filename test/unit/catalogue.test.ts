@@ -2,7 +2,13 @@ import { afterEach, expect, test } from 'vitest'
 import { LIMITS } from '../../src/base/limits.ts'
 import { isNodeKey, timelineKey } from '../../src/format/keys.ts'
 import { totalsOf } from '../../src/model/segment-index.ts'
-import type { SegmentEntry, StreamEntry, TimelineChange } from '../../src/model/timeline.ts'
+import type {
+  MergedSegment,
+  SegmentEntry,
+  StreamEntry,
+  StreamSegment,
+  TimelineChange,
+} from '../../src/model/timeline.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
@@ -31,6 +37,17 @@ async function storeOf(count: number): Promise<{ store: CountingStore; log: Time
 }
 
 const next = (n: number): TimelineChange => ({ putStreams: [streamOf(n + 1)], addSegments: [segment(n)] })
+
+/** A run of one file with the events of these. */
+function runOf(merged: readonly StreamSegment[]): MergedSegment {
+  const [first, last] = [merged[0] ?? segment(0), merged.at(-1) ?? segment(0)]
+  const { firstUlid } = first
+  const { lastUlid, footer, sha256 } = last
+  const at = `segment/${firstUlid}/02/`
+  const chain = { key: `${at}chain-0123abcd.json.gz`, bytes: 500, sha256 }
+  const [events, bytes] = [10 * merged.length, 3000 * merged.length]
+  return { key: `${at}0000-0123abcd.parquet`, level: 2, run: chain, firstUlid, lastUlid, events, bytes, sha256, footer }
+}
 
 async function fileSizes(store: ObjectStore): Promise<number[]> {
   const sizes: number[] = []
@@ -95,6 +112,27 @@ test('opening reads the root alone, and a plan the nodes of its range, each once
   expect(await between()).toEqual(wanted)
   expect(await segmentsAt(log.nodes.segments, log.timeline.segments, first.lastUlid)).toEqual([first])
   expect(store.calls.get).toBe(0)
+})
+
+test('what merges have left of many nodes stands in few, each commit below 64 KiB, and every entry once', async () => {
+  const { store, log } = await storeOf(1)
+  const expected: string[] = [segment(0).key]
+  for (let hour = 0; hour < 24; hour++) {
+    const from = 1 + 60 * hour
+    for (let n = from; n < from + 60; n++) await log.commit(() => next(n))
+    const merged = segments(60, from)
+    const by = runOf(merged)
+    const before = (await fileSizes(store)).reduce((a, b) => a + b)
+    await log.commit(() => ({ merge: { replaced: merged.map(({ key }) => key), by: [by] } }))
+    expect((await fileSizes(store)).reduce((a, b) => a + b) - before).toBeLessThan(64 * KIB)
+    expected.push(by.key)
+  }
+  const { timeline, nodes } = await TimelineLog.open(store)
+  expect((await allSegments(store, timeline)).map(({ key }) => key).sort()).toEqual(expected.sort())
+  let count = 0
+  for await (const _ of eachNode(nodes.segments, timeline.segments)) count++
+  // 25 entries of some 600 bytes: one node would do, and another may be too large to take in what came last.
+  expect(count).toBeLessThanOrEqual(3)
 })
 
 test('what is next to a ULID is told from the nodes around it', async () => {
