@@ -127,13 +127,15 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   LIMIT_EXCEEDED: ['caller', 413],
 }
 
+/** Values for programs: keys of files, nearest moments; a list has one object for each of several. Never secrets. */
+export type ErrorDetails = Readonly<Record<string, string | number | boolean | null | readonly object[]>>
+
 /** Where the error came from, and anything a program may want to read besides the message. */
 export interface ErrorOptions {
   /** The next thing to type or to look at, one sentence. */
   readonly hint: string
   readonly cause?: unknown
-  /** Values for programs: keys of files, nearest moments. Never secrets. */
-  readonly details?: Readonly<Record<string, string | number | boolean | null>>
+  readonly details?: ErrorDetails
 }
 
 /** On every error of this class, whichever copy of the package made it. */
@@ -151,7 +153,7 @@ export class TidemarkError extends Error {
   readonly status: number
   readonly retriable: boolean
   readonly hint: string
-  readonly details: Readonly<Record<string, string | number | boolean | null>>
+  readonly details: ErrorDetails
 
   static {
     // On the prototype: nobody who prints an error sees it.

@@ -6,6 +6,7 @@ import type { Image, Item } from '../model/event.ts'
 import type { Timeline } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { claimGeneration } from '../store/generations.ts'
+import { type Keeping, keepingNow } from '../store/keeping.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { TimelineLog } from '../timeline/log.ts'
 
@@ -111,6 +112,11 @@ export class RecordKeys {
       if (stored?.base === base.generation && stored.keyOfLife(name, incarnation) === null) return stored
       throw this.#lost(generation, 'does not read back as it was put')
     }
+  }
+
+  /** What the place keeps of keyrings that are deleted: with one of these, what was erased can be read. */
+  async keeping(): Promise<Keeping> {
+    return keepingNow(this.#seams.keys, (await this.generations()).map(keyringKey))
   }
 
   /** Every generation that there is a file of, ascending. */

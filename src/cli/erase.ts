@@ -3,7 +3,9 @@ import type { EraseOptions, EraseResult } from '../engine/erasure.ts'
 import { parseRecordName } from './arguments.ts'
 import { type CommonOptions, type Surroundings, storeArgument, withStore } from './command.ts'
 import { confirmed } from './confirm.ts'
+import { EXIT_CODES } from './exit-codes.ts'
 import { bytesText, pairs, plural, printable } from './format.ts'
+import { keepingLines } from './keeping-text.ts'
 import { writeLines } from './terminal.ts'
 
 /** The options of `tidemark erase`. */
@@ -22,12 +24,12 @@ export async function eraseCommand(
   argument: string,
   options: EraseCommandOptions,
   around: Surroundings,
-): Promise<void> {
+): Promise<number> {
   const { resource, id } = parseRecordName(argument, options.resource)
   const { terminal } = around
   const { reason, name, mode } = options
   const given = { reason, ...(name === undefined ? {} : { by: name }), ...(mode === undefined ? {} : { mode }) }
-  await withStore(options, around, async (tidemark) => {
+  return withStore(options, around, async (tidemark) => {
     const planned = await tidemark.erase(resource, id, { ...given, dryRun: true })
     if (options.dryRun !== true && options.yes !== true) {
       await writeLines(terminal.err, linesOf(planned))
@@ -35,15 +37,18 @@ export async function eraseCommand(
     }
     const result = options.dryRun === true ? planned : await tidemark.erase(resource, id, given)
     await writeLines(terminal.out, options.json ? [JSON.stringify(result)] : linesOf(result, storeArgument(options)))
+    const { entry, keeping } = result
+    return EXIT_CODES[entry !== null && keeping.versions === 'kept' ? 'remains' : 'ok'][0]
   })
 }
 
-function linesOf({ mode, plan, entry, journals }: EraseResult, store = ''): string[] {
+function linesOf(result: EraseResult, store = ''): string[] {
+  const { mode, plan, entry, journals } = result
   const { segments, snapshots, bytes } = plan
   const files = `${plural(segments.length, 'segment')} and ${plural(snapshots.length, 'snapshot')}, ${bytesText(bytes)}`
   if (entry === null) {
     const planned = pairs([[mode === 'keys' ? 'to be made unreadable in' : 'to be written again', files]])
-    if (segments.length + snapshots.length > 0) return planned
+    if (segments.length + snapshots.length > 0) return [...planned, ...remainsLines(result)]
     // A write that was refused has left its intent there, and nothing else.
     return [
       ...planned,
@@ -61,9 +66,23 @@ function linesOf({ mode, plan, entry, journals }: EraseResult, store = ''): stri
       `NOT erased from the journal of stream ${stream} on ${printable(host)}${path === null ? '' : `, ${printable(path)}`}:`,
       `  ${printable(why)}`,
     ]),
+    ...remainsLines(result),
     mode === 'keys'
       ? `next: tidemark verify${store}; copies of the store are unreadable too, copies of the keyring must go`
       : `next: tidemark verify${store}, and erase it from every copy of this store`,
+  ]
+}
+
+/** What stays where it was, in spite of what the history says. */
+function remainsLines({ mode, entry, keeping }: EraseResult): string[] {
+  const what = mode === 'keys' ? 'of the keyrings with its key' : 'of the files with the record'
+  const when = entry === null ? 'would NOT be gone' : 'is NOT gone'
+  const isKept = keeping.versions === 'kept'
+  return [
+    ...(isKept
+      ? [`The record ${when} from the place itself: older versions ${what} stay, for whoever may read them.`]
+      : []),
+    ...keepingLines(keeping),
   ]
 }
 

@@ -13,6 +13,7 @@ export type ExitMeaning =
   | 'lag'
   | 'differs'
   | 'stalled'
+  | 'remains'
   | 'locked'
   | 'hungUp'
   | 'interrupted'
@@ -31,6 +32,7 @@ export const EXIT_CODES: Readonly<Record<ExitMeaning, readonly [number, string]>
   lag: [8, 'status: events wait longer for the store than --fail-on-lag allows, or nobody can tell'],
   differs: [9, 'reconcile: the database is not as its history says: writes that were not captured were found'],
   stalled: [10, 'status: a stream may hold later events, and nobody can be asked'],
+  remains: [11, 'done as far as the store lets go: the output names what stays, and until when'],
   locked: [12, 'the store is encrypted, and its key is missing or wrong'],
   hungUp: [129, 'ended by SIGHUP: the terminal is gone'],
   interrupted: [130, 'interrupted (Ctrl-C)'],

@@ -109,7 +109,7 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
   addReconcile(program).action(async (_, command: Command) =>
     exit(await reconcileCommand(command.optsWithGlobals<ReconcileCommandOptions>(), around)),
   )
-  addErase(program, around)
+  addErase(program, around, exit)
   add(program, 'verify', 'read and check every file of the store')
     .option('--memory <MiB>', MEMORY)
     .option('--head <head>', 'what `tidemark head` printed earlier: the history must still go on from it')
@@ -132,9 +132,11 @@ function programOf(around: Surroundings, version: string, exit: (code: number) =
   add(program, 'compact', 'merge segments into larger ones; no moment, no head and no event changes')
     .option('--grace <duration>', 'how long replaced files stay for those who read them (90s, 5m, 1h; default: 1h)')
     .option('--memory <MiB>', MEMORY)
-    .action((_, command: Command) => compactCommand(command.optsWithGlobals<CompactCommandOptions>(), around))
+    .action(async (_, command: Command) =>
+      exit(await compactCommand(command.optsWithGlobals<CompactCommandOptions>(), around)),
+    )
   add(program, 'upkeep', 'let go what nobody needs any more; no moment and no head changes').action(
-    (_, command: Command) => upkeepCommand(command.optsWithGlobals<CommonOptions>(), around),
+    async (_, command: Command) => exit(await upkeepCommand(command.optsWithGlobals<CommonOptions>(), around)),
   )
   add(program, 'head', 'what to note elsewhere, so that a history that was cut back or rewritten is seen').action(
     (_, command: Command) => headCommand(command.optsWithGlobals<CommonOptions>(), around),
@@ -211,7 +213,7 @@ function addReconcile(program: Command): Command {
     .option('--memory <MiB>', MEMORY)
 }
 
-function addErase(program: Command, around: Surroundings): void {
+function addErase(program: Command, around: Surroundings, exit: (code: number) => void): void {
   add(program, 'erase', 'make a deleted record unreadable in the whole history, for good')
     .argument('<resource/id>', 'the record, split at the first slash')
     .requiredOption('--reason <text>', 'for the ledger, which keeps it for ever: no personal data')
@@ -224,8 +226,8 @@ function addErase(program: Command, around: Surroundings): void {
     .option('--dry-run', 'print which files hold the record; change nothing')
     .option('--yes', 'do it without asking')
     .option('--memory <MiB>', MEMORY)
-    .action((name: string, _, command: Command) =>
-      eraseCommand(name, command.optsWithGlobals<EraseCommandOptions>(), around),
+    .action(async (name: string, _, command: Command) =>
+      exit(await eraseCommand(name, command.optsWithGlobals<EraseCommandOptions>(), around)),
     )
 }
 

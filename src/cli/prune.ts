@@ -3,6 +3,7 @@ import type { PruneOptions, PruneReport } from '../engine/prune.ts'
 import { type CommonOptions, type Surroundings, withStore } from './command.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { bytesText, plural, table, timeText } from './format.ts'
+import { keepingLines, refusalLines } from './keeping-text.ts'
 import { type Paint, painter, writeLines } from './terminal.ts'
 
 /** The options of `tidemark prune`, as commander reads them: all numbers are texts. */
@@ -41,9 +42,13 @@ export async function pruneCommand(options: PruneCommandOptions, around: Surroun
     const { terminal } = around
     const report = await retention.prune({ policy, confirm, ...(grace === undefined ? {} : { grace }) })
     const paint = painter(terminal.out, terminal)
-    const lines = options.json ? [JSON.stringify(jsonOf(report))] : [...planLines(report), ...endLines(report, paint)]
+    const lines = options.json
+      ? [JSON.stringify(jsonOf(report))]
+      : [...planLines(report), ...endLines(report, paint), ...keepingLines(report.keeping)]
     await writeLines(terminal.out, lines)
-    return EXIT_CODES[report.damage.length > 0 ? 'damaged' : 'ok'][0]
+    const { damage, swept } = report
+    const isRefused = swept !== null && swept.refused.length > 0
+    return EXIT_CODES[damage.length > 0 ? 'damaged' : isRefused ? 'remains' : 'ok'][0]
   })
 }
 
@@ -81,7 +86,7 @@ function wholeOf(option: string, argument: string): number {
   })
 }
 
-function jsonOf({ plan, damage, swept }: PruneReport): object {
+function jsonOf({ plan, damage, swept, keeping }: PruneReport): object {
   return {
     unreachable: plan.unreachable.map(({ from, through }) => ({ from: timeText(from), to: timeText(through) })),
     snapshots: plan.snapshots.map(({ prefix, bytes }) => ({ key: prefix, bytes })),
@@ -90,6 +95,7 @@ function jsonOf({ plan, damage, swept }: PruneReport): object {
     kept: plan.kept.map(({ snapshot: { ulid }, why }) => ({ snapshot: ulid, time: timeText(ulid), why })),
     damage,
     swept,
+    keeping,
   }
 }
 
@@ -121,9 +127,7 @@ function endLines({ plan, damage, swept }: PruneReport, paint: Paint): string[] 
     ),
     ...(isEmpty ? [] : ['', paint('green', 'taken out of the history; nobody can restore these moments any more')]),
     ...(files === 0 ? [] : [`deleted: ${plural(files, 'file')} that earlier runs took out, ${bytesText(bytes)}`]),
-    ...refused.map(
-      ({ key, message }) => `${paint('yellow', 'not deleted')}: ${key}, tried again next time: ${message}`,
-    ),
+    ...refusalLines(refused).map((line) => paint('yellow', line)),
     ...(waiting.entries === 0
       ? []
       : [`${bytesText(waiting.bytes)} wait until nobody can be reading them, and go in a later run with --confirm`]),

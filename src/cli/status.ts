@@ -6,6 +6,7 @@ import { type CommonOptions, type Surroundings, storeArgument, withStore } from 
 import { EXIT_CODES } from './exit-codes.ts'
 import { bytesText, countText, durationText, pairs, plural, printable, table, timeText } from './format.ts'
 import { holdLines, markLines } from './keep.ts'
+import { keepingLines } from './keeping-text.ts'
 import { type Paint, painter, writeLines } from './terminal.ts'
 import { gapLines, verdictLines } from './verdict-text.ts'
 
@@ -96,6 +97,8 @@ function statusLines(status: Status, paint: Paint, store: string): string[] {
     ['gaps', gaps.length === 0 ? 'none' : paint(alarms > 0 ? 'red' : 'yellow', gapCount(gaps.length, alarms))],
   ])
   for (const gap of gaps) lines.push(...gapLines(gap))
+  // That nobody can tell is said where something is deleted.
+  if (status.keeping.versions === 'kept') lines.push(...keepingLines(status.keeping))
   lines.push(...unfinishedLines(status, paint, store))
   if (status.verdict.verdict === 'except') lines.push(...verdictLines(status.verdict, paint))
   lines.push('', paint('bold', 'snapshots'), ...snapshotLines(status))

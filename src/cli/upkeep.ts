@@ -1,13 +1,15 @@
 import { upkeepOf } from '../engine/upkeep.ts'
 import { type CommonOptions, type Surroundings, storeOf } from './command.ts'
+import { EXIT_CODES } from './exit-codes.ts'
 import { pairs, plural } from './format.ts'
+import { keepingLines, refusalLines } from './keeping-text.ts'
 import { writeLines } from './terminal.ts'
 
 /** `tidemark upkeep`: lets go what nobody needs any more; no moment and no head changes. */
-export async function upkeepCommand(options: CommonOptions, around: Surroundings): Promise<void> {
+export async function upkeepCommand(options: CommonOptions, around: Surroundings): Promise<number> {
   const { terminal } = around
   const report = await upkeepOf(await storeOf(options, around), terminal.environment)
-  const { forgotten, deleted } = report
+  const { forgotten, deleted, refused, keeping } = report
   const lines = pairs([
     [
       'generations',
@@ -15,5 +17,7 @@ export async function upkeepCommand(options: CommonOptions, around: Surroundings
     ],
     ['deleted', plural(deleted, 'file')],
   ])
+  lines.push(...refusalLines(refused), ...keepingLines(keeping))
   await writeLines(terminal.out, options.json ? [JSON.stringify(report)] : lines)
+  return EXIT_CODES[refused.length > 0 ? 'remains' : 'ok'][0]
 }

@@ -59,8 +59,8 @@ export async function compactNow(archive: Archive, options: CompactOptions): Pro
   const { graceMs = GRACE_MS, onMerge } = options
   const { store, timeline } = archive.seams
   const done = await compactApart(archive, { graceMs, ...(onMerge === undefined ? {} : { onMerge }) })
-  const { generations } = await forgetGenerations(store, timeline, SELDOM)
-  return { ...done, forgotten: generations }
+  const { generations, refused } = await forgetGenerations(store, timeline, SELDOM)
+  return { ...done, refused: [...done.refused, ...refused], forgotten: generations }
 }
 
 /** Merges in a thread, which ends with it. */

@@ -4,7 +4,8 @@ import type { Item } from '../model/event.ts'
 import { lastUlidAt } from '../model/ulid.ts'
 import { findVersion } from '../restore/lookup.ts'
 import { planRestore } from '../restore/plan.ts'
-import { type ErasurePlan, planErasure, raced, rewriteWithout } from '../upkeep/erase.ts'
+import { type Keeping, keepingNow } from '../store/keeping.ts'
+import { type ErasurePlan, filesOfPlan, planErasure, raced, rewriteWithout } from '../upkeep/erase.ts'
 import { destroyKey } from '../upkeep/erase-keys.ts'
 import type { Archive } from './archive.ts'
 import { type ErasedJournals, forgetEverywhere } from './journal-erasure.ts'
@@ -35,6 +36,8 @@ export interface EraseResult {
   readonly entry: Erasure | null
   /** Null for a dry run. */
   readonly journals: ErasedJournals | null
+  /** What the place keeps, in spite of the erasure, of the files with the record, or with `keys` of the keyrings with its key. */
+  readonly keeping: Keeping
 }
 
 /**
@@ -70,18 +73,21 @@ async function eraseOnce(archive: Archive, item: Item, options: EraseOptions): P
   if ((await findVersion(archive.sources, end, item))?.image != null) throw stillThere(item)
   const plan = await planErasure(archive.sources, known, item)
   const { item: _, streams: __, ...found } = plan
-  if (options.dryRun === true) return { mode, plan: found, entry: null, journals: null }
+  if (options.dryRun === true) {
+    const keeping = await (keys?.keeping() ?? keepingNow(archive.seams.store, filesOfPlan(plan)))
+    return { mode, plan: found, entry: null, journals: null, keeping }
+  }
   // First, since everything in them is in the store: broken off, the same command again does all of it.
   const wrote = new Set(plan.streams)
   const { own } = archive.seams
   const journals = await forgetEverywhere(archive.seams, own, { streams: known.streams, wrote })
   const reason = { ulid: bound.ulid, reason: options.reason, by: options.by ?? null }
-  const entry =
+  const erased =
     keys === null
       ? await rewriteWithout(archive.sources, timeline, plan, reason)
       : await destroyKey({ sources: archive.sources, timeline, recordKeys: keys }, plan, reason, known)
-  if (entry === null) throw neverThere(item)
-  return { mode, plan: found, entry, journals }
+  if (erased === null) throw neverThere(item)
+  return { mode, plan: found, journals, ...erased }
 }
 
 /** Whatever the clocks say, each stream is asked: an event or an unsettled write that is sealed later would bring the record back. */

@@ -1,5 +1,6 @@
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import { isNodeKey, parseRunFileKey, parseSegmentKey, prefixOfSnapshotKey } from '../format/keys.ts'
+import { keepingOf } from '../store/keeping.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 
 /**
@@ -24,6 +25,7 @@ export function namedFiles(store: ObjectStore, names: (key: string) => Promise<b
     head: (key) => store.head(key),
     list: (prefix, options) => store.list(prefix, options),
     delete: (keys) => store.delete(keys),
+    keeping: (keys) => keepingOf(store, keys),
   }
 }
 

@@ -1,3 +1,4 @@
+import { keepingOf } from '../store/keeping.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 
 /** `store`, of which nothing is asked before `prove` has resolved once; while it rejects, so does everything that is asked. */
@@ -32,6 +33,10 @@ export function provenStore(store: ObjectStore, prove: () => Promise<void>): Obj
     delete: async (keys) => {
       await proven()
       return store.delete(keys)
+    },
+    keeping: async (keys) => {
+      await proven()
+      return keepingOf(store, keys)
     },
   }
 }

@@ -1,5 +1,7 @@
 import { durationMs } from '../base/duration.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { type Keeping, keepingOf } from '../store/keeping.ts'
+import { deletionRefused } from '../store/refusals.ts'
 import { condemnLeftovers } from '../upkeep/retention/leftovers.ts'
 import { isEmptyPlan, type PrunePlan } from '../upkeep/retention/plan.ts'
 import { faultOf, type RetentionPolicy } from '../upkeep/retention/policy.ts'
@@ -31,6 +33,8 @@ export interface PruneReport {
   readonly damage: Pruned['damage']
   /** What was deleted of what earlier ones took out; null where nothing was confirmed. */
   readonly swept: Swept | null
+  /** What the store keeps of what is deleted: with older versions of it, a deletion frees no bytes. */
+  readonly keeping: Keeping
 }
 
 /** How long files wait for those who read them, unless it is said otherwise. */
@@ -49,11 +53,13 @@ export async function pruneArchive(
   checkFlag('prune', 'confirm', options.confirm)
   checkPolicy('prune.policy', options.policy)
   const graceMs = checkGrace('prune', options.grace)
-  if (options.confirm !== true) return { plan: await previewPrune(seams, options.policy), damage: [], swept: null }
+  const keeping = await keepingOf(seams.store, [])
+  if (options.confirm !== true)
+    return { plan: await previewPrune(seams, options.policy), damage: [], swept: null, keeping }
   // What waits is deleted whether or not anything goes now.
   const pruned = await prune(seams, options.policy)
   await condemnLeftovers(seams)
-  return { ...pruned, swept: await sweep(seams, graceMs, signal) }
+  return { ...pruned, swept: await sweep(seams, graceMs, signal), keeping }
 }
 
 /** Errors: `OPTION_INVALID`. */
@@ -83,13 +89,11 @@ function checkGrace(what: string, grace: string = DEFAULT_GRACE): number {
 export async function pruneOrThrow(archive: Archive, options: PruneOptions, signal: AbortSignal): Promise<void> {
   const { plan, damage, swept } = await pruneArchive(archive, { ...options, confirm: true }, signal)
   const [damaged] = damage
-  const [refused] = swept?.refused ?? []
-  if (damaged === undefined && refused === undefined) return
-  const what =
-    damaged === undefined
-      ? `${refused?.key} cannot be deleted, and is tried again: ${refused?.message}`
-      : `${damaged.key} is damaged, and what it would replace was kept: ${damaged.message}`
-  throw new TidemarkError(damaged === undefined ? 'STORE_DENIED' : 'SNAPSHOT_CORRUPT', what, {
+  const { refused = [] } = swept ?? {}
+  if (damaged === undefined && refused.length === 0) return
+  if (damaged === undefined) throw deletionRefused(refused)
+  const what = `${damaged.key} is damaged, and what it would replace was kept: ${damaged.message}`
+  throw new TidemarkError('SNAPSHOT_CORRUPT', what, {
     hint: isEmptyPlan(plan) ? 'Run tidemark verify.' : 'Run tidemark verify; what does not depend on it was pruned.',
   })
 }

@@ -1,5 +1,6 @@
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import { STORE_FILE } from '../format/keys.ts'
+import { keepingOf } from '../store/keeping.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 
 /**
@@ -42,6 +43,7 @@ export function standingStore(store: ObjectStore, name: string, id: string): Obj
       await require()
       await store.delete(keys)
     },
+    keeping: (keys) => keepingOf(store, keys),
   }
 }
 

@@ -10,6 +10,7 @@ import { type Ulid, ulidTime } from '../model/ulid.ts'
 import { gapsOf } from '../restore/gaps.ts'
 import { type Reach, reachTimes } from '../restore/reach.ts'
 import { type GapReport, gapReport, reachableIntervals, type Verdict, wholeMilliseconds } from '../restore/verdict.ts'
+import type { Keeping } from '../store/keeping.ts'
 import type { Requests } from '../store/meter.ts'
 import type { Replayed } from '../upkeep/snapshot-due.ts'
 import type { StreamCondition } from './condition.ts'
@@ -95,6 +96,8 @@ export interface Status {
   } | null
   /** Of this process, in the last 24 hours. */
   readonly requests: Requests
+  /** What the store keeps of what is deleted. */
+  readonly keeping: Keeping
 }
 
 /** What a status is made of. */
@@ -108,6 +111,7 @@ export interface StatusParts {
   readonly own: StreamReport | null
   readonly findings: FindingCount | null
   readonly requests: Requests
+  readonly keeping: Keeping
   readonly drill: { readonly ulid: Ulid; readonly proof: DrillProof | null } | null
   readonly replayed: Replayed | null
   readonly nowMs: number
@@ -115,7 +119,7 @@ export interface StatusParts {
 
 /** The status of a timeline. */
 export function statusOf(parts: StatusParts): Status {
-  const { timeline, reach, names, own, findings, requests } = parts
+  const { timeline, reach, names, own, findings, requests, keeping } = parts
   const totals = totalsOf(timeline.segments)
   return {
     ...names,
@@ -144,6 +148,7 @@ export function statusOf(parts: StatusParts): Status {
     findings,
     drill: drillOf(parts),
     requests,
+    keeping,
   }
 }
 

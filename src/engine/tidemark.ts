@@ -17,6 +17,7 @@ import type { Moment } from '../restore/moment.ts'
 import type { Selection, Target } from '../restore/target.ts'
 import { type GapReport, gapReport, type Verdict } from '../restore/verdict.ts'
 import type { Environment } from '../store/encryption/secret.ts'
+import { keepingOf } from '../store/keeping.ts'
 import { RequestMeter } from '../store/meter.ts'
 import { lastDrill } from '../upkeep/drill.ts'
 import type { Reconciliation } from '../upkeep/reconcile.ts'
@@ -264,8 +265,9 @@ export class Tidemark {
     const drill = await lastDrill(this.#archive.seams.store)
     const catalogueBytes = this.#archive.seams.timeline.rootBytes
     const replayed = await replayedAtTheEnd(this.#archive.sources.nodes, entered)
+    const keeping = await keepingOf(this.#archive.seams.store, [])
     const parts = { timeline, reach, catalogueBytes, names, conditions, own, findings, requests, drill, replayed }
-    return statusOf({ ...parts, nowMs: clock.now() })
+    return statusOf({ ...parts, keeping, nowMs: clock.now() })
   }
 
   /**

@@ -2,10 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { dirname, join, resolve } from 'node:path'
 import { utf8 } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { hasCode } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Files } from './files.ts'
 import { errnoOf, fileError, linkRefused, linksUnsupported, NO_LINKS } from './filesystem-errors.ts'
 import { isAbsence, listTree, lookAt, makeDirectory, refuseLinks, TEMP_DIR } from './filesystem-tree.ts'
+import type { Keeping } from './keeping.ts'
 import {
   checkBody,
   checkKey,
@@ -18,6 +20,7 @@ import {
 } from './keys.ts'
 import { nodeFiles } from './node-files.ts'
 import type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
+import { deletionRefused, type Undeleted } from './refusals.ts'
 
 const SEGMENT_BYTES = 255
 const LEFTOVER_AGE_MS = 86_400_000
@@ -92,6 +95,7 @@ export class FilesystemStore implements ObjectStore {
   async delete(keys: readonly string[]): Promise<void> {
     const paths = new Map(keys.map((key) => [this.#path(key), key]))
     const directories = new Set<string>()
+    const refused: Undeleted[] = []
     for (const [path, key] of paths) {
       await refuseLinks(this.#files, this.#root, key)
       const info = await lookAt(this.#files, path)
@@ -99,7 +103,10 @@ export class FilesystemStore implements ObjectStore {
       try {
         await this.#files.remove(path)
       } catch (error) {
-        if (!isAbsence(error)) throw fileError(error, path, 'delete')
+        if (!isAbsence(error)) {
+          refused.push(refusalOf(key, fileError(error, path, 'delete')))
+          continue
+        }
       }
       directories.add(dirname(path))
     }
@@ -108,6 +115,12 @@ export class FilesystemStore implements ObjectStore {
         throw fileError(error, directory, 'sync')
       })
     }
+    if (refused.length > 0) throw deletionRefused(refused)
+  }
+
+  /** Of what a file system keeps by itself, such as snapshots of its own, nobody here knows. */
+  async keeping(): Promise<Keeping> {
+    return { versions: 'none' }
   }
 
   #path(key: string): string {
@@ -239,6 +252,12 @@ export class FilesystemStore implements ObjectStore {
       if (!isAbsence(error)) throw error
     })
   }
+}
+
+/** Of one file; what is wrong with the disk is of all. */
+function refusalOf(key: string, failed: unknown): Undeleted {
+  if (!hasCode(failed, 'STORE_DENIED')) throw failed
+  return { key, message: failed.message, until: null }
 }
 
 async function* whenRead(body: AsyncIterable<Uint8Array>, noted: () => void): AsyncGenerator<Uint8Array> {

@@ -1,4 +1,5 @@
 import { compareUtf8, concat } from '../base/bytes.ts'
+import type { Keeping } from './keeping.ts'
 import { checkBody, checkKey, checkRange, objectExists, objectNotFound, objectTooShort } from './keys.ts'
 import type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
 
@@ -52,6 +53,10 @@ export class MemoryStore implements ObjectStore {
   async delete(keys: readonly string[]): Promise<void> {
     keys.forEach(checkKey)
     for (const key of keys) if (this.#objects.delete(key)) this.#sorted = null
+  }
+
+  async keeping(): Promise<Keeping> {
+    return { versions: 'none' }
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts'
+import { keepingOf } from './keeping.ts'
 import type { ObjectStore } from './object-store.ts'
 
 /** Calls of a store in the last 24 hours. A long listing or a large upload is one call, and several requests of HTTP. */
@@ -42,6 +43,7 @@ export class RequestMeter {
       head: (key) => counted('head').head(key),
       list: (prefix, options) => counted('list').list(prefix, options),
       delete: (keys) => counted('delete').delete(keys),
+      keeping: (keys) => keepingOf(counted('head'), keys),
     }
   }
 

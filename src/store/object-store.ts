@@ -1,4 +1,5 @@
 import type { SecretKey } from './encryption/store-key.ts'
+import type { Keeping } from './keeping.ts'
 
 /** An object in a listing. */
 export interface ObjectInfo {
@@ -57,6 +58,14 @@ export interface ObjectStore {
   head(key: string): Promise<ObjectInfo | null>
   /** Every object whose key starts with `prefix`, by the UTF-8 bytes of the keys; what was put before the call is seen. */
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>
-  /** Removes the objects; a key that does not exist is no error. */
+  /**
+   * Removes the objects; a key that does not exist is no error. Where the store does not let some go, such as under a lock, all
+   * others are removed, and then `STORE_DENIED` is thrown with the keys that stay: see `deletionRefused`.
+   */
   delete(keys: readonly string[]): Promise<void>
+  /**
+   * What stays of these objects when they are deleted, which no listing shows. A right that is missing is no error: it is told as
+   * `unknown`. Absent: nobody can tell. A wrapper passes it on.
+   */
+  keeping?(keys: readonly string[]): Promise<Keeping>
 }

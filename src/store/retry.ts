@@ -1,6 +1,7 @@
 import { equalBytes } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
+import { type Keeping, keepingOf } from './keeping.ts'
 import type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
 
 /** How often and how long a failed request is tried again. */
@@ -108,6 +109,10 @@ class RetryStore implements ObjectStore {
 
   delete(keys: readonly string[]): Promise<void> {
     return this.#retry(() => this.#store.delete(keys))
+  }
+
+  keeping(keys: readonly string[]): Promise<Keeping> {
+    return this.#retry(() => keepingOf(this.#store, keys))
   }
 
   #listing(prefix: string, startAfter: string | undefined): AsyncIterator<ObjectInfo> {

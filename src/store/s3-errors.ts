@@ -2,9 +2,16 @@ import { type ErrorOptions, messageOf, TidemarkError } from '../base/errors.ts'
 import { invalidKey, objectNotFound } from './keys.ts'
 
 const TRANSIENT = ['SlowDown', 'RequestTimeout', 'ThrottlingException', 'OperationAborted', 'TimeoutError']
+/** Of single keys in the answer about many, which have no HTTP status. */
+const FAILED = ['InternalError', 'ServiceUnavailable', 'UnknownError']
 /** Of the SDK's chain of providers: there was nothing to sign the request with, and it was not sent. */
 const NO_CREDENTIALS = ['CredentialsProviderError', 'ProviderError', 'TokenProviderError']
 const WRONG_REGION = ['PermanentRedirect', 'AuthorizationHeaderMalformed', 'IllegalLocationConstraintException']
+
+/** Whether a code says that the server failed, and nothing of what it was asked for. */
+export function isTransient(code: string): boolean {
+  return TRANSIENT.includes(code) || FAILED.includes(code)
+}
 
 /** The S3 error code (`NoSuchKey`), or the name of another error. */
 export function s3Code(error: unknown): string {

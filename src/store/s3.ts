@@ -1,7 +1,5 @@
 import { Readable } from 'node:stream'
 import {
-  DeleteObjectCommand,
-  DeleteObjectsCommand,
   GetObjectCommand,
   type GetObjectCommandOutput,
   HeadBucketCommand,
@@ -14,6 +12,7 @@ import { concat, EMPTY, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { conditionsUnsupported } from './conditions.ts'
+import type { Keeping } from './keeping.ts'
 import {
   checkBody,
   checkKey,
@@ -29,7 +28,10 @@ import {
 import type { Body, ByteRange, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
 import type { Retry } from './retry.ts'
 import { createClient, type S3Options } from './s3-client.ts'
+import { deleteObjects } from './s3-delete.ts'
 import { s3Code, s3Error, s3Status } from './s3-errors.ts'
+import { bucketKeeping } from './s3-keeping.ts'
+import type { S3Place } from './s3-place.ts'
 import { partsOf, uploadParts } from './s3-upload.ts'
 
 const MIB = 1_048_576
@@ -37,8 +39,6 @@ const MIB = 1_048_576
 const SINGLE_BYTES = 16 * MIB
 const PART_BYTES = 8 * MIB
 const MAX_PARTS = 10_000
-const DELETE_BATCH = 1000
-const DELETES_AT_ONCE = 8
 
 /** Runs once: what is not a part of a stream is repeated by the store's retry wrapper alone. */
 const once: Retry = (act) => act(0)
@@ -194,39 +194,17 @@ export class S3Store implements ObjectStore {
     } while (token !== undefined)
   }
 
-  async delete(keys: readonly string[]): Promise<void> {
+  delete(keys: readonly string[]): Promise<void> {
+    return this.#placed(keys, deleteObjects)
+  }
+
+  keeping(keys: readonly string[]): Promise<Keeping> {
+    return this.#placed(keys, bucketKeeping)
+  }
+
+  async #placed<T>(keys: readonly string[], act: (place: S3Place, full: readonly string[]) => Promise<T>): Promise<T> {
     const full = [...new Set(keys.map((key) => this.#key(key)))]
-    await this.#deleteEach(full.filter(needsOwnRequest))
-    const plain = full.filter((key) => !needsOwnRequest(key))
-    for (let at = 0; at < plain.length; at += DELETE_BATCH) await this.#deleteBatch(plain.slice(at, at + DELETE_BATCH))
-  }
-
-  async #deleteEach(keys: readonly string[]): Promise<void> {
-    for (let at = 0; at < keys.length; at += DELETES_AT_ONCE) {
-      const requests = keys.slice(at, at + DELETES_AT_ONCE).map(async (key) => {
-        const command = new DeleteObjectCommand({ Bucket: this.#bucket, Key: key })
-        await this.#client.send(command).catch((error: unknown) => this.#raise(error, key))
-      })
-      await Promise.all(requests)
-    }
-  }
-
-  async #deleteBatch(keys: readonly string[]): Promise<void> {
-    const Delete = { Objects: keys.map((Key) => ({ Key })), Quiet: true }
-    const command = new DeleteObjectsCommand({ Bucket: this.#bucket, Delete })
-    const answer = await this.#client.send(command).catch((error: unknown) => {
-      // Ceph wants the right to delete on the bucket itself here, where a policy gives it for a prefix.
-      return s3Status(error) === 403 ? null : this.#raise(error, null)
-    })
-    if (answer === null) return this.#deleteEach(keys)
-    const failed = answer.Errors?.find(({ Code }) => Code !== 'NoSuchKey')
-    if (failed === undefined) return
-    const name = failed.Code ?? 'UnknownError'
-    const error = Object.assign(new Error(failed.Message ?? name), {
-      name,
-      $metadata: { httpStatusCode: statusOf(name) },
-    })
-    throw s3Error(error, this.#bucket, failed.Key ?? null)
+    return act({ client: this.#client, bucket: this.#bucket, prefix: this.#prefix }, full)
   }
 
   #key(key: string): string {
@@ -243,17 +221,6 @@ export class S3Store implements ObjectStore {
 
 function urlDecoded(text: string): string {
   return decodeURIComponent(text.replaceAll('+', ' '))
-}
-
-/** The request for many keys is XML 1.0, which has no form for control characters. */
-function needsOwnRequest(key: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return /[\u0001-\u001f\u007f-\u009f\ufffe\uffff]/.test(key)
-}
-
-/** The HTTP status that a single request would have had. */
-function statusOf(code: string): number {
-  return code === 'AccessDenied' ? 403 : 500
 }
 
 function conflictOpen(key: string, cause: unknown): TidemarkError {

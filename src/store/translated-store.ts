@@ -1,3 +1,4 @@
+import { keepingOf } from './keeping.ts'
 import type { Body, ObjectStore } from './object-store.ts'
 
 /**
@@ -32,6 +33,7 @@ export function translatedStore(inner: ObjectStore, translate: (error: unknown) 
       }
     },
     delete: (keys) => told(() => inner.delete(keys)),
+    keeping: (keys) => told(() => keepingOf(inner, keys)),
   }
 }
 

@@ -10,6 +10,7 @@ import {
 } from '../format/keys.ts'
 import type { Heads, Timeline, TimelineChange, TreeNode } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { deleteAllowed, type Undeleted } from '../store/refusals.ts'
 import { type CatalogueNodes, lastForgotten, readHead, type TimelineHead } from './head.ts'
 import { damagedNode, type NodeReader } from './nodes.ts'
 
@@ -58,9 +59,11 @@ export interface Forgotten {
   readonly generations: number
   /** Files of generations, and nodes that nothing named. */
   readonly files: number
+  /** Files that the store did not let go: they do no harm, and the next time they are tried again. */
+  readonly refused: readonly Undeleted[]
 }
 
-const NOTHING: Forgotten = { generations: 0, files: 0 }
+const NOTHING: Forgotten = { generations: 0, files: 0, refused: [] }
 
 /** The last generation that may go now, or null where too few would. Costs nothing. */
 export function forgettable(timeline: Timeline, { kept, least }: Forgetfulness = BY_DEFAULT): number | null {
@@ -77,8 +80,8 @@ function firstKept(timeline: Pick<Timeline, 'forgotten' | 'repairs'>): number {
 }
 
 /**
- * Lets old generations go, and nodes that nobody needs: their hashes are put and committed first. Errors: `STORE_DENIED` where
- * nothing may be deleted (the files stay, harmless, until somebody who may does this again), and others of the store.
+ * Lets old generations go, and nodes that nobody needs: their hashes are put and committed first. Errors: those of the store;
+ * where some or all files may not be deleted is no error.
  */
 export async function forgetGenerations(
   store: ObjectStore,
@@ -108,9 +111,13 @@ export async function forgetGenerations(
   // Who did the same at the same time has it done; the list of this attempt names nothing and nobody names it.
   const after = await log.commit((now) => (firstKept(now) === first ? { forget: heads } : null))
   if (after.forgotten?.at(-1)?.key !== heads.key) return NOTHING
-  const files = await deleteForgotten(store, last)
-  if (start !== null && longer !== null) await store.delete([longer.key])
-  return { generations: last - first + 1, files: files + (await sweepNodes(store, log, last)) }
+  const old = await forgottenFiles(store, last)
+  const refused = [...(await deleteAllowed(store, old))]
+  if (start !== null && longer !== null) refused.push(...(await deleteAllowed(store, [longer.key])))
+  const nodes = await deadNodes(store, log, last)
+  refused.push(...(await deleteAllowed(store, nodes)))
+  const stay = refused.filter(({ key }) => key !== longer?.key).length
+  return { generations: last - first + 1, files: old.length + nodes.length - stay, refused }
 }
 
 /** The hashes of a list that is to be made longer. Null where it is damaged: another one begins behind it then. */
@@ -158,19 +165,18 @@ export function headIn(bytes: Uint8Array, { first }: Heads, generation: number):
 }
 
 /** Also what an earlier deletion has left that was broken off, and what a writer that slept has put. */
-async function deleteForgotten(store: ObjectStore, last: number): Promise<number> {
+async function forgottenFiles(store: ObjectStore, last: number): Promise<readonly string[]> {
   const keys: string[] = []
   for await (const { key } of store.list(TIMELINE_PREFIX)) {
     const generation = parseTimelineKey(key)
     if (generation !== null && generation > last) break
     if (generation !== null) keys.push(key)
   }
-  await store.delete(keys)
-  return keys.length
+  return keys
 }
 
 /** Nodes that were put for generations that have gone, and that no timeline names which stays. */
-async function sweepNodes(store: ObjectStore, log: Catalogue, last: number): Promise<number> {
+async function deadNodes(store: ObjectStore, log: Catalogue, last: number): Promise<readonly string[]> {
   const candidates: string[] = []
   for await (const { key } of store.list(NODE_PREFIX)) {
     const generation = nodeGeneration(key)
@@ -179,14 +185,12 @@ async function sweepNodes(store: ObjectStore, log: Catalogue, last: number): Pro
   const { segments, ledger } = log.nodes
   const named = new Map<string, string>()
   const oldest = await headOrGone(store, last + 1, log.nodes)
-  if (oldest === null) return 0
+  if (oldest === null) return []
   for (const { timeline, ledger: own } of [oldest, log.present]) {
     await name(named, timeline.segments.nodes, segments)
     await name(named, own.nodes, ledger)
   }
-  const dead = candidates.filter((key) => !named.has(key))
-  await store.delete(dead)
-  return dead.length
+  return candidates.filter((key) => !named.has(key))
 }
 
 /** That the nodes are whole which the timeline rests on, and that were put since generations went the last time. */

@@ -5,6 +5,7 @@ import type { Head } from '../model/head.ts'
 import type { Timeline, TimelineChange } from '../model/timeline.ts'
 import { claimGeneration, type GenerationNames, hasLater, latestGeneration } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { deletionRefused } from '../store/refusals.ts'
 import { forgetGenerations, forgettable, headIn, readHeads } from './forget.ts'
 import { type CatalogueNodes, catalogueNodes, EMPTY_HEAD, nextGeneration, readHead, type TimelineHead } from './head.ts'
 import { decodeRoot } from './root.ts'
@@ -171,9 +172,13 @@ export class TimelineLog {
     const isDue = this.timeline.generation >= this.#forgetFrom && forgettable(this.timeline) !== null
     if (onFailure === null || this.#forgetting !== null || !isDue) return
     this.#forgetting = forgetGenerations(this.#store, this)
-      .then(() => undefined)
+      .then(({ files, refused }) => {
+        if (refused.length === 0) return
+        onFailure(deletionRefused(refused))
+        // Nothing at all may be deleted.
+        if (files === 0) this.#onForgetting = null
+      })
       .catch((error: unknown) => {
-        if (hasCode(error, 'STORE_DENIED')) this.#onForgetting = null
         this.#forgetFrom = this.timeline.generation + FORGET_AGAIN_AFTER
         onFailure(error)
       })

@@ -9,7 +9,7 @@ import { openedImage, openSnapshot, type ReplaySources } from '../restore/replay
 import type { TimelineLog } from '../timeline/log.ts'
 import type { SegmentNodes } from '../timeline/segments.ts'
 import { entriesOf } from '../timeline/tree.ts'
-import { type ErasurePlan, type ErasureReason, planErasure } from './erase.ts'
+import { type Erased, type ErasurePlan, type ErasureReason, planErasure } from './erase.ts'
 
 /** What the key of a record is destroyed with. */
 export interface KeyErasure {
@@ -38,7 +38,7 @@ export async function destroyKey(
   plan: ErasurePlan,
   reason: ErasureReason,
   known: Timeline,
-): Promise<Erasure | null> {
+): Promise<Erased | null> {
   const { sources, recordKeys } = parts
   const { item } = plan
   const keyring = await recordKeys.current()
@@ -56,15 +56,18 @@ export async function destroyKey(
     if (segments.length + snapshots.length > 0) throw raced()
     looked = moved
   }
+  const keeping = await recordKeys.keeping()
   await recordKeys.destroyOld()
-  if (openedImage(sources, item, sample) === null) return entry
+  if (openedImage(sources, item, sample) === null) return { entry, keeping }
   throw new Error('the key of a record that was erased is still in force')
 }
 
 /** The last step of an erasure of this record that was broken off before it; null where there was none. */
-async function finishLast({ timeline, recordKeys }: KeyErasure, keyring: Keyring, item: Item): Promise<Erasure | null> {
+async function finishLast({ timeline, recordKeys }: KeyErasure, keyring: Keyring, item: Item): Promise<Erased | null> {
+  const keeping = await recordKeys.keeping()
   if ((await recordKeys.destroyOld()) === 0 || keyring.keyOf(item).incarnation === 0) return null
-  return timeline.timeline.erasures.findLast((erasure) => erasure.keyring === keyring.generation) ?? null
+  const entry = timeline.timeline.erasures.findLast((erasure) => erasure.keyring === keyring.generation)
+  return entry === undefined ? null : { entry, keeping }
 }
 
 /** Enters the erasure; where files came or went since `looked`, it commits nothing and returns the timeline that has them. */

@@ -16,7 +16,9 @@ import type { Ulid } from '../model/ulid.ts'
 import { openSnapshot, type ReplaySources } from '../restore/replay.ts'
 import type { SnapshotWriter, WrittenSnapshot } from '../restore/snapshot-writer.ts'
 import type { ItemState } from '../restore/target.ts'
+import { type Keeping, keepingNow } from '../store/keeping.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { deleteAllowed, deletionRefused, type Undeleted } from '../store/refusals.ts'
 import type { TimelineLog } from '../timeline/log.ts'
 import { eachSegment, type SegmentNodes } from '../timeline/segments.ts'
 import { notWhole, rewriteSegments } from './erase-segments.ts'
@@ -53,6 +55,13 @@ export async function planErasure(sources: ReplaySources, timeline: Timeline, it
   return { item, segments, snapshots, bytes, streams: [...streams] }
 }
 
+/** An erasure that was committed. */
+export interface Erased {
+  readonly entry: Erasure
+  /** What the place keeps of the files that were deleted: the store, or with `keys` that of the keyring. */
+  readonly keeping: Keeping
+}
+
 /** What is to be noted of an erasure, before it is known what it found. */
 export type ErasureReason = Pick<Erasure, 'ulid' | 'reason' | 'by'>
 
@@ -60,14 +69,15 @@ export type ErasureReason = Pick<Erasure, 'ulid' | 'reason' | 'by'>
  * Writes every file of the plan again without the record, reads it back, commits all of them at once with an entry in
  * the ledger, and only then deletes what held the record. An attempt that is broken off has erased nothing, or has left
  * files that no timeline names: the next one takes them away, with an entry of its own. Null where nothing held the
- * record and nothing was left. Errors: `ERASURE_RACED` where another erasure was committed meanwhile: nothing was erased.
+ * record and nothing was left. Errors: `ERASURE_RACED` where another erasure was committed meanwhile: nothing was erased;
+ * `ERASURE_INCOMPLETE` where the store does not let some of what held the record go.
  */
 export async function rewriteWithout(
   sources: ReplaySources,
   timeline: TimelineLog,
   plan: ErasurePlan,
   { ulid, reason, by }: ErasureReason,
-): Promise<Erasure | null> {
+): Promise<Erased | null> {
   const began = timeline.timeline.erasures.length
   const { segments, events } = await rewriteSegments(sources, timeline.timeline, plan.segments, plan.item)
   const snapshots: ErasureChange['snapshots'][number][] = []
@@ -90,8 +100,27 @@ export async function rewriteWithout(
     if (dead.every((key) => waiting.has(key))) dead.splice(0, dead.length)
     return dead.length === 0 ? null : { erase: requireUnmoved(before, change) }
   })
-  await sources.store.delete(dead)
-  return dead.length === 0 ? null : entry
+  if (dead.length === 0) return null
+  // Before they are deleted, since of older versions nobody tells a lock; and whatever comes of that, they are.
+  const keeping = await keepingNow(sources.store, dead)
+  const refused = await deleteAllowed(sources.store, dead)
+  if (refused.length > 0) throw incomplete(refused)
+  return { entry, keeping }
+}
+
+function incomplete(refused: readonly Undeleted[]): TidemarkError {
+  const cause = deletionRefused(refused)
+  const what = `The history has the record no more, but ${refused.length} files with it are still in the store`
+  return new TidemarkError('ERASURE_INCOMPLETE', `${what}: ${cause.message}`, {
+    hint: 'Type the same command again where that may be deleted, or when its lock has ended. The error has every file with the end of its lock (details.refused).',
+    cause,
+    details: cause.details,
+  })
+}
+
+/** The keys of files that an erasure of this plan would delete, one of each snapshot. */
+export function filesOfPlan({ segments, snapshots }: Pick<ErasurePlan, 'segments' | 'snapshots'>): readonly string[] {
+  return [...segments.flatMap(filesOf), ...snapshots.map(({ prefix }) => prefix + MANIFEST_FILE)]
 }
 
 async function rewriteSnapshot(sources: ReplaySources, entry: SnapshotEntry, item: Item): Promise<SnapshotEntry> {

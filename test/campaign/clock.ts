@@ -247,6 +247,7 @@ class History {
       drill: null,
       replayed: null,
       requests,
+      keeping: { versions: 'none' },
       nowMs,
     })
     for (const { lastEvent, lagAtMostMs, condition, sealedThrough, clockAheadMs } of status.streams) {

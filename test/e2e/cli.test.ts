@@ -258,7 +258,7 @@ describe('restore', () => {
   test('compact says what was merged, and refuses a grace that is none', async () => {
     expect(await run('compact')).toMatchObject({ code: 0, out: expect.stringContaining('there is nothing to gain') })
     expect(jsonLines((await run('compact', '--json')).out)).toEqual([
-      { merges: [], deleted: 0, isHeld: false, forgotten: 0 },
+      { merges: [], deleted: 0, refused: [], isHeld: false, forgotten: 0 },
     ])
     expect(await run('compact', '--grace', 'soon')).toMatchObject({ code: 2, err: expect.stringContaining('--grace') })
   })

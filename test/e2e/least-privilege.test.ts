@@ -124,7 +124,8 @@ describe.skipIf(server === null)('a user of the S3 server who may do nothing but
       await FLOWS[role](at)
       return true
     } catch (error) {
-      if (hasCode(error, 'STORE_DENIED') || `${error}`.includes('could not be removed')) return false
+      if (hasCode(error, 'STORE_DENIED', 'ERASURE_INCOMPLETE') || `${error}`.includes('could not be removed'))
+        return false
       throw error
     }
   }
@@ -137,8 +138,10 @@ describe.skipIf(server === null)('a user of the S3 server who may do nothing but
     async (role) => {
       const first = await place()
       const policy = await policyOf(role, BUCKET, first.prefix)
-      expect(await isEnough(role, first, policy)).toBe(true)
-      for (const { Sid, Action } of policy.Statement) {
+      // Without the rights to be told what a bucket keeps everything works, and says what is not known: see versioned-bucket.test.ts.
+      const Statement = policy.Statement.filter(({ Sid }) => !Sid.startsWith('Tell'))
+      expect(await isEnough(role, first, { ...policy, Statement })).toBe(true)
+      for (const { Sid, Action } of Statement) {
         for (const action of Action) {
           const at = await place()
           const less = without(await policyOf(role, BUCKET, at.prefix), Sid, action)
@@ -170,6 +173,6 @@ describe.skipIf(server === null)('a user of the S3 server who may do nothing but
   it('an erasure by one who may not delete tells so', async () => {
     const at = await place()
     await allow(owner, BUCKET, await policyOf('capture', BUCKET, at.prefix))
-    await expect(prune(at)).rejects.toMatchObject({ code: 'STORE_DENIED' })
+    await expect(prune(at)).rejects.toMatchObject({ code: 'ERASURE_INCOMPLETE', cause: { code: 'STORE_DENIED' } })
   })
 })

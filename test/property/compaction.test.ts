@@ -132,7 +132,7 @@ test('what is merged says what it said before: every moment, every history, ever
     await expectSound(world, heads, new Set())
     // Nothing is left to do, and what was replaced goes when its time is over.
     const again = await compactWith(world)
-    expect(again).toEqual({ merges: [], deleted: 0, isHeld: false })
+    expect(again).toEqual({ merges: [], deleted: 0, refused: [], isHeld: false })
     world.pass(2 * GRACE)
     expect((await compactWith(world)).deleted).toBeGreaterThanOrEqual(count - left.length)
     expect((await said(world)).histories).toEqual(before.histories)

@@ -9,6 +9,7 @@ import { jobsOf } from '../../src/engine/schedule.ts'
 import { snapshotOf } from '../../src/engine/snapshots.ts'
 import { parseRunFileKey } from '../../src/format/keys.ts'
 import type { Head } from '../../src/model/head.ts'
+import { keysOf } from '../../src/testing/objects.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { type CompactionSeams, compact } from '../../src/upkeep/compaction/compact.ts'
 import { Lease } from '../../src/upkeep/compaction/lease.ts'
@@ -20,6 +21,7 @@ import { prune } from '../../src/upkeep/retention/prune.ts'
 import { sweep } from '../../src/upkeep/retention/sweep.ts'
 import { ALL_TOLD, liveState, memoryLogger, openReader, stateAt, verify } from '../support/capture-rig.ts'
 import { allSegments } from '../support/catalogue.ts'
+import { LockedStore } from '../support/locked-store.ts'
 import { World } from '../support/reach-world.ts'
 import { eventsOf } from '../support/second-reader/state.ts'
 import { readTimeline } from '../support/second-reader/timeline.ts'
@@ -136,12 +138,32 @@ test('where nobody but `compact` looks after a store its catalogue does not grow
   for (const head of heads) await checkHead(world.store, again.timeline.timeline, head)
 })
 
+test('a file that is locked keeps its list, and nothing else of what was merged', async () => {
+  await fill()
+  const store = new LockedStore()
+  for (const key of await keysIn('')) await store.put(key, await world.store.get(key))
+  const seams = async () => (await openReader(store, world.clock)).archive
+  const [locked = ''] = await keysIn('segment/')
+  store.locks.set(locked, null)
+  await compactNow(await seams(), {})
+  world.pass(2 * HOUR)
+  const { deleted, refused } = await compactNow(await seams(), {})
+  expect(refused).toMatchObject([{ key: locked, until: null }])
+  expect(deleted).toBeGreaterThan(10)
+  expect(await keysOf(store.list('replaced/'))).toHaveLength(1)
+  expect(await store.head(locked)).not.toBeNull()
+  store.locks.clear()
+  expect(await compactNow(await seams(), {})).toMatchObject({ deleted: expect.any(Number), refused: [] })
+  expect(await keysOf(store.list('replaced/'))).toEqual([])
+  expect(await store.head(locked)).toBeNull()
+})
+
 test('while another process merges nothing is merged; where it fell silent the next one goes on', async () => {
   await fill()
   const { archive } = await reader()
   const lease = await Lease.take(world.store, world.clock)
   expect(await Lease.take(world.store, world.clock)).toBeNull()
-  expect(await compactNow(archive, {})).toEqual({ merges: [], deleted: 0, isHeld: true, forgotten: 0 })
+  expect(await compactNow(archive, {})).toEqual({ merges: [], deleted: 0, refused: [], isHeld: true, forgotten: 0 })
   world.pass(40_000)
   expect(await lease?.renew()).toBe(true)
   world.pass(40_000)
@@ -361,7 +383,10 @@ test('who slept through a merge commits nothing of what was let go meanwhile', a
     world.pass(25 * HOUR)
     await abandonRuns(store, other, clock.now())
     world.pass(2 * HOUR)
-    expect(await sweepReplaced(store, other, clock.now() - HOUR)).toBe(written.files.length + 1)
+    expect(await sweepReplaced(store, other, clock.now() - HOUR)).toEqual({
+      deleted: written.files.length + 1,
+      refused: [],
+    })
     return written
   }
   // What it has written is no more: it begins anew.

@@ -13,6 +13,7 @@ import { commitRepair, planRepair } from '../../src/upkeep/repair.ts'
 import { verifyGenerations } from '../../src/upkeep/verify/generations.ts'
 import { Inspection } from '../../src/upkeep/verify/inspection.ts'
 import { allSegments } from '../support/catalogue.ts'
+import { LockedStore } from '../support/locked-store.ts'
 import { segment, segments, streamOf } from '../support/many-segments.ts'
 import { CountingStore, FaultyStore } from '../support/stores.ts'
 
@@ -268,6 +269,40 @@ test.each(['damaged', 'missing'])('behind a list of heads that is %s another one
   expect(log.timeline.forgotten).toHaveLength(2)
   expect(await damageIn(store, log)).toEqual([list])
   for (const head of heads) await checkHead(store, log.timeline, head)
+})
+
+test('what is locked stays and is tried again, and everything else goes', async () => {
+  const store = new LockedStore()
+  const log = await TimelineLog.open(store)
+  await commit(log, 100)
+  const locked = timelineKey(17)
+  store.locks.set(locked, null)
+  const { generations, files, refused } = await forgetGenerations(store, log, FEW)
+  expect([generations, refused.map(({ key }) => key)]).toEqual([90, [locked]])
+  expect(await generationsIn(store)).toEqual([17, ...Array.from({ length: 11 }, (_, i) => 91 + i)])
+  expect(files).toBe(store.asked.length - 1)
+  await commit(log, 20)
+  expect((await forgetGenerations(store, log, FEW)).refused.map(({ key }) => key)).toEqual([locked])
+  expect(await damageIn(store, log)).toEqual([])
+  store.locks.clear()
+  await commit(log, 20)
+  expect((await forgetGenerations(store, log, FEW)).refused).toEqual([])
+  expect((await generationsIn(store))[0]).toBeGreaterThan(100)
+})
+
+test('where nothing may be deleted whoever captures says so once, and does not ask again', async () => {
+  const inner = new LockedStore()
+  const before = await TimelineLog.open(inner)
+  for (let n = 0; n < 520; n++) await before.commit(() => ({}))
+  for (const key of await keysIn(inner)) inner.locks.set(key, null)
+  const log = await TimelineLog.open(inner)
+  const failures: unknown[] = []
+  log.forgetting((error) => failures.push(error))
+  for (let n = 0; n < 300; n++) {
+    await log.commit(() => ({}))
+    await log.settled()
+  }
+  expect(failures).toMatchObject([{ code: 'STORE_DENIED' }])
 })
 
 test('what cannot be let go is not tried at each commit', async () => {

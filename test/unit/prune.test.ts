@@ -16,6 +16,7 @@ import { openReader } from '../support/capture-rig.ts'
 import { jsonLines } from '../support/cli.ts'
 import { inProcess } from '../support/in-process.ts'
 import { BEGIN, DAY, HOUR, KeptHistory } from '../support/kept-history.ts'
+import { LockedStore as PerKeyStore } from '../support/locked-store.ts'
 
 let history = new KeptHistory()
 afterEach(() => history.end())
@@ -201,6 +202,38 @@ class LockedStore extends MemoryStore {
     await super.delete(keys)
   }
 }
+
+test('one file that is locked holds up no other, is named with the end of its lock, and is tried again', async () => {
+  const objects = new PerKeyStore()
+  history = new KeptHistory(objects)
+  await history.begin()
+  await history.days(0, 6)
+  const options = { policy: { window: '1d' }, confirm: true, grace: '0ms' }
+  const { plan } = await history.tidemark.retention.prune({ ...options, grace: '1h' })
+  const [segment] = plan.segments
+  const file = (await history.keys()).find((key) => key.startsWith(plan.snapshots[0]?.prefix ?? '-')) ?? ''
+  const until = '2031-01-01T00:00:00.000Z'
+  for (const key of [segment?.key ?? '', file]) objects.locks.set(key, until)
+  history.clock.set(at(7, 0))
+  const before = await history.keys()
+  const { swept } = await history.tidemark.retention.prune(options)
+  expect(swept?.refused.map(({ key }) => key).sort()).toEqual([segment?.key, file].sort())
+  expect(swept?.refused.map((one) => one.until)).toEqual([until, until])
+  const left = await history.keys()
+  const gone = before.filter((key) => !left.includes(key))
+  for (const { key } of plan.segments) expect(gone.includes(key), key).toBe(key !== segment?.key)
+  expect(gone.filter((key) => key.startsWith('snapshot/')).length).toBeGreaterThan(3)
+  expect(swept?.files).toBe(gone.filter((key) => !key.startsWith('node/')).length)
+  objects.asked.length = 0
+  const again = await history.tidemark.retention.prune(options)
+  expect(again.swept?.refused.map(({ key }) => key).sort()).toEqual([segment?.key, file].sort())
+  // What went with the first is not asked for again, but for the files of a snapshot that is still there.
+  expect(objects.asked.sort()).toEqual([segment?.key, file].sort())
+  expect(await soundness()).toEqual([])
+  objects.locks.clear()
+  expect((await history.tidemark.retention.prune(options)).swept).toMatchObject({ refused: [], files: 2 })
+  expect(await soundness()).toEqual([])
+})
 
 test('what the store does not let go is told and tried again, and stops nothing', async () => {
   const objects = new LockedStore()

@@ -40,7 +40,7 @@ test('whoever captures lets old generations go beside it, and upkeep the rest: e
   const report = await upkeepOf(store)
   expect(report.forgotten).toBeGreaterThan(0)
   expect(report.deleted).toBe(report.forgotten)
-  expect(await upkeepOf(store)).toEqual({ forgotten: 0, deleted: 0 })
+  expect(await upkeepOf(store)).toEqual({ forgotten: 0, deleted: 0, refused: [], keeping: { versions: 'none' } })
 
   const reader = await Tidemark.open({ store })
   for (const head of heads) expect((await reader.verify({ head: formatHead(head) })).damage).toEqual([])

@@ -1,5 +1,6 @@
 import { concat, EMPTY, equalBytes } from '../../base/bytes.ts'
 import { hasCode, TidemarkError } from '../../base/errors.ts'
+import { type Keeping, keepingOf } from '../keeping.ts'
 import { checkRange, objectNotFound, objectTooShort } from '../keys.ts'
 import type {
   Body,
@@ -99,6 +100,10 @@ export class EncryptedStore implements ObjectStore {
   async delete(keys: readonly string[]): Promise<void> {
     for (const key of keys) this.#known.delete(key)
     await this.#store.delete(keys)
+  }
+
+  keeping(keys: readonly string[]): Promise<Keeping> {
+    return keepingOf(this.#store, keys)
   }
 
   /** A file of a size that no encrypted file has is found out where it is read; in a listing it has no contents. */

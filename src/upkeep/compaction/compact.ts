@@ -13,7 +13,7 @@ import { putReplaced } from '../replaced-files.ts'
 import { filesOf } from '../run-chains.ts'
 import { Lease } from './lease.ts'
 import { type CompactionPlan, planCompaction } from './plan.ts'
-import { abandonRuns, sweepReplaced } from './sweep.ts'
+import { abandonRuns, type SweptReplaced, sweepReplaced } from './sweep.ts'
 import type { RunRequest, WrittenRun } from './write-run.ts'
 
 /** Entries of the catalogue that are looked at together; a store that is looked after has fewer. */
@@ -52,10 +52,8 @@ export interface Merged {
 }
 
 /** What a compaction did. */
-export interface Compaction {
+export interface Compaction extends SweptReplaced {
   readonly merges: readonly Merged[]
-  /** Files that were replaced earlier, and that nobody can be reading any more. */
-  readonly deleted: number
   /** Whether another process is at it: then nothing was merged. */
   readonly isHeld: boolean
 }
@@ -88,7 +86,7 @@ export async function compact(seams: CompactionSeams, limits: CompactionLimits):
     await lease?.release()
   }
   await abandonRuns(store, timeline, clock.now())
-  return { merges, deleted: await sweepReplaced(store, timeline, clock.now() - limits.graceMs), isHeld }
+  return { merges, ...(await sweepReplaced(store, timeline, clock.now() - limits.graceMs)), isHeld }
 }
 
 /** What is to be merged next; costs no request where the catalogue was read before. */

@@ -2,31 +2,45 @@ import { MERGING_PREFIX, parseMergingKey, replacedKey, runPrefix } from '../../f
 import type { Timeline } from '../../model/timeline.ts'
 import { newUlid, ulidTime } from '../../model/ulid.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
+import { deleteAllowed, type Undeleted } from '../../store/refusals.ts'
 import type { TimelineLog } from '../../timeline/log.ts'
 import { eachSegment } from '../../timeline/segments.ts'
 import { putReplaced, type ReplacedFiles, replacedLists } from '../replaced-files.ts'
 import { filesOf } from '../run-chains.ts'
 
+/** What was deleted of what merges replaced. */
+export interface SweptReplaced {
+  /** Files that were replaced earlier, and that nobody can be reading any more. */
+  readonly deleted: number
+  /** What the store did not let go: its list stays, and it is tried again. */
+  readonly refused: readonly Undeleted[]
+}
+
 /**
  * Deletes the files that merges replaced before `untilMs`, and their lists; what the timeline names stays: its merge was not
- * committed. Returns how many. Errors: those of the store.
+ * committed. Errors: those of the store.
  */
-export async function sweepReplaced(store: ObjectStore, timeline: TimelineLog, untilMs: number): Promise<number> {
+export async function sweepReplaced(
+  store: ObjectStore,
+  timeline: TimelineLog,
+  untilMs: number,
+): Promise<SweptReplaced> {
   const due: ReplacedFiles[] = []
   for await (const list of replacedLists(store)) {
     if (ulidTime(list.ulid) > untilMs) break
     due.push(list)
   }
-  if (due.length === 0) return 0
+  const refused: Undeleted[] = []
+  if (due.length === 0) return { deleted: 0, refused }
   const named = await namedIn(await timeline.refresh(), timeline)
   let deleted = 0
   for (const { ulid, keys } of due) {
     const gone = keys.filter((key) => !named.has(key))
-    await store.delete(gone)
-    await store.delete([replacedKey(ulid)])
-    deleted += gone.length
+    const stay = await deleteAllowed(store, gone)
+    deleted += gone.length - stay.length
+    refused.push(...stay, ...(stay.length > 0 ? [] : await deleteAllowed(store, [replacedKey(ulid)])))
   }
-  return deleted
+  return { deleted, refused }
 }
 
 async function namedIn({ segments }: Timeline, { nodes }: TimelineLog): Promise<ReadonlySet<string>> {
@@ -47,7 +61,8 @@ export async function abandonRuns(store: ObjectStore, timeline: TimelineLog, now
   for await (const { key } of store.list(MERGING_PREFIX)) {
     const run = parseMergingKey(key)
     if (run === null || ulidTime(run) > nowMs - ABANDONED_MS) continue
-    await store.delete([key])
+    // Whoever writes it has to find that out.
+    if ((await deleteAllowed(store, [key])).length > 0) continue
     const named = await namedIn(await timeline.commit(() => ({})), timeline)
     const keys: string[] = []
     for await (const file of store.list(runPrefix(run))) keys.push(file.key)

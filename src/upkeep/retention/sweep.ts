@@ -3,6 +3,7 @@ import type { Condemned, Waited } from '../../model/pruned.ts'
 import type { Timeline } from '../../model/timeline.ts'
 import { ulidTime } from '../../model/ulid.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
+import { deleteAllowed, type Undeleted } from '../../store/refusals.ts'
 import { eachSegment } from '../../timeline/segments.ts'
 import { isNoteworthy, lookedAt, provenWait, waitingFrom, waitsAnew } from '../grace.ts'
 import { filesOf } from '../run-chains.ts'
@@ -12,8 +13,8 @@ import type { PruneSeams } from './prune.ts'
 export interface Swept {
   readonly files: number
   readonly bytes: number
-  /** Segments and snapshots that the store did not let go, and what it said: they are tried again. */
-  readonly refused: readonly { readonly key: string; readonly message: string }[]
+  /** Files that the store did not let go, and what it said: they are tried again, and hold nothing else up. */
+  readonly refused: readonly Undeleted[]
   /** What waits until nobody can be reading it any more. */
   readonly waiting: {
     readonly entries: number
@@ -41,17 +42,19 @@ export async function sweep(
   const isOld = (one: Condemned): boolean => provenWait(lookedAt(waitedOf(one), nowMs)) >= graceMs
   const [old, rest] = parted(now.condemned ?? [], isOld)
   const due = old.length === 0 ? old : await unnamed(old, now, timeline.nodes.segments)
-  const refused: { key: string; message: string }[] = []
+  const refused: Undeleted[] = []
   const deleted: Condemned[] = []
   let files = 0
   for (const batch of batches(due)) {
     signal?.throwIfAborted()
     try {
-      files += await remove(store, batch)
-      deleted.push(...batch)
+      const removed = await remove(store, batch)
+      files += removed.files
+      deleted.push(...removed.gone)
+      refused.push(...removed.refused)
     } catch (error) {
       if (!(error instanceof TidemarkError)) throw error
-      refused.push(...batch.map(({ key }) => ({ key, message: error.message })))
+      refused.push(...batch.map(({ key }) => ({ key, message: error.message, until: null })))
     }
   }
   // What the timeline names again is condemned no more.
@@ -98,14 +101,19 @@ function batches(condemned: readonly Condemned[]): readonly (readonly Condemned[
   return result
 }
 
-async function remove(store: ObjectStore, batch: readonly Condemned[]): Promise<number> {
-  const keys: string[] = []
-  for (const { key } of batch) {
-    if (!key.endsWith('/')) keys.push(key)
-    else for await (const file of store.list(key)) keys.push(file.key)
+/** What of a batch is gone: an entry whose every file is. */
+async function remove(
+  store: ObjectStore,
+  batch: readonly Condemned[],
+): Promise<Pick<Swept, 'files' | 'refused'> & { readonly gone: readonly Condemned[] }> {
+  const owners = new Map<string, Condemned>()
+  for (const one of batch) {
+    if (!one.key.endsWith('/')) owners.set(one.key, one)
+    else for await (const { key } of store.list(one.key)) owners.set(key, one)
   }
-  await store.delete(keys)
-  return keys.length
+  const refused = await deleteAllowed(store, [...owners.keys()])
+  const staying = new Set(refused.map(({ key }) => owners.get(key)))
+  return { files: owners.size - refused.length, refused, gone: batch.filter((one) => !staying.has(one)) }
 }
 
 function bytesOf(condemned: readonly Condemned[]): number {
