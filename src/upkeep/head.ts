@@ -4,6 +4,7 @@ import { timelineKey } from '../format/keys.ts'
 import { chainStart } from '../format/segment/chain.ts'
 import type { Head } from '../model/head.ts'
 import type { SegmentEntry, StreamEntry, Timeline } from '../model/timeline.ts'
+import { prunedAt } from '../restore/pruned.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { headIn, readHeads } from '../timeline/forget.ts'
 import { catalogueNodes, headOf } from '../timeline/head.ts'
@@ -39,17 +40,21 @@ export async function checkHead(store: ObjectStore, timeline: Timeline, noted: H
   }
 }
 
-/** Whether the chain of a stream still passes through where it was. */
+/**
+ * Whether the chain of a stream still passes through where it was; of events that were pruned nothing but the generations, each
+ * of which names the one before, says what they were.
+ */
 async function goesOn(
   nodes: SegmentNodes,
   parts: SegmentParts,
-  { streams, segments }: Timeline,
+  { streams, segments, pruned }: Timeline,
   { id, lastSequence, lastUlid, chain }: StreamEntry,
 ): Promise<boolean> {
   const now = streams.find((stream) => stream.id === id)
   if (now === undefined || now.lastSequence < lastSequence) return false
   if (now.lastSequence === lastSequence) return now.chain === chain
   if (lastSequence === 0) return chain === chainStart(id)
+  if (lastSequence === now.base?.sequence) return now.base.chain === chain
   const passes = async (segment: SegmentEntry): Promise<boolean> =>
     (await parts.of(segment)).some((part) => {
       if (part.stream !== id) return false
@@ -58,7 +63,7 @@ async function goesOn(
     })
   for (const segment of await segmentsAt(nodes, segments, lastUlid)) if (await passes(segment)) return true
   for await (const segment of eachSegment(nodes, segments)) if (await passes(segment)) return true
-  return false
+  return now.base !== undefined && lastSequence < now.base.sequence && prunedAt(pruned, lastUlid) !== null
 }
 
 function forged(generation: number, what: string): TidemarkError {

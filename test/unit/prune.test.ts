@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest'
 import { TidemarkError } from '../../src/base/errors.ts'
 import { segmentKey, snapshotPrefix, timelineKey } from '../../src/format/keys.ts'
+import { formatHead, parseHead } from '../../src/model/head.ts'
 import type { Timeline } from '../../src/model/timeline.ts'
 import { lastUlidAt } from '../../src/model/ulid.ts'
 import { gapsOf, startOf } from '../../src/restore/gaps.ts'
@@ -8,6 +9,7 @@ import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { eachSegment } from '../../src/timeline/segments.ts'
+import { checkHead } from '../../src/upkeep/head.ts'
 import { planRepair } from '../../src/upkeep/repair.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { ChainEnds } from '../../src/upkeep/verify/chain-ends.ts'
@@ -296,6 +298,24 @@ test('a segment that does not go on from where the stream was pruned is damage',
   }
   expect(await of(timeline.timeline.streams[0]?.base?.chain ?? '')).toEqual([])
   expect(await of('0'.repeat(64))).toEqual([expect.stringContaining('do not follow')])
+})
+
+test('a head that was noted before what was pruned holds, and one of another store does not', async () => {
+  const { tidemark } = await begun(2)
+  const heads = [formatHead(await tidemark.head())]
+  await history.days(2, 5)
+  heads.push(formatHead(await tidemark.head()))
+  await tidemark.retention.prune({ policy: { window: '2d' }, confirm: true, grace: '0ms' })
+  heads.push(formatHead(await tidemark.head()))
+  for (const head of heads) expect((await tidemark.verify({ head })).damage).toEqual([])
+  const [first = ''] = heads
+  const other = `${first.slice(0, -1)}${first.endsWith('0') ? '1' : '0'}`
+  expect((await tidemark.verify({ head: other })).damage).not.toEqual([])
+  // Without the range in which it was, it has not gone on from there.
+  const { timeline } = await TimelineLog.open(history.objects)
+  const noted = parseHead(first)
+  await expect(checkHead(history.objects, { ...timeline, pruned: [] }, noted)).rejects.toThrow('does not go on')
+  await checkHead(history.objects, timeline, noted)
 })
 
 test('files that an attempt left go after the grace, and what may still be committed does not', async () => {
