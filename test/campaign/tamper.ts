@@ -1,73 +1,136 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { sha256 } from '../../src/base/bytes.ts'
+import { createLogger } from '../../src/base/log.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { timelineKey } from '../../src/format/keys.ts'
-import type { SegmentChain } from '../../src/format/segment/chain.ts'
-import { EventColumns } from '../../src/format/segment/columns.ts'
-import { encodeColumns, encodeSegment } from '../../src/format/segment/encode.ts'
-import { openSegment } from '../../src/format/segment/read.ts'
 import type { Event } from '../../src/model/event.ts'
 import { formatHead } from '../../src/model/head.ts'
-import type { StreamEntry, StreamSegment, Timeline } from '../../src/model/timeline.ts'
+import { isCutOff } from '../../src/restore/pruned.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
-import { catalogueNodes, madeGeneration, readHead } from '../../src/timeline/head.ts'
-import { EMPTY_LEDGER } from '../../src/timeline/ledger.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
-import { sealedSegments } from '../support/catalogue.ts'
+import { forgeEvents, forgeState } from '../support/forgery.ts'
+import { BEGIN, SetClock } from '../support/kept-history.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
-import { allEvents, frames } from '../support/segments.ts'
 import { random } from '../support/simulated-disk.ts'
 import type { Campaign, Tally } from './campaign.ts'
 
 /*
  * An enemy who can write to the store and knows the format: after the change every checksum, hash and generation is
  * made anew. Either the chain is left as it was, or it is computed anew as well: then only a head that was noted
- * elsewhere can tell.
+ * elsewhere can tell. The store is as others leave theirs: with segments that were merged, or are to be, snapshots, and a past
+ * that was pruned.
  */
 type Attack = 'change' | 'remove' | 'insert' | 'swap' | 'renumber'
 const ATTACKS: readonly Attack[] = ['change', 'remove', 'insert', 'swap', 'renumber']
+const MINUTE = 60_000
+const OPENINGS = 3
+const SEALS = 4
 
 export const tamper: Campaign = { name: 'tamper', seeds: 200, run }
 
 async function run(seed: number, tally: Tally): Promise<void> {
   const next = random(seed)
   const directory = mkdtempSync(join(tmpdir(), 'tamper-'))
+  const kind = seed % 8
   try {
-    const noted = await build(directory, next)
+    // Who takes back generations finds the files of those before them: within the grace.
+    const noted = await new Past(directory, next, tally).build(kind === 5 ? 'stay' : 'go')
     await expectClean(directory, noted, tally)
-    const kind = Math.floor(next() * 7)
     if (kind === 5) await rollBack(directory, noted, next, tally)
-    else await attack(directory, noted, next, tally, ATTACKS[kind % ATTACKS.length] ?? 'change')
+    else if (kind > 5) await attackSnapshot(directory, noted, next, tally)
+    else await attack(directory, noted, next, tally, ATTACKS[kind] ?? 'change')
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
 }
 
-/** A store with a baseline and a few segments of two openings; returns heads noted on the way. */
-async function build(directory: string, next: () => number): Promise<string[]> {
-  const database = new ModelDatabase()
-  const noted: string[] = []
-  for (let opening = 0; opening < 2; opening++) {
-    const tidemark = await Tidemark.capture({
-      store: `file:${directory}/store`,
-      source: database,
-      journal: `${directory}/journal`,
-    })
-    for (let seal = 0; seal < 2; seal++) {
-      for (let i = 0; i < 3 + next() * 6; i++) {
-        const id = `r${Math.floor(next() * 4)}`
-        const image = next() < 0.2 ? null : recordImage({ id, value: Math.floor(next() * 1e6) })
-        await database.write({ kind: 'record', resource: 'r', id }, image)
-      }
-      await database.write({ kind: 'record', resource: 'r', id: 'always' }, recordImage({ seal, opening, n: next() }))
-      await tidemark.flush()
-      noted.push(formatHead(await tidemark.head()))
-    }
-    await tidemark.close()
+/** A store with a few segments of several openings, of which some are merged, snapshots, and perhaps a past that was pruned. */
+class Past {
+  readonly #directory: string
+  readonly #next: () => number
+  readonly #tally: Tally
+  readonly #clock = new SetClock()
+  readonly #database = new ModelDatabase()
+  readonly #noted: string[] = []
+  #now = BEGIN
+
+  constructor(directory: string, next: () => number, tally: Tally) {
+    this.#directory = directory
+    this.#next = next
+    this.#tally = tally
   }
-  return noted
+
+  /** Returns heads that were noted on the way. `replaced`: whether files go at once that others took the place of. */
+  async build(replaced: 'go' | 'stay'): Promise<string[]> {
+    const merges = this.#next() < 0.7
+    const prunes = this.#next() < 0.5
+    for (let opening = 0; opening < OPENINGS; opening++) {
+      const tidemark = await this.#open()
+      for (let seal = 0; seal < SEALS; seal++) await this.#work(tidemark, opening, seal)
+      this.#pass(6 * MINUTE)
+      await this.#write('always', opening)
+      await tidemark.flush()
+      if (this.#next() < 0.8) await this.#snapshot(tidemark)
+      if (merges) await this.#merge(tidemark, replaced)
+      if (prunes && opening === OPENINGS - 1) await this.#prune(tidemark, replaced)
+      this.#noted.push(formatHead(await tidemark.head()))
+      await tidemark.close()
+    }
+    return this.#some()
+  }
+
+  /** The first head and the last, and two between. */
+  #some(): string[] {
+    const between = this.#noted.slice(1, -1).sort(() => this.#next() - 0.5)
+    const some = new Set([...this.#noted.slice(0, 1), ...between.slice(0, 2), ...this.#noted.slice(-1)])
+    return this.#noted.filter((head) => some.has(head))
+  }
+
+  #open(): Promise<Tidemark> {
+    const options = {
+      store: `file:${this.#directory}/store`,
+      source: this.#database,
+      journal: `${this.#directory}/journal`,
+      logger: createLogger('silent'),
+    }
+    return Tidemark.capture(options, this.#clock)
+  }
+
+  #pass(ms: number): void {
+    this.#now += ms
+    this.#clock.set(this.#now)
+  }
+
+  #write(id: string, n: number | null): Promise<void> {
+    const image = n === null ? null : recordImage({ id, n, more: this.#next() })
+    return this.#database.write({ kind: 'record', resource: 'r', id }, image)
+  }
+
+  async #work(tidemark: Tidemark, opening: number, seal: number): Promise<void> {
+    this.#pass(MINUTE)
+    for (let i = 0; i < 3 + this.#next() * 6; i++)
+      await this.#write(`r${Math.floor(this.#next() * 4)}`, this.#next() < 0.2 ? null : i)
+    await this.#write('always', opening * SEALS + seal)
+    await tidemark.flush()
+    this.#noted.push(formatHead(await tidemark.head()))
+  }
+
+  async #snapshot(tidemark: Tidemark): Promise<void> {
+    await tidemark.snapshot()
+    this.#tally.add('snapshots')
+  }
+
+  async #merge(tidemark: Tidemark, replaced: 'go' | 'stay'): Promise<void> {
+    const { merges } = await tidemark.compact(replaced === 'go' ? { graceMs: 0 } : {})
+    this.#tally.add('merges', merges.length)
+  }
+
+  async #prune(tidemark: Tidemark, replaced: 'go' | 'stay'): Promise<void> {
+    const grace = replaced === 'go' ? '0ms' : '24h'
+    const { plan } = await tidemark.retention.prune({ policy: { window: '12m' }, confirm: true, grace })
+    this.#tally.add('segments pruned', plan.segments.length)
+  }
 }
 
 async function damageOf(directory: string, head?: string): Promise<readonly { readonly key: string }[]> {
@@ -108,91 +171,64 @@ async function attack(
   kind: Attack,
 ): Promise<void> {
   const rechained = next() < 0.5
-  const first = await forge(new FilesystemStore(`${directory}/store`), next, kind, rechained)
+  const store = new FilesystemStore(`${directory}/store`)
+  const change = (events: readonly Event[]): readonly Event[] => forgeList(events, kind, next)
+  const { key, isMerged } = await forgeEvents(store, { change, rechained, pick: picker(next) })
+  const where = isMerged ? ' in a run' : ''
   const damage = await damageOf(directory)
   if (!rechained) {
-    if (!damage.some(({ key }) => key === first)) {
-      throw new Error(`${kind} in ${first} was not named: ${JSON.stringify(damage)}`)
+    if (!damage.some((one) => one.key === key)) {
+      throw new Error(`${kind}${where} was not named, of ${key}: ${JSON.stringify(damage)}`)
     }
     tally.add(`${kind} seen by the chain`)
+    if (isMerged) tally.add('changes in runs seen')
+    return
+  }
+  tally.add(`${kind} with a new chain seen`)
+  if (isMerged) tally.add('changes in runs seen')
+  if (damage.some((one) => one.key.startsWith('snapshot/'))) {
+    // The history is whole, and gives another state than the snapshot that was made of it.
+    tally.add('new chains seen by a snapshot')
     return
   }
   // Whoever made the whole history anew is found out by the last head at least; by all that were noted since.
   if (damage.length > 0) throw new Error(`the enemy of the test is not good enough: ${JSON.stringify(damage)}`)
-  if ((await damageOf(directory, noted.at(-1))).length === 0) throw new Error(`${kind} with a new chain was not seen`)
-  tally.add(`${kind} with a new chain seen by the head`)
+  if ((await damageOf(directory, noted.at(-1))).length === 0)
+    throw new Error(`${kind}${where} with a new chain was not seen`)
+  tally.add('new chains seen by the head')
 }
 
-/** Writes the store's timeline anew with one segment forged, generation by generation; returns the segment's key. */
-async function forge(store: FilesystemStore, next: () => number, kind: Attack, rechained: boolean): Promise<string> {
-  const { timeline } = await TimelineLog.open(store)
-  const segments = await sealedSegments(store, timeline)
-  const victims = segments.filter(({ events }) => events > 2)
-  const victim = victims[Math.floor(next() * victims.length)]
-  if (victim === undefined) throw new Error('no segment to forge')
-  const forged = new Map<string, StreamSegment>()
-  const ends = new Map<string, string>()
-  for (const entry of segments) {
-    const isVictim = entry.key === victim.key
-    if (!isVictim && !(rechained && entry.stream === victim.stream)) continue
-    const reader = await readerOf(store, entry)
-    const list = (await allEvents(reader)).sort((a, b) => a.stamp.sequence - b.stamp.sequence)
-    const events = isVictim ? forgeEvents(list, kind, next) : list
-    const previous = ends.get(entry.stream) ?? entry.chain.previous
-    const { bytes, info } = rechained
-      ? encodeSegment(frames(events), { stream: entry.stream, level: 0, previous })
-      : withChain(events, entry.stream, reader.chain())
-    ends.set(entry.stream, info.chain.value)
-    await store.put(entry.key, bytes)
-    forged.set(entry.key, {
-      ...entry,
-      ...info,
-      firstSequence: entry.firstSequence,
-      lastSequence: info.lastSequence,
-      key: entry.key,
-    })
-  }
-  await rewriteGenerations(store, timeline.generation, forged)
-  return victim.key
-}
-
-function withChain(events: readonly Event[], stream: string, chain: SegmentChain): ReturnType<typeof encodeSegment> {
-  const columns = new EventColumns()
-  for (const frame of frames(events)) columns.append(stream, frame)
-  return encodeColumns(columns, { stream, level: 0 }, chain)
-}
-
-async function readerOf(store: FilesystemStore, { key, bytes, footer }: StreamSegment): ReturnType<typeof openSegment> {
-  return openSegment({ name: key, bytes, footer, read: (start, end) => store.get(key, { start, end }) })
-}
-
-/** Every generation again, each naming the one before it, with the forged segments and the streams' chains following them. */
-async function rewriteGenerations(
-  store: FilesystemStore,
-  last: number,
-  forged: ReadonlyMap<string, StreamSegment>,
+/** What is in a snapshot has to be what the one before it and the events give; of the first one only a head tells. */
+async function attackSnapshot(
+  directory: string,
+  noted: readonly string[],
+  next: () => number,
+  tally: Tally,
 ): Promise<void> {
-  const nodes = catalogueNodes(store)
-  let previous: string | null = null
-  for (let generation = 1; generation <= last; generation++) {
-    const { timeline } = await readHead(store, generation, nodes)
-    const original = await sealedSegments(store, timeline)
-    const streams = timeline.streams.map((stream): StreamEntry => {
-      const end = original.find((entry) => entry.stream === stream.id && entry.lastSequence === stream.lastSequence)
-      const entry = end === undefined ? undefined : forged.get(end.key)
-      return entry === undefined ? stream : { ...stream, chain: entry.chain.value, lastUlid: entry.lastUlid }
-    })
-    const tail = original.map((entry) => forged.get(entry.key) ?? entry)
-    const next: Timeline = { ...timeline, streams, segments: { nodes: [], tail } }
-    const made = await madeGeneration(next, { ledger: EMPTY_LEDGER, sha256: previous }, nodes)
-    for (const { key, bytes } of made.files) await store.put(key, bytes)
-    await store.put(timelineKey(generation), made.bytes)
-    previous = sha256(made.bytes)
-  }
+  const store = new FilesystemStore(`${directory}/store`)
+  const { timeline } = await TimelineLog.open(store)
+  const victim = await forgeState(store, picker(next), (state) => ({ ...state, image: recordImage({ evil: true }) }))
+  if (victim === null) return tally.add('histories without a snapshot')
+  const damage = await damageOf(directory)
+  const isCompared = timeline.snapshots.some(
+    (before) =>
+      before.ulid < victim.ulid &&
+      before.consistentFrom <= victim.ulid &&
+      !isCutOff(timeline.pruned, before, victim.ulid),
+  )
+  if (damage.some(({ key }) => key.startsWith('snapshot/'))) return tally.add('forged snapshots seen')
+  if (isCompared) throw new Error(`a forged image in ${victim.prefix} was not named: ${JSON.stringify(damage)}`)
+  if (damage.length > 0) throw new Error(`the enemy of the test is not good enough: ${JSON.stringify(damage)}`)
+  if ((await damageOf(directory, noted.at(-1))).length === 0) throw new Error('a forged snapshot was not seen')
+  tally.add('forged snapshots seen by the head')
+}
+
+function picker(next: () => number): <T>(from: readonly T[]) => T | undefined {
+  return (from) => from[Math.floor(next() * from.length)]
 }
 
 /** Events with the same first and last sequence, so that nothing but the chain can tell. */
-function forgeEvents(events: readonly Event[], kind: Attack, next: () => number): Event[] {
+function forgeList(events: readonly Event[], kind: Attack, next: () => number): Event[] {
   const at = 1 + Math.floor(next() * (events.length - 2))
   const list = [...events]
   const [victim, neighbour] = [list[at], list[at - 1]]
