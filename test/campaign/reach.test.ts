@@ -6,7 +6,8 @@ const first = Number(process.env.TIDEMARK_SEED ?? 1)
 
 test('every verdict is what really happened, every drill tells the truth', { timeout: 120_000 }, async () => {
   const tally = await runCampaign(reachCampaign(), { seeds: 6, first })
-  for (const kind of ['yes', 'except', 'no', 'drills passed', 'wrong restores caught']) {
+  const kinds = ['yes', 'except', 'no', 'drills passed', 'wrong restores caught']
+  for (const kind of [...kinds, 'segments and runs merged', 'segments pruned', 'pruned']) {
     expect(tally.of(kind), kind).toBeGreaterThan(0)
   }
 })

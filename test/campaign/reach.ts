@@ -23,15 +23,17 @@ import { TimelineLog } from '../../src/timeline/log.ts'
 import { drillOnce } from '../../src/upkeep/drill.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { openedAs, stateAt } from '../support/capture-rig.ts'
-import { onlySealed, sealedSegments, withSegments } from '../support/catalogue.ts'
+import { allSegments, withoutRuns, withSegments } from '../support/catalogue.ts'
 import { random } from '../support/random.ts'
 import { Oracle } from '../support/reach-oracle.ts'
+import { mergeSome, partsIn, pruneSome, unitsOf } from '../support/reach-upkeep.ts'
 import { type Death, entryOf, World } from '../support/reach-world.ts'
 import type { Campaign, Tally } from './campaign.ts'
 
 const DATABASE = 'model://test'
 const STEPS = 30
 const MOMENTS = 10
+const UPKEEP = 1_000_000
 const START_MS = Date.UTC(2026, 10, 21)
 const log = pino({ level: 'silent' })
 const WHO = { reason: 'the disk is gone', name: 'ann' }
@@ -52,6 +54,8 @@ class Scenario {
   readonly #world: World
   readonly #oracle: Oracle
   readonly #random: () => number
+  /** Of what is merged and pruned. */
+  readonly #next: () => number
   readonly #tally: Tally
   readonly #forget: Forget
   readonly #directory: string
@@ -62,6 +66,7 @@ class Scenario {
 
   private constructor(world: World, timeline: TimelineLog, { seed, directory, tally, forget }: ScenarioParts) {
     this.#random = random(seed)
+    this.#next = random(seed + UPKEEP)
     this.#directory = directory
     this.#tally = tally
     this.#forget = forget
@@ -84,6 +89,7 @@ class Scenario {
       for (let step = 0; step < STEPS; step++) {
         world.pass(2 + Math.floor(this.#random() * 20))
         await this.#step()
+        await this.#upkeep()
         if (this.#random() < 0.3) await this.#ask(this.#moment())
       }
       world.pass(5)
@@ -141,6 +147,18 @@ class Scenario {
     if (dice < 0.91) return this.#loseSegment()
     if (dice < 0.96) return this.#acknowledge()
     return this.#end()
+  }
+
+  /** By numbers of its own: what the writers do is the same whether or not anything is merged and pruned beside them. */
+  async #upkeep(): Promise<void> {
+    const dice = this.#next()
+    if (dice < 0.2) {
+      const units = await mergeSome(this.#world, this.#next)
+      this.#tally.add('segments and runs merged', units)
+    } else if (dice < 0.35) {
+      const past = this.#world.now - START_MS
+      this.#tally.add('segments pruned', await pruneSome(this.#archive, past * (0.05 + 0.5 * this.#next())))
+    }
   }
 
   async #start(): Promise<void> {
@@ -202,18 +220,17 @@ class Scenario {
     this.#tally.add(`${writer.ack} ${death}`)
   }
 
+  /** A segment, or a whole run, is gone, and the timeline is made anew without it. */
   async #loseSegment(): Promise<void> {
-    const gone = this.#pick(await sealedSegments(this.#world.store, await this.#timeline()))
+    const units = await unitsOf(this.#world, await this.#timeline())
+    const gone = this.#pick(units)
     if (gone === undefined) return
-    const { stream, firstSequence, lastSequence, key } = gone
-    this.#world.lose((one) => one.stream === stream && one.sequence >= firstSequence && one.sequence <= lastSequence)
-    await this.#world.forge((timeline, segments) =>
-      withSegments(
-        timeline,
-        onlySealed(segments).filter((one) => one.key !== key),
-      ),
-    )
-    this.#tally.add('segments lost')
+    for (const { stream, firstSequence, lastSequence } of await partsIn(this.#world, [gone]))
+      this.#world.lose((one) => one.stream === stream && one.sequence >= firstSequence && one.sequence <= lastSequence)
+    const left = units.filter((unit) => unit !== gone)
+    const parts = await partsIn(this.#world, left)
+    await this.#world.forge((timeline) => withSegments(timeline, left.flat(), parts))
+    this.#tally.add(gone.some((entry) => 'run' in entry) ? 'runs lost' : 'segments lost')
   }
 
   async #acknowledge(): Promise<void> {
@@ -259,6 +276,10 @@ class Scenario {
     this.#tally.add(`${verdict.verdict}${verdict.verdict === 'except' && !expected.goesOn ? ', refused' : ''}`)
     if (expected.goesOn) await this.#askState(at, verdict, about)
     else await this.#askRefusal(at, verdict, about)
+    if (this.#oracle.wasPruned(timeline, at)) {
+      assert.match(verdict.reason?.message ?? '', /was pruned on/, about)
+      this.#tally.add('pruned')
+    }
     if (verdict.verdict !== 'yes') this.#askNearest(timeline, at, verdict, about)
   }
 
@@ -353,8 +374,8 @@ class Scenario {
     const at = moments.at(-1)
     if (at === undefined) return
     const { plan } = await this.#archive.reach(at)
-    const later = this.#pick(onlySealed(plan.segments).filter(({ firstSequence }) => firstSequence > 1))
-    const earlier = (await sealedSegments(this.#world.store, await this.#timeline())).find(
+    const later = this.#pick(withoutRuns(plan.segments).filter(({ firstSequence }) => firstSequence > 1))
+    const earlier = withoutRuns(await allSegments(this.#world.store, await this.#timeline())).find(
       (one) => one.stream === later?.stream && one.lastSequence < later.firstSequence,
     )
     if (later === undefined || earlier === undefined) return

@@ -1,5 +1,5 @@
-import { rangesOf, withSealed } from '../../src/model/sealed-ranges.ts'
-import type { SegmentEntry, StreamSegment, Timeline } from '../../src/model/timeline.ts'
+import { prunedRanges, rangesOf, withRanges, withSealed } from '../../src/model/sealed-ranges.ts'
+import type { SealedRange, SegmentEntry, StreamSegment, Timeline } from '../../src/model/timeline.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { eachSegment, type SegmentNodes, segmentNodes } from '../../src/timeline/segments.ts'
@@ -27,9 +27,23 @@ export function onlySealed(segments: readonly SegmentEntry[]): StreamSegment[] {
   })
 }
 
-/** The timeline with these segments alone, as if it had been made anew from them. */
-export function withSegments(timeline: Timeline, segments: readonly StreamSegment[]): Timeline {
-  const ranges = rangesOf(segments)
-  const streams = timeline.streams.map((stream) => withSealed(stream, ranges.get(stream.id) ?? []))
+/** Those of which none was merged. */
+export function withoutRuns(segments: readonly SegmentEntry[]): StreamSegment[] {
+  return segments.flatMap((entry) => ('run' in entry ? [] : [entry]))
+}
+
+/**
+ * The timeline with these segments alone, as if it had been made anew from them. `parts`: what they have of each stream; of
+ * unmerged ones they are themselves.
+ */
+export function withSegments(
+  timeline: Timeline,
+  segments: readonly SegmentEntry[],
+  parts: readonly (SealedRange & { readonly stream: string })[] = onlySealed(segments),
+): Timeline {
+  const ranges = rangesOf(parts)
+  const streams = timeline.streams.map((stream) =>
+    withSealed(stream, withRanges(prunedRanges(stream), ranges.get(stream.id) ?? [])),
+  )
   return { ...timeline, streams, segments: { nodes: [], tail: segments } }
 }

@@ -55,7 +55,8 @@ export class Oracle {
 
   /** Every gap: the runs of lost writes that the store once had, and the declared losses. */
   gaps(timeline: Timeline): readonly TrueGap[] {
-    return [...timeline.streams.flatMap(({ id }) => this.#holesOf(timeline, id)), ...this.losses]
+    const all = [...timeline.streams.flatMap(({ id }) => this.#holesOf(timeline, id)), ...this.losses]
+    return all.filter((gap) => !isPrunedGap(timeline, gap))
   }
 
   #holesOf(timeline: Timeline, stream: string): TrueGap[] {
@@ -87,17 +88,26 @@ export class Oracle {
   /** Notes what is missing in a snapshot that was made from history. */
   madeFromHistory(before: Timeline, ulid: string): void {
     const at = ulidTime(ulid)
-    const starts = before.snapshots.filter(({ consistentFrom }) => consistentFrom <= ulid)
+    const starts = before.snapshots.filter((start) => start.consistentFrom <= ulid && !isCutOff(before, start, at))
     const touched = starts.map((start) => this.touching(before, start, at))
     const clean = touched.some((gaps) => gaps.length === 0)
     const known = touched.findLast((gaps) => gaps.every((gap) => this.isAcknowledged(gap)))
     if (!clean && known !== undefined) this.#inside.set(ulid, known)
   }
 
+  /** Whether a millisecond could be made once, and what it would be made from or of was pruned. */
+  wasPruned({ snapshots, pruned = [] }: Timeline, at: number): boolean {
+    const isWithin = pruned.some(({ from, through }) => ulidTime(from) <= at && ulidTime(through) > at)
+    const start = snapshots.some(({ consistentFrom }) => ulidTime(consistentFrom) <= at)
+    return isWithin && !start
+  }
+
   /** The verdict on a millisecond, and whether a restore goes on. */
   verdict(timeline: Timeline, at: number): { verdict: 'yes' | 'except' | 'no'; goesOn: boolean } {
     const no = { verdict: 'no', goesOn: false } as const
-    const starts = timeline.snapshots.filter(({ consistentFrom }) => ulidTime(consistentFrom) <= at)
+    const starts = timeline.snapshots.filter(
+      (start) => ulidTime(start.consistentFrom) <= at && !isCutOff(timeline, start, at),
+    )
     if (starts.length === 0) return no
     const least = Math.min(...timeline.snapshots.map(({ consistentFrom }) => ulidTime(consistentFrom)))
     const open = timeline.streams.filter(({ state }) => state === 'open')
@@ -107,4 +117,16 @@ export class Oracle {
     if (touched.some((gaps) => gaps.length === 0)) return { verdict: 'yes', goesOn: true }
     return { verdict: 'except', goesOn: touched.some((gaps) => gaps.every((gap) => this.isAcknowledged(gap))) }
   }
+}
+
+/** Whether events behind a snapshot, and not behind a millisecond, were pruned. */
+function isCutOff({ pruned = [] }: Timeline, { consistentFrom }: SnapshotEntry, at: number): boolean {
+  return pruned.some(({ from, through }) => through >= consistentFrom && ulidTime(from) <= at)
+}
+
+/** Whether a gap lies in what was pruned, and touches no state that can still be made. */
+function isPrunedGap(timeline: Timeline, { from, to }: TrueGap): boolean {
+  const lies = timeline.pruned?.some((range) => ulidTime(range.from) <= to && ulidTime(range.through) >= from)
+  if (lies !== true) return false
+  return !timeline.snapshots.some((start) => ulidTime(start.ulid) < to && !isCutOff(timeline, start, from))
 }
