@@ -49,6 +49,7 @@ export type ErrorCode =
   | 'MARK_EXISTS'
   | 'MARK_NOT_FOUND'
   | 'HOLD_NOT_FOUND'
+  | 'RETENTION_PAUSED'
   | 'TIMELINE_CORRUPT'
   | 'SEGMENT_CORRUPT'
   | 'SNAPSHOT_CORRUPT'
@@ -113,6 +114,7 @@ const CODES: Readonly<Record<ErrorCode, readonly [ErrorCategory, number]>> = {
   MARK_EXISTS: ['conflict', 409],
   MARK_NOT_FOUND: ['caller', 404],
   HOLD_NOT_FOUND: ['caller', 404],
+  RETENTION_PAUSED: ['conflict', 409],
   TIMELINE_CORRUPT: ['corrupt', 422],
   SEGMENT_CORRUPT: ['corrupt', 422],
   SNAPSHOT_CORRUPT: ['corrupt', 422],

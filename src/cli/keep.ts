@@ -1,5 +1,6 @@
 import { TidemarkError } from '../base/errors.ts'
 import type { Status } from '../engine/status.ts'
+import { isPause } from '../model/hold.ts'
 import { type CommonOptions, type Surroundings, withStore } from './command.ts'
 import { printable, table, timeText } from './format.ts'
 import { painter, writeLines } from './terminal.ts'
@@ -99,6 +100,7 @@ export function holdLines({ holds }: Pick<Status, 'holds'>, indent = ''): string
 }
 
 function rangeText({ from, through }: Status['holds'][number] | { from: string; through: string }): string {
+  if (isPause({ from, through })) return 'everything: retention is paused'
   return from === through ? timeText(from) : `${timeText(from)} to ${timeText(through)}`
 }
 

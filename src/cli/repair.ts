@@ -1,4 +1,5 @@
 import { type RepairReport, repairStore } from '../engine/repair.ts'
+import { isPause } from '../model/hold.ts'
 import type { Damage } from '../upkeep/verify/inspection.ts'
 import { type CommonOptions, type Surroundings, storeArgument, storeOf } from './command.ts'
 import { EXIT_CODES } from './exit-codes.ts'
@@ -47,7 +48,26 @@ function linesOf(found: RepairReport, store: string): string[] {
   if (taken > takenOut.length) lines.push(`  - and ${countText(taken - takenOut.length)} more: --json names all`)
   if (lost.length > 0)
     lines.push('What else was noted there is lost: closed streams, acknowledged gaps, restores, erasures.')
-  return [...lines, ...nextLines(streams, store, generation)]
+  return [...lines, ...promiseLines(found, store), ...nextLines(streams, store, generation)]
+}
+
+/** What of marks and holds is known, and how retention goes on. */
+function promiseLines({ recalled: { marks, holds }, paused }: RepairReport, store: string): string[] {
+  if (paused === null) return []
+  const kept = [
+    ...marks.map(({ name }) => `  tidemark mark remove ${printable(name)}${store}`),
+    ...holds
+      .filter((hold) => !isPause(hold))
+      .map(({ id, reason }) => `  tidemark hold remove ${id}${store}   # ${printable(reason)}`),
+  ]
+  return [
+    ...(kept.length === 0
+      ? []
+      : ['Older files say these marks and holds, which are kept; if one was removed since, remove it again:', ...kept]),
+    'Marks and holds that were made last may be lost. So retention is paused, and nothing is pruned. To go on, see that all are there:',
+    `  tidemark mark list${store}; tidemark hold list${store}`,
+    `and then: tidemark hold remove ${paused.id}${store}`,
+  ]
 }
 
 function nextLines(streams: readonly string[], store: string, generation: number | null): string[] {

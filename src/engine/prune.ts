@@ -1,5 +1,8 @@
 import { durationMs } from '../base/duration.ts'
 import { TidemarkError } from '../base/errors.ts'
+import { isPause } from '../model/hold.ts'
+import type { Timeline } from '../model/timeline.ts'
+import { ulidTime } from '../model/ulid.ts'
 import { type Keeping, keepingOf } from '../store/keeping.ts'
 import { deletionRefused } from '../store/refusals.ts'
 import { condemnLeftovers } from '../upkeep/retention/leftovers.ts'
@@ -53,6 +56,7 @@ export async function pruneArchive(
   checkFlag('prune', 'confirm', options.confirm)
   checkPolicy('prune.policy', options.policy)
   const graceMs = checkGrace('prune', options.grace)
+  requireNotPaused(await seams.timeline.refresh())
   const keeping = await keepingOf(seams.store, [])
   if (options.confirm !== true)
     return { plan: await previewPrune(seams, options.policy), damage: [], swept: null, keeping }
@@ -60,6 +64,21 @@ export async function pruneArchive(
   const pruned = await prune(seams, options.policy)
   await condemnLeftovers(seams)
   return { ...pruned, swept: await sweep(seams, graceMs, signal), keeping }
+}
+
+/** Errors: `RETENTION_PAUSED` where a repair could not tell what was promised. */
+function requireNotPaused({ holds = [] }: Timeline): void {
+  const pause = holds.find(isPause)
+  if (pause === undefined) return
+  const since = new Date(ulidTime(pause.id)).toISOString()
+  throw new TidemarkError(
+    'RETENTION_PAUSED',
+    `Nothing was pruned: retention is paused since ${since}, because ${pause.reason}.`,
+    {
+      hint: `Compare with what you know: tidemark mark list; tidemark hold list. Make again what is missing. Then: tidemark hold remove ${pause.id}`,
+      details: { hold: pause.id },
+    },
+  )
 }
 
 /** Errors: `OPTION_INVALID`. */

@@ -60,7 +60,7 @@ export class Retention {
   /**
    * Takes out of the history what no promise needs, and deletes it after a grace; tells only what would go where it is not
    * confirmed. Promised are the policy, marks and holds, and always the newest whole snapshot with everything behind it.
-   * Errors: `OPTION_INVALID`, and those of the store.
+   * Errors: `OPTION_INVALID`, `RETENTION_PAUSED` since a repair, and those of the store.
    */
   prune(options: PruneOptions): Promise<PruneReport> {
     return pruneArchive(this.#archive, options)

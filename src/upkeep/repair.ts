@@ -1,3 +1,4 @@
+import { systemClock } from '../base/clock.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
 import {
   GENERATION_DIGITS,
@@ -7,10 +8,12 @@ import {
   parseTimelineKey,
   timelineKey,
 } from '../format/keys.ts'
+import { type Hold, isPause, pauseOf } from '../model/hold.ts'
+import type { PrunedRange } from '../model/pruned.ts'
 import type { Repair } from '../model/repair.ts'
 import { prunedRanges, rangesOf, withRanges, withSealed } from '../model/sealed-ranges.ts'
 import type { SegmentEntry, SnapshotEntry, StreamEntry, StreamSegment, Timeline } from '../model/timeline.ts'
-import type { Ulid } from '../model/ulid.ts'
+import { newUlid, type Ulid } from '../model/ulid.ts'
 import { ahead } from '../restore/ahead.ts'
 import { claimGeneration, latestBeyond } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -18,6 +21,7 @@ import { catalogueNodes, madeGeneration } from '../timeline/head.ts'
 import { EMPTY_LEDGER } from '../timeline/ledger.ts'
 import { GENERATIONS } from '../timeline/log.ts'
 import { type Generations, type Salvage, salvage } from './repair/generations.ts'
+import type { Recalled } from './repair/recall.ts'
 import { fittingRuns, readFoundRuns } from './repair/runs.ts'
 import { type FoundSegment, fitting, readFound } from './repair/segments.ts'
 import { expectSnapshot, prefixesIn, readFoundSnapshot } from './repair/snapshots.ts'
@@ -57,6 +61,10 @@ export interface RepairPlan {
   readonly isTakenOut: (key: string) => boolean
   /** Streams of which nobody knows any more whether they hold more events. */
   readonly streams: readonly string[]
+  /** Marks and holds that only older generations, or nodes that nothing names, say: they may have been removed since. */
+  readonly recalled: Pick<Recalled, 'marks' | 'holds'>
+  /** The hold of everything, until somebody says that all marks and holds are there; null where none can have been lost. */
+  readonly paused: Hold | null
   /** The catalogue as it would be. */
   readonly timeline: Timeline
   /** SHA-256 of the latest file, as it is; null where there is none. */
@@ -73,16 +81,22 @@ export async function planRepair(
   store: ObjectStore,
   onFile: OnFile,
   onTakenOut: OnDamage = () => {},
+  nowMs: number = systemClock.now(),
 ): Promise<RepairPlan> {
   const listing = new Map<string, number>()
   for await (const { key, bytes } of store.list('')) listing.set(key, bytes)
   await addUnlisted(store, listing)
   const inspection = new Inspection(store, onFile, onTakenOut)
   const salvaged = await salvage(store, listing.keys())
+  const { recalled } = salvaged
   const isLost = salvaged.lost.length > 0 || salvaged.latest === 0 || salvaged.damaged.some(isNodeKey)
   const named = await readable(inspection, salvaged.timeline, listing)
   const known = await partsIn(store, named)
-  const runs = isLost ? fittingRuns(await readFoundRuns(store, unnamedIn(listing, named)), known) : []
+  const foundRuns = isLost ? await readFoundRuns(store, unnamedIn(listing, named)) : []
+  const runs = fittingRuns(
+    foundRuns.filter(({ files }) => !files.every((file) => isPruned(named, file))),
+    known,
+  )
   const sealed = await segmentsFor(store, [...known, ...runs.flatMap(({ parts }) => parts)], named, listing, isLost)
   const segments = {
     files: [...runs.flatMap(({ files }) => files), ...sealed],
@@ -93,10 +107,13 @@ export async function planRepair(
   const streams = streamsFor(named, segments.parts, isLost ? listing : new Map())
   const before = new Map(named.streams.map((stream) => [stream.id, stream]))
   const all = whole({ ...named, streams, ...merged(named, segments.files, snapshots) }, [...known, ...segments.parts])
-  const timeline = numbered(salvaged, all)
+  const isNeeded =
+    salvaged.damaged.length > 0 || salvaged.past.length > 0 || entered.length > 0 || inspection.damaged > 0
+  const promised = recalled === null || !isNeeded ? { timeline: all, paused: null } : promisedIn(all, recalled, nowMs)
+  const timeline = numbered(salvaged, promised.timeline)
   await inspection.told()
   return {
-    isNeeded: salvaged.damaged.length > 0 || salvaged.past.length > 0 || entered.length > 0 || inspection.damaged > 0,
+    isNeeded,
     damaged: [...new Set([...salvaged.past.map(([first]) => timelineKey(first)), ...salvaged.damaged])],
     lost: salvaged.lost,
     entered,
@@ -106,10 +123,42 @@ export async function planRepair(
     streams: streams
       .filter(({ id, state }) => state === 'open' && before.get(id)?.state !== 'open')
       .map(({ id }) => id),
+    recalled: { marks: recalled?.marks ?? [], holds: recalled?.holds ?? [] },
+    paused: promised.paused,
     timeline,
     previous: salvaged.sha256,
     latest: salvaged.latest,
   }
+}
+
+/** Why everything is held. */
+const PAUSED =
+  'the catalogue was repaired, and a part of it was lost: see that every mark and hold is there, then remove this hold'
+
+/** With what only nodes say that was pruned, where nothing of that is there, and with retention paused. */
+function promisedIn(
+  timeline: Timeline,
+  { doubtful }: Pick<Recalled, 'doubtful'>,
+  nowMs: number,
+): { readonly timeline: Timeline; readonly paused: Hold } {
+  const { segments, snapshots, holds = [] } = timeline
+  const isThere = ({ from, through }: PrunedRange): boolean =>
+    segments.tail.some(({ firstUlid, lastUlid }) => firstUlid <= through && lastUlid >= from) ||
+    snapshots.some(({ consistentFrom }) => consistentFrom >= from && consistentFrom <= through)
+  const gone = doubtful.filter((range) => !isThere(range))
+  const pruned = [...(timeline.pruned ?? []), ...gone].sort((a, b) => (a.from < b.from ? -1 : 1))
+  const before = holds.find(isPause)
+  const paused = before ?? pauseOf(newUlid(nowMs), PAUSED)
+  const held = before === undefined ? [...holds, paused].sort((a, b) => (a.id < b.id ? -1 : 1)) : holds
+  return { timeline: { ...timeline, holds: held, ...(pruned.length === 0 ? {} : { pruned }) }, paused }
+}
+
+/** Whether all events of a file were pruned: it was taken out of the timeline, and is not to be in it again. */
+function isPruned(
+  { pruned = [] }: Timeline,
+  { firstUlid, lastUlid }: Pick<SegmentEntry, 'firstUlid' | 'lastUlid'>,
+): boolean {
+  return pruned.some(({ from, through }) => from <= firstUlid && lastUlid <= through)
 }
 
 /** Commits the catalogue of a plan as the next generation. False where another process committed it first. */
@@ -183,7 +232,7 @@ async function segmentsFor(
     return name !== null && (isLost || name.lastSequence <= (ends.get(name.stream)?.lastSequence ?? 0))
   })
   for await (const [, segment] of ahead(candidates, READ_AT_ONCE, (key) => readFound(store, key))) {
-    if (segment === null) continue
+    if (segment === null || (isLost && isPruned(timeline, segment.entry))) continue
     const { stream } = segment.entry
     const others = found.get(stream)
     if (others === undefined) found.set(stream, [segment])
@@ -229,6 +278,7 @@ async function snapshotsFor(
   for (const prefix of prefixesIn(listing)) {
     const entry = named.has(prefix) ? null : await readFoundSnapshot(inspection, prefix, listing)
     if (entry === null || stamps.has(entry.ulid) || (erased !== null && entry.ulid <= erased)) continue
+    if (isPruned(timeline, { firstUlid: entry.consistentFrom, lastUlid: entry.consistentFrom })) continue
     const other = found.get(entry.ulid)
     if (other === undefined || entry.records < other.records) found.set(entry.ulid, entry)
   }

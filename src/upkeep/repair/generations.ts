@@ -3,10 +3,11 @@ import { hasCode, TidemarkError } from '../../base/errors.ts'
 import { parseTimelineKey, timelineKey } from '../../format/keys.ts'
 import { EMPTY_TIMELINE, type Timeline, type TreeNode } from '../../model/timeline.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
-import { catalogueNodes, lastForgotten } from '../../timeline/head.ts'
-import { type LedgerEntry, sectionsOf } from '../../timeline/ledger.ts'
+import { type CatalogueNodes, catalogueNodes, lastForgotten } from '../../timeline/head.ts'
+import { type LedgerEntry, type LedgerNodes, type Sections, sectionsOf } from '../../timeline/ledger.ts'
 import { decodeRoot, type Root } from '../../timeline/root.ts'
 import type { ReadNode } from '../../timeline/tree.ts'
+import { type Recalled, recall } from './recall.ts'
 
 /** The first and the last of generations that follow one another. */
 export type Generations = readonly [first: number, last: number]
@@ -25,14 +26,17 @@ export interface Salvage {
   readonly damaged: readonly string[]
   /** Generations whose files nothing needs any more, and that are damaged or missing: what they changed is in later ones. */
   readonly past: readonly Generations[]
+  /** What older generations say besides; null where nothing of the ledger can have been lost. */
+  readonly recalled: Omit<Recalled, 'timeline'> | null
 }
 
 /**
  * Reads generations from the last one backwards, to the first that is whole, and what its nodes still say. Errors: those of the
  * store.
  */
-export async function salvage(store: ObjectStore, keys: Iterable<string>): Promise<Salvage> {
-  const numbers = [...keys].map(parseTimelineKey).filter((generation) => generation !== null)
+export async function salvage(store: ObjectStore, listed: Iterable<string>): Promise<Salvage> {
+  const keys = [...listed]
+  const numbers = keys.map(parseTimelineKey).filter((generation) => generation !== null)
   numbers.sort((a, b) => b - a)
   const latest = numbers[0] ?? 0
   const damaged: string[] = []
@@ -42,20 +46,62 @@ export async function salvage(store: ObjectStore, keys: Iterable<string>): Promi
     if (root !== null) break
     damaged.push(timelineKey(generation))
   }
-  const timeline = root === null ? EMPTY_TIMELINE : await readableOf(store, root, damaged)
+  const inLedger: string[] = []
+  const nodes = catalogueNodes(store)
+  const latestRead = root === null ? EMPTY_TIMELINE : await readableOf(nodes, root, { damaged, inLedger })
   const last = root?.generation ?? 0
+  const isWhole = last === latest && last > 0 && inLedger.length === 0
+  const older = numbers.filter((generation) => generation <= last)
+  const { timeline, ...recalled } = isWhole
+    ? { timeline: latestRead }
+    : await recall(store, latestRead, rootsOf(store, older), (one, onNode) => sectionsIn(nodes, one, onNode), keys)
   const lost: readonly Generations[] = last < latest ? [[last + 1, latest]] : []
   const past = await unreadableBefore(store, last === 0 ? latest + 1 : last, numbers.toReversed(), timeline)
   const hash = await hashOrNull(store, latest)
-  return { timeline: { ...timeline, generation: latest }, latest, sha256: hash, lost, damaged, past }
+  return {
+    timeline: { ...timeline, generation: latest },
+    latest,
+    sha256: hash,
+    lost,
+    damaged: [...damaged, ...inLedger],
+    past,
+    recalled: 'marks' in recalled ? recalled : null,
+  }
+}
+
+async function* rootsOf(store: ObjectStore, numbers: readonly number[]): AsyncGenerator<Root> {
+  for (const generation of numbers) {
+    const root = await readOrNull(store, generation)
+    if (root !== null) yield root
+  }
+}
+
+/** What the ledger of a root says, as far as it can be read. */
+async function sectionsIn(
+  nodes: CatalogueNodes,
+  { content: { ledger, segments: _, ...own } }: Root,
+  onNode: (key: string) => void,
+): Promise<{ readonly sections: Sections; readonly isWhole: boolean }> {
+  const read: LedgerNodes['read'] = (node) => {
+    onNode(node.key)
+    return nodes.ledger.read(node)
+  }
+  const damaged: string[] = []
+  const leaves = await readable(ledger, read, damaged)
+  const sections = sectionsOf({ nodes: [], leaves: new Map(leaves.map((entries, i) => [`${i}`, entries])) }, own)
+  return { sections, isWhole: damaged.length === 0 }
 }
 
 /** What a root and those of its nodes say that can be read. */
-async function readableOf(store: ObjectStore, root: Root, damaged: string[]): Promise<Timeline> {
-  const nodes = catalogueNodes(store)
+async function readableOf(
+  nodes: CatalogueNodes,
+  root: Root,
+  { damaged, inLedger }: { readonly damaged: string[]; readonly inLedger: string[] },
+): Promise<Timeline> {
   const { ledger, segments, ...own } = root.content
   const leaves = new Map<string, readonly LedgerEntry[]>()
-  for (const [i, entries] of (await readable(ledger, nodes.ledger.read, damaged)).entries()) leaves.set(`${i}`, entries)
+  for (const [i, entries] of (await readable(ledger, nodes.ledger.read, inLedger)).entries())
+    leaves.set(`${i}`, entries)
   const below = (await readable(segments.nodes, nodes.segments.read, damaged)).flat()
   const sections = sectionsOf({ nodes: [], leaves }, own)
   return { generation: root.generation, ...sections, segments: { nodes: [], tail: [...below, ...segments.tail] } }

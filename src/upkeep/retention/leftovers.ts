@@ -1,4 +1,5 @@
 import { parseSegmentKey, prefixOfSnapshotKey, SEGMENT_PREFIX, SNAPSHOT_PREFIX } from '../../format/keys.ts'
+import { isPause } from '../../model/hold.ts'
 import type { Condemned } from '../../model/pruned.ts'
 import type { Timeline } from '../../model/timeline.ts'
 import { newUlid } from '../../model/ulid.ts'
@@ -26,6 +27,8 @@ export async function condemnLeftovers({ store, timeline, clock }: PruneSeams): 
   // The timeline is newer than the listing: what it does not name, nobody has named since.
   await timeline.refresh()
   await timeline.commit(async (now) => {
+    // A repair was first: what nothing names now may be all that is left of something.
+    if (now.holds?.some(isPause) === true) return null
     const named = await namesOf(now, timeline.nodes.segments)
     const isLeft = (key: string): boolean => !named.has(key) && !replaced.has(key) && isOver(key, now)
     const at = newUlid(clock.now())
