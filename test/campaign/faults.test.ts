@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest'
-import { hasCode } from '../../src/base/errors.ts'
+import { hasCode, TidemarkError } from '../../src/base/errors.ts'
+import { pruneArchive } from '../../src/engine/prune.ts'
 import { changeBetween, type Event, NO_CONTEXT } from '../../src/model/event.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { withRetry } from '../../src/store/retry.ts'
+import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
 import { checkTold } from '../support/fault-oracle.ts'
+import { PRUNING, SOUND_UPKEEP, type UpkeepBuild } from '../support/fault-upkeep.ts'
 import { Witness } from '../support/fault-world.ts'
 import { recordImage } from '../support/model-database.ts'
 import { runCampaign, Tally } from './campaign.ts'
@@ -13,7 +16,8 @@ test('nothing is lost, doubled or reordered in a store that fails in every way, 
   const tally = await runCampaign(faults, { seeds: 12 })
   const kinds = ['timeout before', 'timeout after', 'late', '500', '503', '403', 'lost 412', 'false 412']
   const reads = ['truncated', 'flipped', 'stale list', 'broken list', 'gone for ten minutes']
-  for (const name of [...kinds, ...reads, 'refused', 'shed', 'crashes', 'reopenings', 'moments right']) {
+  const done = ['refused', 'shed', 'crashes', 'reopenings', 'moments right', 'merges', 'snapshots', 'segments pruned']
+  for (const name of [...kinds, ...reads, ...done]) {
     expect(tally.of(name), name).toBeGreaterThan(0)
   }
 })
@@ -69,6 +73,46 @@ test.for(BROKEN)('it is noticed where %s', async ([_, wrap]) => {
   let caught: unknown = null
   for (let seed = 1; caught === null && seed <= 20; seed++) {
     await faultScenario(seed, new Tally(), wrap).catch((error: unknown) => {
+      caught = error
+    })
+  }
+  expect(caught).toBeInstanceOf(Error)
+})
+
+/** Upkeep that is wrong, in one part of it. */
+const BROKEN_UPKEEP: readonly (readonly [string, Partial<UpkeepBuild>])[] = [
+  [
+    'a merge leaves out what one of its segments has',
+    {
+      write: (store) => async (request, onFile) => {
+        const { units } = request
+        const written = await writeRun(store, { ...request, units: units.slice(0, -1) }, onFile)
+        return { ...written, replaced: units.flat().map(({ key }) => key) }
+      },
+    },
+  ],
+  [
+    'a snapshot folds one segment too few',
+    { folded: (plan) => (plan.segments.length < 2 ? plan : { ...plan, segments: plan.segments.slice(0, -1) }) },
+  ],
+  [
+    'a pruning deletes before its commit, and dies between',
+    {
+      beforePrune: async (archive) => {
+        const { segments } = (await pruneArchive(archive, { ...PRUNING, confirm: false })).plan
+        if (segments.length === 0) return
+        await archive.seams.store.delete(segments.map(({ key }) => key))
+        throw new TidemarkError('STORE_UNAVAILABLE', 'It died.', { hint: '' })
+      },
+    },
+  ],
+]
+
+test.for(BROKEN_UPKEEP)('it is noticed where %s', async ([_, part]) => {
+  const build = { ...SOUND_UPKEEP, ...part }
+  let caught: unknown = null
+  for (let seed = 1; caught === null && seed <= 20; seed++) {
+    await faultScenario(seed, new Tally(), undefined, build).catch((error: unknown) => {
       caught = error
     })
   }

@@ -6,9 +6,9 @@ import { TidemarkError } from '../../src/base/errors.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { withRetry } from '../../src/store/retry.ts'
-import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { openReader, stateAt } from '../support/capture-rig.ts'
 import { checkHistory } from '../support/fault-oracle.ts'
+import { FaultUpkeep, SOUND_UPKEEP, type UpkeepBuild } from '../support/fault-upkeep.ts'
 import { FastClock, Process, Witness } from '../support/fault-world.ts'
 import { random } from '../support/random.ts'
 import { StormStore } from '../support/storm-store.ts'
@@ -17,6 +17,9 @@ import type { Campaign, Tally } from './campaign.ts'
 /** Journals are not what fails here: in memory they do not wait for what else the machine's disk does. */
 const DISK = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 const TEN_MINUTES = 600_000
+/** More than segments are merged in. */
+const LONG_MS = 330_000
+const UPKEEP = 1_000_000
 const LANES = 4
 /** Of a lane in one weather, and the longest pause between two of them: they last for several seals. */
 const WRITES = 14
@@ -32,16 +35,22 @@ const sound: Wrap = (storm, clock, next) =>
 export const faults: Campaign = { name: 'faults', seeds: 300, run: (seed, tally) => faultScenario(seed, tally) }
 
 /**
- * Two processes write one database and one store in bad weather; then the weather is fair, and everything that they
+ * Two processes write one database and one store in bad weather, and merge, prune and make snapshots meanwhile; then the weather is fair, and everything that they
  * were told must be in the history exactly once, with its bytes. The seed makes the weather and the work; who comes
  * first is for the machine to say, as the journals are real files.
  */
-export async function faultScenario(seed: number, tally: Tally, wrap: Wrap = sound): Promise<void> {
+export async function faultScenario(
+  seed: number,
+  tally: Tally,
+  wrap: Wrap = sound,
+  build: UpkeepBuild = SOUND_UPKEEP,
+): Promise<void> {
   const next = random(seed)
   const home = mkdtempSync(join(DISK, 'faults-'))
   const objects = new MemoryStore()
   const recent: string[] = []
   const witness = new Witness()
+  const upkeep = new FaultUpkeep(build, witness, tally)
   const sky = (): StormStore => new StormStore(objects, random(next() * 2 ** 32), tally, recent)
   const mode = seed % 3
   const limits = { limitBytes: mode === 0 ? 1e9 : 20_000, whenFull: mode === 2 ? 'shed' : 'refuse' } as const
@@ -59,11 +68,15 @@ export async function faultScenario(seed: number, tally: Tally, wrap: Wrap = sou
     for (const { storm } of processes) storm.rate = next() < 0.3 ? 20 : 0
     for (const process of processes) await process.start()
     for (const phase of phasesOf(seed)) {
-      await weatherAndWork(processes, phase, next, tally)
-      await checkpoint(witness)
+      await weatherAndWork(processes, phase, next, { tally, upkeep })
+      await checkpoint(witness, phase.isLong)
     }
     for (const { storm } of processes) Object.assign(storm, { rate: 0, isGone: false })
     for (const process of processes) await process.settle()
+    // In fair weather, so that there is something to be wrong.
+    await upkeep.merge(processes[1])
+    if (seed % 2 === 0) await upkeep.snapshot(processes[1])
+    if (seed % 4 !== 1) await upkeep.prune(processes[1])
     for (const process of processes) await process.close()
     for (const process of processes) await process.settle()
     await checkHistory(objects, witness, tally, limits.whenFull === 'shed')
@@ -81,25 +94,33 @@ interface Phase {
   readonly snapshots: boolean
   readonly snapshotsAfter: boolean
   readonly reopens: boolean
+  readonly merges: boolean
+  readonly prunes: boolean
+  /** Whether minutes pass behind it, so that what was written in it can be merged. */
+  readonly isLong: boolean
 }
 
 /** Drawn apart from the rest: the seed alone decides on them, however fast the machine comes to the next draw. */
 function phasesOf(seed: number): Phase[] {
   const next = random(seed + 0x9e3779b9)
+  const upkeep = random(seed + UPKEEP)
   return Array.from({ length: 2 + Math.floor(next() * 3) }, () => ({
     isGone: next() < 0.35,
     crashes: next() < 0.21,
     snapshots: next() < 0.5,
     snapshotsAfter: next() < 0.3,
     reopens: next() < 0.3,
+    merges: upkeep() < 0.6,
+    prunes: upkeep() < 0.4,
+    isLong: upkeep() < 0.7,
   }))
 }
 
 async function weatherAndWork(
   processes: readonly Process[],
-  { isGone, crashes, snapshots, snapshotsAfter, reopens }: Phase,
+  { isGone, crashes, snapshots, snapshotsAfter, reopens, merges, prunes }: Phase,
   next: () => number,
-  tally: Tally,
+  { tally, upkeep }: { readonly tally: Tally; readonly upkeep: FaultUpkeep },
 ): Promise<void> {
   const clock = new FastClock()
   const begun = clock.now()
@@ -119,10 +140,15 @@ async function weatherAndWork(
     await first.crash()
   }
   // The second process neither crashes nor ends before the last weather: it makes snapshots while both write.
-  const underWay = snapshots ? snapshotInStorm(processes[1], tally) : null
-  underWay?.catch(() => {})
-  await Promise.all([...work, underWay])
-  if (snapshotsAfter) await snapshotInStorm(first, tally)
+  const second = processes[1]
+  const underWay = [
+    ...(snapshots ? [upkeep.snapshot(second)] : []),
+    ...(merges ? [upkeep.merge(second)] : []),
+    ...(prunes ? [upkeep.prune(second)] : []),
+  ]
+  for (const one of underWay) one.catch(() => {})
+  await Promise.all([...work, ...underWay])
+  if (snapshotsAfter) await upkeep.snapshot(first)
   if (!isGone) return
   tally.add('gone for ten minutes')
   await clock.sleep(Math.max(0, begun + TEN_MINUTES - clock.now()))
@@ -130,26 +156,12 @@ async function weatherAndWork(
   if (first !== undefined && reopens) await first.reopen()
 }
 
-/** A snapshot from history, which may fail and must not be wrong: the oracle reads through it later. */
-async function snapshotInStorm(process: Process | undefined, tally: Tally): Promise<void> {
-  if (process === undefined) return
-  const { archive, timeline } = process.rig
-  try {
-    const { plan } = await archive.reach('latest')
-    await takeSnapshot(archive.sources, timeline, plan, 'model://test')
-    tally.add('snapshots')
-  } catch (error) {
-    if (!(error instanceof TidemarkError)) throw error
-    tally.add('snapshots that failed')
-  }
-}
-
 /** Nobody writes: the state now is what a restore of this moment must give. */
-async function checkpoint(witness: Witness): Promise<void> {
+async function checkpoint(witness: Witness, isLong: boolean): Promise<void> {
   const clock = new FastClock()
   await clock.sleep(3000)
   witness.checkpoints.push({ at: Math.ceil(clock.now()), state: witness.state() })
-  await clock.sleep(3000)
+  await clock.sleep(isLong ? LONG_MS : 3000)
 }
 
 /** A truncated or changed answer is an error, never data. */

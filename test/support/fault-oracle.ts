@@ -1,7 +1,8 @@
 import type { Archive } from '../../src/engine/archive.ts'
 import type { Event } from '../../src/model/event.ts'
-import { ulidTime } from '../../src/model/ulid.ts'
+import { lastUlidAt, ulidTime } from '../../src/model/ulid.ts'
 import { gapsOf } from '../../src/restore/gaps.ts'
+import { isCutOff } from '../../src/restore/pruned.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import type { TimelineLog } from '../../src/timeline/log.ts'
 import type { Tally } from '../campaign/campaign.ts'
@@ -35,7 +36,7 @@ export async function checkHistory(
 async function checkReader(reader: Reader, witness: Witness, tally: Tally, mayShed: boolean): Promise<void> {
   const events = await eventsOf(reader)
   checkSequences(events, reader)
-  const missing = checkTold(events, witness)
+  const missing = checkTold(events, witness).filter((told) => !wasPruned(told, reader, witness))
   tally.add('events', events.length)
   const gaps = gapsOf(reader.timeline.timeline)
   if (gaps.length > 0 && !mayShed) throw new Error(`there is a gap: ${JSON.stringify(gaps[0])}`)
@@ -57,11 +58,15 @@ async function eventsOf({ archive, timeline }: Reader): Promise<Event[]> {
 /** Every sequence of a stream once, in the order of the stamps, and none missing that is not told. */
 function checkSequences(events: readonly Event[], { timeline }: Reader): void {
   const gaps = gapsOf(timeline.timeline)
-  for (const { id, lastSequence } of timeline.timeline.streams) {
-    const sequences = events.filter(({ stamp }) => stamp.stream === id).map(({ stamp }) => stamp.sequence)
-    const skipped = gaps.filter(({ stream }) => stream === id)
+  for (const { id, lastSequence, base, shed = [] } of timeline.timeline.streams) {
+    // What is left of what is before the base stands for single moments.
+    const from = base?.sequence ?? 0
+    const own = events.filter(({ stamp }) => stamp.stream === id).map(({ stamp }) => stamp.sequence)
+    const sequences = own.filter((n) => n > from)
+    // Of what was shed, no gap is left where it lies in what was pruned.
+    const skipped = [...gaps.filter(({ stream }) => stream === id), ...(base === undefined ? [] : shed)]
     const expected = Array.from({ length: lastSequence }, (_, i) => i + 1).filter(
-      (n) => !skipped.some((gap) => n >= gap.firstSequence && n <= (gap.lastSequence ?? n)),
+      (n) => n > from && !skipped.some((gap) => n >= gap.firstSequence && n <= (gap.lastSequence ?? n)),
     )
     if (JSON.stringify(sequences) !== JSON.stringify(expected)) {
       throw new Error(`stream ${id} has ${JSON.stringify(sequences)} instead of 1 to ${lastSequence}`)
@@ -69,6 +74,13 @@ function checkSequences(events: readonly Event[], { timeline }: Reader): void {
   }
   const ulids = new Set(events.map(({ stamp }) => stamp.ulid))
   if (ulids.size !== events.length) throw new Error('two events have one stamp')
+}
+
+/** Whether an event that is not there is told to be pruned, and was not promised any more. */
+function wasPruned({ from, to }: Told, { timeline }: Reader, { keptFrom }: Witness): boolean {
+  const { pruned = [] } = timeline.timeline
+  const isTold = pruned.some((range) => ulidTime(range.from) <= to && Math.floor(from) <= ulidTime(range.through))
+  return isTold && from < keptFrom
 }
 
 /**
@@ -155,17 +167,21 @@ function checkGaps(missing: readonly Told[], { timeline }: Reader, tally: Tally)
 }
 
 async function checkMoments({ archive, timeline }: Reader, witness: Witness, tally: Tally): Promise<void> {
-  const { snapshots } = timeline.timeline
+  const { snapshots, pruned } = timeline.timeline
   const gaps = gapsOf(timeline.timeline).map((gap) => ({
     after: ulidTime(gap.afterUlid),
     before: ulidTime(gap.beforeUlid),
   }))
   for (const { at, state } of [...witness.checkpoints, { at: witness.end(), state: witness.state() }]) {
-    const usable = snapshots.filter(({ consistentFrom }) => ulidTime(consistentFrom) <= at)
+    const usable = snapshots.filter(
+      (one) => ulidTime(one.consistentFrom) <= at && !isCutOff(pruned, one, lastUlidAt(at)),
+    )
     const whole = usable.some(({ ulid }) => !gaps.some(({ after, before }) => before >= ulidTime(ulid) && after < at))
     const code = await codeOf(archive, at, state)
     if (code === null) tally.add('moments right')
-    else if (code === 'MOMENT_UNREACHABLE' && usable.length === 0) tally.add('moments before the baseline')
+    else if (code === 'MOMENT_UNREACHABLE' && usable.length === 0 && pruned === undefined)
+      tally.add('moments before the baseline')
+    else if (code === 'MOMENT_UNREACHABLE' && usable.length === 0 && at < witness.keptFrom) tally.add('moments pruned')
     else if (code === 'HISTORY_GAP' && !whole) tally.add('moments in a gap')
     else throw new Error(`moment ${at}: ${code}; ${describe(timeline)}`)
   }

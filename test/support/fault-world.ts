@@ -31,6 +31,8 @@ export class Witness {
   readonly items: Map<string, { item: Item; image: Image }> = new Map()
   readonly told: Told[] = []
   readonly checkpoints: { at: number; state: Map<string, string> }[] = []
+  /** Retention has promised everything from here on, in model time; nothing was pruned yet where it is 0. */
+  keptFrom = 0
 
   /** A moment after everything. */
   end(): number {
