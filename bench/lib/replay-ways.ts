@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { DuckDBInstance } from '@duckdb/node-api'
+import { text } from '../../src/base/bytes.ts'
 import type { Ulid } from '../../src/model/ulid.ts'
 import { planRestore } from '../../src/restore/plan.ts'
 import { replay } from '../../src/restore/replay.ts'
@@ -12,15 +13,15 @@ import { coldSources } from './history-store.ts'
 /** A state as JavaScript has it: the JSON of each record by `resource:id`. */
 type State<T> = ReadonlyMap<string, T>
 
-/** Ours: a copy of the winning JSON bytes, so that the row groups are let go. */
-async function replayed(directory: string, moment: Ulid): Promise<State<Uint8Array>> {
+/** Ours: the winning JSON as texts, as DuckDB gives it. */
+async function replayed(directory: string, moment: Ulid): Promise<State<string>> {
   const store = new FilesystemStore(directory)
   const { timeline } = await TimelineLog.open(store)
-  const state = new Map<string, Uint8Array>()
+  const state = new Map<string, string>()
   const sources = coldSources(store)
   const plan = await planRestore(sources.nodes, timeline, moment)
   for await (const batch of replay(sources, plan, {})) {
-    for (const { resource, id, image } of batch) state.set(`${resource}:${id}`, image.json.slice())
+    for (const { resource, id, image } of batch) state.set(`${resource}:${id}`, text(image.json))
   }
   return state
 }
@@ -79,13 +80,11 @@ async function duckDbWay(files: readonly string[], moment: Ulid): Promise<State<
 let duckDb: ReturnType<DuckDBInstance['connect']>
 
 /** SHA-256 of the state in the order of its keys: equal where two ways agree. */
-function digest(state: State<Uint8Array | JsonObject | string>): string {
+function digest(state: State<JsonObject | string>): string {
   const hash = createHash('sha256')
   for (const key of [...state.keys()].sort()) {
     const value = state.get(key)
-    hash
-      .update(`${key}\n`)
-      .update(value instanceof Uint8Array || typeof value === 'string' ? value : JSON.stringify(value))
+    hash.update(`${key}\n`).update(typeof value === 'string' ? value : JSON.stringify(value))
   }
   return `${state.size} records, ${hash.digest('hex')}`
 }
