@@ -1,12 +1,12 @@
 import { isAscii, isUtf8 } from 'node:buffer'
-import { concat, text } from '../../base/bytes.ts'
+import { concat } from '../../base/bytes.ts'
 import { isUlidBytes } from '../../model/ulid.ts'
 import { expect } from './corrupt.ts'
 import { decodeBooleans, decodeByteArrays, decodeDelta, decodeHybrid } from './encodings.ts'
 import type { ColumnChunk } from './footer.ts'
 import { DELTA_BINARY_PACKED, type Page, type Pages, PLAIN, RLE_DICTIONARY, readPages } from './pages.ts'
 import type { ColumnDeclaration } from './schema.ts'
-import { ByteValues, type CodedValues } from './values.ts'
+import { ByteValues, type CodedBytes, type CodedValues } from './values.ts'
 
 /** Rows of a column: which of them a page covers, and where its values start behind the definition levels. */
 interface Covered {
@@ -18,13 +18,10 @@ interface Covered {
 
 /** Decodes a column whose values are texts or bytes. */
 export function decodeBytes(bytes: Uint8Array, chunk: ColumnChunk, column: ColumnDeclaration): ByteValues {
+  if (column.encoding === 'dictionary') return spread(decodeCodedBytes(bytes, chunk, column))
   const pages = readPages(bytes, chunk)
   const nulls = column.nullable ? new Uint8Array(chunk.values) : null
-  const covered = cover(pages, nulls)
-  const values =
-    column.encoding === 'dictionary'
-      ? dictionaryBytes(pages, covered, chunk.values, nulls)
-      : plainBytes(covered, chunk.values, nulls)
+  const values = plainBytes(cover(pages, nulls), chunk.values, nulls)
   if (column.type === 'text') checkTexts(values)
   if (column.name === 'ulid') checkUlids(values)
   return values
@@ -55,36 +52,37 @@ function plainBytes(covered: readonly Covered[], rows: number, nulls: Uint8Array
   return new ByteValues(concat(covered.map(({ page }) => page.body)), starts, ends, someNull(nulls))
 }
 
-function dictionaryBytes(
-  pages: Pages,
-  covered: readonly Covered[],
-  rows: number,
-  nulls: Uint8Array | null,
-): ByteValues {
-  const dictionary = readDictionary(pages.dictionary)
-  const starts = new Uint32Array(rows)
-  const ends = new Uint32Array(rows)
-  eachCode(covered, dictionary.starts.length, nulls, (row, code) => {
-    starts[row] = dictionary.starts[code] ?? 0
-    ends[row] = dictionary.ends[code] ?? 0
-  })
-  return new ByteValues(dictionary.data, starts, ends, someNull(nulls))
+/** Decodes a dictionary column, and keeps each value once. */
+export function decodeCodedBytes(bytes: Uint8Array, chunk: ColumnChunk, column: ColumnDeclaration): CodedBytes {
+  const pages = readPages(bytes, chunk)
+  const nulls = column.nullable ? new Uint8Array(chunk.values) : null
+  const covered = cover(pages, nulls)
+  const entries = readDictionary(pages.dictionary)
+  if (column.type === 'text') checkTexts(entries)
+  return { codes: codesOf(covered, entries.starts.length, chunk.values, nulls), entries }
+}
+
+function spread({ codes, entries }: CodedBytes): ByteValues {
+  const starts = new Uint32Array(codes.length)
+  const ends = new Uint32Array(codes.length)
+  let nulls: Uint8Array | null = null
+  for (let row = 0; row < codes.length; row++) {
+    const code = codes[row] ?? 0
+    if (code < 0) {
+      nulls ??= new Uint8Array(codes.length)
+      nulls[row] = 1
+      continue
+    }
+    starts[row] = entries.starts[code] ?? 0
+    ends[row] = entries.ends[code] ?? 0
+  }
+  return new ByteValues(entries.data, starts, ends, nulls)
 }
 
 /** Decodes a column of few distinct texts. */
 export function decodeCodes(bytes: Uint8Array, chunk: ColumnChunk, column: ColumnDeclaration): CodedValues {
-  const pages = readPages(bytes, chunk)
-  const nulls = column.nullable ? new Uint8Array(chunk.values) : null
-  const dictionary = readDictionary(pages.dictionary)
-  const codes = new Int32Array(chunk.values)
-  if (nulls !== null) codes.fill(-1)
-  eachCode(cover(pages, nulls), dictionary.starts.length, nulls, (row, code) => {
-    codes[row] = code
-  })
-  const values = Array.from(dictionary.starts, (start, i) =>
-    textOf(dictionary.data.subarray(start, dictionary.ends[i])),
-  )
-  return { codes, values }
+  const { codes, entries } = decodeCodedBytes(bytes, chunk, column)
+  return { codes, values: Array.from(entries.starts, (_, i) => entries.text(i) ?? '') }
 }
 
 /** Decodes a column of integers. */
@@ -129,47 +127,40 @@ function readLevels(body: Uint8Array, nulls: Uint8Array, from: number, to: numbe
   return end
 }
 
-function readDictionary(page: Page | null): { data: Uint8Array; starts: Uint32Array; ends: Uint32Array } {
+function readDictionary(page: Page | null): ByteValues {
   const count = page?.values ?? 0
   const starts = new Uint32Array(count)
   const ends = new Uint32Array(count)
   const data = page?.body ?? new Uint8Array(0)
   decodeByteArrays(data, { start: 0, end: data.length, base: 0 }, { from: 0, to: count, nulls: null }, starts, ends)
-  return { data, starts, ends }
+  return new ByteValues(data, starts, ends, null)
 }
 
-/** Calls `visit` with the row and the dictionary code of every value that is not null. */
-function eachCode(
-  covered: readonly Covered[],
-  entries: number,
-  nulls: Uint8Array | null,
-  visit: (row: number, code: number) => void,
-): void {
-  for (const { page, from, to, start } of covered) {
-    expect(page.encoding === RLE_DICTIONARY, 'a page is encoded in a way that its column is not')
-    let count = to - from
-    if (nulls !== null) for (let row = from; row < to; row++) count -= nulls[row] ?? 0
-    if (count === 0) continue
-    expect(start < page.body.length, 'a page of codes is empty')
-    const codes = decodeHybrid(page.body, start + 1, page.body.length, page.body[start] ?? 0, count)
+/** The dictionary code of every value, -1 where it is null. */
+function codesOf(covered: readonly Covered[], entries: number, rows: number, nulls: Uint8Array | null): Int32Array {
+  const [first] = covered
+  if (nulls === null && covered.length === 1 && first !== undefined) return pageCodes(first, entries, rows)
+  const codes = new Int32Array(rows).fill(-1)
+  for (const one of covered) {
+    let count = one.to - one.from
+    if (nulls !== null) for (let row = one.from; row < one.to; row++) count -= nulls[row] ?? 0
+    const found = pageCodes(one, entries, count)
     let next = 0
-    for (let row = from; row < to; row++) {
-      if (nulls !== null && nulls[row] === 1) continue
-      const code = codes[next++] ?? 0
-      expect(code < entries, 'a code is not in its dictionary')
-      visit(row, code)
-    }
+    for (let row = one.from; row < one.to; row++) if (nulls?.[row] !== 1) codes[row] = found[next++] ?? 0
   }
+  return codes
+}
+
+/** Those of a page that has `count` values besides nulls. */
+function pageCodes({ page, start }: Covered, entries: number, count: number): Int32Array {
+  expect(page.encoding === RLE_DICTIONARY, 'a page is encoded in a way that its column is not')
+  if (count === 0) return new Int32Array(0)
+  expect(start < page.body.length, 'a page of codes is empty')
+  const codes = decodeHybrid(page.body, start + 1, page.body.length, page.body[start] ?? 0, count)
+  for (let i = 0; i < count; i++) expect((codes[i] ?? 0) < entries, 'a code is not in its dictionary')
+  return codes
 }
 
 function someNull(nulls: Uint8Array | null): Uint8Array | null {
   return nulls?.includes(1) === true ? nulls : null
-}
-
-function textOf(bytes: Uint8Array): string {
-  try {
-    return text(bytes)
-  } catch {
-    expect(false, 'a dictionary holds a text that is not UTF-8')
-  }
 }

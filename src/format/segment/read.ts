@@ -93,6 +93,11 @@ export class SegmentReader {
     this.#bloom = index.bloom
   }
 
+  /** Key of the segment, for messages. */
+  get name(): string {
+    return this.#source.name
+  }
+
   /** Where the bytes of a row group stand in the file. */
   rangeOf(index: number): { readonly start: number; readonly end: number } {
     const { chunks } = this.#metadata(index)

@@ -1,5 +1,5 @@
 import { decoding, segmentCorrupt } from './corrupt.ts'
-import { decodeBytes, decodeCodes, decodeFlags, decodeNumbers } from './decode.ts'
+import { decodeBytes, decodeCodedBytes, decodeCodes, decodeFlags, decodeNumbers } from './decode.ts'
 import type { RowGroupMetadata } from './footer.ts'
 import {
   type BytesColumn,
@@ -11,7 +11,7 @@ import {
   type FlagsColumn,
   type NumbersColumn,
 } from './schema.ts'
-import type { ByteValues, CodedValues } from './values.ts'
+import type { ByteValues, CodedBytes, CodedValues } from './values.ts'
 
 /**
  * One row group of a segment. Columns are decoded when they are first asked for; only columns that were read can be.
@@ -39,7 +39,12 @@ export class RowGroup {
     return remembered(this.#bytes, column, () => this.decoded(column))
   }
 
-  /** The same, decoded anew each time. */
+  /** The same of a dictionary column, each value once. */
+  coded(column: BytesColumn): CodedBytes {
+    return this.#decode(column, decodeCodedBytes)
+  }
+
+  /** The same as `bytes`, decoded anew each time. */
   decoded(column: BytesColumn): ByteValues {
     return this.#decode(column, decodeBytes)
   }

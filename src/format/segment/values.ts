@@ -47,3 +47,9 @@ export interface CodedValues {
   readonly codes: Int32Array
   readonly values: readonly string[]
 }
+
+/** The values of a column of bytes that come again: value i is entry `codes[i]`, or null where the code is -1. */
+export interface CodedBytes {
+  readonly codes: Int32Array
+  readonly entries: ByteValues
+}
