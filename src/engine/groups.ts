@@ -3,7 +3,7 @@ import type { Image } from '../model/event.ts'
 import { compareItems } from '../model/order.ts'
 import { MIN_ULID } from '../model/ulid.ts'
 import { compareStates } from '../restore/difference.ts'
-import { type MergedItem, mergeRuns } from '../restore/merge.ts'
+import { type MergedItem, mergeRuns, type StampedItem } from '../restore/merge.ts'
 import { Passes } from '../restore/passes.ts'
 import { spillRun } from '../restore/spill.ts'
 import type { ItemState } from '../restore/target.ts'
@@ -60,9 +60,9 @@ async function* sortedPairs(
   scratch: () => ObjectStore,
 ): AsyncGenerator<readonly MergedItem[]> {
   const passes = new Passes(scratch, MERGED_BYTES)
-  let items: MergedItem[] = []
+  let items: StampedItem[] = []
   let [size, parts] = [0, 0]
-  const sorted = (): AsyncIterable<readonly MergedItem[]> => batches(items.sort(compareItems))
+  const sorted = (): AsyncIterable<readonly StampedItem[]> => batches(items.sort(compareItems))
   const putAway = async (): Promise<void> => {
     await passes.add(await spillRun(scratch(), `part-${parts++}`, sorted()))
     items = []
@@ -84,7 +84,7 @@ async function* sortedPairs(
   yield* parts === 0 ? sorted() : mergeRuns(passes.rest)
 }
 
-async function* batches(items: readonly MergedItem[]): AsyncGenerator<readonly MergedItem[]> {
+async function* batches(items: readonly StampedItem[]): AsyncGenerator<readonly StampedItem[]> {
   for (let at = 0; at < items.length; at += BATCH) yield items.slice(at, at + BATCH)
 }
 

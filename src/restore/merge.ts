@@ -1,12 +1,17 @@
 import { type Image, type Item, imageBytes, KINDS } from '../model/event.ts'
 import { currentStands } from '../model/fold.ts'
 import type { Ulid } from '../model/ulid.ts'
-import { Heap } from './heap.ts'
+import { agesOf } from './ages.ts'
 import { compareKeys, compareStamps, emptyRow, type Row, type Run, ULID_BYTES } from './run.ts'
+import { Tournament } from './tournament.ts'
 
-/** What a merge says about an item: its last image, null where it does not exist, and the event that said so. */
+/** What a merge says about an item: its last image, null where it does not exist. */
 export interface MergedItem extends Item {
   readonly image: Image | null
+}
+
+/** The same with the event that said so. */
+export interface StampedItem extends MergedItem {
   readonly ulid: Ulid
 }
 
@@ -18,84 +23,199 @@ const BATCH_BYTES = 4 * 1024 * 1024
  * Merges sorted runs: every item once, in order, as the fold (`model/fold`) leaves it, that is with the image of its
  * latest row. Memory: what the runs have loaded. Closes the runs.
  */
-export async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly MergedItem[]> {
+export function mergeRuns(runs: readonly Run[]): AsyncGenerator<readonly MergedItem[]> {
+  return merged(runs, false, itemOf)
+}
+
+/** The same, and says of every item which event it was. */
+export function mergeStamped(runs: readonly Run[]): AsyncGenerator<readonly StampedItem[]> {
+  return merged(runs, true, (run) => ({ ...itemOf(run), ulid: ulidOf(run.row) }))
+}
+
+async function* merged<T extends MergedItem>(
+  runs: readonly Run[],
+  isStamped: boolean,
+  makeItem: (run: Run) => T,
+): AsyncGenerator<readonly T[]> {
   try {
-    // By key, and the latest stamp of a key first, so that its other rows need no image.
-    const heap = new Heap<Run>(before)
-    for (const run of runs) if (await run.load()) heap.push(run)
-    const open = new OpenItem()
-    let batch: MergedItem[] = []
-    let bytes = 0
-    const gather = (item: MergedItem | null): void => {
-      if (item === null) return
-      batch.push(item)
-      bytes += imageBytes(item.image)
-    }
-    for (let run = heap.top(); run !== undefined; run = heap.top()) {
-      gather(open.offer(run))
-      // Where nothing more can come of an item, it does not wait in memory for what is loaded next.
-      if (run.isLast() && isAlone(heap)) gather(open.flush())
-      // Before the run loads more: what is handed on is not in memory beside it.
-      if (batch.length >= BATCH || bytes >= BATCH_BYTES) {
-        yield batch
-        batch = []
-        bytes = 0
+    const contest = await Contest.of(runs, isStamped)
+    const open = new OpenItem<T>()
+    const batch = new MergedBatch<T>()
+    for (let run = contest.first; run !== null; run = contest.first) {
+      const isSame = open.isOf(run.row)
+      if (!isSame || open.isBefore(run.row, contest.age)) {
+        if (!isSame) batch.add(open.flush())
+        open.take(run.row, contest.age, makeItem(run))
       }
-      if (run.advance() || (await run.load())) heap.sink()
-      else heap.pop()
+      if (batch.isFull) yield batch.take()
+      if (run.advance()) {
+        contest.moved()
+        continue
+      }
+      // Where nothing more can come of an item, it does not wait in memory for what is loaded next.
+      if (run.isLast() && contest.isAlone()) batch.add(open.flush())
+      // Before the run loads more: what is handed on is not in memory beside it.
+      if (batch.isFull) yield batch.take()
+      if (await run.load()) contest.moved()
+      else contest.ended()
     }
-    gather(open.flush())
-    if (batch.length > 0) yield batch
+    batch.add(open.flush())
+    if (!batch.isEmpty) yield batch.take()
   } finally {
     for (const run of runs) await run.close()
   }
 }
 
-/** The item that is being gathered: rows of the same item follow one another. */
-class OpenItem {
-  readonly #row: Row = emptyRow()
-  #image: Image | null = null
-  #any = false
-  #ulidData: Uint8Array | null = null
-  #ulid: Ulid = ''
+/** Items that are handed on together. */
+class MergedBatch<T extends MergedItem> {
+  #items: T[] = []
+  #bytes = 0
 
-  /** Takes the row that `run` stands on; returns the item before it where this is another one. */
-  offer(run: Run): MergedItem | null {
-    const { row } = run
-    const same = this.#any && compareKeys(this.#row, row) === 0
-    if (same && currentStands(compareStamps(this.#row, row))) return null
-    const done = same ? null : this.flush()
-    copyRow(row, this.#row)
-    this.#image = run.image()
-    this.#any = true
-    return done
+  get isFull(): boolean {
+    return this.#items.length >= BATCH || this.#bytes >= BATCH_BYTES
   }
 
-  /** All rows of a snapshot have the same one. */
-  #ulidOf(data: Uint8Array, start: number): Ulid {
-    if (data.length === ULID_BYTES && data === this.#ulidData) return this.#ulid
-    const ulid = slice(data, start, start + ULID_BYTES)
-    if (data.length === ULID_BYTES) {
-      this.#ulidData = data
-      this.#ulid = ulid
-    }
-    return ulid
+  get isEmpty(): boolean {
+    return this.#items.length === 0
   }
 
-  flush(): MergedItem | null {
-    if (!this.#any) return null
-    this.#any = false
-    const { kindIndex, resource, idData, idStart, idEnd, ulidData, ulidStart } = this.#row
-    const [image, id] = [this.#image, slice(idData, idStart, idEnd)]
-    const ulid = this.#ulidOf(ulidData, ulidStart)
-    // Both may be parts of something large that nothing else needs any more.
-    copyRow(NO_ROW, this.#row)
-    this.#image = null
-    return { kind: KINDS[kindIndex] ?? 'record', resource, id, image, ulid }
+  add(item: T | null): void {
+    if (item === null) return
+    this.#items.push(item)
+    this.#bytes += imageBytes(item.image)
+  }
+
+  take(): readonly T[] {
+    const items = this.#items
+    this.#items = []
+    this.#bytes = 0
+    return items
   }
 }
 
-const NO_ROW: Readonly<Row> = emptyRow()
+/** Of a run that has ended: behind every other. */
+const END: Readonly<Row> = { ...emptyRow(), kindIndex: KINDS.length }
+
+/** Runs that are loaded, and which of them comes next: by key, and the latest stamp of a key first, so that its other rows need no image. */
+class Contest {
+  readonly #runs: readonly Run[]
+  readonly #rows: Readonly<Row>[]
+  readonly #ages: Int32Array
+  readonly #tournament: Tournament
+
+  /** `rows`: where the runs stand. */
+  private constructor(runs: readonly Run[], rows: Readonly<Row>[], ages: Int32Array) {
+    this.#runs = runs
+    this.#rows = rows
+    this.#ages = ages
+    this.#tournament = new Tournament(runs.length, (a, b) => this.#isBefore(a, b))
+  }
+
+  static async of(runs: readonly Run[], isStamped: boolean): Promise<Contest> {
+    const ages = agesOf(runs)
+    const rows: Readonly<Row>[] = []
+    for (const [index, run] of runs.entries()) {
+      run.row.isStamped = isStamped || ages[index]?.isShared === true
+      rows.push((await run.load()) ? run.row : END)
+    }
+    return new Contest(
+      runs,
+      rows,
+      Int32Array.from(ages, ({ age }) => age),
+    )
+  }
+
+  /** The run that stands on the next row; null where all have ended. */
+  get first(): Run | null {
+    const { first } = this.#tournament
+    return this.#rows[first] === END ? null : (this.#runs[first] ?? null)
+  }
+
+  /** Its age (see `agesOf`). */
+  get age(): number {
+    return this.#ages[this.#tournament.first] ?? 0
+  }
+
+  /** Whether no other run stands on the item of the first one. */
+  isAlone(): boolean {
+    const { first } = this.#tournament
+    return this.#tournament.next().every((other) => compareKeys(this.#rowOf(first), this.#rowOf(other)) !== 0)
+  }
+
+  /** To be called when the first one stands on another row. */
+  moved(): void {
+    this.#tournament.sink()
+  }
+
+  /** To be called when there is no other row. */
+  ended(): void {
+    this.#rows[this.#tournament.first] = END
+    this.#tournament.sink()
+  }
+
+  #isBefore(a: number, b: number): boolean {
+    const [row, other] = [this.#rowOf(a), this.#rowOf(b)]
+    const order = compareKeys(row, other)
+    if (order !== 0) return order < 0
+    return compareAges(row, this.#ages[a] ?? 0, other, this.#ages[b] ?? 0) >= 0
+  }
+
+  #rowOf(index: number): Readonly<Row> {
+    return this.#rows[index] ?? END
+  }
+}
+
+/** Which of two rows is the later one. What has its age for itself is one run, whose later rows come later. */
+function compareAges(a: Readonly<Row>, age: number, b: Readonly<Row>, other: number): number {
+  if (age !== other) return age - other
+  return b.isStamped ? compareStamps(a, b) : -1
+}
+
+/** The item that is being gathered: rows of the same item follow one another. */
+class OpenItem<T> {
+  readonly #row: Row = emptyRow()
+  #age = 0
+  #item: T | null = null
+
+  isOf(row: Readonly<Row>): boolean {
+    return this.#item !== null && compareKeys(this.#row, row) === 0
+  }
+
+  /** Of a row of the same item: whether it is the later one. */
+  isBefore(row: Readonly<Row>, age: number): boolean {
+    return !currentStands(compareAges(this.#row, this.#age, row, age))
+  }
+
+  /** What is gathered, if anything. */
+  flush(): T | null {
+    const item = this.#item
+    if (item === null) return null
+    this.#item = null
+    // It may be a part of something large that nothing else needs any more.
+    copyRow(END, this.#row)
+    return item
+  }
+
+  take(row: Readonly<Row>, age: number, item: T): void {
+    copyRow(row, this.#row)
+    this.#age = age
+    this.#item = item
+  }
+}
+
+function itemOf(run: Run): MergedItem {
+  const { kindIndex, resource, idData, idStart, idEnd } = run.row
+  return { kind: KINDS[kindIndex] ?? 'record', resource, id: textOf(idData, idStart, idEnd), image: run.image() }
+}
+
+function ulidOf({ ulidData, ulidStart }: Row): Ulid {
+  return textOf(ulidData, ulidStart, ulidStart + ULID_BYTES)
+}
+
+function textOf(data: Uint8Array, start: number, end: number): string {
+  const buffer = data instanceof Buffer ? data : Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  return buffer.toString('utf8', start, end)
+}
 
 /** One by one: of each row that there is, this is done. */
 function copyRow(from: Readonly<Row>, to: Row): void {
@@ -105,21 +225,7 @@ function copyRow(from: Readonly<Row>, to: Row): void {
   to.idStart = from.idStart
   to.idEnd = from.idEnd
   to.prefix = from.prefix
+  to.isStamped = from.isStamped
   to.ulidData = from.ulidData
   to.ulidStart = from.ulidStart
-}
-
-function slice(data: Uint8Array, start: number, end: number): string {
-  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8', start, end)
-}
-
-function before(a: Run, b: Run): boolean {
-  const order = compareKeys(a.row, b.row)
-  return order !== 0 ? order < 0 : compareStamps(a.row, b.row) >= 0
-}
-
-/** Whether no other run stands on the item of the top. */
-function isAlone(heap: Heap<Run>): boolean {
-  const top = heap.top()
-  return top === undefined || heap.next().every((run) => compareKeys(run.row, top.row) !== 0)
 }

@@ -1,5 +1,5 @@
 import type { ObjectStore } from '../store/object-store.ts'
-import { mergeRuns } from './merge.ts'
+import { mergeStamped } from './merge.ts'
 import type { Run } from './run.ts'
 import { spillRun } from './spill.ts'
 
@@ -39,7 +39,7 @@ export class Passes {
   async #pass(level: number): Promise<void> {
     const runs = this.#levels[level] ?? []
     this.#levels[level] = []
-    const made = await spillRun(this.#scratch(), `pass-${this.#passes++}`, mergeRuns(runs))
+    const made = await spillRun(this.#scratch(), `pass-${this.#passes++}`, mergeStamped(runs))
     this.#level(level + 1).push(made)
     const above = this.#levels.slice(1)
     if (bytesOf(above.flat()) <= this.#half) return

@@ -4,11 +4,12 @@ import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { SegmentNodes } from '../timeline/segments.ts'
 import { ahead } from './ahead.ts'
-import { type MergedItem, mergeRuns } from './merge.ts'
+import { type MergedItem, mergeRuns, mergeStamped, type StampedItem } from './merge.ts'
 import { Passes } from './passes.ts'
 import type { Plan } from './plan.ts'
 import type { Run } from './run.ts'
-import { SegmentRun } from './segment-run.ts'
+import { partOf, type RunPart } from './run-part.ts'
+import { type EventRange, SegmentRun } from './segment-run.ts'
 import type { Segments } from './segments.ts'
 import { SnapshotReader } from './snapshot-reader.ts'
 import { SnapshotRun } from './snapshot-run.ts'
@@ -60,7 +61,7 @@ export async function* replayStored(
 ): AsyncGenerator<readonly ItemState[]> {
   const { snapshot, segments, moment } = plan
   const first = await snapshotRun(sources, snapshot, selection)
-  for await (const batch of merged(sources, [first], segments, snapshot.ulid, moment, selection)) {
+  for await (const batch of merged(sources, [first], segments, { after: snapshot.ulid, through: moment, selection })) {
     yield batch.filter(exists)
   }
 }
@@ -69,13 +70,14 @@ export async function* replayStored(
  * What the events of a plan leave behind of what its snapshot holds, with the images as the store has them. `reserved`: bytes
  * of the memory that whoever reads the snapshot beside it uses.
  */
-export function storedChanges(
+export async function* storedChanges(
   sources: ReplaySources,
   { snapshot, segments, moment }: Plan,
   reserved: number,
-): AsyncGenerator<readonly MergedItem[]> {
+): AsyncGenerator<readonly StampedItem[]> {
   const memory = Math.max(sources.memory - reserved, sources.memory / LEAST_PART)
-  return merged({ ...sources, memory }, [], segments, snapshot.ulid, moment, {})
+  const range = { after: snapshot.ulid, through: moment, selection: {} }
+  yield* mergeStamped(await fittingRuns({ ...sources, memory }, [], segments, range))
 }
 
 /** What the events in `(after, through]` leave behind: deleted and erased items with a null image, untouched ones not at all. */
@@ -86,7 +88,7 @@ export async function* replayChanges(
   through: Ulid,
   selection: Selection,
 ): AsyncGenerator<readonly MergedItem[]> {
-  for await (const batch of merged(sources, [], segments, after, through, selection)) yield opened(sources, batch)
+  for await (const batch of merged(sources, [], segments, { after, through, selection })) yield opened(sources, batch)
 }
 
 /** Opens a snapshot of the timeline anew, for who checks what is in the store. */
@@ -105,22 +107,48 @@ async function* merged(
   sources: ReplaySources,
   runs: readonly Run[],
   segments: readonly SegmentEntry[],
-  after: Ulid,
-  through: Ulid,
-  selection: Selection,
+  range: EventRange,
 ): AsyncGenerator<readonly MergedItem[]> {
+  yield* mergeRuns(await fittingRuns(sources, runs, segments, range))
+}
+
+/** Runs that fit into the memory together: those that are given, and what the segments are merged into where they are too many. */
+async function fittingRuns(
+  sources: ReplaySources,
+  runs: readonly Run[],
+  segments: readonly SegmentEntry[],
+  range: EventRange,
+): Promise<readonly Run[]> {
   const fixed = runs.reduce((sum, { bytes }) => sum + bytes, 0)
   // What is fixed gets no smaller by passes: a part of the memory is theirs in any case.
   const passes = new Passes(sources.scratch, Math.max(sources.memory - fixed, sources.memory / LEAST_PART))
   try {
-    for await (const [, reader] of ahead(segments, OPENED_AHEAD, (entry) => sources.segments.scan(entry))) {
-      await passes.add(new SegmentRun(reader, { after, through, selection }))
-    }
+    for await (const run of segmentRuns(sources.segments, segments, range)) await passes.add(run)
   } catch (error) {
     for (const run of [...runs, ...passes.rest]) await run.close()
     throw error
   }
-  yield* mergeRuns([...runs, ...passes.rest])
+  return [...runs, ...passes.rest]
+}
+
+/** Every segment as a run; the files of a merged run, which follow one another, as one. */
+async function* segmentRuns(
+  segments: Segments,
+  entries: readonly SegmentEntry[],
+  range: EventRange,
+): AsyncGenerator<SegmentRun> {
+  const units = Map.groupBy(entries, (entry) => ('run' in entry ? entry.run.key : entry.key))
+  // The number of a file in its run is the end of its key.
+  const ordered = [...units.values()].flatMap((unit) => unit.toSorted((a, b) => (a.key < b.key ? -1 : 1)))
+  let parts: RunPart[] = []
+  for await (const [entry, reader] of ahead(ordered, OPENED_AHEAD, (one) => segments.scan(one))) {
+    const isRun = 'run' in entry
+    // Of the many files of a run each is opened in its turn: what is open takes memory.
+    parts.push(isRun ? partOf(reader, range.selection, () => segments.scan(entry)) : partOf(reader, range.selection))
+    if (isRun && parts.length < (units.get(entry.run.key)?.length ?? 0)) continue
+    yield new SegmentRun(parts, range)
+    parts = []
+  }
 }
 
 /** An image as it was captured; null where there is none, and where it was erased. */

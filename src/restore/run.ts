@@ -1,5 +1,6 @@
 import { compareUtf8, EMPTY } from '../base/bytes.ts'
 import type { Image } from '../model/event.ts'
+import type { Ulid } from '../model/ulid.ts'
 
 /**
  * A sorted run of rows, at most one row group or gzip member of it in memory. `advance` moves within what is loaded
@@ -13,11 +14,19 @@ export interface Run {
   readonly row: Row
   /** The most that it holds in memory at a time, known before anything is loaded. */
   readonly bytes: number
+  /** What the stamps of its rows lie within. */
+  readonly stamps: StampRange
   /** Whether no other row of the item that it stands on comes after this one. */
   isLast(): boolean
   /** The image that this row leaves behind: null where it deletes. */
   image(): Image | null
   close(): Promise<void>
+}
+
+/** ULIDs, both inclusive. */
+export interface StampRange {
+  readonly first: Ulid
+  readonly last: Ulid
 }
 
 /** Where a run stands. Mutable, one object for each run. */
@@ -29,6 +38,8 @@ export interface Row {
   idEnd: number
   /** The first six bytes of the id as a number, zero-padded: decides most comparisons. */
   prefix: number
+  /** Whether the merge asks for the ULID: a run need not read what nobody asks for. */
+  isStamped: boolean
   ulidData: Uint8Array
   ulidStart: number
 }
@@ -39,7 +50,11 @@ export const ULID_BYTES = 26
 
 /** A row to be filled. */
 export function emptyRow(): Row {
-  return { kindIndex: 0, resource: '', idData: EMPTY, idStart: 0, idEnd: 0, prefix: 0, ulidData: EMPTY, ulidStart: 0 }
+  const [id, stamp] = [
+    { idData: EMPTY, idStart: 0, idEnd: 0, prefix: 0 },
+    { ulidData: EMPTY, ulidStart: 0 },
+  ]
+  return { kindIndex: 0, resource: '', ...id, isStamped: true, ...stamp }
 }
 
 /** The first bytes of `data[start, end)` as a number that sorts as they do. */
@@ -54,7 +69,8 @@ export function compareKeys(a: Row, b: Row): number {
   if (a.kindIndex !== b.kindIndex) return a.kindIndex - b.kindIndex
   if (a.resource !== b.resource) return compareUtf8(a.resource, b.resource)
   if (a.prefix !== b.prefix) return a.prefix - b.prefix
-  return compareRange(a.idData, a.idStart, a.idEnd, b.idData, b.idStart, b.idEnd)
+  // The bytes of the prefix are the same, as far as both have them.
+  return compareRange(a.idData, a.idStart, a.idEnd, b.idData, b.idStart, b.idEnd, PREFIX_BYTES)
 }
 
 /** The order of the ULIDs of two rows. */
@@ -76,9 +92,10 @@ function compareRange(
   b: Uint8Array,
   bStart: number,
   bEnd: number,
+  from = 0,
 ): number {
   const length = Math.min(aEnd - aStart, bEnd - bStart)
-  for (let i = 0; i < length; i++) {
+  for (let i = from; i < length; i++) {
     const x = a[aStart + i] ?? 0
     const y = b[bStart + i] ?? 0
     if (x !== y) return x - y

@@ -1,10 +1,12 @@
 import { EMPTY, utf8 } from '../base/bytes.ts'
-import type { SegmentReader } from '../format/segment/read.ts'
+import { segmentCorrupt } from '../format/segment/corrupt.ts'
 import type { RowGroup } from '../format/segment/row-group.ts'
-import type { ByteValues, CodedValues } from '../format/segment/values.ts'
+import type { ByteValues, CodedBytes, CodedValues } from '../format/segment/values.ts'
 import { type Image, type Item, KINDS } from '../model/event.ts'
+import { compareItems } from '../model/order.ts'
 import type { Ulid } from '../model/ulid.ts'
-import { emptyRow, prefixOf, type Row, type Run } from './run.ts'
+import { emptyRow, prefixOf, type Row, type Run, type StampRange } from './run.ts'
+import { MERGED_COLUMNS, type RunPart } from './run-part.ts'
 import type { Selection } from './target.ts'
 
 /** The events of a segment that belong to a merge: those of the selection in `(after, through]`. */
@@ -19,25 +21,36 @@ const NAMES: readonly string[] = KINDS
 
 /** Bytes of an image that is kept once it is decoded, while it waits for its turn. */
 const KEPT_IMAGE = 1024 * 1024
+/** About what the first item of a row group takes. */
+const ITEM_BYTES = 256
 
-const COLUMNS = ['kind', 'resource', 'record_id', 'ulid', 'after', 'after_raw'] as const
+const UNSTAMPED = MERGED_COLUMNS.filter((column) => column !== 'ulid')
 
+/** What says which item a row is of, and when it was. */
 interface Columns {
-  readonly ids: ByteValues
-  readonly ulids: ByteValues
+  readonly ids: CodedBytes
   readonly kinds: CodedValues
   readonly resources: CodedValues
+  /** Whether all rows are of one kind and one resource, as they mostly are. */
+  readonly isUniform: boolean
   /** Index in KINDS of each kind code. */
   readonly kindOf: readonly number[]
   /** Whether the rows of a resource code are wanted. */
   readonly wanted: readonly boolean[]
+  /** Null where nobody asks for the stamps. */
+  readonly ulids: ByteValues | null
 }
 
-/** A segment as a run: of each item the last wanted row of each row group, images decoded only where they are asked for. */
+/**
+ * A segment, or the files of a run one after the other: of each item the last wanted row of each row group. Images are
+ * decoded only where they are asked for, and so are stamps.
+ */
 export class SegmentRun implements Run {
   readonly row: Row = emptyRow()
   readonly bytes: number
-  readonly #groups: AsyncGenerator<RowGroup>
+  readonly stamps: StampRange
+  readonly #parts: readonly RunPart[]
+  #groups: AsyncGenerator<RowGroup> | null = null
   /** The first items of the groups that are still to come. */
   readonly #firsts: Iterator<Item>
   readonly #resources: ReadonlySet<string> | null
@@ -48,41 +61,50 @@ export class SegmentRun implements Run {
   #first: Item | null = null
   #group: RowGroup | null = null
   #columns: Columns | null = null
+  /** After-images of the group, once one was asked for. */
+  #images: { readonly jsons: ByteValues; readonly raws: ByteValues } | null = null
   #at = 0
   /** The row that stands for the item. */
   #current = 0
 
-  constructor(reader: SegmentReader, { after, through, selection }: EventRange) {
-    const groups = groupsOf(reader, selection)
-    this.bytes = reader.scanBytes(groups, COLUMNS)
-    this.#groups = reader.scan(groups, COLUMNS)
-    this.#firsts = groups.flatMap((index) => reader.rowGroups[index]?.first ?? []).values()
+  /** `parts`: at least one, in the order of their items. Errors: `SEGMENT_CORRUPT` where they are in no order. */
+  constructor(parts: readonly RunPart[], { after, through, selection }: EventRange) {
+    checkOrder(parts)
+    this.#parts = parts
+    const firsts = parts.flatMap((part) => part.firsts)
+    this.bytes = Math.max(...parts.map(({ bytes }) => bytes)) + ITEM_BYTES * firsts.length
+    this.#firsts = firsts.values()
     this.#first = this.#nextFirst()
     this.#resources = selection.resources === undefined ? null : new Set(selection.resources)
     this.#ids = selection.ids === undefined ? null : new Set(selection.ids)
-    this.#after = reader.info.firstUlid <= after ? utf8(after) : null
-    this.#through = reader.info.lastUlid > through ? utf8(through) : null
+    const first = least(parts.map(({ stamps }) => stamps.first))
+    const last = greatest(parts.map(({ stamps }) => stamps.last))
+    this.stamps = { first: greatest([first, after]), last: least([last, through]) }
+    this.#after = first <= after ? utf8(after) : null
+    this.#through = last > through ? utf8(through) : null
   }
 
   advance(): boolean {
     const [group, columns] = [this.#group, this.#columns]
     if (group === null || columns === null) return false
-    let found = -1
     while (this.#at < group.rows) {
-      if (found >= 0 && !this.#sameItem(columns, found, this.#at)) break
-      if (this.#isWanted(columns, this.#at)) found = this.#at
-      this.#at++
+      const start = this.#at
+      this.#at = endOfItem(columns, start, group.rows)
+      const found = this.#lastWanted(columns, start, this.#at)
+      if (found < start) continue
+      this.#stand(columns, found)
+      return true
     }
-    if (found < 0) return false
-    this.#stand(columns, found)
-    return true
+    return false
   }
 
   async load(): Promise<boolean> {
+    this.#groups ??= groupsOf(this.#parts, this.#needsStamps ? MERGED_COLUMNS : UNSTAMPED)
     for (;;) {
       // What is behind is not kept: neither while more is read, nor by a run that has ended.
       this.#group = null
       this.#columns = null
+      this.#images = null
       const { done, value: group } = await this.#groups.next()
       if (done === true) return false
       this.#group = group
@@ -106,13 +128,21 @@ export class SegmentRun implements Run {
     const group = this.#group
     if (group === null) return null
     if (group.rows === 1 && group.bytesOf('after') + group.bytesOf('after_raw') > KEPT_IMAGE) return largeImage(group)
-    const json = group.bytes('after').bytes(this.#current)
-    return json === null ? null : { json, raw: group.bytes('after_raw').bytes(this.#current) }
+    this.#images ??= { jsons: group.bytes('after'), raws: group.bytes('after_raw') }
+    const { jsons, raws } = this.#images
+    const json = jsons.bytes(this.#current)
+    return json === null ? null : { json, raw: raws.bytes(this.#current) }
   }
 
   async close(): Promise<void> {
     this.#group = null
-    await this.#groups.return(undefined)
+    this.#columns = null
+    this.#images = null
+    await this.#groups?.return(undefined)
+  }
+
+  get #needsStamps(): boolean {
+    return this.row.isStamped || this.#after !== null || this.#through !== null
   }
 
   #nextFirst(): Item | null {
@@ -123,38 +153,76 @@ export class SegmentRun implements Run {
   #columnsOf(group: RowGroup): Columns {
     const [kinds, resources] = [group.codes('kind'), group.codes('resource')]
     return {
-      ids: group.bytes('record_id'),
-      ulids: group.bytes('ulid'),
+      ids: group.coded('record_id'),
       kinds,
       resources,
+      isUniform: kinds.values.length === 1 && resources.values.length === 1,
       kindOf: kinds.values.map((kind) => NAMES.indexOf(kind)),
       wanted: resources.values.map((resource) => this.#resources === null || this.#resources.has(resource)),
+      ulids: this.#needsStamps ? group.bytes('ulid') : null,
     }
   }
 
-  #sameItem({ ids, kinds, resources }: Columns, i: number, j: number): boolean {
-    return kinds.codes[i] === kinds.codes[j] && resources.codes[i] === resources.codes[j] && ids.same(i, j)
-  }
-
-  #isWanted({ ids, ulids, kinds, kindOf, resources, wanted }: Columns, i: number): boolean {
-    if (wanted[resources.codes[i] ?? -1] !== true) return false
-    if (this.#after !== null && compareAt(ulids, i, this.#after) <= 0) return false
-    if (this.#through !== null && compareAt(ulids, i, this.#through) > 0) return false
-    if (this.#ids === null || KINDS[kindOf[kinds.codes[i] ?? -1] ?? -1] !== 'record') return true
-    return this.#ids.has(ids.text(i) ?? '')
+  /** Of the rows `[start, end)` of an item, whose stamps ascend, the last one that is wanted; less than `start` where none is. */
+  #lastWanted({ ids, ulids, kinds, kindOf, resources, wanted }: Columns, start: number, end: number): number {
+    if (wanted[resources.codes[start] ?? -1] !== true) return -1
+    if (this.#ids !== null && KINDS[kindOf[kinds.codes[start] ?? -1] ?? -1] === 'record') {
+      if (!this.#ids.has(ids.entries.text(ids.codes[start] ?? 0) ?? '')) return -1
+    }
+    let last = end - 1
+    if (ulids === null) return last
+    if (this.#through !== null) while (last >= start && compareAt(ulids, last, this.#through) > 0) last--
+    return last >= start && this.#after !== null && compareAt(ulids, last, this.#after) <= 0 ? -1 : last
   }
 
   #stand({ ids, ulids, kinds, kindOf, resources }: Columns, i: number): void {
     const { row } = this
+    const code = ids.codes[i] ?? 0
     this.#current = i
     row.kindIndex = kindOf[kinds.codes[i] ?? -1] ?? 0
     row.resource = resources.values[resources.codes[i] ?? -1] ?? ''
-    row.idData = ids.data
-    row.idStart = ids.starts[i] ?? 0
-    row.idEnd = ids.ends[i] ?? 0
+    row.idData = ids.entries.data
+    row.idStart = ids.entries.starts[code] ?? 0
+    row.idEnd = ids.entries.ends[code] ?? 0
     row.prefix = prefixOf(row.idData, row.idStart, row.idEnd)
+    if (ulids === null) return
     row.ulidData = ulids.data
     row.ulidStart = ulids.starts[i] ?? 0
+  }
+}
+
+/** A row group that is out of order would be merged as if it had been passed already: of what is in it, older states would stand. */
+function checkOrder(parts: readonly RunPart[]): void {
+  let last: Item | null = null
+  for (const { name, firsts } of parts) {
+    for (const first of firsts) {
+      if (last !== null && compareItems(last, first) > 0) throw segmentCorrupt(name, 'its row groups are not in order')
+      last = first
+    }
+  }
+}
+
+async function* groupsOf(parts: readonly RunPart[], columns: typeof MERGED_COLUMNS): AsyncGenerator<RowGroup> {
+  for (const { open, groups } of parts) yield* (await open()).scan(groups, columns)
+}
+
+/** Behind the last of the rows, of `rows`, that are of the item of row `start`. */
+function endOfItem({ ids, kinds, resources, isUniform }: Columns, start: number, rows: number): number {
+  const { codes, entries } = ids
+  let at = start
+  for (;;) {
+    const code = codes[at] ?? 0
+    const [kind, resource] = [kinds.codes[at], resources.codes[at]]
+    do at++
+    while (
+      at < rows &&
+      codes[at] === code &&
+      (isUniform || (kinds.codes[at] === kind && resources.codes[at] === resource))
+    )
+    if (at === rows) return at
+    const isSame = isUniform || (kinds.codes[at] === kind && resources.codes[at] === resource)
+    // Two entries of a dictionary that are the same text are not to be there, and are one item.
+    if (!isSame || !entries.same(code, codes[at] ?? 0)) return at
   }
 }
 
@@ -196,17 +264,10 @@ function compareAt({ data, starts }: ByteValues, i: number, ulid: Uint8Array): n
   return 0
 }
 
-/** The row groups that can hold rows of the selection, in order. */
-function groupsOf(reader: SegmentReader, { resources, ids }: Selection): number[] {
-  if (resources === undefined) return reader.rowGroups.map((_, index) => index)
-  const groups = new Set<number>()
-  for (const resource of resources) {
-    const kinds = ids === undefined ? KINDS : KINDS.filter((kind) => kind !== 'record')
-    for (const kind of kinds) for (const index of reader.rowGroupsOf({ kind, resource })) groups.add(index)
-    for (const id of ids ?? []) {
-      const item = { kind: 'record' as const, resource, id }
-      if (reader.mayContain(item)) for (const index of reader.rowGroupsOf(item)) groups.add(index)
-    }
-  }
-  return [...groups].sort((a, b) => a - b)
+function least(ulids: readonly Ulid[]): Ulid {
+  return ulids.reduce((a, b) => (a < b ? a : b))
+}
+
+function greatest(ulids: readonly Ulid[]): Ulid {
+  return ulids.reduce((a, b) => (a > b ? a : b))
 }

@@ -1,7 +1,7 @@
 import { utf8 } from '../base/bytes.ts'
 import { type Image, KINDS } from '../model/event.ts'
 import type { Ulid } from '../model/ulid.ts'
-import { emptyRow, prefixOf, type Row, type Run } from './run.ts'
+import { emptyRow, prefixOf, type Row, type Run, type StampRange } from './run.ts'
 import type { SnapshotLines, SnapshotReader } from './snapshot-reader.ts'
 import type { Selection } from './target.ts'
 
@@ -9,12 +9,14 @@ import type { Selection } from './target.ts'
 export class SnapshotRun implements Run {
   readonly row: Row = emptyRow()
   readonly bytes: number
+  readonly stamps: StampRange
   readonly #batches: AsyncGenerator<SnapshotLines>
   #lines: SnapshotLines['lines'] | null = null
   #index = 0
 
   constructor(reader: SnapshotReader, ulid: Ulid, selection: Selection) {
     this.bytes = reader.scanBytes()
+    this.stamps = { first: ulid, last: ulid }
     this.#batches = reader.lines(selection)
     this.row.ulidData = utf8(ulid)
   }

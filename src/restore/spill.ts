@@ -1,9 +1,10 @@
 import { EMPTY, text } from '../base/bytes.ts'
 import { EventCursor, encodedEventBytes, encodeEvent, FIELD } from '../format/event-codec.ts'
 import { type Change, type Image, NO_CONTEXT } from '../model/event.ts'
+import { MIN_ULID, type Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import type { MergedItem } from './merge.ts'
-import { emptyRow, prefixOf, type Row, type Run } from './run.ts'
+import type { StampedItem } from './merge.ts'
+import { emptyRow, prefixOf, type Row, type Run, type StampRange } from './run.ts'
 
 /** Uncompressed bytes of a part of a spilled run; one part is in memory at a time. */
 const PART_BYTES = 1024 * 1024
@@ -18,11 +19,12 @@ const NO_IMAGE: Image = { json: EMPTY, raw: null }
 export async function spillRun(
   scratch: ObjectStore,
   name: string,
-  items: AsyncIterable<readonly MergedItem[]>,
+  items: AsyncIterable<readonly StampedItem[]>,
 ): Promise<Run> {
   let buffer = Buffer.allocUnsafe(PART_BYTES)
   let used = 0
   let largest = 0
+  let [first, last]: [Ulid, Ulid] = ['Z', MIN_ULID]
   const parts: string[] = []
   const flush = async (): Promise<void> => {
     if (used === 0) return
@@ -42,13 +44,15 @@ export async function spillRun(
         if (bytes > buffer.length) buffer = Buffer.allocUnsafe(bytes)
       }
       used = encodeEvent(buffer, used, change, item.ulid, 0)
+      if (item.ulid < first) first = item.ulid
+      if (item.ulid > last) last = item.ulid
     }
   }
   await flush()
-  return new SpilledRun(scratch, parts, largest)
+  return new SpilledRun(scratch, parts, largest, { first, last })
 }
 
-function changeOf({ kind, resource, id, image }: MergedItem): Change {
+function changeOf({ kind, resource, id, image }: StampedItem): Change {
   const start = { kind, resource, id, context: NO_CONTEXT }
   return image === null
     ? { ...start, operation: 'delete', before: NO_IMAGE, after: null }
@@ -58,13 +62,15 @@ function changeOf({ kind, resource, id, image }: MergedItem): Change {
 class SpilledRun implements Run {
   readonly row: Row = emptyRow()
   readonly bytes: number
+  readonly stamps: StampRange
   readonly #scratch: ObjectStore
   readonly #parts: readonly string[]
   #next = 0
   #cursor = new EventCursor(EMPTY)
 
-  constructor(scratch: ObjectStore, parts: readonly string[], bytes: number) {
+  constructor(scratch: ObjectStore, parts: readonly string[], bytes: number, stamps: StampRange) {
     this.bytes = bytes
+    this.stamps = stamps
     this.#scratch = scratch
     this.#parts = parts
   }

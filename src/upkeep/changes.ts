@@ -1,23 +1,23 @@
-import type { MergedItem } from '../restore/merge.ts'
+import type { StampedItem } from '../restore/merge.ts'
 
 /** What events left behind, one item after the other. */
 export class Changes {
-  readonly #batches: AsyncGenerator<readonly MergedItem[]>
-  #batch: readonly MergedItem[] = []
+  readonly #batches: AsyncGenerator<readonly StampedItem[]>
+  #batch: readonly StampedItem[] = []
   #at = 0
   #isEnded = false
 
-  constructor(batches: AsyncGenerator<readonly MergedItem[]>) {
+  constructor(batches: AsyncGenerator<readonly StampedItem[]>) {
     this.#batches = batches
   }
 
   /** The next one, as far as it is known without waiting: null at the end, absent where `next` has to be asked. */
-  get known(): MergedItem | null | undefined {
+  get known(): StampedItem | null | undefined {
     return this.#batch[this.#at] ?? (this.#isEnded ? null : undefined)
   }
 
   /** The next one, which stays the next one; null at the end. */
-  async next(): Promise<MergedItem | null> {
+  async next(): Promise<StampedItem | null> {
     while (this.known === undefined) {
       this.#batch = []
       this.#at = 0

@@ -4,7 +4,7 @@ import type { Lines } from '../format/jsonl.ts'
 import { type Image, type Item, imageBytes, type Kind } from '../model/event.ts'
 import { fold } from '../model/fold.ts'
 import { compareItems } from '../model/order.ts'
-import type { MergedItem } from '../restore/merge.ts'
+import type { StampedItem } from '../restore/merge.ts'
 import type { SnapshotContent, SnapshotReader } from '../restore/snapshot-reader.ts'
 import type { SnapshotWriter } from '../restore/snapshot-writer.ts'
 import type { ItemState } from '../restore/target.ts'
@@ -88,7 +88,7 @@ export class SnapshotFold {
     return this.#takeWhile((next) => compareItems(next, end) < 0)
   }
 
-  async #takeWhile(isWanted: (next: MergedItem) => boolean): Promise<void> {
+  async #takeWhile(isWanted: (next: StampedItem) => boolean): Promise<void> {
     const { changes } = this.#parts
     for (let next = await changes.next(); next !== null && isWanted(next); next = await changes.next()) {
       changes.pass()
@@ -119,6 +119,6 @@ export class SnapshotFold {
   }
 }
 
-function isBehind(next: MergedItem | null | undefined, item: Item): boolean {
+function isBehind(next: StampedItem | null | undefined, item: Item): boolean {
   return next !== undefined && (next === null || compareItems(next, item) > 0)
 }

@@ -1,10 +1,12 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { EMPTY } from '../../src/base/bytes.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
 import { type Image, type Item, KINDS, type Kind } from '../../src/model/event.ts'
-import { mergeRuns } from '../../src/restore/merge.ts'
+import { mergeRuns, mergeStamped } from '../../src/restore/merge.ts'
 import { Passes } from '../../src/restore/passes.ts'
-import { emptyRow, prefixOf, type Row, type Run } from '../../src/restore/run.ts'
+import { emptyRow, prefixOf, type Row, type Run, type StampRange } from '../../src/restore/run.ts'
+import { partOf } from '../../src/restore/run-part.ts'
 import { SegmentRun } from '../../src/restore/segment-run.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { image, show, trickyId } from '../support/arbitrary.ts'
@@ -22,6 +24,7 @@ interface Entry {
 class ArrayRun implements Run {
   readonly row: Row = emptyRow()
   readonly bytes = 100
+  readonly stamps: StampRange
   readonly #entries: Entry[]
   readonly #page: number
   #at = -1
@@ -29,6 +32,8 @@ class ArrayRun implements Run {
   constructor(entries: Entry[], page: number) {
     this.#entries = entries
     this.#page = page
+    const ulids = entries.map(({ ulid }) => ulid).sort()
+    this.stamps = { first: ulids[0] ?? '', last: ulids.at(-1) ?? '' }
   }
 
   advance(): boolean {
@@ -49,7 +54,8 @@ class ArrayRun implements Run {
     this.row.idStart = 2
     this.row.idEnd = this.row.idData.length - 2
     this.row.prefix = prefixOf(this.row.idData, this.row.idStart, this.row.idEnd)
-    this.row.ulidData = Buffer.from(entry.ulid)
+    // What nobody asks for is not there.
+    this.row.ulidData = this.row.isStamped ? Buffer.from(entry.ulid) : EMPTY
     return true
   }
 
@@ -97,13 +103,53 @@ test('a merge of runs is the last version of every item, once, in order', async 
           .sort((a, b) => Buffer.compare(keyOf(a), keyOf(b)))
           .map(({ kind, resource, id, ulid, image }) => [kind, resource, id, ulid, show(image)])
         const merged: unknown[] = []
-        for await (const batch of mergeRuns(runs.map((entries) => new ArrayRun(entries, page)))) {
+        for await (const batch of mergeStamped(runs.map((entries) => new ArrayRun(entries, page)))) {
           for (const { kind, resource, id, ulid, image } of batch) merged.push([kind, resource, id, ulid, show(image)])
         }
         expect(merged).toEqual(expected)
+        const plain: unknown[] = []
+        for await (const batch of mergeRuns(runs.map((entries) => new ArrayRun(entries, page)))) {
+          for (const { kind, resource, id, image } of batch) plain.push([kind, resource, id, show(image)])
+        }
+        expect(plain).toEqual(expected.map(([kind, resource, id, , image]) => [kind, resource, id, image]))
       },
     ),
     { numRuns: 500 },
+  )
+})
+
+test('runs whose stamps follow one another are merged without a look at the stamps', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.array(entry, { maxLength: 25 }), { minLength: 2, maxLength: 6 }),
+      fc.integer({ min: 1, max: 5 }),
+      fc.integer({ min: 1, max: 3 }),
+      async (given, page, together) => {
+        // `together` runs share the range of their stamps; the others are behind them, in any order of the list.
+        const stamped = given.map((entries, run) =>
+          entries.map((one) => ({ ...one, ulid: `${Math.floor(run / together)}${one.ulid.slice(1)}` })),
+        )
+        fc.pre(new Set(stamped.flat().map(({ ulid }) => ulid)).size === stamped.flat().length)
+        const last = new Map<string, Entry>()
+        for (const one of stamped.flat().toSorted((a, b) => (a.ulid < b.ulid ? -1 : 1))) {
+          last.set(keyOf(one).toString('hex'), one)
+        }
+        const runs = stamped
+          .map((entries) =>
+            entries.toSorted((a, b) => Buffer.compare(keyOf(a), keyOf(b)) || (a.ulid < b.ulid ? -1 : 1)),
+          )
+          .reverse()
+          .map((entries) => new ArrayRun(entries, page))
+        const merged: unknown[] = []
+        for await (const batch of mergeRuns(runs)) {
+          for (const { kind, resource, id, image } of batch) merged.push([kind, resource, id, show(image)])
+        }
+        const expected = [...last.values()].sort((a, b) => Buffer.compare(keyOf(a), keyOf(b)))
+        expect(merged).toEqual(expected.map(({ kind, resource, id, image }) => [kind, resource, id, show(image)]))
+        if (together === 1) expect(runs.some(({ row }) => row.isStamped)).toBe(false)
+      },
+    ),
+    { numRuns: 300 },
   )
 })
 
@@ -131,7 +177,7 @@ test('runs that are merged in passes, however small the memory, give what they g
 
 async function contentOf(runs: readonly Run[]): Promise<unknown[]> {
   const merged: unknown[] = []
-  for await (const batch of mergeRuns(runs)) {
+  for await (const batch of mergeStamped(runs)) {
     for (const { kind, resource, id, ulid, image } of batch) merged.push([kind, resource, id, ulid, show(image)])
   }
   return merged
@@ -151,7 +197,7 @@ test('an item whose events stand in several row groups of several segments is me
         if (chosen.length === 0) continue
         const own = chosen.map((one, i) => ({ ...one, stamp: { ...one.stamp, sequence: i + 1 } }))
         const encoded = encodeSegment(frames(own, 1), { stream: 's', level: 0, rowGroupRows })
-        runs.push(new SegmentRun((await open(encoded)).reader, { after, through, selection: {} }))
+        runs.push(new SegmentRun([partOf((await open(encoded)).reader, {})], { after, through, selection: {} }))
       }
       const last = new Map<string, string>()
       for (const [i, one] of list.entries()) {
@@ -159,7 +205,7 @@ test('an item whose events stand in several row groups of several segments is me
         if (isIn) last.set(itemOf(one), one.stamp.ulid)
       }
       const found: string[][] = []
-      for await (const batch of mergeRuns(runs)) for (const one of batch) found.push([itemOf(one), one.ulid])
+      for await (const batch of mergeStamped(runs)) for (const one of batch) found.push([itemOf(one), one.ulid])
       expect(found.toSorted()).toEqual([...last].toSorted())
     }),
     { numRuns: 80 },

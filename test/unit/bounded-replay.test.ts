@@ -6,11 +6,12 @@ import { type Image, type Item, imageBytes, isUnreadable, KINDS, NO_CONTEXT, sam
 import type { SegmentEntry } from '../../src/model/timeline.ts'
 import { MIN_ULID, UlidGenerator } from '../../src/model/ulid.ts'
 import { compareStates } from '../../src/restore/difference.ts'
-import { mergeRuns } from '../../src/restore/merge.ts'
+import { mergeRuns, mergeStamped } from '../../src/restore/merge.ts'
 import { Passes } from '../../src/restore/passes.ts'
 import { summarize } from '../../src/restore/preview.ts'
 import { type ReplaySources, replay } from '../../src/restore/replay.ts'
-import { emptyRow, prefixOf, type Row, type Run } from '../../src/restore/run.ts'
+import { emptyRow, prefixOf, type Row, type Run, type StampRange } from '../../src/restore/run.ts'
+import { partOf } from '../../src/restore/run-part.ts'
 import { SegmentRun } from '../../src/restore/segment-run.ts'
 import { Segments } from '../../src/restore/segments.ts'
 import { SnapshotReader } from '../../src/restore/snapshot-reader.ts'
@@ -32,6 +33,7 @@ class LargeRun implements Run {
   static most = 0
   readonly row: Row = emptyRow()
   readonly bytes: number
+  readonly stamps: StampRange = { first: MIN_ULID, last: 'Z'.repeat(26) }
   readonly #image: Image
   readonly #ids: readonly number[]
   #at = -1
@@ -190,7 +192,7 @@ test('an item that goes on in the next row group is not handed on before that, a
   other.load = async () => loads++ === 0
   other.advance = () => false
   const items = []
-  for await (const batch of mergeRuns([new TwoGroups([], 1, MIB), other])) items.push(...batch)
+  for await (const batch of mergeStamped([new TwoGroups([], 1, MIB), other])) items.push(...batch)
   expect(items.map(({ id, ulid }) => [id, Number(ulid)])).toEqual([['a', 4]])
 })
 
@@ -270,7 +272,7 @@ test('a large record of a segment is decoded where somebody looks, and not kept 
   } as const
   const event = { ...change, after: large, stamp: { ulid: ulids.next(), stream: 's', sequence: 1 } }
   const { reader } = await open(encodeSegment(frames([event], 1), { stream: 's', level: 0 }))
-  const run = new SegmentRun(reader, { after: MIN_ULID, through: ulids.next(), selection: {} })
+  const run = new SegmentRun([partOf(reader, {})], { after: MIN_ULID, through: ulids.next(), selection: {} })
   expect(await run.load()).toBe(true)
   const read = run.image()
   expect(imageBytes(read)).toBeGreaterThan(3 * MIB)

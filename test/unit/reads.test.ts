@@ -9,6 +9,7 @@ import { MIN_ULID, UlidGenerator } from '../../src/model/ulid.ts'
 import { findEvents, findVersion } from '../../src/restore/lookup.ts'
 import { planRestore } from '../../src/restore/plan.ts'
 import { type ReplaySources, replay, replayChanges } from '../../src/restore/replay.ts'
+import { partOf } from '../../src/restore/run-part.ts'
 import { SegmentRun } from '../../src/restore/segment-run.ts'
 import { Segments } from '../../src/restore/segments.ts'
 import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
@@ -206,7 +207,7 @@ test('a small segment counts as what it holds, so that thousands of them are mer
   const [entry] = timeline.segments.tail
   if (entry === undefined) throw new Error('no segment')
   const range = { after: MIN_ULID, through: last, selection: {} }
-  const run = new SegmentRun(await new Segments(store).open(entry), range)
+  const run = new SegmentRun([partOf(await new Segments(store).open(entry), {})], range)
   expect(run.bytes).toBeGreaterThan(entry.bytes)
   expect(run.bytes).toBeLessThan(500_000)
 })
@@ -227,7 +228,7 @@ test('a large row has a group for itself: it is decoded in its turn, in one piec
   await store.put('large', bytes)
   const reader = await new Segments(store).open({ ...info, key: 'large' })
   expect(reader.rowGroups.map(({ rows }) => rows)).toEqual([1, 1, 1])
-  const run = new SegmentRun(reader, { after: MIN_ULID, through: info.lastUlid, selection: {} })
+  const run = new SegmentRun([partOf(reader, {})], { after: MIN_ULID, through: info.lastUlid, selection: {} })
   expect(run.bytes).toBeLessThan(1_000_000)
   let rows = 0
   while (await run.load()) rows++
