@@ -146,7 +146,7 @@ const hold = shaped({
   by: orNull(isText),
 })
 
-const pruned = shaped({ from: ulid, through: ulid, at: ulid, by: someText })
+const pruned = shaped({ from: ulid, through: ulid, at: ulid, by: someText }, { since: ulid })
 const condemned = shaped(
   {
     key: matching(/^(segment\/[^/]+\/[0-9]{2}\/[^/]+\.(parquet|json\.gz)|snapshot\/[^/]+\/)$/),

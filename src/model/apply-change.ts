@@ -1,6 +1,6 @@
 import type { Hold } from './hold.ts'
 import type { Mark } from './mark.ts'
-import type { Condemned, StreamBase } from './pruned.ts'
+import { type Condemned, joinedRanges, type StreamBase } from './pruned.ts'
 import { isSealed, sealedRanges, withRanges, withSealed } from './sealed-ranges.ts'
 import type {
   Epoch,
@@ -149,7 +149,7 @@ function withoutPruned(timeline: Timeline, { segments, snapshots, pruned, bases,
     segments: { nodes, tail: tail.filter(({ key }) => !keys.has(key)) },
     snapshots: timeline.snapshots.filter(({ prefix }) => !prefixes.has(prefix)),
     streams: timeline.streams.map((stream) => withBase(stream, bases.get(stream.id))),
-    pruned: [...(timeline.pruned ?? []), ...pruned].sort((a, b) => (a.from < b.from ? -1 : 1)),
+    pruned: joinedRanges([...(timeline.pruned ?? []), ...pruned].sort((a, b) => (a.from < b.from ? -1 : 1))),
     condemned: [...(timeline.condemned ?? []), ...condemned].sort(byKey),
   }
 }

@@ -32,7 +32,8 @@ export function without(intervals: readonly Interval[], others: readonly Interva
   return result
 }
 
-function isApart(a: Interval, b: Interval): boolean {
+/** Whether there is something between an interval and one that begins later. */
+export function isApart(a: Interval, b: Interval): boolean {
   return b.from > MIN_ULID && previousUlid(b.from) > a.through
 }
 

@@ -13,7 +13,7 @@ export function requireUnpruned(timeline: Timeline, moment: Ulid, label: string 
 }
 
 /** The error for a moment that retention has made unreachable, with what can be reached on either side. */
-function prunedError(timeline: Timeline, moment: Ulid, label: string, { at, by }: PrunedRange): TidemarkError {
+function prunedError(timeline: Timeline, moment: Ulid, label: string, { at, since, by }: PrunedRange): TidemarkError {
   let before: string | null = null
   let after: string | null = null
   for (const { from, through } of reachableIntervals(timeline, reachOf(timeline))) {
@@ -22,13 +22,15 @@ function prunedError(timeline: Timeline, moment: Ulid, label: string, { at, by }
     if (through < moment) before = range === null ? through : isoOf(range.last)
     if (from > moment && after === null) after = range === null ? from : isoOf(range.first)
   }
+  const last = isoOf(ulidTime(at))
+  const when = since === undefined ? `on ${last}` : `between ${isoOf(ulidTime(since))} and ${last}`
   const nearest = [before, after].filter((one) => one !== null).join(' and ')
   return new TidemarkError(
     'MOMENT_UNREACHABLE',
-    `The moment ${label} cannot be reached: it was pruned on ${isoOf(ulidTime(at))} by ${by}. Nothing was changed.`,
+    `The moment ${label} cannot be reached: it was pruned ${when} by ${by}. Nothing was changed.`,
     {
       hint: nearest === '' ? 'Nothing is reachable.' : `The nearest that can be reached: ${nearest}.`,
-      details: { before, after, prunedAt: isoOf(ulidTime(at)), policy: by },
+      details: { before, after, prunedAt: last, policy: by },
     },
   )
 }

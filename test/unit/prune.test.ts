@@ -91,6 +91,27 @@ test('a window keeps every moment in it, what is before says what took it, and t
   expect(await history.shown(at(7, 4))).toBe(history.expected(at(7, 4)))
 })
 
+test('a pruning a day is one range of what is gone, and its message says between which days', async () => {
+  const { tidemark } = await begun(4)
+  const policy = { policy: { window: '1d' }, confirm: true }
+  for (let day = 4; day < 10; day++) {
+    await history.days(day, day)
+    await tidemark.retention.prune(policy)
+  }
+  const ranges = await tidemark.retention.pruned()
+  expect(ranges).toHaveLength(1)
+  expect(await history.shown(at(2, 4))).toMatchObject({
+    code: 'MOMENT_UNREACHABLE',
+    message: expect.stringMatching(/was pruned between 2026-01-05T\S+ and 2026-01-10T\S+ by window 1d/),
+  })
+  // Of another policy it is another range, which touches.
+  await history.days(10, 12)
+  await tidemark.retention.prune({ policy: { window: '36h' }, confirm: true })
+  expect((await tidemark.retention.pruned()).map(({ by }) => by)).toEqual(['window 1d', 'window 36h'])
+  expect(await soundness()).toEqual([])
+  for (const hour of [4, 10, 20]) expect(await history.shown(at(12, hour))).toBe(history.expected(at(12, hour)))
+})
+
 test('marks, held ranges and snapshots by calendar outlive the window, and go when nobody wants them', async () => {
   const { tidemark } = await begun(12)
   await tidemark.retention.mark('release', { at: at(2, 10) })

@@ -70,7 +70,7 @@ export interface Timeline {
   holds?: { id: string; from: string; through: string; until: string | null; reason: string; by: string | null }[]
   repairs?: { generation: number; first: number; last: number }[]
   forgotten?: { first: number; last: number; key: string; sha256: string }[]
-  pruned?: { from: string; through: string; by: string }[]
+  pruned?: { from: string; through: string; at: string; since?: string; by: string }[]
   condemned?: { key: string }[]
 }
 
