@@ -42,6 +42,13 @@ const MAKERS: ReadonlyMap<string, () => Promise<void>> = new Map([
         ...{ name: 'record-keys', spec: { recordKeys }, erase: 'keys', acknowledged: false, inNodes: true },
       }),
   ],
+  [
+    'merged',
+    () =>
+      makeStore(WORK, MADE, {
+        ...{ name: 'merged', spec: {}, erase: 'rewritten', acknowledged: true, inNodes: false, isMerged: true },
+      }),
+  ],
   ['late-and-lost', () => makeLate(WORK, MADE)],
   ['journal', () => makeJournal(WORK, MADE, { name: 'journal', spec: {} })],
   ['encrypted-journal', () => makeJournal(WORK, MADE, { name: 'encrypted-journal', spec: { encryption } })],

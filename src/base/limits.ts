@@ -7,6 +7,7 @@ export const LIMITS: Readonly<
     | 'chunkBytes'
     | 'rowGroupRows'
     | 'runEvents'
+    | 'runIndexBytes'
     | 'footerBytes'
     | 'memberBytes'
     | 'jsonBytes'
@@ -29,6 +30,8 @@ export const LIMITS: Readonly<
   rowGroupRows: 1_048_576,
   /** Most events of a run of merged segments, erased ones included: who verifies it has 66 bytes of each in memory. */
   runEvents: 2_097_152,
+  /** Largest index of a run, bytes: twice what one of as many items and row groups has. */
+  runIndexBytes: 134_217_728,
   /** Largest Parquet footer, bytes. */
   footerBytes: 67_108_864,
   /** Largest uncompressed gzip member of a snapshot, bytes. */

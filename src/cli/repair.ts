@@ -24,7 +24,7 @@ export async function repairCommand(options: RepairCommandOptions, around: Surro
 }
 
 function linesOf(found: RepairReport, store: string): string[] {
-  const { isNeeded, damaged, lost, entered, takenOut, taken, streams, reachable, generation } = found
+  const { isNeeded, damaged, lost, entered, takenOut, taken, remade, streams, reachable, generation } = found
   if (!isNeeded) return ['Nothing has to be repaired: the timeline can be read, and every file that it names is whole.']
   const snapshots = entered.filter((key) => key.endsWith('/')).length
   const ranges = lost.map(([first, last]) => (first === last ? `${first}` : `${first} to ${last}`)).join(', ')
@@ -41,10 +41,12 @@ function linesOf(found: RepairReport, store: string): string[] {
         : `${plural(entered.length - snapshots, 'segment')} and ${plural(snapshots, 'snapshot')}`,
     ],
     ['taken out', taken === 0 ? 'nothing' : `${plural(taken, 'file')}, damaged or missing; nothing is deleted`],
+    ['made again', remade.length === 0 ? 'nothing' : `the index of ${plural(remade.length, 'run')}, from its files`],
     ['reachable', reachable === null ? 'nothing yet' : `${reachable.earliest} to ${reachable.latest}, but for gaps`],
   ])
   for (const key of entered) lines.push(`  + ${printable(key)}`)
   for (const { key, message } of takenOut) lines.push(`  - ${printable(key)}`, `    ${printable(message)}`)
+  for (const { key, message } of remade) lines.push(`  ~ ${printable(key)}`, `    ${printable(message)}`)
   if (taken > takenOut.length) lines.push(`  - and ${countText(taken - takenOut.length)} more: --json names all`)
   if (lost.length > 0)
     lines.push('What else was noted there is lost: closed streams, acknowledged gaps, restores, erasures.')

@@ -26,7 +26,7 @@ export interface RepairOptions {
 }
 
 /** What a repair found, and would do or has done. */
-export interface RepairReport extends Omit<RepairPlan, 'timeline' | 'previous' | 'latest' | 'isTakenOut'> {
+export interface RepairReport extends Omit<RepairPlan, 'timeline' | 'previous' | 'latest' | 'isTakenOut' | 'indexes'> {
   /** What can be restored with the catalogue as it would be, as far as no gap is in the way; null: nothing. */
   readonly reachable: ReturnType<typeof reachTimes>
   /** The generation that was committed; null where nothing was. */
@@ -85,6 +85,9 @@ export async function verifyRepaired(
   { memory, listeners, noted }: DamagedVerification,
 ): Promise<Verification> {
   const plan = await planRepair(store, () => {}, listeners.onDamage)
+  for (const damage of plan.remade) await listeners.onDamage(damage)
+  const remade = new Set([...plan.remade.map(({ key }) => key), ...plan.indexes.map(({ file }) => file.key)])
+  const isTold = (key: string): boolean => plan.isTakenOut(key) || remade.has(key)
   const { repairs = [], ...rest } = plan.timeline
   const made = repairs.filter(({ generation }) => generation !== rest.generation)
   const timeline = { ...rest, generation: Math.max(1, plan.latest), ...(made.length === 0 ? {} : { repairs: made }) }
@@ -99,31 +102,32 @@ export async function verifyRepaired(
       scratch: () => scratch.store,
       open: null,
     }
-    // What the plan has taken out of the timeline is told by now, and may be found once more.
+    // What the plan has taken out of the timeline, or makes anew, is told by now, and may be found once more.
     let [again, namedAgain] = [0, 0]
     const others: Listeners = {
       ...listeners,
       onDamage: (damage) => {
-        if (!plan.isTakenOut(damage.key)) return listeners.onDamage(damage)
+        if (!isTold(damage.key)) return listeners.onDamage(damage)
         again++
       },
       onUnreferenced: (key) => {
-        if (!plan.isTakenOut(key)) return listeners.onUnreferenced(key)
+        if (!isTold(key)) return listeners.onUnreferenced(key)
         namedAgain++
       },
     }
     const found = await verifyStore(sources, timeline, others, noted)
-    const unreferenced = found.unreferenced.filter((key) => !plan.isTakenOut(key))
-    const damage = found.damage.filter(({ key }) => !plan.isTakenOut(key))
+    const unreferenced = found.unreferenced.filter((key) => !isTold(key))
+    const damage = found.damage.filter(({ key }) => !isTold(key))
     const counts = { damaged: found.damaged - again, unnamed: found.unnamed - namedAgain }
-    return withDamage(plan.takenOut, plan.taken, { ...found, ...counts, damage, unreferenced })
+    const told = [...plan.takenOut, ...plan.remade]
+    return withDamage(told, plan.taken + plan.remade.length, { ...found, ...counts, damage, unreferenced })
   } finally {
     scratch.dispose()
   }
 }
 
 function reportOf(
-  { timeline, previous: _, latest: __, isTakenOut: ___, ...found }: RepairPlan,
+  { timeline, previous: _, latest: __, isTakenOut: ___, indexes: ____, ...found }: RepairPlan,
   generation: number | null,
 ): RepairReport {
   return { ...found, reachable: reachTimes(reachOf(timeline)), generation }

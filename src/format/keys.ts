@@ -9,7 +9,8 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
  *   node/<generation, 12 digits>-<nonce>.json
  *   heads/<first generation, 12 digits>-<last generation, 12 digits>-<nonce>.bin
  *   segment/<stream>/00/<first sequence, 16 digits>-<last sequence, 16 digits>-<nonce>.parquet
- *   segment/<run>/<level, 2 digits>/<file, 4 digits>-<nonce>.parquet, segment/<run>/<level, 2 digits>/chain-<nonce>.json.gz
+ *   segment/<run>/<level, 2 digits>/<file, 4 digits>-<nonce>.parquet, segment/<run>/<level, 2 digits>/chain-<nonce>.json.gz,
+ *   segment/<run>/<level, 2 digits>/index-<nonce>.bin
  *   replaced/<ulid>.json
  *   merging/<run>.json
  *   lease/compaction-<number, 12 digits>.json
@@ -145,26 +146,30 @@ export function parseSegmentKey(key: string): SegmentName | null {
 export interface RunFileName {
   readonly run: Ulid
   readonly level: number
-  /** Its number among the files of the run, from 0, in the order of the items; null for the chain file. */
-  readonly file: number | null
+  /** Its number among the files of the run, from 0, in the order of the items; or the chain file, or the index. */
+  readonly file: number | 'chain' | 'index'
   /** As that of a segment. */
   readonly nonce: string
 }
 
 /** Key of a file of a run. */
 export function runFileKey({ run, level, file, nonce }: RunFileName): string {
-  const name = file === null ? `chain-${nonce}.json.gz` : `${String(file).padStart(4, '0')}-${nonce}.parquet`
-  return `${SEGMENT_PREFIX}${run}/${String(level).padStart(2, '0')}/${name}`
+  return `${SEGMENT_PREFIX}${run}/${String(level).padStart(2, '0')}/${nameIn(file, nonce)}`
+}
+
+function nameIn(file: RunFileName['file'], nonce: string): string {
+  if (file === 'chain') return `chain-${nonce}.json.gz`
+  return file === 'index' ? `index-${nonce}.bin` : `${String(file).padStart(4, '0')}-${nonce}.parquet`
 }
 
 /** The parts of the key of a file of a run, or null where the key is none. */
 export function parseRunFileKey(key: string): RunFileName | null {
-  const match = /^segment\/([^/]+)\/(\d{2})\/(?:chain-([0-9a-f]{8})\.json\.gz|(\d{4})-([0-9a-f]{8})\.parquet)$/.exec(
-    key,
-  )
-  const [, run = '', level, chainNonce, file, nonce = ''] = match ?? []
-  if (match === null || !isUlid(run)) return null
-  return { run, level: Number(level), file: file === undefined ? null : Number(file), nonce: chainNonce ?? nonce }
+  const [, run = '', level, name = '', nonce = '', suffix = ''] =
+    /^segment\/([^/]+)\/(\d{2})\/(chain|index|\d{4})-([0-9a-f]{8})\.([a-z.]+)$/.exec(key) ?? []
+  if (!isUlid(run)) return null
+  const file = name === 'chain' || name === 'index' ? name : Number(name)
+  const isName = suffix === (file === 'chain' ? 'json.gz' : file === 'index' ? 'bin' : 'parquet')
+  return isName ? { run, level: Number(level), file, nonce } : null
 }
 
 /** Of the lists of files that merges have replaced. */

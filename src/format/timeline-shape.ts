@@ -40,6 +40,12 @@ const mergedSegment = shaped({
     key: matching(new RegExp(`^${RUN}chain-[0-9a-f]{8}\\.json\\.gz$`)),
     bytes: positive,
     sha256: hash,
+    index: shaped({
+      key: matching(new RegExp(`^${RUN}index-[0-9a-f]{8}\\.bin$`)),
+      bytes: positive,
+      sha256: hash,
+      rowGroups: count,
+    }),
   }),
 })
 
@@ -149,7 +155,7 @@ const hold = shaped({
 const pruned = shaped({ from: ulid, through: ulid, at: ulid, by: someText }, { since: ulid })
 const condemned = shaped(
   {
-    key: matching(/^(segment\/[^/]+\/[0-9]{2}\/[^/]+\.(parquet|json\.gz)|snapshot\/[^/]+\/)$/),
+    key: matching(/^(segment\/[^/]+\/[0-9]{2}\/[^/]+\.(parquet|json\.gz|bin)|snapshot\/[^/]+\/)$/),
     bytes: count,
     at: ulid,
   },

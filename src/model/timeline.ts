@@ -32,16 +32,27 @@ export interface StreamSegment extends SegmentFile {
 
 /** A file of a run: what one merge of segments, of any streams, has written. Its files follow one another by item. */
 export interface MergedSegment extends SegmentFile {
-  /** The file that has the chains of the segments which were merged, the same for all files of the run. */
+  /** What has the chains of the segments that were merged, and what tells where items are: the same for all files of the run. */
   readonly run: RunFile
 }
 
-/** The chain file of a run. */
-export interface RunFile {
+/** A file that something else names. */
+export interface NamedFile {
   readonly key: string
   readonly bytes: number
   /** Of the whole file, lower-case hex. */
   readonly sha256: string
+}
+
+/** The chain file of a run, and its index. */
+export interface RunFile extends NamedFile {
+  readonly index: RunIndexFile
+}
+
+/** The index of a run: tells where its items are. */
+export interface RunIndexFile extends NamedFile {
+  /** How many row groups the files of the run have together. */
+  readonly rowGroups: number
 }
 
 /** One segment of the timeline. */

@@ -1,5 +1,4 @@
-import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
-import type { SegmentReader } from '../format/segment/read.ts'
+import { eventsOf } from '../format/segment/events.ts'
 import type { RowGroup } from '../format/segment/row-group.ts'
 import { changeBetween, type Event, type Item } from '../model/event.ts'
 import { fold, type Version } from '../model/fold.ts'
@@ -8,6 +7,7 @@ import type { Ulid } from '../model/ulid.ts'
 import { ahead } from './ahead.ts'
 import type { Plan } from './plan.ts'
 import { OPENED_AHEAD, openedImage, type ReplaySources } from './replay.ts'
+import { type ItemRowGroups, type SegmentUnit, unitsOf } from './segments.ts'
 
 /**
  * The version of one item at the plan's moment, or null where it never existed until then, or was erased. Reads the one gzip member
@@ -24,15 +24,15 @@ async function findStored(sources: ReplaySources, plan: Plan, item: Item): Promi
   const { segments, snapshot, moment } = plan
   let found: Version | null = null
   // Asked for one by one: what cannot say anything newer than what is found already is not opened.
-  const newest = function* (): Generator<SegmentEntry> {
-    for (const entry of segments.toSorted((a, b) => (a.lastUlid > b.lastUlid ? -1 : 1))) {
-      if (found !== null && entry.lastUlid < found.ulid) return
-      yield entry
+  const newest = function* (): Generator<SegmentUnit> {
+    for (const unit of unitsOf(segments).toSorted((a, b) => (a.lastUlid > b.lastUlid ? -1 : 1))) {
+      if (found !== null && unit.lastUlid < found.ulid) return
+      yield unit
     }
   }
-  for await (const [, reader] of ahead(newest(), OPENED_AHEAD, (one) => sources.segments.open(one))) {
-    if (!reader.mayContain(item)) continue
-    const version = await lastVersion(reader, item, snapshot.ulid, moment)
+  for await (const [, groups] of ahead(newest(), OPENED_AHEAD, (one) => sources.segments.find(one, item))) {
+    if (groups === null) continue
+    const version = await lastVersion(groups, item, snapshot.ulid, moment)
     if (version !== null) found = fold(found, version)
   }
   if (found !== null) return found
@@ -40,13 +40,17 @@ async function findStored(sources: ReplaySources, plan: Plan, item: Item): Promi
   return image === null ? null : { ulid: snapshot.ulid, image }
 }
 
-async function lastVersion(reader: SegmentReader, item: Item, after: Ulid, through: Ulid): Promise<Version | null> {
-  let found: Version | null = null
-  for await (const event of eventsOfItem(reader, item)) {
-    const { ulid } = event.stamp
-    if (ulid > after && ulid <= through) found = fold(found, { ulid, image: event.after })
+async function lastVersion(groups: ItemRowGroups, item: Item, after: Ulid, through: Ulid): Promise<Version | null> {
+  // Of an item the stamps grow from row to row: what stands in front of a version says nothing newer.
+  for await (const group of groups.backward()) {
+    let found: Version | null = null
+    for (const event of eventsIn(group, item)) {
+      const { ulid } = event.stamp
+      if (ulid > after && ulid <= through) found = fold(found, { ulid, image: event.after })
+    }
+    if (found !== null) return found
   }
-  return found
+  return null
 }
 
 /** Every event of one item in these segments that was not erased, by stamp. */
@@ -79,17 +83,18 @@ export async function* findStoredEvents(
 ): AsyncGenerator<Event> {
   // Segments of several streams overlap in time: events wait until no segment left can hold an earlier one.
   let waiting: Event[] = []
-  const opened = ahead(segments.entries(), OPENED_AHEAD, ([, entry]) => sources.segments.open(entry))
-  for await (const [[index, entry], reader] of opened) {
-    const next = segments[index + 1]?.firstUlid
+  const units = unitsOf(segments)
+  const opened = ahead(units.entries(), OPENED_AHEAD, ([, unit]) => sources.segments.find(unit, item))
+  for await (const [[index, unit], groups] of opened) {
+    const next = units[index + 1]?.firstUlid
     // Nothing can come in between: none of them waits in memory for the others.
-    const isApart = waiting.length === 0 && (next === undefined || next > entry.lastUlid)
+    const isApart = waiting.length === 0 && (next === undefined || next > unit.lastUlid)
     if (isApart) {
-      if (reader.mayContain(item)) yield* eventsOfItem(reader, item)
+      if (groups !== null) yield* eventsOfItem(groups, item)
       continue
     }
-    if (reader.mayContain(item)) {
-      for await (const event of eventsOfItem(reader, item)) waiting.push(event)
+    if (groups !== null) {
+      for await (const event of eventsOfItem(groups, item)) waiting.push(event)
       waiting.sort((a, b) => (a.stamp.ulid < b.stamp.ulid ? -1 : 1))
     }
     const ready = waiting.filter(({ stamp }) => next === undefined || stamp.ulid < next)
@@ -98,11 +103,12 @@ export async function* findStoredEvents(
   }
 }
 
-async function* eventsOfItem(reader: SegmentReader, item: Item): AsyncGenerator<Event> {
-  for (const index of reader.rowGroupsOf(item)) {
-    const group = await reader.readRowGroup(index, EVENT_COLUMNS)
-    for (const row of rowsOf(group, item)) yield* eventsOf(group, row, row + 1)
-  }
+async function* eventsOfItem(groups: ItemRowGroups, item: Item): AsyncGenerator<Event> {
+  for await (const group of groups.forward()) yield* eventsIn(group, item)
+}
+
+function* eventsIn(group: RowGroup, item: Item): Generator<Event> {
+  for (const row of rowsOf(group, item)) yield* eventsOf(group, row, row + 1)
 }
 
 /** The rows of one item in a row group. */

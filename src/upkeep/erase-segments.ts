@@ -1,6 +1,6 @@
 import { nonce, sha256 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { runFileKey, segmentKey } from '../format/keys.ts'
+import { parseRunFileKey, runFileKey, segmentKey } from '../format/keys.ts'
 import { encodeRunChain } from '../format/segment/run-chain.ts'
 import { rewritings } from '../model/erasure.ts'
 import type { Item } from '../model/event.ts'
@@ -9,6 +9,7 @@ import type { ReplaySources } from '../restore/replay.ts'
 import { eachSegment } from '../timeline/segments.ts'
 import { type GoneEvent, runFileWithout, runWithout, withoutItem } from './rewrite-segment.ts'
 import { readRunChain } from './run-chains.ts'
+import { partsOfIndex, RunItems, readRunIndex } from './run-indexes.ts'
 
 /** Segments that were written again without a record, and how many events of it they had. */
 export interface RewrittenSegments {
@@ -17,8 +18,8 @@ export interface RewrittenSegments {
 }
 
 /**
- * Writes segments again without an item, and reads them back. Of a run the files with the item are, and the chain file, which all
- * of its files name. Errors: those of the store, `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`.
+ * Writes segments again without an item, and reads them back. Of a run the files with the item are, and the chain file and
+ * the index, which all of its files name. Errors: those of the store, `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`.
  */
 export async function rewriteSegments(
   sources: ReplaySources,
@@ -74,27 +75,32 @@ async function rewriteRun(
   const chain = await readRunChain(sources.store, first.run)
   const { run, level } = chain
   const gone: GoneEvent[] = []
+  const items = new RunItems(run)
+  const known = partsOfIndex(await readRunIndex(sources.store, first.run.index))
   const written: { readonly key: string; readonly by: Omit<MergedSegment, 'run'> }[] = []
   for (const entry of files) {
     const rewritten = await runFileWithout(await sources.segments.open(entry), chain, item)
     if (rewritten === null) {
+      const file = parseRunFileKey(entry.key)?.file
+      const part = typeof file === 'number' ? known.get(file) : undefined
+      if (typeof file === 'number' && part !== undefined) items.addPart(file, part)
       written.push({ key: entry.key, by: entry })
       continue
     }
     const key = runFileKey({ run, level, file: rewritten.file, nonce: nonce() })
     await putWhole(sources, key, rewritten.bytes, rewritten.info.sha256)
+    await items.addFile({ ...rewritten.info, key }, rewritten.bytes)
     written.push({ key: entry.key, by: { ...rewritten.info, key } })
     gone.push(...rewritten.gone)
   }
   if (gone.length === 0) return { segments: [], events: 0 }
   const bytes = encodeRunChain(runWithout(chain, gone, erasures))
-  const file: RunFile = {
-    key: runFileKey({ run, level, file: null, nonce: nonce() }),
-    bytes: bytes.length,
-    sha256: sha256(bytes),
-  }
-  await putWhole(sources, file.key, bytes, file.sha256)
-  return { segments: written.map(({ key, by }) => ({ key, by: { ...by, run: file } })), events: gone.length }
+  const key = runFileKey({ run, level, file: 'chain', nonce: nonce() })
+  const index = items.make(runFileKey({ run, level, file: 'index', nonce: nonce() }))
+  const file: RunFile = { key, bytes: bytes.length, sha256: sha256(bytes), index: index.file }
+  await putWhole(sources, key, bytes, file.sha256)
+  await putWhole(sources, index.file.key, index.bytes, index.file.sha256)
+  return { segments: written.map((one) => ({ key: one.key, by: { ...one.by, run: file } })), events: gone.length }
 }
 
 async function putWhole({ store }: ReplaySources, key: string, bytes: Uint8Array, expected: string): Promise<void> {

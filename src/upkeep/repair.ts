@@ -21,6 +21,7 @@ import { catalogueNodes, madeGeneration } from '../timeline/head.ts'
 import { EMPTY_LEDGER } from '../timeline/ledger.ts'
 import { GENERATIONS } from '../timeline/log.ts'
 import { type Generations, type Salvage, salvage } from './repair/generations.ts'
+import { type NewIndex, putIndexes, withIndexes } from './repair/indexes.ts'
 import type { Recalled } from './repair/recall.ts'
 import { fittingRuns, readFoundRuns } from './repair/runs.ts'
 import { type FoundSegment, fitting, readFound } from './repair/segments.ts'
@@ -59,6 +60,10 @@ export interface RepairPlan {
   readonly taken: number
   /** Whether a file is among them. */
   readonly isTakenOut: (key: string) => boolean
+  /** Indexes of runs that are damaged or missing: others are made from the files of the runs. */
+  readonly remade: readonly Damage[]
+  /** The indexes that are to be made. */
+  readonly indexes: readonly NewIndex[]
   /** Streams of which nobody knows any more whether they hold more events. */
   readonly streams: readonly string[]
   /** Marks and holds that only older generations, or nodes that nothing names, say: they may have been removed since. */
@@ -90,7 +95,9 @@ export async function planRepair(
   const salvaged = await salvage(store, listing.keys())
   const { recalled } = salvaged
   const isLost = salvaged.lost.length > 0 || salvaged.latest === 0 || salvaged.damaged.some(isNodeKey)
-  const named = await readable(inspection, salvaged.timeline, listing)
+  const whole = await readable(inspection, salvaged.timeline, listing)
+  const indexed = await withIndexes(store, whole.segments.tail, listing)
+  const named = { ...whole, segments: { nodes: [], tail: indexed.segments } }
   const known = await partsIn(store, named)
   const foundRuns = isLost ? await readFoundRuns(store, unnamedIn(listing, named)) : []
   const runs = fittingRuns(
@@ -106,9 +113,12 @@ export async function planRepair(
   const entered = [...segments.files.flatMap(filesOf), ...snapshots.map(({ prefix }) => prefix)]
   const streams = streamsFor(named, segments.parts, isLost ? listing : new Map())
   const before = new Map(named.streams.map((stream) => [stream.id, stream]))
-  const all = whole({ ...named, streams, ...merged(named, segments.files, snapshots) }, [...known, ...segments.parts])
-  const isNeeded =
-    salvaged.damaged.length > 0 || salvaged.past.length > 0 || entered.length > 0 || inspection.damaged > 0
+  const all = withRangesOf({ ...named, streams, ...merged(named, segments.files, snapshots) }, [
+    ...known,
+    ...segments.parts,
+  ])
+  const isDamaged = salvaged.damaged.length > 0 || inspection.damaged > 0 || indexed.made.length > 0
+  const isNeeded = isDamaged || salvaged.past.length > 0 || entered.length > 0
   const promised = recalled === null || !isNeeded ? { timeline: all, paused: null } : promisedIn(all, recalled, nowMs)
   const timeline = numbered(salvaged, promised.timeline)
   await inspection.told()
@@ -120,6 +130,8 @@ export async function planRepair(
     takenOut: inspection.damage,
     taken: inspection.damaged,
     isTakenOut: (key) => inspection.isDamaged(key),
+    remade: indexed.damage,
+    indexes: [...indexed.made, ...runs.flatMap(({ made }) => made)],
     streams: streams
       .filter(({ id, state }) => state === 'open' && before.get(id)?.state !== 'open')
       .map(({ id }) => id),
@@ -162,7 +174,8 @@ function isPruned(
 }
 
 /** Commits the catalogue of a plan as the next generation. False where another process committed it first. */
-export async function commitRepair(store: ObjectStore, { timeline, previous }: RepairPlan): Promise<boolean> {
+export async function commitRepair(store: ObjectStore, { timeline, previous, indexes }: RepairPlan): Promise<boolean> {
+  await putIndexes(store, indexes)
   const head = { ledger: EMPTY_LEDGER, sha256: previous }
   const { bytes, files } = await madeGeneration(timeline, head, catalogueNodes(store))
   for (const file of files) await store.put(file.key, file.bytes, { ifAbsent: true })
@@ -311,7 +324,7 @@ function merged(
 }
 
 /** With what each stream has in segments, which may be less than it had. */
-function whole(timeline: Timeline, parts: readonly SegmentPart[]): Timeline {
+function withRangesOf(timeline: Timeline, parts: readonly SegmentPart[]): Timeline {
   const ranges = rangesOf(parts)
   const streams = timeline.streams.map((stream) => {
     return withSealed(stream, withRanges(prunedRanges(stream), ranges.get(stream.id) ?? []))

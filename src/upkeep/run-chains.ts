@@ -2,7 +2,7 @@ import { sha256 } from '../base/bytes.ts'
 import { parseRunFileKey } from '../format/keys.ts'
 import { chainValue } from '../format/segment/chain.ts'
 import { decodeRunChain, type RunChain } from '../format/segment/run-chain.ts'
-import type { RunFile, SealedRange, SegmentEntry, StreamSegment } from '../model/timeline.ts'
+import type { NamedFile, SealedRange, SegmentEntry, StreamSegment } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { wrongContent } from './segment-check.ts'
 
@@ -12,7 +12,7 @@ export type SegmentPart = SealedRange & Pick<StreamSegment, 'stream' | 'chain'>
 /** Reads the chain file of a run. Errors: `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`, and those of the store. */
 export async function readRunChain(
   store: Pick<ObjectStore, 'get'>,
-  { key, sha256: expected }: RunFile,
+  { key, sha256: expected }: Pick<NamedFile, 'key' | 'sha256'>,
 ): Promise<RunChain> {
   const bytes = await store.get(key)
   if (sha256(bytes) !== expected) throw wrongContent(key, 'it is not what was written')
@@ -31,7 +31,7 @@ export function partsOf({ chains }: RunChain): readonly SegmentPart[] {
 
 /** The files of a segment. */
 export function filesOf(entry: SegmentEntry): readonly string[] {
-  return 'run' in entry ? [entry.key, entry.run.key] : [entry.key]
+  return 'run' in entry ? [entry.key, entry.run.key, entry.run.index.key] : [entry.key]
 }
 
 /** Tells what segments have of streams; the chain file of a run is read once. */

@@ -10,6 +10,8 @@ import type { SegmentFile, StreamSegment } from '../model/timeline.ts'
 
 /** Is given an event; the next one waits for it. */
 export type OnEvent = (event: Event) => Promise<void> | void
+/** Is given a row group, and its number in the file. */
+export type OnRowGroup = (reader: SegmentReader, index: number, group: RowGroup) => void
 
 /**
  * Checks every event of a segment of level 0, in the order of its rows, against what the timeline says of it and against its
@@ -64,9 +66,18 @@ export class ChainCheck {
   }
 
   /** Takes every event of a file. Errors: `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`. */
-  async addFile(reader: SegmentReader, file: SegmentFile, onEvent: OnEvent | null = null): Promise<void> {
+  async addFile(
+    reader: SegmentReader,
+    file: SegmentFile,
+    onEvent: OnEvent | null = null,
+    onRowGroup: OnRowGroup | null = null,
+  ): Promise<void> {
     let events = 0
-    for (const index of reader.rowGroups.keys()) events += await this.#addGroup(reader, index, file, onEvent)
+    for (const index of reader.rowGroups.keys()) {
+      const group = await this.#addGroup(reader, index, file, onEvent)
+      onRowGroup?.(reader, index, group)
+      events += group.rows
+    }
     if (events !== file.events) throw wrongContent(file.key, 'events are missing')
   }
 
@@ -90,7 +101,7 @@ export class ChainCheck {
   }
 
   /** By itself, so that nothing of a row group is left in memory when the next one is read. */
-  async #addGroup(reader: SegmentReader, index: number, file: SegmentFile, onEvent: OnEvent | null): Promise<number> {
+  async #addGroup(reader: SegmentReader, index: number, file: SegmentFile, onEvent: OnEvent | null): Promise<RowGroup> {
     const group = await reader.readRowGroup(index, EVENT_COLUMNS)
     const [streams, ulids, sequences] = [group.codes('stream'), group.bytes('ulid'), group.numbers('sequence')]
     const rows = new RowEvents(group)
@@ -105,7 +116,7 @@ export class ChainCheck {
         throw wrongContent(file.key, `event ${ulid} is twice there, or stands where one was erased`)
     }
     if (onEvent !== null) for (const event of eventsOf(group)) await onEvent(event)
-    return group.rows
+    return group
   }
 
   #partOf(stream: string, sequence: number): CheckedPart | null {

@@ -110,7 +110,7 @@ export async function verifyStore(
   const isNamed = (key: string): boolean =>
     key === STORE_FILE || heads.has(key) || ofSnapshots.has(key) || catalogue.isNamed(key)
   const parts = new SegmentParts(store)
-  const chainKeys = [...listing.keys()].filter((key) => parseRunFileKey(key)?.file === null)
+  const chainKeys = [...listing.keys()].filter((key) => parseRunFileKey(key)?.file === 'chain')
   const { segments } = present.timeline
   const origins: Origins = { timeline: { ...timeline, segments }, nodes, parts, replaced, chainKeys, isNamed }
   const unreferenced: string[] = []

@@ -36,6 +36,7 @@ function kindOf(file: string): string {
   const [first = '', ...rest] = file.split('/')
   if (first === 'segment') {
     if (file.endsWith('-00000000.parquet')) return 'leftover segment'
+    if (file.endsWith('.bin')) return 'index'
     return file.endsWith('.json.gz') ? 'chains' : rest[1] === '00' ? 'segment' : 'merged segment'
   }
   if (first === 'snapshot')

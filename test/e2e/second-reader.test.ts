@@ -8,7 +8,8 @@ import { type Event, type Image, type Item, nameOf } from '../support/second-rea
 import { openIntents, readJournal, readStoreJournal, settle } from '../support/second-reader/journal.ts'
 import { boundOf, gapsOf, reachOf } from '../support/second-reader/moments.ts'
 import { asTheyAre, openerOf } from '../support/second-reader/record-keys.ts'
-import { digestsIn, readSegment } from '../support/second-reader/segment.ts'
+import { readIndex, rowGroupsOf } from '../support/second-reader/run-index.ts'
+import { digestsIn, digestsInRun, readSegment } from '../support/second-reader/segment.ts'
 import { eventsOf, hashesOf, type Opened, readSnapshot, stateAt } from '../support/second-reader/state.ts'
 import { type Files, readTimeline } from '../support/second-reader/timeline.ts'
 import { expectedJournal, expectedStore, PASSPHRASE, VECTORS } from '../support/vectors.ts'
@@ -34,7 +35,7 @@ function eventText({ ulid, stream, sequence, operation, context, before, after }
   return { ulid, stream, sequence, operation, before: imageText(before), after: imageText(after), context }
 }
 
-describe.each(['plain', 'encrypted', 'record-keys', 'late-and-lost'])(
+describe.each(['plain', 'encrypted', 'record-keys', 'late-and-lost', 'merged'])(
   'a reader made from FORMAT.md alone reads %s',
   (name) => {
     const expected = expectedStore(name)
@@ -81,11 +82,15 @@ describe.each(['plain', 'encrypted', 'record-keys', 'late-and-lost'])(
 
     test('the digest of every event', async () => {
       const found: [string, number, string][] = []
+      const runs = new Map<string, Event[]>()
       for (const segment of store.timeline.segments) {
         const bytes = store.files.get(segment.key) ?? new Uint8Array(0)
-        const digests = digestsIn(bytes, await readSegment(bytes, segment))
-        for (const [sequence, digest] of digests) found.push([segment.stream, sequence, digest])
+        const events = await readSegment(bytes, segment)
+        const { run } = segment
+        if (run === undefined) found.push(...digestsIn(segment, bytes, events))
+        else runs.set(run.key, [...(runs.get(run.key) ?? []), ...events])
       }
+      for (const [key, events] of runs) found.push(...digestsInRun(store.files.get(key) ?? new Uint8Array(0), events))
       expect(found.sort(([a, m], [b, n]) => (a === b ? m - n : a < b ? -1 : 1))).toEqual(expected.digests)
     })
 
@@ -100,6 +105,33 @@ describe.each(['plain', 'encrypted', 'record-keys', 'late-and-lost'])(
     })
   },
 )
+
+test('a reader made from FORMAT.md alone finds an item of a run by its index, and reads no other row group', async () => {
+  const { timeline, files } = openStore('merged')
+  const segments = timeline.segments.filter(({ run }) => run !== undefined)
+  const [{ run } = {}] = segments
+  if (run === undefined) throw new Error('nothing was merged')
+  expect(segments.length).toBeGreaterThan(2)
+  const index = readIndex(run, files)
+  let found = 0
+  for (const { events: _, ...item } of expectedStore('merged').histories) {
+    const groups = rowGroupsOf(index, item)
+    for (const segment of segments) {
+      const events = await readSegment(files.get(segment.key) ?? new Uint8Array(0), segment)
+      const own = events.filter((event) => nameOf(event) === nameOf(item))
+      const number = Number(segment.key.split('/').at(-1)?.slice(0, 4))
+      // Each file has one row group here: all are of very few events.
+      expect(
+        groups.some((group) => index.places[group]?.file === number),
+        item.id,
+      ).toBe(own.length > 0)
+      found += own.length
+    }
+  }
+  expect(found).toBeGreaterThan(5)
+  expect(rowGroupsOf(index, { kind: 'record', resource: 'users', id: 'eve' })).toEqual([])
+  expect(rowGroupsOf(index, { kind: 'record', resource: 'users', id: 'nobody' })).toEqual([])
+})
 
 test('there are catalogues with nodes of several heights in both trees, and with nodes that nothing names any more', () => {
   for (const name of ['plain', 'record-keys']) {

@@ -15,6 +15,7 @@ import { ALL_TOLD, openReader, stateAt } from '../support/capture-rig.ts'
 import { allSegments } from '../support/catalogue.ts'
 import { keyOf } from '../support/model-database.ts'
 import { itemOf, RECORDS, World } from '../support/reach-world.ts'
+import { hashOf } from '../support/second-reader/run-index.ts'
 import { showEvent } from '../support/segments.ts'
 import { random } from '../support/simulated-disk.ts'
 import { FaultyStore } from '../support/stores.ts'
@@ -102,6 +103,19 @@ async function expectSound(world: World, heads: readonly string[], erased: Reado
     const noted = head === null ? null : parseHead(head)
     expect((await verifyStore(archive.sources, timeline.timeline, undefined, noted)).damage).toEqual([])
   }
+}
+
+/** The indexes of runs, named or not, in which the hash of an item stands. */
+async function namesIn({ store }: World, item: Item): Promise<string[]> {
+  const found: string[] = []
+  for await (const { key } of store.list('segment/')) {
+    if (!key.endsWith('.bin')) continue
+    const [, run = ''] = key.split('/')
+    const bytes = Buffer.from(await store.get(key))
+    const hash = hashOf(run, item)
+    for (let at = 0; at < bytes.length; at += 4) if (bytes.readUInt32LE(at) === hash) found.push(key)
+  }
+  return found
 }
 
 function seamsOf(world: World, store: ObjectStore, timeline: TimelineLog): CompactionSeams {
@@ -196,6 +210,7 @@ test('an erasure beside a compaction takes the record out of what was merged and
     expect(after.histories.get(key)).toEqual([])
     expect(new Map(after.histories).set(key, before.histories.get(key) ?? [])).toEqual(before.histories)
     await expectSound(world, heads, new Set([key]))
+    expect(await namesIn(world, victim)).toEqual([])
     // Nor is it in a file that nobody names.
     if (when === 'after') for await (const { key: name } of world.store.list('replaced/')) expect.unreachable(name)
     await world.close()

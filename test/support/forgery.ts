@@ -16,6 +16,7 @@ import { catalogueNodes, madeGeneration, readHead } from '../../src/timeline/hea
 import { EMPTY_LEDGER } from '../../src/timeline/ledger.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { readRunChain } from '../../src/upkeep/run-chains.ts'
+import { RunItems } from '../../src/upkeep/run-indexes.ts'
 import { allSegments } from './catalogue.ts'
 import { allEvents, frames } from './segments.ts'
 
@@ -163,10 +164,14 @@ async function writtenAnew(
   const { bytes, info } = encodeRunFile(columns, { run, level, file: 0 })
   await store.put(chainFile.key, chainBytes)
   await store.put(entry.key, bytes)
+  const items = new RunItems(run)
+  await items.addFile({ ...info, key: entry.key }, bytes)
+  const index = items.make(chainFile.index.key)
+  await store.put(chainFile.index.key, index.bytes)
   return {
     ...info,
     key: entry.key,
-    run: { key: chainFile.key, bytes: chainBytes.length, sha256: sha256(chainBytes) },
+    run: { key: chainFile.key, bytes: chainBytes.length, sha256: sha256(chainBytes), index: index.file },
   }
 }
 

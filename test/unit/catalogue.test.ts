@@ -44,7 +44,8 @@ function runOf(merged: readonly StreamSegment[]): MergedSegment {
   const { firstUlid } = first
   const { lastUlid, footer, sha256 } = last
   const at = `segment/${firstUlid}/02/`
-  const chain = { key: `${at}chain-0123abcd.json.gz`, bytes: 500, sha256 }
+  const index = { key: `${at}index-0123abcd.bin`, bytes: 4096, sha256, rowGroups: 1 }
+  const chain = { key: `${at}chain-0123abcd.json.gz`, bytes: 500, sha256, index }
   const [events, bytes] = [10 * merged.length, 3000 * merged.length]
   return { key: `${at}0000-0123abcd.parquet`, level: 2, run: chain, firstUlid, lastUlid, events, bytes, sha256, footer }
 }

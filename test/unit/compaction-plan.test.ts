@@ -21,7 +21,8 @@ function sealed(at: number, events = 10, bytes = 1000): StreamSegment {
 function merged(run: string, level: number, at: number, file = 0, events = 10): MergedSegment {
   const [firstUlid, lastUlid] = [firstUlidAt(START + at), firstUlidAt(START + at + 9)]
   const about = { key: `${run} ${file}`, level, firstUlid, lastUlid, events, bytes: 1000, ...FILE }
-  return { ...about, run: { key: run, bytes: 1, sha256: '' } }
+  const index = { key: `${run} index`, bytes: 1, sha256: '', rowGroups: 1 }
+  return { ...about, run: { key: run, bytes: 1, sha256: '', index } }
 }
 
 /** The level and the keys of the next merge, with everything complete up to so many milliseconds after the start. */

@@ -7,7 +7,6 @@ import { createLogger } from '../../src/base/log.ts'
 import { CompactionJob, type CompactionPolicy, checkCompaction, compactNow } from '../../src/engine/compaction.ts'
 import { jobsOf } from '../../src/engine/schedule.ts'
 import { snapshotOf } from '../../src/engine/snapshots.ts'
-import { parseRunFileKey } from '../../src/format/keys.ts'
 import type { Head } from '../../src/model/head.ts'
 import { keysOf } from '../../src/testing/objects.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
@@ -22,6 +21,7 @@ import { sweep } from '../../src/upkeep/retention/sweep.ts'
 import { ALL_TOLD, liveState, memoryLogger, openReader, stateAt, verify } from '../support/capture-rig.ts'
 import { allSegments } from '../support/catalogue.ts'
 import { LockedStore } from '../support/locked-store.ts'
+import { fillHour, keysIn, runKeys } from '../support/merged-world.ts'
 import { World } from '../support/reach-world.ts'
 import { eventsOf } from '../support/second-reader/state.ts'
 import { readTimeline } from '../support/second-reader/timeline.ts'
@@ -42,44 +42,11 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true })
 })
 
-/** Two processes whose segments are of one hour, which is over. */
-async function fill(): Promise<void> {
-  const writers = [await world.start('journal'), await world.start('journal')]
-  for (let round = 0; round < 8; round++) {
-    for (const writer of writers) {
-      for (let i = 0; i < 3; i++) {
-        world.pass(3)
-        await world.write(writer, ((7 * round + 3 * i) % 10) / 10, round % 3 === 0)
-      }
-      await writer.rig.session.complete(null)
-    }
-    world.pass(2 * MINUTE)
-  }
-  world.pass(HOUR)
-  for (const writer of writers) {
-    await world.write(writer, 0, false)
-    world.pass(3)
-  }
-  for (const writer of writers) await writer.rig.session.complete(null)
-}
-
 function reader(): ReturnType<typeof openReader> {
   return openReader(world.store, world.clock, undefined, async (through) => {
     for (const { rig } of world.writers) await rig.session.complete(through)
     return ALL_TOLD
   })
-}
-
-async function keysIn(prefix: string): Promise<string[]> {
-  const keys: string[] = []
-  for await (const { key } of world.store.list(prefix)) keys.push(key)
-  return keys
-}
-
-async function runKeys(): Promise<{ readonly files: string[]; readonly chains: string[] }> {
-  const keys = (await keysIn('segment/')).filter((key) => parseRunFileKey(key) !== null)
-  const chains = keys.filter((key) => parseRunFileKey(key)?.file === null)
-  return { files: keys.filter((key) => !chains.includes(key)), chains }
 }
 
 async function expectState(): Promise<void> {
@@ -89,21 +56,21 @@ async function expectState(): Promise<void> {
 }
 
 test('another thread merges, files that were replaced stay for the grace, and another reader agrees', async () => {
-  await fill()
+  await fillHour(world)
   const { archive } = await reader()
-  const before = await keysIn('segment/')
+  const before = await keysIn(world.store, 'segment/')
   const told: number[] = []
   const { merges, deleted, isHeld } = await compactNow(archive, { onMerge: ({ events }) => told.push(events) })
   expect([isHeld, deleted]).toEqual([false, 0])
   expect(merges.at(-1)).toMatchObject({ level: 2, files: 1 })
   expect(told).toEqual(merges.map(({ events }) => events))
-  expect(await keysIn('segment/')).toEqual(expect.arrayContaining(before))
+  expect(await keysIn(world.store, 'segment/')).toEqual(expect.arrayContaining(before))
   await expectState()
   expect((await verify((await reader()).archive)).damage).toEqual([])
   expect((await verify((await reader()).archive)).unreferenced).toEqual([])
   // An independent reader, which checks every chain, finds the same events.
   const files = new Map<string, Uint8Array>()
-  for (const key of await keysIn('')) files.set(key, await world.store.get(key))
+  for (const key of await keysIn(world.store, '')) files.set(key, await world.store.get(key))
   const { timeline } = readTimeline(files)
   const events = await eventsOf({ files, timeline, open: (_, image) => image })
   expect(events.map(({ ulid }) => ulid)).toEqual(world.written.map(({ ulid }) => ulid))
@@ -112,13 +79,13 @@ test('another thread merges, files that were replaced stay for the grace, and an
   expect((await compactNow(archive, {})).deleted).toBe(0)
   world.pass(2000)
   expect((await compactNow(archive, {})).deleted).toBeGreaterThan(before.length / 2)
-  expect(await keysIn('replaced/')).toEqual([])
+  expect(await keysIn(world.store, 'replaced/')).toEqual([])
   await expectState()
   expect((await verify((await reader()).archive)).damage).toEqual([])
 })
 
 test('where nobody but `compact` looks after a store its catalogue does not grow, and every head can be compared', async () => {
-  await fill()
+  await fillHour(world)
   const { archive, timeline } = await reader()
   const heads: Head[] = []
   let files = 0
@@ -126,12 +93,12 @@ test('where nobody but `compact` looks after a store its catalogue does not grow
     for (let n = 0; n < 75; n++) await timeline.commit(() => ({}))
     if (timeline.head !== null) heads.push(timeline.head)
     const { forgotten } = await compactNow(archive, {})
-    if (forgotten > 0) files = (await keysIn('timeline/')).length
+    if (forgotten > 0) files = (await keysIn(world.store, 'timeline/')).length
   }
   expect(timeline.timeline.generation).toBeGreaterThan(600)
   // The last 256 stay, and the commit that says that the others went.
   expect(files).toBe(257)
-  expect((await keysIn('timeline/')).length).toBeLessThan(257 + 76 + 64)
+  expect((await keysIn(world.store, 'timeline/')).length).toBeLessThan(257 + 76 + 64)
   await expectState()
   const again = await reader()
   expect((await verify(again.archive)).damage).toEqual([])
@@ -139,11 +106,11 @@ test('where nobody but `compact` looks after a store its catalogue does not grow
 })
 
 test('a file that is locked keeps its list, and nothing else of what was merged', async () => {
-  await fill()
+  await fillHour(world)
   const store = new LockedStore()
-  for (const key of await keysIn('')) await store.put(key, await world.store.get(key))
+  for (const key of await keysIn(world.store, '')) await store.put(key, await world.store.get(key))
   const seams = async () => (await openReader(store, world.clock)).archive
-  const [locked = ''] = await keysIn('segment/')
+  const [locked = ''] = await keysIn(world.store, 'segment/')
   store.locks.set(locked, null)
   await compactNow(await seams(), {})
   world.pass(2 * HOUR)
@@ -159,7 +126,7 @@ test('a file that is locked keeps its list, and nothing else of what was merged'
 })
 
 test('while another process merges nothing is merged; where it fell silent the next one goes on', async () => {
-  await fill()
+  await fillHour(world)
   const { archive } = await reader()
   const lease = await Lease.take(world.store, world.clock)
   expect(await Lease.take(world.store, world.clock)).toBeNull()
@@ -175,13 +142,13 @@ test('while another process merges nothing is merged; where it fell silent the n
   expect(await Lease.take(world.store, world.clock)).not.toBeNull()
 })
 
-test('damage of a run is named: a file, its chain file, a file that is missing', async () => {
-  await fill()
+test('damage of a run is named: a file, its chain file, its index, a file that is missing', async () => {
+  await fillHour(world)
   await compactNow((await reader()).archive, { graceMs: 0 })
   const { timeline } = await reader()
   const [entry] = (await allSegments(world.store, timeline.timeline)).filter((one) => 'run' in one)
   if (entry === undefined || !('run' in entry)) throw new Error('there is a run')
-  for (const key of [entry.key, entry.run.key]) {
+  for (const key of [entry.key, entry.run.key, entry.run.index.key]) {
     const bytes = await world.store.get(key)
     const flipped = Uint8Array.from(bytes)
     flipped[bytes.length >> 1] = (flipped[bytes.length >> 1] ?? 0) ^ 1
@@ -195,15 +162,15 @@ test('damage of a run is named: a file, its chain file, a file that is missing',
 })
 
 test('a catalogue that was lost is made again from runs alone', async () => {
-  await fill()
+  await fillHour(world)
   await compactNow((await reader()).archive, { graceMs: 0 })
   const before = (await allSegments(world.store, (await TimelineLog.open(world.store)).timeline)).map(({ key }) => key)
-  expect((await runKeys()).files.length).toBeGreaterThan(0)
+  expect((await runKeys(world.store)).files.length).toBeGreaterThan(0)
   while (world.writers.length > 0) {
     const [writer] = world.writers
     if (writer !== undefined) await world.stop(writer)
   }
-  await world.store.delete([...(await keysIn('timeline/')), ...(await keysIn('node/'))])
+  await world.store.delete([...(await keysIn(world.store, 'timeline/')), ...(await keysIn(world.store, 'node/'))])
   const plan = await planRepair(world.store, () => {})
   expect(plan.timeline.segments.tail.map(({ key }) => key).sort()).toEqual(expect.arrayContaining(before))
   expect(await commitRepair(world.store, plan)).toBe(true)
@@ -215,13 +182,13 @@ test('a catalogue that was lost is made again from runs alone', async () => {
 })
 
 test('who captures merges by itself, asks the store for nothing while nothing changes, and deletes when the grace is over', async () => {
-  await fill()
+  await fillHour(world)
   const store = new CountingStore(world.store)
   const { archive } = await openReader(store, world.clock)
   const { signal } = new AbortController()
   const job = new CompactionJob(archive, { graceMs: 5 * MINUTE }, createLogger('silent'))
   await job.run(signal)
-  const { files } = await runKeys()
+  const { files } = await runKeys(world.store)
   expect(files.length).toBeGreaterThan(0)
   await job.run(signal)
   store.reset()
@@ -232,7 +199,7 @@ test('who captures merges by itself, asks the store for nothing while nothing ch
   expect(store.calls).toEqual({ put: 0, get: 0, head: 0, list: 0, delete: 0 })
   world.pass(2 * MINUTE)
   await job.run(signal)
-  expect(await keysIn('replaced/')).toEqual([])
+  expect(await keysIn(world.store, 'replaced/')).toEqual([])
   store.reset()
   world.pass(HOUR)
   await job.run(signal)
@@ -240,8 +207,8 @@ test('who captures merges by itself, asks the store for nothing while nothing ch
 })
 
 test('who may not delete merges nothing, says so once, and is not asked again', async () => {
-  await fill()
-  const before = await keysIn('')
+  await fillHour(world)
+  const before = await keysIn(world.store, '')
   const denied = new TidemarkError('STORE_DENIED', 'delete is not allowed', { hint: '' })
   const store = new FaultyStore(world.store, (verb) => (verb === 'delete' ? denied : null))
   const { archive } = await openReader(store, world.clock)
@@ -252,12 +219,12 @@ test('who may not delete merges nothing, says so once, and is not asked again', 
     world.pass(MINUTE)
   }
   expect(logged.filter((line) => line.includes('tidemark compact'))).toHaveLength(1)
-  expect(await keysIn('')).toEqual(before)
+  expect(await keysIn(world.store, '')).toEqual(before)
   await expect(compactNow(archive, {})).rejects.toBe(denied)
 })
 
 test('what fails is tried again later and later, and a lease of a clock that is ahead keeps nobody waiting', async () => {
-  await fill()
+  await fillHour(world)
   const lease = await Lease.take(world.store, { ...world.clock, now: () => world.now + 1000 * HOUR })
   expect(lease).not.toBeNull()
   let gets = 0
@@ -273,14 +240,14 @@ test('what fails is tried again later and later, and a lease of a clock that is 
   }
   // The first, and after one, two, four and so on that are left out.
   expect(gets).toBe(4)
-  expect(await keysIn('merging/')).toEqual([])
+  expect(await keysIn(world.store, 'merging/')).toEqual([])
   store.script = () => null
   for (let i = 0; i < 20; i++) await job.run(signal)
-  expect((await runKeys()).files.length).toBeGreaterThan(0)
+  expect((await runKeys(world.store)).files.length).toBeGreaterThan(0)
 })
 
 test('it ends after so many merges, and when it is told to', async () => {
-  await fill()
+  await fillHour(world)
   const { store, clock } = world
   const write: CompactionSeams['write'] = (request, onFile) => writeRun(store, request, onFile)
   const seams = { store, timeline: await TimelineLog.open(store), clock, memory: 1e7, write }
@@ -312,7 +279,7 @@ test('options are honoured, and what is none is refused', async () => {
 })
 
 test('a run is pruned as a whole, with its chain file, and the history is whole from its end on', async () => {
-  await fill()
+  await fillHour(world)
   const { archive } = await reader()
   await compactNow(archive, { graceMs: 0 })
   await snapshotOf(archive, {})
@@ -323,7 +290,7 @@ test('a run is pruned as a whole, with its chain file, and the history is whole 
   expect(plan.bases.size).toBe(2)
   world.pass(1000)
   await sweep({ store, timeline: log, clock }, 0)
-  expect(await runKeys()).toEqual({ files: [], chains: [] })
+  expect(await runKeys(world.store)).toEqual({ files: [], chains: [], indexes: [] })
   const { archive: now } = await reader()
   expect(await stateAt(now, 'latest')).toEqual(liveState(world.database))
   const { damage, unreferenced } = await verify(now)
@@ -331,7 +298,7 @@ test('a run is pruned as a whole, with its chain file, and the history is whole 
 })
 
 test('a run whose merge was broken off goes in the end, and nothing of the history with it', async () => {
-  await fill()
+  await fillHour(world)
   const { archive } = await reader()
   let isOver = false
   const dying = new FaultyStore(world.store, (verb, key) => {
@@ -340,39 +307,39 @@ test('a run whose merge was broken off goes in the end, and nothing of the histo
   })
   const broken = await openReader(dying, world.clock)
   await expect(compactNow(broken.archive, {})).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
-  const orphans = await runKeys()
+  const orphans = await runKeys(world.store)
   expect(orphans.files.length).toBeGreaterThan(0)
   expect((await verify((await reader()).archive)).unreferenced.length).toBeGreaterThan(0)
   world.pass(25 * HOUR)
   await compactNow(archive, {})
   world.pass(2 * HOUR)
   await compactNow(archive, {})
-  expect(await keysIn('')).not.toEqual(expect.arrayContaining(orphans.files))
-  expect(await keysIn('merging/')).toEqual([])
+  expect(await keysIn(world.store, '')).not.toEqual(expect.arrayContaining(orphans.files))
+  expect(await keysIn(world.store, 'merging/')).toEqual([])
   const { damage, unreferenced } = await verify((await reader()).archive)
   expect({ damage, unreferenced }).toEqual({ damage: [], unreferenced: [] })
   await expectState()
 })
 
 test('a run that was committed stays, although what says that it is written was left', async () => {
-  await fill()
+  await fillHour(world)
   const keeping = new FaultyStore(world.store, (verb, key) =>
     verb === 'delete' && key.includes('merging/') ? 'before' : null,
   )
   const { archive } = await openReader(keeping, world.clock)
   await expect(compactNow(archive, {})).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
-  expect(await keysIn('merging/')).toHaveLength(1)
+  expect(await keysIn(world.store, 'merging/')).toHaveLength(1)
   for (let i = 0; i < 3; i++) {
     world.pass(25 * HOUR)
     await compactNow((await reader()).archive, {})
   }
-  expect(await keysIn('merging/')).toEqual([])
+  expect(await keysIn(world.store, 'merging/')).toEqual([])
   expect((await verify((await reader()).archive)).damage).toEqual([])
   await expectState()
 })
 
 test('who slept through a merge commits nothing of what was let go meanwhile', async () => {
-  await fill()
+  await fillHour(world)
   const [timeline, { store, clock }] = [await TimelineLog.open(world.store), world]
   let slept = 0
   const write: CompactionSeams['write'] = async (request, onFile) => {
@@ -384,7 +351,7 @@ test('who slept through a merge commits nothing of what was let go meanwhile', a
     await abandonRuns(store, other, clock.now())
     world.pass(2 * HOUR)
     expect(await sweepReplaced(store, other, clock.now() - HOUR)).toEqual({
-      deleted: written.files.length + 1,
+      deleted: written.files.length + 2,
       refused: [],
     })
     return written

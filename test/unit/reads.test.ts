@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { encodedEventBytes, encodeEvent } from '../../src/format/event-codec.ts'
 import { segmentKey } from '../../src/format/keys.ts'
@@ -123,8 +124,8 @@ test('one record is read by one gzip member or the row groups that hold it, not 
   const version = await findVersion(sourcesOver(changed), plan, { kind: 'record', resource: 'r', id: 'r00010' })
   expect(JSON.parse(Buffer.from(version?.image?.json ?? []).toString()).v).toBe(4)
   expect(changed.bytesRead).toBeLessThan(total / 4)
-  // The footer of the newest segment, which has it, and its row group.
-  expect(changed.calls.get).toBe(2)
+  // The newest segment, which has it: it is so small that it is read as a whole.
+  expect(changed.calls.get).toBe(1)
   const history = new CountingStore(store)
   const versions: number[] = []
   for await (const event of findEvents(sourcesOver(history), timeline.segments.tail, {
@@ -248,7 +249,7 @@ test('the large events of a record are read one after the other, also where segm
   const store = new MemoryStore()
   const ulids = new UlidGenerator(() => 1_790_000_000_000)
   const item = { kind: 'record', resource: 'r', id: 'a' } as const
-  const value = (v: number) => recordImage({ id: 'a', v, text: String(v % 10).repeat(9_000_000) })
+  const value = (v: number) => recordImage({ id: 'a', v, text: randomBytes(6_750_000).toString('base64') })
   const segments: StreamSegment[] = []
   for (let first = 1; first <= 4; first += 2) {
     const parts = [first, first + 1].map((v) => {

@@ -19,6 +19,7 @@ import {
   rowOf,
   type ToldChange,
 } from './expected.ts'
+import { mergeSegments } from './merge.ts'
 import { layInNodes } from './nodes.ts'
 import { Story } from './story.ts'
 
@@ -30,6 +31,8 @@ export interface VectorStore {
   readonly acknowledged: boolean
   /** Whether most of its catalogue stands in nodes. */
   readonly inNodes: boolean
+  /** Whether all segments but the last are merged into a run before the record is erased. */
+  readonly isMerged?: boolean
 }
 
 const ERASED = user('eve')
@@ -42,6 +45,7 @@ export async function makeStore(work: string, made: string, { name, spec, ...end
   const story = new Story({ directory, store, clock })
   await story.tell()
   if (end.inNodes) await layInNodes(`${directory}/store`)
+  if (end.isMerged === true) await mergeSegments(`${directory}/store`, clock.step())
   const tidemark = await Tidemark.open({ store }, clock)
   clock.step()
   if (end.acknowledged) await acknowledge(tidemark, 'the store was away')

@@ -37,10 +37,7 @@ export function readPages(bytes: Uint8Array, chunk: ColumnChunk): Pages {
   let sizeLeft = chunk.uncompressedBytes
   let valuesLeft = chunk.values
   while (at < bytes.length) {
-    const reader = new ThriftReader(bytes, at)
-    const header = pageHeader(reader)
-    const { type, encoding, values, compressedSize, size } = header
-    const start = reader.offset
+    const { type, encoding, values, compressedSize, size, start } = pageHeader(bytes, at)
     expect(compressedSize <= bytes.length - start && size <= sizeLeft, 'a page is larger than its column')
     sizeLeft -= size
     const body = decompress(bytes.subarray(start, start + compressedSize), size, chunk.compressed)
@@ -59,15 +56,20 @@ export function readPages(bytes: Uint8Array, chunk: ColumnChunk): Pages {
   return { dictionary, data }
 }
 
-interface PageHeader {
+/** The header of a page. */
+export interface PageHeader {
   readonly type: number
   readonly encoding: number
   readonly values: number
   readonly compressedSize: number
   readonly size: number
+  /** Where the page begins behind it. */
+  readonly start: number
 }
 
-function pageHeader(reader: ThriftReader): PageHeader {
+/** Reads the header of the page that begins at `at`. Throws `Malformed`. */
+export function pageHeader(bytes: Uint8Array, at: number): PageHeader {
+  const reader = new ThriftReader(bytes, at)
   let [type, size, compressedSize, values, encoding, levels] = [-1, -1, -1, -1, -1, RLE]
   reader.struct((id) => {
     if (id === 1) type = reader.integer()
@@ -86,7 +88,7 @@ function pageHeader(reader: ThriftReader): PageHeader {
   })
   expect(type === DATA_PAGE || type === DICTIONARY_PAGE, 'a page is of a kind that segments do not use')
   expect(size >= 0 && compressedSize >= 0 && values >= 0 && encoding >= 0 && levels === RLE, 'a page head is malformed')
-  return { type, encoding, values, compressedSize, size }
+  return { type, encoding, values, compressedSize, size, start: reader.offset }
 }
 
 /** zlib's least buffer. */

@@ -23,8 +23,10 @@ import {
   type SegmentIndex,
   type SegmentRange,
 } from './metadata.ts'
+import { checksumOf, compressedBits } from './placed-group.ts'
 import { type Fetch, HOLE_BYTES, planFetches, SCAN_HOLE_BYTES } from './ranges.ts'
 import { RowGroup } from './row-group.ts'
+import type { RowGroupPlace } from './run-index.ts'
 import { COLUMNS, type ColumnName, columnIndex } from './schema.ts'
 
 /** Where the bytes of a segment are. */
@@ -102,6 +104,22 @@ export class SegmentReader {
   rangeOf(index: number): { readonly start: number; readonly end: number } {
     const { chunks } = this.#metadata(index)
     return { start: chunks[0]?.start ?? 0, end: chunks.at(-1)?.end ?? 0 }
+  }
+
+  /** Where a row group of a file of a run is, as its index has it. */
+  placeOf(index: number): RowGroupPlace {
+    const { rows, chunks } = this.#metadata(index)
+    const { start, end } = this.rangeOf(index)
+    const file = 'run' in this.info ? this.info.file : 0
+    const checksums = this.#checksums.subarray(index * COLUMNS.length, (index + 1) * COLUMNS.length)
+    return {
+      file,
+      start,
+      bytes: end - start,
+      rows,
+      checksum: checksumOf(checksums),
+      compressed: compressedBits(chunks),
+    }
   }
 
   /** What a segment of level 0 knows of the hash chain of its stream. Errors: `SEGMENT_CORRUPT`. */

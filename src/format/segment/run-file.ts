@@ -4,8 +4,11 @@ import type { EventColumns } from './columns.ts'
 import { encodeFile, fittingRows } from './encode.ts'
 import { formatRunFile, type RunFileRange } from './metadata.ts'
 
-/** Rows of a row group of a run: those of one record follow one another, and more of them compress better. */
-const RUN_GROUP_ROWS = 4096
+/**
+ * Rows of a row group of a run. One of them is what a lookup of one item reads, some 25 KiB. More compress better: of a million
+ * events with 4096 a file has 9 % less, with 256 it has 10 % more, and reading costs a third more.
+ */
+const RUN_GROUP_ROWS = 512
 
 /** What a file of a run is, besides what is in it. */
 export interface RunFileOptions {

@@ -4,11 +4,12 @@ import { LIMITS } from '../../base/limits.ts'
 import { runFileKey } from '../../format/keys.ts'
 import { openSegment, type SegmentReader } from '../../format/segment/read.ts'
 import { compareParts, encodeRunChain, type PartChain, sequencesOf } from '../../format/segment/run-chain.ts'
-import type { MergedSegment, RunFile, SegmentEntry } from '../../model/timeline.ts'
+import type { MergedSegment, NamedFile, SegmentEntry } from '../../model/timeline.ts'
 import type { Ulid } from '../../model/ulid.ts'
 import { ahead } from '../../restore/ahead.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { readRunChain } from '../run-chains.ts'
+import { RunItems } from '../run-indexes.ts'
 import { ChainCheck } from '../segment-check.ts'
 import { FILE_BYTES, mergeInputs } from './merge.ts'
 import { MergeInput } from './merge-input.ts'
@@ -18,8 +19,8 @@ import type { MergeUnit } from './plan.ts'
 const OPENED_AHEAD = 16
 /** Fewer are no merge. */
 const LEAST_UNITS = 2
-/** What each event takes until all are checked: its row of the chain, and its salt. */
-const CHECKED_BYTES = 83
+/** What each event takes until all are checked: its row of the chain, its salt, and a place of its item. */
+const CHECKED_BYTES = 99
 /** A file takes its size while it is gathered, and as much again while it is encoded and read back. */
 const FILE_COPIES = 2
 /** Of the memory, what a file may take while it is gathered. */
@@ -58,8 +59,8 @@ interface OpenUnit {
 }
 
 /**
- * Writes the events of segments as one run: first its chain file, then its files, each read back and every event checked
- * against the hash chains. `onFile` is given every key before it is put. Errors: those of the store, `SEGMENT_CORRUPT`,
+ * Writes the events of segments as one run: its chain file, its files, each read back and every event checked against the hash
+ * chains, and the index of what was read back. `onFile` is given every key before it is put. Errors: those of the store, `SEGMENT_CORRUPT`,
  * `OBJECT_CORRUPT`: what was written is to be deleted then.
  */
 export async function writeRun(
@@ -71,23 +72,29 @@ export async function writeRun(
   const units = await openUnits(store, request)
   const chains = units.flatMap((unit) => unit.chains).sort(compareParts)
   const bytes = encodeRunChain({ run, level, erasures, chains })
-  const key = runFileKey({ run, level, file: null, nonce: nonce() })
-  const chainFile: RunFile = { key, bytes: bytes.length, sha256: sha256(bytes) }
+  const key = runFileKey({ run, level, file: 'chain', nonce: nonce() })
+  const chainFile: NamedFile = { key, bytes: bytes.length, sha256: sha256(bytes) }
   await onFile(key)
   await putWhole(store, key, bytes, chainFile.sha256)
   const check = new ChainCheck(key, chains)
-  const files: MergedSegment[] = []
+  const items = new RunItems(run)
+  const files: Omit<MergedSegment, 'run'>[] = []
   const inputs = units.map(({ readers }) => new MergeInput(readers))
   const options = { run, level, fileBytes: fileBytesOf(request) }
   for await (const { bytes: file, info, file: number } of mergeInputs(inputs, options)) {
-    const entry = { ...info, key: runFileKey({ run, level, file: number, nonce: nonce() }), run: chainFile }
+    const entry = { ...info, key: runFileKey({ run, level, file: number, nonce: nonce() }) }
     await onFile(entry.key)
     const back = await putWhole(store, entry.key, file, info.sha256)
-    await check.addFile(await readerOf(entry, back), entry)
+    await check.addFile(await readerOf(entry, back), entry, null, items.add)
     files.push(entry)
   }
   check.end()
-  return { replaced: units.flatMap(({ entries }) => entries.map((entry) => entry.key)), files }
+  const index = items.make(runFileKey({ run, level, file: 'index', nonce: nonce() }))
+  await onFile(index.file.key)
+  await putWhole(store, index.file.key, index.bytes, index.file.sha256)
+  const named = { ...chainFile, index: index.file }
+  const replaced = units.flatMap(({ entries }) => entries.map((entry) => entry.key))
+  return { replaced, files: files.map((entry) => ({ ...entry, run: named })) }
 }
 
 /** Opens units, oldest first, as many as may be merged at once. */
@@ -141,7 +148,7 @@ async function putWhole(store: RunStore, key: string, bytes: Uint8Array, expecte
   })
 }
 
-function readerOf({ key, footer }: MergedSegment, bytes: Uint8Array): Promise<SegmentReader> {
+function readerOf({ key, footer }: Pick<MergedSegment, 'key' | 'footer'>, bytes: Uint8Array): Promise<SegmentReader> {
   const read = async (start: number, end: number): Promise<Uint8Array> => bytes.subarray(start, end)
   return openSegment({ name: key, bytes: bytes.length, footer, read })
 }

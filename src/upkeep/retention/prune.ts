@@ -72,11 +72,13 @@ function planFor(
 }
 
 function changeOf({ segments, snapshots, pruned, bases }: PrunePlan, policy: RetentionPolicy, at: string): PruneChange {
-  // Runs go with their chain files.
-  const chains = new Map(
-    segments.flatMap((entry) => ('run' in entry ? [[entry.run.key, { ...entry, ...entry.run }] as const] : [])),
-  )
-  const files = [...segments, ...chains.values()]
+  // Runs go with their chain files and their indexes.
+  const others = new Map<string, PruneChange['segments'][number]>()
+  for (const entry of segments) {
+    for (const { key, bytes } of 'run' in entry ? [entry.run, entry.run.index] : [])
+      others.set(key, { ...entry, key, bytes })
+  }
+  const files = [...segments, ...others.values()]
   return {
     segments: files,
     snapshots,

@@ -4,6 +4,7 @@ import type { Ulid } from '../../model/ulid.ts'
 import { ledgerNodes } from '../../timeline/ledger.ts'
 import type { Root } from '../../timeline/root.ts'
 import type { SegmentNodes } from '../../timeline/segments.ts'
+import { filesOf } from '../run-chains.ts'
 import type { Inspection } from './inspection.ts'
 import { isMissing, type Present, unlessGone } from './present.ts'
 
@@ -146,8 +147,7 @@ class SegmentWalk {
       if ('run' in entry && !this.#chainsBefore.has(entry.run.key)) this.#listener.onUnread(entry)
       return
     }
-    this.named.add(key)
-    if ('run' in entry) this.named.add(entry.run.key)
+    for (const file of filesOf(entry)) this.named.add(file)
     if (!(await this.#attempt(key, { path, below: entry }, () => this.#listener.check(entry))) || this.#missed.has(key))
       this.#listener.onUnread(entry)
   }

@@ -12,6 +12,8 @@ const compressors: Compressors = {
 
 type Row = Awaited<ReturnType<typeof parquetReadObjects>>[number]
 
+type Digest = [stream: string, sequence: number, digest: string]
+
 interface Chain {
   previous: string
   links: [number, string][]
@@ -19,10 +21,20 @@ interface Chain {
   erased: [number, string, string][]
 }
 
-/** Sequence and digest of every event of a segment that was read. */
-export function digestsIn(bytes: Uint8Array, events: readonly Event[]): [number, string][] {
+/** Stream, sequence and digest of every event of a segment of level 0 that was read. */
+export function digestsIn({ stream }: Segment, bytes: Uint8Array, events: readonly Event[]): Digest[] {
   const chain: Chain = JSON.parse(textOf(Uint8Array.from(bytes).buffer, 'chain'))
-  return [...digestsOf(events, chain)].map(([sequence, [, digest]]) => [sequence, digest.toString('hex')])
+  return [...digestsOf(events, chain)].map(([sequence, [, digest]]) => [stream, sequence, digest.toString('hex')])
+}
+
+/** The same of a run (6.4), by its chain file. */
+export function digestsInRun(bytes: Uint8Array, events: readonly Event[]): Digest[] {
+  return sealed<RunChains>(gunzipSync(bytes)).chains.flatMap(([stream, first, last, , , chain]) => {
+    const own = events.filter((one) => one.stream === stream && one.sequence >= first && one.sequence <= last)
+    return [...digestsOf(own, chain)].map(
+      ([sequence, [, digest]]): Digest => [stream, sequence, digest.toString('hex')],
+    )
+  })
 }
 
 /** The events of a segment (6), in the order of its rows; everything that can be checked is. */

@@ -4,6 +4,7 @@ import { type Event, type Image, type Item, nameOf, order } from './events.ts'
 import { rawOf } from './message-pack.ts'
 import { startOf } from './moments.ts'
 import type { Opener } from './record-keys.ts'
+import { checkRunIndex, type RunFileRead } from './run-index.ts'
 import { checkRun, readSegment } from './segment.ts'
 import type { Files, Segment, Snapshot, Timeline } from './timeline.ts'
 
@@ -108,15 +109,19 @@ async function eventsBetween({ files, timeline, open }: Opened, from: Snapshot, 
 /** Every event of all segments, in the order of the ULIDs, with its images opened; erased ones are left out. */
 export async function eventsOf({ files, timeline, open }: Opened, isWhole = true): Promise<Event[]> {
   const events: Event[] = []
-  const runs = new Map<string, { run: NonNullable<Segment['run']>; events: Event[] }>()
+  const runs = new Map<string, { run: NonNullable<Segment['run']>; own: RunFileRead[] }>()
   for (const segment of timeline.segments) {
     const own = await readSegment(files.get(segment.key) ?? new Uint8Array(0), segment)
     events.push(...own)
     const { run } = segment
-    if (run !== undefined) runs.set(run.key, { run, events: [...(runs.get(run.key)?.events ?? []), ...own] })
+    if (run !== undefined)
+      runs.set(run.key, { run, own: [...(runs.get(run.key)?.own ?? []), { segment, events: own }] })
   }
-  for (const { run, events: own } of isWhole ? runs.values() : [])
-    checkRun(run, files.get(run.key) ?? new Uint8Array(0), own)
+  for (const { run, own } of isWhole ? runs.values() : []) {
+    const inRun = own.flatMap(({ events: some }) => some)
+    checkRun(run, files.get(run.key) ?? new Uint8Array(0), inRun)
+    checkRunIndex(run, files, own)
+  }
   return events
     .sort((a, b) => (a.ulid < b.ulid ? -1 : 1))
     .flatMap((event) => {

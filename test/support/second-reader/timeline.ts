@@ -17,7 +17,12 @@ export interface Segment {
   footer: { bytes: number; crc32: number }
   chain: { previous: string; value: string }
   /** Of a file of a run (6.4), which has neither a stream nor sequences nor a chain. */
-  run?: { key: string; bytes: number; sha256: string }
+  run?: {
+    key: string
+    bytes: number
+    sha256: string
+    index: { key: string; bytes: number; sha256: string; rowGroups: number }
+  }
 }
 
 interface Range {
@@ -84,18 +89,22 @@ interface Root {
 /** The last generation (3), and its head (6.1); of those before it that are there, each is checked against the next one. */
 export function readTimeline(files: Files): { timeline: Timeline; head: string } {
   const keys = [...files.keys()].filter((key) => key.startsWith('timeline/')).sort()
-  const numbers = keys.map((key) => Number(key.slice(9, 21)))
+  const all = keys.map((key) => Number(key.slice(9, 21)))
+  const last = all.at(-1) ?? 0
+  const bytes = files.get(timelineKey(last)) ?? new Uint8Array(0)
+  must(bytes.length <= MOST_BYTES, 'the root is too large')
+  const timeline = timelineOf(files, sealed<Root>(bytes))
+  // What a repair stands for may be damaged, and is needed by nobody (3.4).
+  const { repairs = [] } = timeline
+  const numbers = all.filter((n) => !repairs.some(({ first, last: end }) => first <= n && n <= end))
   for (const n of numbers) {
     const one: Root = sealed(files.get(timelineKey(n)))
     must(one.format === 2 && one.generation === n, `generation ${n} is out of place`)
     const before = files.get(timelineKey(n - 1))
     const isNext = one.previous === (before === undefined ? null : hex(before))
-    must(isNext || (before === undefined && n > 1), `generation ${n} follows another one`)
+    const isMade = one.previous === null && repairs.some(({ generation }) => generation === n)
+    must(isNext || isMade || (before === undefined && n > 1), `generation ${n} follows another one`)
   }
-  const last = numbers.at(-1) ?? 0
-  const bytes = files.get(timelineKey(last)) ?? new Uint8Array(0)
-  must(bytes.length <= MOST_BYTES, 'the root is too large')
-  const timeline = timelineOf(files, sealed<Root>(bytes))
   const [oldest = 0] = numbers
   const { previous }: Root = sealed(files.get(timelineKey(oldest)))
   const known = headOf(files, timeline, oldest - 1)

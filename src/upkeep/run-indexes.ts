@@ -1,0 +1,131 @@
+import { sha256 } from '../base/bytes.ts'
+import { openSegment, type SegmentReader } from '../format/segment/read.ts'
+import type { RowGroup } from '../format/segment/row-group.ts'
+import {
+  decodeIndex,
+  hashIn,
+  pairOf,
+  type RowGroupPlace,
+  type RunIndex,
+  rowGroupIn,
+} from '../format/segment/run-index.ts'
+import { RunIndexBuilder } from '../format/segment/run-index-builder.ts'
+import type { RunIndexFile, SegmentFile } from '../model/timeline.ts'
+import type { Ulid } from '../model/ulid.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { type OnRowGroup, wrongContent } from './segment-check.ts'
+
+/** Columns that say which item a row is about. */
+const ITEM_COLUMNS = ['kind', 'resource', 'record_id'] as const
+
+/** The bytes of an index, and what the timeline says of it. */
+export interface MadeIndex {
+  readonly bytes: Uint8Array
+  readonly file: RunIndexFile
+}
+
+/** Gathers what the index of a run must say, from its files, in any order. */
+export class RunItems {
+  readonly #run: Ulid
+  readonly #files = new Map<number, RunIndexBuilder>()
+
+  constructor(run: Ulid) {
+    this.#run = run
+  }
+
+  /** Takes a row group of a file; those of one file come in their order. */
+  readonly add: OnRowGroup = (reader: SegmentReader, index: number, group: RowGroup): void => {
+    const place = reader.placeOf(index)
+    this.#of(place.file).add(place, group)
+  }
+
+  /** Takes the row groups of a file whose bytes are there. Errors: `SEGMENT_CORRUPT`. */
+  async addFile({ key, footer }: Pick<SegmentFile, 'key' | 'footer'>, bytes: Uint8Array): Promise<void> {
+    const read = async (start: number, end: number): Promise<Uint8Array> => bytes.subarray(start, end)
+    const reader = await openSegment({ name: key, bytes: bytes.length, footer, read })
+    for (const index of reader.rowGroups.keys()) this.add(reader, index, await reader.readRowGroup(index, ITEM_COLUMNS))
+  }
+
+  /** Takes what another index has of a file. */
+  addPart(file: number, part: RunIndex): void {
+    this.#of(file).addPart(part)
+  }
+
+  /** The index of all files, for a file with this key. Errors: `LIMIT_EXCEEDED`. */
+  make(key: string): MadeIndex {
+    const { bytes, rowGroups } = this.#whole().finish(key)
+    return { bytes, file: { key, bytes: bytes.length, sha256: sha256(bytes), rowGroups } }
+  }
+
+  /** What was gathered so far. */
+  index(): RunIndex {
+    return this.#whole().index()
+  }
+
+  /** Whether an index says of every item where it is, and nothing else. */
+  isToldBy({ pairs, places }: RunIndex): boolean {
+    const whole = this.index()
+    const isPlaced = places.length === whole.places.length && places.every((place, i) => isSame(place, whole.places[i]))
+    if (!isPlaced) return false
+    const [own, other] = [rangesOf(whole.pairs), rangesOf(pairs)]
+    for (;;) {
+      const [a, b] = [own.next(), other.next()]
+      if (a.done === true || b.done === true) return a.done === b.done
+      if (a.value[0] !== b.value[0] || a.value[1] !== b.value[1]) return false
+    }
+  }
+
+  #of(file: number): RunIndexBuilder {
+    const known = this.#files.get(file) ?? new RunIndexBuilder(this.#run)
+    this.#files.set(file, known)
+    return known
+  }
+
+  #whole(): RunIndexBuilder {
+    const whole = new RunIndexBuilder(this.#run)
+    for (const [, file] of [...this.#files].sort(([a], [b]) => a - b)) whole.addPart(file.index())
+    return whole
+  }
+}
+
+const PLACE = ['file', 'start', 'bytes', 'rows', 'checksum', 'compressed'] as const
+
+function isSame(a: RowGroupPlace, b: RowGroupPlace | undefined): boolean {
+  return PLACE.every((member) => a[member] === b?.[member])
+}
+
+/** Of every hash its first and its last pair: there may be more between. */
+function* rangesOf(pairs: Float64Array): Generator<readonly [first: number, last: number]> {
+  for (let at = 0; at < pairs.length; ) {
+    const first = pairs[at] ?? 0
+    let last = first
+    for (at++; at < pairs.length && hashIn(pairs[at] ?? 0) === hashIn(first); at++) last = pairs[at] ?? 0
+    yield [first, last]
+  }
+}
+
+/** Reads a whole index. Errors: `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`, and those of the store. */
+export async function readRunIndex(store: Pick<ObjectStore, 'get'>, file: RunIndexFile): Promise<RunIndex> {
+  const bytes = await store.get(file.key)
+  if (sha256(bytes) !== file.sha256) throw wrongContent(file.key, 'it is not what was written')
+  return decodeIndex(file, bytes)
+}
+
+/** What an index has of each file, with row groups that are numbered from 0 in it. */
+export function partsOfIndex({ pairs, places }: RunIndex): ReadonlyMap<number, RunIndex> {
+  const firsts = new Map<number, number>()
+  for (const [rowGroup, { file }] of places.entries()) if (!firsts.has(file)) firsts.set(file, rowGroup)
+  const byFile = new Map<number, number[]>()
+  for (const pair of pairs) {
+    const file = places[rowGroupIn(pair)]?.file ?? 0
+    const own = byFile.get(file) ?? []
+    own.push(pairOf(hashIn(pair), rowGroupIn(pair) - (firsts.get(file) ?? 0)))
+    byFile.set(file, own)
+  }
+  return new Map(
+    [...firsts.keys()].map((file) => {
+      const own = places.filter((place) => place.file === file)
+      return [file, { pairs: Float64Array.from(byFile.get(file) ?? []), places: own }]
+    }),
+  )
+}
