@@ -24,6 +24,8 @@ test('erased records are unreadable for good, whichever way they are erased, and
     'keys tried',
     'members carried over',
     'snapshots made beside an erasure',
+    'merges',
+    'merges beside an erasure',
   ]
   for (const what of [...ways, ...done]) expect(tally.of(what), what).toBeGreaterThan(0)
 })

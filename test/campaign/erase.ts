@@ -1,9 +1,10 @@
-import { systemClock } from '../../src/base/clock.ts'
 import { hasCode, TidemarkError } from '../../src/base/errors.ts'
 import { eraseRecord } from '../../src/engine/erasure.ts'
 import type { Item } from '../../src/model/event.ts'
 import { findStoredEvents } from '../../src/restore/lookup.ts'
 import { segmentsBetween } from '../../src/timeline/segments.ts'
+import { type CompactionSeams, compact } from '../../src/upkeep/compaction/compact.ts'
+import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
 import { takeSnapshot } from '../../src/upkeep/snapshot.ts'
 import { ALL_TOLD, openReader } from '../support/capture-rig.ts'
 import { checkErasures } from '../support/erasure-check.ts'
@@ -29,9 +30,14 @@ import type { Campaign, Tally } from './campaign.ts'
  * Erasure, by record keys in a store that refuses every deletion and every overwriting, by rewriting, and by both. A
  * history of records with tricky names; some are deleted and erased, by processes of their own, one or two at a time,
  * broken off at any call of either store and run again, while the writer, which still has the old keyring, goes on with
- * other records and makes some of these again, and another process makes a snapshot from the one before. The oracle is the list of what was written; an enemy tries everything
- * that is left.
+ * other records and makes some of these again, and other processes make a snapshot from the one before, and merge. The
+ * oracle is the list of what was written; an enemy tries everything that is left.
  */
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+/** A run has several files, so that an erasure leaves some of them. */
+const FILE_BYTES = 1500
+
 export const erase: Campaign = { name: 'erase', seeds: 200, run: (seed, tally) => scenario(seed, tally) }
 
 /** One scenario; `broken`: what is deleted is only hidden, which must not go unnoticed. */
@@ -41,10 +47,11 @@ export async function scenario(
   broken: { readonly keeps: boolean } = { keeps: false },
 ): Promise<void> {
   const way: Way = WAYS[seed % WAYS.length] ?? 'keys'
-  const world = await openWorld(way, random(seed), tally, { ...broken, clock: systemClock })
+  const world = await openWorld(way, random(seed), tally, broken)
   tally.add(`histories erased by ${way === 'both' ? 'keys, then rewritten' : way}`)
   try {
-    for (let round = 2 + pick(world, 3); round > 0; round--) await workRound(world)
+    for (let round = 3 + pick(world, 3); round > 0; round--) await workRound(world)
+    world.pass(10 * MINUTE)
     const victims = await deleteSome(world)
     await eraseAll(world, victims)
     const again = world.next() < 0.5
@@ -69,8 +76,13 @@ async function workRound(world: ErasureWorld): Promise<void> {
   for (let i = 3 + pick(world, 6); i > 0; i--) {
     const item = items()[pick(world, items().length)]
     if (item !== undefined) await write(world, item, world.next() < 0.25 ? null : imageOf(item, 0, world.next()))
+    if (i % 3 > 0) continue
+    await world.rig.session.complete(null)
+    world.pass(MINUTE)
   }
   await world.rig.session.complete(null)
+  world.pass(2 * MINUTE)
+  if (world.next() < 0.7) await merge(world, true)
   if (world.next() < 0.5) {
     const { archive, timeline } = world.rig
     const { plan } = await archive.reach('latest')
@@ -79,6 +91,30 @@ async function workRound(world: ErasureWorld): Promise<void> {
   }
   const { head } = world.rig.timeline
   if (head !== null) world.heads.push(head)
+}
+
+/**
+ * Merges what there is to merge, by a process of its own, which dies in it now and then where it may: what such a one leaves
+ * beside an erasure the next one deletes. Where nothing may be deleted, nothing is merged.
+ */
+async function merge(world: ErasureWorld, mayDie: boolean): Promise<void> {
+  if (world.way === 'keys') return
+  let call = 0
+  const due = mayDie && world.next() < 0.3 ? pick(world, 60) : -1
+  const store = new FaultyStore(world.store, () => (call++ >= due && due >= 0 ? 'before' : null))
+  const complete = (through: string | null): Promise<typeof ALL_TOLD> => completing(world, through)
+  try {
+    const { archive, timeline } = await openReader(store, world.clock, world.keys ?? undefined, complete)
+    const write: CompactionSeams['write'] = (request, onFile) =>
+      writeRun(store, { ...request, fileBytes: FILE_BYTES }, onFile)
+    const graceMs = world.next() < 0.5 ? 0 : HOUR
+    const { merges } = await compact({ store, timeline, clock: world.clock, memory: 1e7, write }, { graceMs })
+    archive.close()
+    world.tally.add(mayDie ? 'merges' : 'merges beside an erasure', merges.length)
+  } catch (error) {
+    if (due < 0 || !hasCode(error, 'STORE_UNAVAILABLE')) throw error
+    world.tally.add('merges broken off')
+  }
 }
 
 /** One to three records that have been something. */
@@ -120,7 +156,8 @@ function incarnationOf(raw: Uint8Array): number {
 
 /** Erases them, now and then by several processes at once, while the writer goes on. */
 async function eraseAll(world: ErasureWorld, victims: readonly Item[]): Promise<void> {
-  const busy = Promise.all([writeOthers(world, victims), snapshotMeanwhile(world)])
+  const merging = world.next() < 0.5 ? merge(world, false) : null
+  const busy = Promise.all([writeOthers(world, victims), snapshotMeanwhile(world), merging])
   if (victims.length > 1 && world.next() < 0.5) {
     world.tally.add('erasures at the same time', victims.length)
     await Promise.all(victims.map((item) => eraseVictim(world, item)))
@@ -137,7 +174,7 @@ async function snapshotMeanwhile(world: ErasureWorld): Promise<void> {
   const script = (verb: Verb): Error | null => (verb === 'delete' && world.way === 'keys' ? denied : null)
   const complete = (through: string | null): Promise<typeof ALL_TOLD> => completing(world, through)
   const store = new FaultyStore(world.store, script)
-  const { archive, timeline } = await openReader(store, systemClock, world.keys ?? undefined, complete)
+  const { archive, timeline } = await openReader(store, world.clock, world.keys ?? undefined, complete)
   try {
     const { plan } = await archive.reach('latest')
     const { isNew, carried } = await takeSnapshot(archive.sources, timeline, plan, 'model://test')
@@ -207,7 +244,7 @@ async function tryToErase(world: ErasureWorld, item: Item, mode: 'keys' | 'rewri
     }
     try {
       const keys = world.keys === null ? undefined : new FaultyStore(world.keys, script)
-      const { archive } = await openReader(new FaultyStore(world.store, script), systemClock, keys, complete)
+      const { archive } = await openReader(new FaultyStore(world.store, script), world.clock, keys, complete)
       await eraseRecord(archive, item, { reason: 'asked to', ...(mode === undefined ? {} : { mode }) }).finally(() =>
         archive.close(),
       )

@@ -197,7 +197,9 @@ class Scenario {
       const { plan } = await this.#archive.reachLast()
       const known = await this.#timeline()
       if (known.snapshots.some(({ ulid }) => ulid === plan.moment)) return
-      const { ulid } = await takeSnapshot(this.#archive.sources, this.#seams.timeline, plan, DATABASE)
+      const { ulid, isNew } = await takeSnapshot(this.#archive.sources, this.#seams.timeline, plan, DATABASE)
+      // Where nothing that could be read has happened since one, that one is given.
+      if (!isNew) return
       this.#oracle.madeFromHistory(known, ulid)
       this.#tally.add(plan.except.length > 0 ? 'snapshots through gaps' : 'snapshots')
     } catch (error) {

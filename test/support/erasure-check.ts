@@ -1,5 +1,4 @@
 import { gunzipSync } from 'node:zlib'
-import { systemClock } from '../../src/base/clock.ts'
 import { hasCode } from '../../src/base/errors.ts'
 import type { Archive } from '../../src/engine/archive.ts'
 import { View } from '../../src/engine/view.ts'
@@ -19,7 +18,7 @@ const END = '7ZZZZZZZZZZZZZZZZZZZZZZZZZ'
 
 /** Everything that an erasure promises, by a process that opens the store anew. Throws where something is not so. */
 export async function checkErasures(world: ErasureWorld): Promise<void> {
-  const { archive } = await openReader(world.store, systemClock, world.keys ?? undefined)
+  const { archive } = await openReader(world.store, world.clock, world.keys ?? undefined)
   const { timeline } = await archive.refresh()
   for (const head of [null, ...world.heads]) {
     const { damage } = await verifyStore(archive.sources, timeline, undefined, head)

@@ -4,8 +4,9 @@ import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import type { Tally } from '../campaign/campaign.ts'
 import { show } from './arbitrary.ts'
-import { openRig, type Rig, type RigOptions } from './capture-rig.ts'
+import { openRig, type Rig } from './capture-rig.ts'
 import { KeepingStore } from './keeping-store.ts'
+import { BEGIN, SetClock } from './kept-history.ts'
 import type { Victim } from './key-attack.ts'
 import { keyOf, ModelDatabase, recordImage } from './model-database.ts'
 import { WormStore } from './worm-store.ts'
@@ -37,6 +38,9 @@ export interface ErasureWorld {
   readonly store: ObjectStore
   readonly keys: ObjectStore | null
   readonly rig: Rig
+  /** Minutes pass when `pass` says so. */
+  readonly clock: SetClock
+  readonly pass: (ms: number) => void
   /** What the database held before the capture, and every write that changed something since, in order. */
   readonly base: Map<string, string>
   readonly written: Written[]
@@ -63,9 +67,14 @@ export async function openWorld(
   way: Way,
   next: () => number,
   tally: Tally,
-  { keeps, clock }: Pick<RigOptions, 'clock'> & { readonly keeps: boolean },
+  { keeps }: { readonly keeps: boolean },
 ): Promise<ErasureWorld> {
-  const database = new ModelDatabase()
+  const [database, clock] = [new ModelDatabase(), new SetClock()]
+  let now = BEGIN
+  const pass = (ms: number): void => {
+    now += ms
+    clock.set(now)
+  }
   for (const item of items()) {
     if (next() < 0.4) database.put(item, imageOf(item, 0, next()))
   }
@@ -80,7 +89,7 @@ export async function openWorld(
   const rig = await openRig(keys === null ? options : { ...options, keys })
   await rig.session.complete(null)
   const history = { base, written: [], erased: new Map(), victims: [], heads: [] }
-  return { way, next, tally, database, objects, keyObjects, store, keys, rig, ...history }
+  return { way, next, tally, database, objects, keyObjects, store, keys, rig, clock, pass, ...history }
 }
 
 /** Every record that the workload writes. */
