@@ -1,10 +1,12 @@
 import { afterEach, expect, test } from 'vitest'
 import { TidemarkError } from '../../src/base/errors.ts'
 import { segmentKey, snapshotPrefix, timelineKey } from '../../src/format/keys.ts'
+import { chainStart } from '../../src/format/segment/chain.ts'
 import { formatHead, parseHead } from '../../src/model/head.ts'
 import type { Timeline } from '../../src/model/timeline.ts'
-import { lastUlidAt } from '../../src/model/ulid.ts'
+import { firstUlidAt, lastUlidAt, MIN_ULID } from '../../src/model/ulid.ts'
 import { gapsOf, startOf } from '../../src/restore/gaps.ts'
+import { SnapshotWriter } from '../../src/restore/snapshot-writer.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
@@ -19,6 +21,7 @@ import { jsonLines } from '../support/cli.ts'
 import { inProcess } from '../support/in-process.ts'
 import { BEGIN, DAY, HOUR, KeptHistory } from '../support/kept-history.ts'
 import { LockedStore as PerKeyStore } from '../support/locked-store.ts'
+import { recordImage } from '../support/model-database.ts'
 
 let history = new KeptHistory()
 afterEach(() => history.end())
@@ -170,6 +173,45 @@ test('a clock that has jumped, a stopped capture and a policy for less than ther
   await tidemark.retention.prune({ policy: { maxAge: '1s' }, confirm: true })
   expect(await history.shown('latest')).toBe(history.expected(at(6, 0)))
   expect((await tidemark.status()).snapshots).toHaveLength(1)
+})
+
+test('what can be restored while a stream is stalled stays, however old it is', async () => {
+  await begun(2)
+  const { timeline } = await TimelineLog.open(history.objects)
+  const [own] = timeline.streams
+  if (own === undefined) throw new Error('nobody writes')
+  // Of another machine, which nobody can ask, and which may hold events from then on.
+  const { door: _, sealed: __, ...rest } = own
+  const id = firstUlidAt(at(1, 8))
+  const stalled = { ...rest, id, openedAt: id, sealedThrough: id, host: 'elsewhere', boot: 'elsewhere' }
+  const nothing = { lastSequence: 0, lastUlid: MIN_ULID, chain: chainStart(id), owner: '0123456789abcdef' }
+  const log = await TimelineLog.open(history.objects)
+  await log.commit(() => ({ putStreams: [{ ...stalled, ...nothing }] }))
+  for (const hour of [10, 15, 21]) await history.write(at(5, hour))
+  // What the live database holds is a state only once that stream has been asked.
+  const { archive, timeline: other } = await openReader(history.objects, history.clock)
+  const later = lastUlidAt(at(5, 22))
+  const writer = new SnapshotWriter({
+    store: history.objects,
+    prefix: snapshotPrefix(later),
+    ulid: later,
+    database: 'x',
+  })
+  await writer.add([
+    { kind: 'record', resource: 'r', id: 'one', image: recordImage({ n: history.expected(at(5, 22)) }) },
+  ])
+  const entry = { ulid: later, consistentFrom: later, prefix: snapshotPrefix(later), ...(await writer.finish()) }
+  await other.commit(() => ({ addSnapshots: [entry] }))
+  history.clock.set(at(6, 0))
+  const { tidemark } = history
+  expect(await history.shown(at(1, 4))).toBe(history.expected(at(1, 4)))
+  const last = history.expected(at(1, 4))
+  const { plan } = await tidemark.retention.prune({ policy: { window: '2h' }, confirm: true, grace: '0ms' })
+  expect(plan.segments.length).toBeGreaterThan(0)
+  expect(plan.kept.map(({ why }) => why)).toContainEqual(['last reachable'])
+  archive.close()
+  expect((await tidemark.status()).reachable.latest?.slice(0, 13)).toBe('2026-01-02T07')
+  expect(await history.shown((await tidemark.status()).reachable.latest ?? '')).toBe(last)
 })
 
 test('a snapshot that does not read back bears nothing: what it would replace stays, and it is named', async () => {

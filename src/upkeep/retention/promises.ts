@@ -1,6 +1,7 @@
 import type { SnapshotEntry, Timeline } from '../../model/timeline.ts'
 import { firstUlidAt, lastUlidAt, MIN_ULID, previousUlid, type Ulid, ulidTime } from '../../model/ulid.ts'
 import { exceptionsOf, gapsOf } from '../../restore/gaps.ts'
+import { reachOf } from '../../restore/reach.ts'
 import { periodsIn, TIERS } from './periods.ts'
 import type { Rules } from './policy.ts'
 
@@ -55,6 +56,10 @@ export function needsOf(input: RetentionInput): readonly Need[] | null {
   if (newest === undefined) return null
   const anchor = anchorOf(input)
   const needs: Need[] = [{ from: newest.consistentFrom, through: END, why: 'newest' }]
+  // A stream that nobody can ask may stop what is reachable before that: then it is all that can be restored now.
+  const { latest } = reachOf(timeline)
+  if (latest !== null && latest < newest.consistentFrom)
+    needs.push({ from: latest, through: latest, why: 'last reachable' })
   if (rules.windowMs !== null) needs.push({ from: before(anchor, rules.windowMs), through: END, why: 'window' })
   for (const { name, ulid } of timeline.marks ?? []) needs.push({ from: ulid, through: ulid, why: `mark ${name}` })
   for (const { id, from, through, until } of timeline.holds ?? [])
