@@ -1,6 +1,7 @@
 import { hasCode } from '../base/errors.ts'
 import { parseReplacedKey, REPLACED_PREFIX, replacedKey } from '../format/keys.ts'
 import { sealJson, unsealJson } from '../format/sealed-json.ts'
+import type { Interval } from '../model/interval.ts'
 import { isUlid, type Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { wrongContent } from './segment-check.ts'
@@ -12,11 +13,15 @@ export interface ReplacedFiles {
   /** How many erasures by rewriting the timeline had then: nothing that one of these took out is in them. */
   readonly erasures: number
   readonly keys: readonly string[]
+  /** No event of the files is outside of it; absent: not known. */
+  readonly within?: Interval
 }
 
 /** Puts the list of what a commit is about to replace. */
-export async function putReplaced(store: ObjectStore, { ulid, erasures, keys }: ReplacedFiles): Promise<void> {
-  await store.put(replacedKey(ulid), sealJson({ format: 1, erasures, keys }), { ifAbsent: true })
+export async function putReplaced(store: ObjectStore, list: ReplacedFiles): Promise<void> {
+  const { ulid, erasures, keys, within } = list
+  const range = within === undefined ? {} : { firstUlid: within.from, lastUlid: within.through }
+  await store.put(replacedKey(ulid), sealJson({ format: 1, erasures, ...range, keys }), { ifAbsent: true })
 }
 
 /** The lists of a store, oldest first. */
@@ -31,9 +36,14 @@ export async function* replacedLists(store: ObjectStore): AsyncGenerator<Replace
 export async function readReplaced(store: Pick<ObjectStore, 'get'>, key: string): Promise<ReplacedFiles | null> {
   const ulid = parseReplacedKey(key)
   if (ulid === null || !isUlid(ulid)) return null
-  const { format, erasures, keys } = unsealJson(await store.get(key)) ?? {}
+  const { format, erasures, keys, firstUlid: from, lastUlid: through } = unsealJson(await store.get(key)) ?? {}
   if (format !== 1 || typeof erasures !== 'number' || !isTexts(keys)) throw wrongContent(key, 'it is no list of files')
-  return { ulid, erasures, keys }
+  const isBetween = isUlidText(from) && isUlidText(through)
+  return { ulid, erasures, keys, ...(isBetween ? { within: { from, through } } : {}) }
+}
+
+function isUlidText(value: unknown): value is Ulid {
+  return typeof value === 'string' && isUlid(value)
 }
 
 function isTexts(value: unknown): value is readonly string[] {

@@ -3,6 +3,7 @@ import { hasCode } from '../../base/errors.ts'
 import { leaseKey, mergingKey } from '../../format/keys.ts'
 import { sealJson } from '../../format/sealed-json.ts'
 import { rewritings } from '../../model/erasure.ts'
+import type { Interval } from '../../model/interval.ts'
 import type { SegmentEntry, Timeline } from '../../model/timeline.ts'
 import { beforeInstant, newUlid } from '../../model/ulid.ts'
 import { reachOf } from '../../restore/reach.ts'
@@ -135,6 +136,7 @@ async function mergeOnce(seams: CompactionSeams, { level, units }: CompactionPla
     .flat()
     .filter(({ key }) => gone.has(key))
     .flatMap(filesOf)
+  const within = rangeOf(units.flat())
   let isCommitted = false
   await timeline.commit(async (now) => {
     const named = await namesBeside(timeline.nodes.segments, now, units)
@@ -144,7 +146,7 @@ async function mergeOnce(seams: CompactionSeams, { level, units }: CompactionPla
     // Who was taken for dead has no say any more: see `abandonRuns`.
     const isWanted = isUnmoved && !isCommitted && (await store.head(mergingKey(run))) !== null
     if (!isWanted) return null
-    await putReplaced(store, { ulid: newUlid(clock.now()), erasures, keys: [...new Set(keys)] })
+    await putReplaced(store, { ulid: newUlid(clock.now()), erasures, keys: [...new Set(keys)], within })
     isCommitted = true
     return { merge: { replaced: written.replaced, by: written.files } }
   })
@@ -169,9 +171,15 @@ async function namesBeside(
   { segments }: Timeline,
   units: CompactionPlan['units'],
 ): Promise<ReadonlySet<string>> {
-  const times = units.flat()
-  const first = times.reduce((least, { firstUlid }) => (firstUlid < least ? firstUlid : least), 'Z')
-  const last = times.reduce((greatest, { lastUlid }) => (lastUlid > greatest ? lastUlid : greatest), '')
-  const beside = await segmentsBetween(nodes, segments, beforeInstant(first), last)
+  const { from, through } = rangeOf(units.flat())
+  const beside = await segmentsBetween(nodes, segments, beforeInstant(from), through)
   return new Set(beside.map(({ key }) => key))
+}
+
+/** From the first to the last event of segments. */
+function rangeOf(entries: readonly SegmentEntry[]): Interval {
+  return {
+    from: entries.reduce((least, { firstUlid }) => (firstUlid < least ? firstUlid : least), 'Z'),
+    through: entries.reduce((greatest, { lastUlid }) => (lastUlid > greatest ? lastUlid : greatest), ''),
+  }
 }

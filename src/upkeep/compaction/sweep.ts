@@ -1,12 +1,11 @@
 import { MERGING_PREFIX, parseMergingKey, replacedKey, runPrefix } from '../../format/keys.ts'
-import type { Timeline } from '../../model/timeline.ts'
+import type { Interval } from '../../model/interval.ts'
 import { newUlid, ulidTime } from '../../model/ulid.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { deleteAllowed, type Undeleted } from '../../store/refusals.ts'
 import type { TimelineLog } from '../../timeline/log.ts'
-import { eachSegment } from '../../timeline/segments.ts'
+import { namedKeys } from '../named-keys.ts'
 import { putReplaced, type ReplacedFiles, replacedLists } from '../replaced-files.ts'
-import { filesOf } from '../run-chains.ts'
 
 /** What was deleted of what merges replaced. */
 export interface SweptReplaced {
@@ -32,7 +31,8 @@ export async function sweepReplaced(
   }
   const refused: Undeleted[] = []
   if (due.length === 0) return { deleted: 0, refused }
-  const named = await namedIn(await timeline.refresh(), timeline)
+  const { segments } = await timeline.refresh()
+  const named = await namedKeys(timeline.nodes.segments, segments, rangesOf(due))
   let deleted = 0
   for (const { ulid, keys } of due) {
     const gone = keys.filter((key) => !named.has(key))
@@ -43,10 +43,10 @@ export async function sweepReplaced(
   return { deleted, refused }
 }
 
-async function namedIn({ segments }: Timeline, { nodes }: TimelineLog): Promise<ReadonlySet<string>> {
-  const named = new Set<string>()
-  for await (const entry of eachSegment(nodes.segments, segments)) for (const key of filesOf(entry)) named.add(key)
-  return named
+/** Where files of these lists can be named; null: anywhere. */
+function rangesOf(lists: readonly ReplacedFiles[]): readonly Interval[] | null {
+  const ranges = lists.flatMap(({ within }) => within ?? [])
+  return ranges.length < lists.length ? null : ranges
 }
 
 /** How long after it was begun a run is taken for one that nobody will commit, milliseconds. */
@@ -63,7 +63,8 @@ export async function abandonRuns(store: ObjectStore, timeline: TimelineLog, now
     if (run === null || ulidTime(run) > nowMs - ABANDONED_MS) continue
     // Whoever writes it has to find that out.
     if ((await deleteAllowed(store, [key])).length > 0) continue
-    const named = await namedIn(await timeline.commit(() => ({})), timeline)
+    const { segments } = await timeline.commit(() => ({}))
+    const named = await namedKeys(timeline.nodes.segments, segments, null)
     const keys: string[] = []
     for await (const file of store.list(runPrefix(run))) keys.push(file.key)
     // It was committed: what else is there is that of an erasure, which may still be at it.

@@ -3,9 +3,8 @@ import { isPause } from '../../model/hold.ts'
 import type { Condemned } from '../../model/pruned.ts'
 import type { Timeline } from '../../model/timeline.ts'
 import { newUlid } from '../../model/ulid.ts'
-import { eachSegment } from '../../timeline/segments.ts'
+import { namedKeys } from '../named-keys.ts'
 import { replacedLists } from '../replaced-files.ts'
-import { filesOf } from '../run-chains.ts'
 import type { PruneSeams } from './prune.ts'
 
 /**
@@ -43,9 +42,8 @@ async function namesOf(
   { segments, snapshots, condemned = [] }: Timeline,
   nodes: PruneSeams['timeline']['nodes']['segments'],
 ): Promise<ReadonlySet<string>> {
-  const named = new Set([...snapshots.map(({ prefix }) => prefix), ...condemned.map(({ key }) => key)])
-  for await (const entry of eachSegment(nodes, segments)) for (const key of filesOf(entry)) named.add(key)
-  return named
+  const others = [...snapshots.map(({ prefix }) => prefix), ...condemned.map(({ key }) => key)]
+  return new Set([...others, ...(await namedKeys(nodes, segments, null))])
 }
 
 /** A segment whose sequences are not in the store yet may be committed by its writer, however long ago it was put. */

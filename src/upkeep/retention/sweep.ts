@@ -4,9 +4,8 @@ import type { Timeline } from '../../model/timeline.ts'
 import { ulidTime } from '../../model/ulid.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { deleteAllowed, type Undeleted } from '../../store/refusals.ts'
-import { eachSegment } from '../../timeline/segments.ts'
 import { isNoteworthy, lookedAt, provenWait, waitingFrom, waitsAnew } from '../grace.ts'
-import { filesOf } from '../run-chains.ts'
+import { namedKeys } from '../named-keys.ts'
 import type { PruneSeams } from './prune.ts'
 
 /** What was deleted of what retention took out. */
@@ -82,15 +81,18 @@ function parted<T>(all: readonly T[], isFirst: (one: T) => boolean): [T[], T[]] 
   return [all.filter(isFirst), all.filter((one) => !isFirst(one))]
 }
 
-/** Without what the timeline names again: a repair may have entered it. */
+/**
+ * Without what the timeline names all the same. What was pruned can only be named among the ranges that were, which few nodes
+ * have anything of; where the timeline was repaired, all are read.
+ */
 async function unnamed(
   condemned: readonly Condemned[],
-  { segments, snapshots }: Timeline,
+  { segments, snapshots, pruned = [], repairs = [] }: Timeline,
   nodes: PruneSeams['timeline']['nodes']['segments'],
 ): Promise<readonly Condemned[]> {
-  const named = new Set(snapshots.map(({ prefix }) => prefix))
-  for await (const entry of eachSegment(nodes, segments)) for (const key of filesOf(entry)) named.add(key)
-  return condemned.filter(({ key }) => !named.has(key))
+  const prefixes = new Set(snapshots.map(({ prefix }) => prefix))
+  const keys = await namedKeys(nodes, segments, repairs.length > 0 ? null : pruned)
+  return condemned.filter(({ key }) => !keys.has(key) && !prefixes.has(key))
 }
 
 /** Snapshots one by one, which have any number of files. */
