@@ -9,6 +9,7 @@ export const LIMITS: Readonly<
     | 'runEvents'
     | 'runIndexBytes'
     | 'footerBytes'
+    | 'filterBytes'
     | 'memberBytes'
     | 'jsonBytes'
     | 'rootBytes'
@@ -34,6 +35,8 @@ export const LIMITS: Readonly<
   runIndexBytes: 134_217_728,
   /** Largest Parquet footer, bytes. */
   footerBytes: 67_108_864,
+  /** Largest filter of a segment that stands in the catalogue too, bytes: of some 680 items. */
+  filterBytes: 1024,
   /** Largest uncompressed gzip member of a snapshot, bytes. */
   memberBytes: 536_870_912,
   /** Largest JSON file of a store, bytes. */

@@ -1,5 +1,6 @@
 import { isMarkName } from '../model/mark.ts'
 import type { IndexNode, SegmentEntry, StreamEntry, TreeNode } from '../model/timeline.ts'
+import { isShortFilter } from './segment/bloom.ts'
 import { type Check, hash, isText, isUlidText, listOf, matching, oneOf, orNull, shaped, wholeFrom } from './shape.ts'
 
 /*
@@ -20,34 +21,43 @@ const segmentFile = {
   footer: shaped({ bytes: positive, crc32: wholeFrom(0, 2 ** 32 - 1) }),
 }
 
-const sealedSegment = shaped({
-  ...segmentFile,
-  key: matching(/^segment\/[^/]+\/[0-9]{2}\/[0-9]{16}-[0-9]{16}-[0-9a-f]{8}\.parquet$/),
-  level: wholeFrom(0, 0),
-  stream: ulid,
-  firstSequence: positive,
-  lastSequence: positive,
-  chain: shaped({ previous: hash, value: hash }),
-})
+/** Not every writer tells it. */
+const possible = { filter: isShortFilter }
+
+const sealedSegment = shaped(
+  {
+    ...segmentFile,
+    key: matching(/^segment\/[^/]+\/[0-9]{2}\/[0-9]{16}-[0-9]{16}-[0-9a-f]{8}\.parquet$/),
+    level: wholeFrom(0, 0),
+    stream: ulid,
+    firstSequence: positive,
+    lastSequence: positive,
+    chain: shaped({ previous: hash, value: hash }),
+  },
+  possible,
+)
 
 const RUN = 'segment\\/[0-7][0-9A-HJKMNP-TV-Z]{25}\\/[0-9]{2}\\/'
 
-const mergedSegment = shaped({
-  ...segmentFile,
-  key: matching(new RegExp(`^${RUN}[0-9]{4}-[0-9a-f]{8}\\.parquet$`)),
-  level: wholeFrom(1, 99),
-  run: shaped({
-    key: matching(new RegExp(`^${RUN}chain-[0-9a-f]{8}\\.json\\.gz$`)),
-    bytes: positive,
-    sha256: hash,
-    index: shaped({
-      key: matching(new RegExp(`^${RUN}index-[0-9a-f]{8}\\.bin$`)),
+const mergedSegment = shaped(
+  {
+    ...segmentFile,
+    key: matching(new RegExp(`^${RUN}[0-9]{4}-[0-9a-f]{8}\\.parquet$`)),
+    level: wholeFrom(1, 99),
+    run: shaped({
+      key: matching(new RegExp(`^${RUN}chain-[0-9a-f]{8}\\.json\\.gz$`)),
       bytes: positive,
       sha256: hash,
-      rowGroups: count,
+      index: shaped({
+        key: matching(new RegExp(`^${RUN}index-[0-9a-f]{8}\\.bin$`)),
+        bytes: positive,
+        sha256: hash,
+        rowGroups: count,
+      }),
     }),
-  }),
-})
+  },
+  possible,
+)
 
 const segment: Check = (value) => (shaped({ run: () => true })(value) ? mergedSegment(value) : sealedSegment(value))
 

@@ -19,6 +19,8 @@ export interface SegmentFile {
   readonly sha256: string
   /** Length of the Parquet footer with its 8 trailing bytes, and its CRC-32: what a ranged reader fetches first. */
   readonly footer: { readonly bytes: number; readonly crc32: number }
+  /** The Bloom filter of its items, base64, where it is short: then nothing of the file is read to know that an item is not in it. */
+  readonly filter?: string
 }
 
 /** A segment of level 0: gapless events of one stream. */

@@ -30,8 +30,9 @@ async function findStored(sources: ReplaySources, plan: Plan, item: Item): Promi
       yield unit
     }
   }
-  for await (const [, groups] of ahead(newest(), OPENED_AHEAD, (one) => sources.segments.find(one, item))) {
-    if (groups === null) continue
+  for await (const [unit, groups] of ahead(newest(), OPENED_AHEAD, (one) => sources.segments.find(one, item))) {
+    // What was asked ahead may be older than what has been found since.
+    if (groups === null || (found !== null && unit.lastUlid < found.ulid)) continue
     const version = await lastVersion(groups, item, snapshot.ulid, moment)
     if (version !== null) found = fold(found, version)
   }

@@ -1,7 +1,7 @@
 import { parseRunFileKey } from '../format/keys.ts'
 import { EVENT_COLUMNS } from '../format/segment/events.ts'
 import { placedRowGroup } from '../format/segment/placed-group.ts'
-import { openBytes, openSegment, type SegmentReader } from '../format/segment/read.ts'
+import { filterMayContain, openBytes, openSegment, type SegmentReader } from '../format/segment/read.ts'
 import type { RowGroup } from '../format/segment/row-group.ts'
 import type { RowGroupPlace } from '../format/segment/run-index.ts'
 import type { Item } from '../model/event.ts'
@@ -70,12 +70,13 @@ export class Segments {
   }
 
   /**
-   * Where the events of an item are; null: there are certainly none. Of a run no footer is read, but its index. Errors: as
+   * Where the events of an item are; null: there are certainly none, and where a filter in the catalogue says so nothing is read.
+   * Of a run no footer is read, but its index. Errors: as
    * `open`.
    */
   async find({ entries }: SegmentUnit, item: Item): Promise<ItemRowGroups | null> {
     const [first] = entries
-    if (first === undefined) return null
+    if (first === undefined || !mayContain(entries, item)) return null
     if (!('run' in first)) return inSegment(await this.open(first), item)
     const files = new Map(entries.map((entry) => [parseRunFileKey(entry.key)?.file, entry]))
     // Files that are not asked for have no events of the time that is.
@@ -100,6 +101,11 @@ export class Segments {
     this.#kept.keep(key, reader, bytes)
     return reader
   }
+}
+
+/** Whether files may have events of an item, as far as the catalogue tells: false is certain. */
+function mayContain(entries: readonly SegmentEntry[], item: Item): boolean {
+  return entries.some(({ filter }) => filter === undefined || filterMayContain(Buffer.from(filter, 'base64'), item))
 }
 
 function inSegment(reader: SegmentReader, item: Item): ItemRowGroups | null {

@@ -72,6 +72,8 @@ export class ChainCheck {
     onEvent: OnEvent | null = null,
     onRowGroup: OnRowGroup | null = null,
   ): Promise<void> {
+    if (file.filter !== undefined && file.filter !== reader.filter)
+      throw wrongContent(file.key, 'its filter is not the one that the timeline has')
     let events = 0
     for (const index of reader.rowGroups.keys()) {
       const group = await this.#addGroup(reader, index, file, onEvent)

@@ -118,8 +118,8 @@ test('one record is read by one gzip member or the row groups that hold it, not 
   expect((await findVersion(sourcesOver(unchanged), plan, { kind: 'record', resource: 'r', id: 'r00001' }))?.ulid).toBe(
     plan.snapshot.ulid,
   )
-  // Four footers to see that no segment has it, the manifest, one member.
-  expect(unchanged.calls.get).toBe(6)
+  // The manifest and one member: the catalogue says that no segment has it.
+  expect(unchanged.calls.get).toBe(2)
   const changed = new CountingStore(store)
   const version = await findVersion(sourcesOver(changed), plan, { kind: 'record', resource: 'r', id: 'r00010' })
   expect(JSON.parse(Buffer.from(version?.image?.json ?? []).toString()).v).toBe(4)
@@ -141,7 +141,9 @@ test('one record is read by one gzip member or the row groups that hold it, not 
 
 test('what one process has read of a footer and of a manifest it does not read again', async () => {
   const { store, timeline, last } = await build()
-  const plan = await planRestore(NO_NODES, timeline, last)
+  const whole = await planRestore(NO_NODES, timeline, last)
+  // Where the catalogue has no filters, as of long ones, four footers say that no segment has it.
+  const plan = { ...whole, segments: whole.segments.map(({ filter: _, ...entry }) => entry) }
   const counting = new CountingStore(store)
   const sources = sourcesOver(counting)
   const item = { kind: 'record', resource: 'r', id: 'r00001' } as const

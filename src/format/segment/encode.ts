@@ -3,7 +3,7 @@ import { TidemarkError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { type Item, KINDS } from '../../model/event.ts'
 import type { SegmentFile, StreamSegment } from '../../model/timeline.ts'
-import { buildBloom } from './bloom.ts'
+import { buildBloom, shortFilter } from './bloom.ts'
 import { chainJson, chainOf, chainStart, chainValue, type SegmentChain } from './chain.ts'
 import { EventColumns } from './columns.ts'
 import {
@@ -75,7 +75,7 @@ export function encodeColumns(
 /** A Parquet file of sorted rows, and what the timeline says of it as a file. */
 export interface EncodedFile {
   readonly bytes: Uint8Array
-  readonly file: Pick<SegmentFile, 'bytes' | 'sha256' | 'footer'>
+  readonly file: Pick<SegmentFile, 'bytes' | 'sha256' | 'footer' | 'filter'>
 }
 
 /** Encodes what `columns` holds, with its description, and with `metadata` besides. */
@@ -87,7 +87,8 @@ export function encodeFile(
 ): EncodedFile {
   const rows = sortRows(columns, rowGroupRows)
   const rowGroups = rowGroupStarts(columns, rows, rowGroupRows)
-  const index = formatIndex({ rowGroups, bloom: buildBloom(columns.items.hashes()) })
+  const bloom = buildBloom(columns.items.hashes())
+  const index = formatIndex({ rowGroups, bloom })
   const { bytes, footerBytes } = parquetFile(columns, rows, rowGroupRows, (checksums) => [
     [SEGMENT_KEY, description],
     [INDEX_KEY, index],
@@ -95,7 +96,9 @@ export function encodeFile(
     [CHECKSUMS_KEY, checksums],
   ])
   const footer = { bytes: footerBytes, crc32: crc32(bytes.subarray(-footerBytes)) }
-  return { bytes, file: { bytes: bytes.length, sha256: sha256(bytes), footer } }
+  const filter = shortFilter(bloom)
+  const file = { bytes: bytes.length, sha256: sha256(bytes), footer, ...(filter === undefined ? {} : { filter }) }
+  return { bytes, file }
 }
 
 /** So many that a row group has at most `most`, and a few megabytes. */

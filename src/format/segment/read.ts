@@ -2,7 +2,7 @@ import { crc32, utf8 } from '../../base/bytes.ts'
 import { type Item, KINDS, type Kind } from '../../model/event.ts'
 import { compareItems } from '../../model/order.ts'
 import type { SegmentFile } from '../../model/timeline.ts'
-import { bloomMayContain } from './bloom.ts'
+import { bloomMayContain, shortFilter } from './bloom.ts'
 import type { SegmentChain } from './chain.ts'
 import { decoding, segmentCorrupt } from './corrupt.ts'
 import {
@@ -129,7 +129,12 @@ export class SegmentReader {
 
   /** False where the segment certainly has no event about `item`. */
   mayContain(item: Item): boolean {
-    return bloomMayContain(this.#bloom, itemHash(KINDS.indexOf(item.kind), utf8(item.resource), utf8(item.id)))
+    return filterMayContain(this.#bloom, item)
+  }
+
+  /** The filter of its items as the catalogue has it; undefined where it is too long for that. */
+  get filter(): string | undefined {
+    return shortFilter(this.#bloom)
   }
 
   /** Indexes of the row groups that can hold rows of `range`; an item's rows may stand in several. */
@@ -259,6 +264,11 @@ export class SegmentReader {
     }
     return low
   }
+}
+
+/** False where what has this Bloom filter certainly has no event about `item`. */
+export function filterMayContain(bloom: Uint8Array, item: Item): boolean {
+  return bloomMayContain(bloom, itemHash(KINDS.indexOf(item.kind), utf8(item.resource), utf8(item.id)))
 }
 
 /** About what an open segment takes in memory: its footer as it was read, and what was parsed out of it. */

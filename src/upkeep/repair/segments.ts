@@ -43,13 +43,15 @@ export async function openWhole(
   bytes: Uint8Array,
 ): Promise<{
   readonly reader: SegmentReader
-  readonly file: Pick<SegmentFile, 'key' | 'bytes' | 'sha256' | 'footer'>
+  readonly file: Pick<SegmentFile, 'key' | 'bytes' | 'sha256' | 'footer' | 'filter'>
 }> {
   const read = async (start: number, end: number): Promise<Uint8Array> => bytes.subarray(start, end)
   const reader = await openSegment({ name: key, bytes: bytes.length, footer: null, read })
   const footer = bytes.subarray(-footerLength(bytes.subarray(-TRAILER_BYTES), bytes.length))
   const about = { bytes: footer.length, crc32: crc32(footer) }
-  return { reader, file: { key, bytes: bytes.length, sha256: sha256(bytes), footer: about } }
+  const { filter } = reader
+  const file = { key, bytes: bytes.length, sha256: sha256(bytes), footer: about }
+  return { reader, file: filter === undefined ? file : { ...file, filter } }
 }
 
 /**
