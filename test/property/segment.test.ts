@@ -10,8 +10,8 @@ import { encodeColumns, encodeSegment } from '../../src/format/segment/encode.ts
 import { parseFooter } from '../../src/format/segment/footer.ts'
 import { Salts } from '../../src/format/segment/salts.ts'
 import { COLUMNS } from '../../src/format/segment/schema.ts'
-import type { Event } from '../../src/model/event.ts'
-import { ulidTime } from '../../src/model/ulid.ts'
+import { type Event, NO_CONTEXT } from '../../src/model/event.ts'
+import { UlidGenerator, ulidTime } from '../../src/model/ulid.ts'
 import { allEvents, events, frames, open, showEvent, sortedEvents } from '../support/segments.ts'
 
 const rowGroupRows = fc.constantFrom(1, 2, 3, 7, 2048)
@@ -58,6 +58,28 @@ test('no dictionary of a row group has a value twice, also where resources share
           expect(new Set(values).size).toBe(values.length)
         }
       }
+    }),
+  )
+})
+
+test('ids that are alike for long, or of which one begins another, are sorted by all of their bytes', async () => {
+  const part = fc.constantFrom('', 'a', 'aaaaaa', 'aaaaaaa', '\0', '\u00e9', '\uffff', '\u{10ffff}')
+  const ids = fc.uniqueArray(
+    fc.tuple(part, part, part).map((parts) => parts.join('')),
+    { minLength: 1, maxLength: 20 },
+  )
+  await fc.assert(
+    fc.asyncProperty(ids, async (list) => {
+      const ulids = new UlidGenerator(() => 1_790_000_000_000)
+      const given = list.map((id, i): Event => {
+        const item = { kind: 'record', resource: 'r', id, context: NO_CONTEXT } as const
+        const after = { json: Buffer.from('{}'), raw: null }
+        const stamp = { ulid: ulids.next(), stream: 's', sequence: i + 1 }
+        return { ...item, operation: 'insert', before: null, after, stamp }
+      })
+      const { reader } = await open(encodeSegment(frames(given, 1), { stream: 's', level: 0 }))
+      const found = (await allEvents(reader)).map(({ id }) => id)
+      expect(found).toEqual(list.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))))
     }),
   )
 })

@@ -133,11 +133,11 @@ export function chainOf(columns: EventColumns, previous: string, salts: Salts): 
   let salted = Buffer.alloc(64 * 1024)
   for (let event = 0; event < columns.count; event++) {
     const sequence = columns.sequence[event] ?? 0
-    const encoded = columns.encoded(event)
-    const length = SALT_BYTES + encoded.length
+    const [start, end] = [columns.encodedStart(event), columns.encodedEnd(event)]
+    const length = SALT_BYTES + end - start
     if (length > salted.length) salted = Buffer.alloc(length * 2)
     salted.set(saltOf(salts, sequence))
-    salted.set(encoded, SALT_BYTES)
+    columns.bufferAt(event).copy(salted, SALT_BYTES, start, end)
     rows.set(sequence, columns.ulidBytes(event), digestBytes(salted.subarray(0, length)))
   }
   return { previous, links: [[last, rows.link(previous, first, last)]], salts, erased: [] }

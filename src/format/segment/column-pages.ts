@@ -193,7 +193,9 @@ export class PageMaker {
 
   #actorLevels({ from, to }: RowRange): Int32Array {
     const { actor } = this.#columns
-    return Int32Array.from(this.#rows.events.subarray(from, to), (event) => ((actor[event] ?? -1) < 0 ? 0 : 1))
+    const levels = new Int32Array(to - from)
+    for (let row = from; row < to; row++) levels[row - from] = (actor[this.#rows.events[row] ?? 0] ?? -1) < 0 ? 0 : 1
+    return levels
   }
 
   #textOf(name: ColumnName, entry: number): string {

@@ -96,9 +96,14 @@ export class EventColumns {
     return buffer
   }
 
-  /** An event as it was encoded: a view. */
-  encoded(event: number): Uint8Array {
-    return this.bufferAt(event).subarray(this.start(event, 0) - EVENT_HEADER_BYTES, this.start(event, POSITIONS - 1))
+  /** Where an event, as it was encoded, starts in its buffer. */
+  encodedStart(event: number): number {
+    return this.start(event, 0) - EVENT_HEADER_BYTES
+  }
+
+  /** Behind its last byte there. */
+  encodedEnd(event: number): number {
+    return this.start(event, POSITIONS - 1)
   }
 
   has(event: number, field: number): boolean {

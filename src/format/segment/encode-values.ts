@@ -108,8 +108,16 @@ export function widthOf(value: number): number {
   return high > 0 ? 64 - Math.clz32(high) : 32 - Math.clz32(value)
 }
 
+/** Widths up to this, and the seven bits before a value in its first byte, fit into 32 bits. */
+const SHORT_WIDTH = 24
+
 /** Puts `width` bits of `value` at bit `position`, where there are zeros. */
 function putBits(buffer: Buffer, position: number, value: number, width: number): void {
+  if (width <= SHORT_WIDTH) {
+    let byte = position >>> 3
+    for (let bits = value << (position & 7); bits !== 0; bits >>>= 8, byte++) buffer[byte] = (buffer[byte] ?? 0) | bits
+    return
+  }
   let rest = value
   let at = position
   for (let left = width; left > 0; ) {

@@ -45,7 +45,7 @@ function rankItems(resources: Interner, items: Interner): Uint32Array {
 }
 
 /** Sorts by six bytes as a number, those after what all ids have in common; whole ids only where these are equal. */
-function sortIds(items: Interner, entries: number[]): number[] {
+function sortIds(items: Interner, entries: readonly number[]): readonly number[] {
   const first = entries[0]
   if (first === undefined) return entries
   let common = items.span(first).end - items.span(first).start
@@ -54,14 +54,23 @@ function sortIds(items: Interner, entries: number[]): number[] {
     while (same < common && items.byteAt(entry, same) === items.byteAt(first, same)) same++
     common = same
   }
-  const keys = new Map<number, number>()
-  for (const entry of entries) {
+  const keys = Float64Array.from(entries, (entry) => {
     let key = 0
     // 257 values a byte: the end of an id comes before every byte.
     for (let i = 0; i < 6; i++) key = key * 257 + items.byteAt(entry, common + i) + 1
-    keys.set(entry, key)
-  }
-  return entries.sort((a, b) => (keys.get(a) ?? 0) - (keys.get(b) ?? 0) || items.compare(a, b))
+    return key
+  })
+  const byKey = new Map(entries.map((entry, i) => [keys[i] ?? 0, entry]))
+  if (byKey.size < entries.length) return sortAlike(items, entries, keys)
+  // Numbers alone are sorted by the runtime, without a call for each comparison.
+  return Array.from(keys.sort(), (key) => byKey.get(key) ?? 0)
+}
+
+/** The same where some have one key. */
+function sortAlike(items: Interner, entries: readonly number[], keys: Float64Array): number[] {
+  const order = entries.map((_, i) => i)
+  order.sort((a, b) => (keys[a] ?? 0) - (keys[b] ?? 0) || items.compare(entries[a] ?? 0, entries[b] ?? 0))
+  return order.map((i) => entries[i] ?? 0)
 }
 
 /** Sorts the events of an item by ULID where several streams, or copies, broke the order of arrival. */
