@@ -17,6 +17,7 @@ const BENCHES = [
   'replay',
   'compaction',
   'history',
+  'lookup',
   'memory',
   'restore-large',
 ] as const

@@ -1,3 +1,4 @@
+import { LIMITS } from '../../src/base/limits.ts'
 import { claimStore } from '../../src/engine/store-file.ts'
 import { segmentKey, snapshotPrefix } from '../../src/format/keys.ts'
 import { chainStart } from '../../src/format/segment/chain.ts'
@@ -68,13 +69,16 @@ export async function writeHistory(
 /** Bytes that what is merged may take: enough for as many events as a run can have. */
 const MERGE_MEMORY = 1024 * 1024 * 1024
 
-/** Merges all segments of a store into as few runs as can be, and returns what it consists of then. */
-export async function mergeHistory(store: ObjectStore): Promise<readonly SegmentEntry[]> {
+/** Merges all segments of a store into as few runs of at most so many events as can be, and returns what it consists of then. */
+export async function mergeHistory(
+  store: ObjectStore,
+  most: number = LIMITS.runEvents,
+): Promise<readonly SegmentEntry[]> {
   const log = await TimelineLog.open(store)
   for (;;) {
     const entries: SegmentEntry[] = []
     for await (const entry of eachSegment(log.nodes.segments, log.timeline.segments)) entries.push(entry)
-    const units = entries.filter(({ level }) => level === 0).map((entry) => [entry])
+    const units = within(entries, most).map((entry) => [entry])
     if (units.length < 2) return entries
     const run = newUlid(ulidTime(units[0]?.[0]?.firstUlid ?? MIN_ULID))
     const { replaced, files } = await writeRun(
@@ -84,6 +88,18 @@ export async function mergeHistory(store: ObjectStore): Promise<readonly Segment
     )
     await log.commit(() => ({ merge: { replaced, by: files } }))
   }
+}
+
+/** The oldest of level 0, as many as have at most so many events. */
+function within(entries: readonly SegmentEntry[], most: number): readonly SegmentEntry[] {
+  let events = 0
+  return entries
+    .filter(({ level }) => level === 0)
+    .sort((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))
+    .filter((entry) => {
+      events += entry.events
+      return events <= most
+    })
 }
 
 async function writeSnapshot(

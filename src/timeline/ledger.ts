@@ -31,6 +31,8 @@ export const LEDGER: TreeKind<TreeNode, LedgerEntry> = {
   name: 'ledger',
   isEntry: (value): value is LedgerEntry => isLedgerEntry(value),
   isNode: isTreeNode,
+  listed: (entries) => entries,
+  entriesOf: (listed) => listed,
   nodeOf: (file) => file,
 }
 

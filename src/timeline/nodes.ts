@@ -13,6 +13,9 @@ export interface TreeKind<Node extends TreeNode, Entry> {
   readonly name: 'segments' | 'ledger'
   readonly isEntry: (value: unknown) => value is Entry
   readonly isNode: (value: unknown) => value is Node
+  /** Entries as they stand in a file, and the other way round. */
+  readonly listed: (entries: readonly Entry[]) => readonly unknown[]
+  readonly entriesOf: (listed: readonly unknown[]) => readonly unknown[]
   /** The node of a file, with what is told of everything below it. */
   readonly nodeOf: (file: TreeNode, content: NodeContent<Node, Entry>) => Node
 }
@@ -22,7 +25,7 @@ export function encodeNode<Node extends TreeNode, Entry>(
   kind: TreeKind<Node, Entry>,
   content: NodeContent<Node, Entry>,
 ): Uint8Array {
-  const below = 'entries' in content ? { [kind.name]: content.entries } : { nodes: content.nodes }
+  const below = 'entries' in content ? { [kind.name]: kind.listed(content.entries) } : { nodes: content.nodes }
   return checkSize(
     sealJson({ format: 2, tree: kind.name, height: content.height, ...below }),
     'A node of the catalogue',
@@ -46,11 +49,11 @@ export function decodeNode<Node extends TreeNode, Entry>(
 }
 
 function leafOf<Node extends TreeNode, Entry>(
-  { isEntry }: TreeKind<Node, Entry>,
+  { isEntry, entriesOf }: TreeKind<Node, Entry>,
   value: unknown,
 ): NodeContent<Node, Entry> | null {
-  const isWhole = Array.isArray(value) && value.every(isEntry)
-  return isWhole ? { height: 0, entries: value } : null
+  const entries = Array.isArray(value) ? entriesOf(value) : null
+  return entries?.every(isEntry) === true ? { height: 0, entries } : null
 }
 
 function branchOf<Node extends TreeNode, Entry>(

@@ -2,6 +2,7 @@ import { sha256 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { timelineKey } from '../format/keys.ts'
+import { entriesOfList, listedSegments } from '../format/run-names.ts'
 import { sealJson, unsealJson } from '../format/sealed-json.ts'
 import { isRoot } from '../format/timeline-shape.ts'
 import type { SegmentTree, TreeNode } from '../model/timeline.ts'
@@ -40,7 +41,9 @@ export function encodeRoot({
   previous,
   content,
 }: Pick<Root, 'generation' | 'previous' | 'content'>): Uint8Array {
-  const bytes = sealJson({ format: 2, generation, previous, timeline: content })
+  const { nodes, tail } = content.segments
+  const timeline = { ...content, segments: { nodes, tail: listedSegments(tail) } }
+  const bytes = sealJson({ format: 2, generation, previous, timeline })
   return checkSize(bytes, 'The root of the catalogue')
 }
 
@@ -48,7 +51,8 @@ export function encodeRoot({
 export function decodeRoot(bytes: Uint8Array, expected: number): Root {
   const members = bytes.length > LIMITS.rootBytes ? null : unsealJson(bytes)
   if (members === null) fail(expected, 'its checksum is wrong, or it is no file of a timeline')
-  const { format, generation, previous, timeline } = members
+  const { format, generation, previous } = members
+  const timeline = withEntries(members.timeline)
   if (format !== 2) fail(expected, 'it is not of format 2')
   if (generation !== expected) fail(expected, 'it is of another generation')
   if (!isRootContent(timeline)) fail(expected, 'its timeline is incomplete or malformed')
@@ -59,6 +63,19 @@ export function decodeRoot(bytes: Uint8Array, expected: number): Root {
     sha256: sha256(bytes),
     bytes: bytes.length,
   }
+}
+
+/** With the entries of its list of segments. */
+function withEntries(timeline: unknown): unknown {
+  if (!isObject(timeline) || !isObject(timeline.segments)) return timeline
+  const { segments } = timeline
+  return Array.isArray(segments.tail)
+    ? { ...timeline, segments: { ...segments, tail: entriesOfList(segments.tail) } }
+    : timeline
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null
 }
 
 function isRootContent(value: unknown): value is RootContent {

@@ -1,3 +1,4 @@
+import { entriesOfList, listedSegments } from '../format/run-names.ts'
 import { areSegments, isIndexNode } from '../format/timeline-shape.ts'
 import type { IndexNode, SegmentEntry, SegmentTree, TreeNode } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
@@ -10,6 +11,8 @@ export const SEGMENTS: TreeKind<IndexNode, SegmentEntry> = {
   name: 'segments',
   isEntry: (value): value is SegmentEntry => areSegments([value]),
   isNode: isIndexNode,
+  listed: listedSegments,
+  entriesOf: entriesOfList,
   nodeOf,
 }
 

@@ -12,6 +12,7 @@ const ROWS: readonly (readonly [bench: string, rows: number])[] = [
   ['replay', 4],
   ['compaction', 1],
   ['history', 3],
+  ['lookup', 4],
   ['memory', 6],
   ['restore-large', 3],
 ]

@@ -36,13 +36,26 @@ interface NodeFile {
 /** The entries in the leaves below these nodes; every node on the way is checked. */
 export function segmentsBelow(files: Files, nodes: IndexNode[]): Segment[] {
   return nodes.flatMap((node) => {
-    const { nodes: lower, segments } = fileOf(files, node, 'segments')
+    const { nodes: lower, segments: listed } = fileOf(files, node, 'segments')
+    const segments = listed && withRuns(listed)
     const below = lower ?? (segments ?? []).map((one) => ({ ...one, segments: 1 }))
     const ulids = [...below.map(({ firstUlid }) => firstUlid), ...below.map(({ lastUlid }) => lastUlid)].sort()
     must(node.firstUlid === ulids[0] && node.lastUlid === ulids.at(-1), `${node.key} has other stamps`)
     for (const of of ['segments', 'events', 'bytes'] as const)
       must(node[of] === below.reduce((sum, one) => sum + one[of], 0), `${node.key} has other ${of}`)
     return lower === undefined ? (segments ?? []) : segmentsBelow(files, lower)
+  })
+}
+
+/** Segments as a list has them: one of a run that stands before has the key of its chain file instead (3.2). */
+export function withRuns(listed: readonly (Omit<Segment, 'run'> & { run?: Segment['run'] | string })[]): Segment[] {
+  const runs = new Map<string, Segment['run']>()
+  return listed.map(({ run, ...own }) => {
+    if (run === undefined) return own
+    if (typeof run !== 'string') runs.set(run.key, run)
+    const known = runs.get(typeof run === 'string' ? run : run.key)
+    must(known !== undefined, `${own.key} is of a run that does not stand before it`)
+    return { ...own, run: known }
   })
 }
 

@@ -1,5 +1,5 @@
 import { hex, must, sealed } from './bytes.ts'
-import { type IndexNode, ledgerBelow, MOST_BYTES, segmentsBelow, type TreeNode } from './nodes.ts'
+import { type IndexNode, ledgerBelow, MOST_BYTES, segmentsBelow, type TreeNode, withRuns } from './nodes.ts'
 
 /** The files of a store by key, decrypted. */
 export type Files = ReadonlyMap<string, Uint8Array>
@@ -128,7 +128,7 @@ function timelineOf(files: Files, { timeline }: Root): Timeline {
   const { ledger, segments, ...own } = timeline
   const absent = { marks: [], holds: [], repairs: [], forgotten: [], pruned: [], condemned: [] }
   const below = segmentsBelow(files, segments.nodes)
-  const whole: Timeline = { ...absent, ...own, segments: [...below, ...segments.tail] }
+  const whole: Timeline = { ...absent, ...own, segments: [...below, ...withRuns(segments.tail)] }
   for (const entry of ledgerBelow(files, ledger)) {
     const [name = '', ...others] = Object.keys(entry)
     must(others.length === 0 && name !== 'segments' && isSection(name, whole), `no list is called ${name}`)
