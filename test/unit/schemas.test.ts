@@ -146,7 +146,7 @@ test('what is broken is refused: a member missing, one too many, or of another t
         const free = last === 'raw' // any value, and absent is the same as null only to a reader
         if (!free) expect(errors(schema, altered(value, path, [true])), shown).not.toEqual([])
         const optional =
-          /^(behavior|currentVersion|versions|addSegments|addSnapshots|putStreams|addEpoch|endRestores|restoring|ids|addLosses|addAcknowledgements|except|started|boot|namespace|door)$/.test(
+          /^(behavior|currentVersion|versions|addSegments|addSnapshots|putStreams|addEpoch|endRestores|restoring|ids|addLosses|addAcknowledgements|except|started|boot|namespace|door|filter)$/.test(
             String(last),
           )
         const own = path.at(-2) !== 'resources' || typeof last === 'number'
