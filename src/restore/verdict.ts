@@ -51,13 +51,12 @@ export function reachableIntervals(
   const gaps = gapsOf(timeline)
   const found: Interval[] = []
   for (const snapshot of timeline.snapshots) {
+    // What was pruned may be behind what is reachable: a stream is stalled before it.
+    const cutOff = cutOffOf(timeline.pruned, snapshot) ?? latest
     // A gap begins to touch behind the stamp before it: what is inside a snapshot begins before the snapshot does.
     const through = exceptionsOf(timeline, snapshot, latest, gaps)
       .filter(counts)
-      .reduce(
-        (end, { afterUlid }) => (afterUlid < end ? afterUlid : end),
-        cutOffOf(timeline.pruned, snapshot) ?? latest,
-      )
+      .reduce((end, { afterUlid }) => (afterUlid < end ? afterUlid : end), cutOff < latest ? cutOff : latest)
     if (snapshot.consistentFrom <= through) found.push({ from: snapshot.consistentFrom, through })
   }
   return joined(found)

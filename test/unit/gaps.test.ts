@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { applyChange } from '../../src/model/apply-change.ts'
 import type { Acknowledgement, Gap, Loss } from '../../src/model/gap.ts'
+import type { Interval } from '../../src/model/interval.ts'
+import type { PrunedRange } from '../../src/model/pruned.ts'
 import {
   EMPTY_TIMELINE,
   type SnapshotEntry,
@@ -8,9 +10,11 @@ import {
   type StreamSegment,
   type Timeline,
 } from '../../src/model/timeline.ts'
-import { firstUlidAt } from '../../src/model/ulid.ts'
+import { firstUlidAt, previousUlid } from '../../src/model/ulid.ts'
 import { gapsOf, needsBaseline } from '../../src/restore/gaps.ts'
 import { planRestore } from '../../src/restore/plan.ts'
+import { reachOf } from '../../src/restore/reach.ts'
+import { reachableIntervals } from '../../src/restore/verdict.ts'
 import { NO_NODES, withSegments } from '../support/catalogue.ts'
 
 const S = firstUlidAt(1)
@@ -140,4 +144,20 @@ test('a loss has no end, and an acknowledgement of one is none of the next', asy
   const twice = { ...known, losses: [loss(3050, 4000), loss(4600, 4700)] }
   expect((await planAt(twice, 4600)).except).toHaveLength(1)
   await expect(planAt(twice, 4601)).rejects.toThrow(/from 31 on/)
+})
+
+test('what was pruned behind a stalled stream makes nothing reachable before it', () => {
+  const open = { ...stream, state: 'open', sealedThrough: firstUlidAt(1500) } as const
+  const range = (from: number, through: number): PrunedRange => ({
+    ...{ from: firstUlidAt(from), through: firstUlidAt(through) },
+    ...{ at: firstUlidAt(4000), by: 'window' },
+  })
+  const reachable = (...pruned: readonly PrunedRange[]): readonly Interval[] => {
+    const now = { ...timeline([snapshot(50, 60)]), streams: [open], pruned }
+    return reachableIntervals(now, reachOf(now), () => false)
+  }
+  const from = firstUlidAt(60)
+  expect(reachable()).toEqual([{ from, through: firstUlidAt(1500) }])
+  expect(reachable(range(2000, 2500))).toEqual([{ from, through: firstUlidAt(1500) }])
+  expect(reachable(range(900, 2500))).toEqual([{ from, through: previousUlid(firstUlidAt(900)) }])
 })
