@@ -41,7 +41,7 @@ async function growthAt(segments: number): Promise<GrowthRow> {
     const policy = { window: `${Math.floor((segments * EVERY * 0.08) / 1000)}s` }
     const pruning = await costOf(objects, () => tidemark.retention.prune({ policy, confirm: true }))
     mustBe(pruning.result.plan.segments.length > 0, 'something was pruned')
-    const sweeping = await costOf(objects, () => tidemark.retention.prune({ policy, confirm: true, grace: '1ms' }))
+    const sweeping = await costOf(objects, () => tidemark.retention.prune({ policy, confirm: true, grace: '0ms' }))
     mustBe((sweeping.result.swept?.files ?? 0) > 0, 'something was deleted')
     await tidemark.close()
     const each = (value: number): number => value / segments
