@@ -10,6 +10,7 @@ import {
   nextPlan,
 } from '../upkeep/compaction/compact.ts'
 import { MergeThread } from '../upkeep/compaction/merge-thread.ts'
+import { SettledNodes } from '../upkeep/compaction/settled.ts'
 import { hasReplaced } from '../upkeep/compaction/sweep.ts'
 import type { Job } from '../upkeep/schedule.ts'
 import type { Archive } from './archive.ts'
@@ -64,12 +65,16 @@ export async function compactNow(archive: Archive, options: CompactOptions): Pro
 }
 
 /** Merges in a thread, which ends with it. */
-async function compactApart({ seams }: Archive, limits: CompactionLimits): Promise<Compaction> {
+async function compactApart(
+  { seams }: Archive,
+  limits: CompactionLimits,
+  settled: SettledNodes = new SettledNodes(),
+): Promise<Compaction> {
   const { store, timeline, clock, memory } = seams
   const thread = new MergeThread(store)
   const write: CompactionSeams['write'] = (request, onFile) => thread.write(request, onFile)
   try {
-    return await compact({ store, timeline, clock, memory, write }, limits)
+    return await compact({ store, timeline, clock, memory, write, settled }, limits)
   } finally {
     await thread.end()
   }
@@ -86,6 +91,7 @@ export class CompactionJob implements Job {
   #looked = 0
   /** When it is looked next whether files that were replaced may go; null: there are none. */
   #sweepAt: number | null = 0
+  readonly #settled = new SettledNodes()
   #isDenied = false
   #failures = 0
   #leftOut = 0
@@ -108,7 +114,7 @@ export class CompactionJob implements Job {
     const isNew = generation !== this.#looked
     this.#looked = generation
     if (this.#isDenied || !(isDue || isNew)) return
-    if (!isDue && (await nextPlan(timeline.timeline, timeline.nodes.segments)) === null) return
+    if (!isDue && (await nextPlan(timeline.timeline, timeline.nodes.segments, this.#settled)) === null) return
     try {
       await this.#compact(signal)
       this.#failures = 0
@@ -129,7 +135,7 @@ export class CompactionJob implements Job {
     const { store, clock } = this.#archive.seams
     const onMerge = (merged: Merged): void => this.#log.info(merged, 'Segments were merged.')
     const limits = { graceMs: this.#graceMs, most: MOST_AT_ONCE, signal, onMerge }
-    const { isHeld, merges } = await compactApart(this.#archive, limits)
+    const { isHeld, merges } = await compactApart(this.#archive, limits, this.#settled)
     // Somebody else may be broken off, and there may be more.
     if (isHeld || merges.length === MOST_AT_ONCE) this.#looked = 0
     this.#sweepAt = (await hasReplaced(store)) ? clock.now() + this.#graceMs : null

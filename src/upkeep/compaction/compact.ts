@@ -9,11 +9,12 @@ import { beforeInstant, newUlid } from '../../model/ulid.ts'
 import { reachOf } from '../../restore/reach.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import type { TimelineLog } from '../../timeline/log.ts'
-import { eachSegment, type SegmentNodes, segmentsBetween } from '../../timeline/segments.ts'
+import { type SegmentNodes, segmentsBetween } from '../../timeline/segments.ts'
 import { putReplaced } from '../replaced-files.ts'
 import { filesOf } from '../run-chains.ts'
 import { Lease } from './lease.ts'
-import { type CompactionPlan, planCompaction } from './plan.ts'
+import { type CompactionPlan, openSince, planCompaction } from './plan.ts'
+import { Look, SettledNodes } from './settled.ts'
 import { abandonRuns, type SweptReplaced, sweepReplaced } from './sweep.ts'
 import type { RunRequest, WrittenRun } from './write-run.ts'
 
@@ -27,6 +28,8 @@ export interface CompactionSeams {
   readonly clock: Clock
   /** Bytes that what is read may take. */
   readonly memory: number
+  /** What earlier looks have seen; absent: nothing. */
+  readonly settled?: SettledNodes
   /** As `writeRun`. */
   readonly write: (request: RunRequest, onFile: (key: string) => void) => Promise<WrittenRun>
 }
@@ -65,9 +68,9 @@ export interface Compaction extends SweptReplaced {
  * `OBJECT_CORRUPT`: nothing was replaced by what could not be read back; `STORE_DENIED` where nothing may be deleted.
  */
 export async function compact(seams: CompactionSeams, limits: CompactionLimits): Promise<Compaction> {
-  const { store, timeline, clock } = seams
+  const { store, timeline, clock, settled = new SettledNodes() } = seams
   const merges: Merged[] = []
-  let plan = await nextPlan(await timeline.refresh(), timeline.nodes.segments)
+  let plan = await nextPlan(await timeline.refresh(), timeline.nodes.segments, settled)
   // What is merged and cannot be deleted would be stored twice.
   if (plan !== null) await store.delete([leaseKey(0)])
   const lease = plan === null ? null : await Lease.take(store, clock)
@@ -81,7 +84,7 @@ export async function compact(seams: CompactionSeams, limits: CompactionLimits):
         merges.push(merged)
         limits.onMerge?.(merged)
       }
-      plan = await nextPlan(await timeline.refresh(), timeline.nodes.segments)
+      plan = await nextPlan(await timeline.refresh(), timeline.nodes.segments, settled)
     }
   } finally {
     await lease?.release()
@@ -90,21 +93,37 @@ export async function compact(seams: CompactionSeams, limits: CompactionLimits):
   return { merges, ...(await sweepReplaced(store, timeline, clock.now() - limits.graceMs)), isHeld }
 }
 
-/** What is to be merged next; costs no request where the catalogue was read before. */
-export async function nextPlan(timeline: Timeline, nodes: SegmentNodes): Promise<CompactionPlan | null> {
+/**
+ * What is to be merged next; costs no request where the catalogue was read before. What `settled` has is left out, and where
+ * nothing is found it has all that is over afterwards.
+ */
+export async function nextPlan(
+  timeline: Timeline,
+  nodes: Pick<SegmentNodes, 'read'>,
+  settled: SettledNodes = new SettledNodes(),
+): Promise<CompactionPlan | null> {
   const { latest } = reachOf(timeline)
   if (latest === null) return null
+  const look = new Look(settled)
   let entries: SegmentEntry[] = []
-  for await (const entry of eachSegment(nodes, timeline.segments)) {
-    // The files of a run follow one another: they are looked at together.
-    if (entries.length >= LOOKED_AT && !isSameRun(entries.at(-1), entry)) {
-      const plan = planCompaction(entries, latest)
-      if (plan !== null) return plan
-      entries = []
+  for await (const some of look.entries(timeline.segments, nodes.read)) {
+    for (const entry of some) {
+      if (settled.isSplit(entry)) {
+        settled.clear()
+        return nextPlan(timeline, nodes, settled)
+      }
+      // The files of a run follow one another: they are looked at together.
+      if (entries.length >= LOOKED_AT && !isSameRun(entries.at(-1), entry)) {
+        const plan = planCompaction(entries, latest)
+        if (plan !== null) return plan
+        entries = []
+      }
+      entries.push(entry)
     }
-    entries.push(entry)
   }
-  return planCompaction(entries, latest)
+  const plan = planCompaction(entries, latest)
+  if (plan === null) settled.note(look, openSince(latest))
+  return plan
 }
 
 function isSameRun(a: SegmentEntry | undefined, b: SegmentEntry): boolean {

@@ -1,9 +1,15 @@
 import { LIMITS } from '../../base/limits.ts'
 import type { SegmentEntry, SegmentFile } from '../../model/timeline.ts'
-import { type Ulid, ulidTime } from '../../model/ulid.ts'
+import { firstUlidAt, type Ulid, ulidTime } from '../../model/ulid.ts'
 
 /** Width of the windows of each level from 1 on, milliseconds: 5 minutes, an hour, a day, 30 days. */
 const WINDOWS: readonly number[] = [300_000, 3_600_000, 86_400_000, 2_592_000_000]
+
+/** The beginning of the window of the highest level that a moment is in: what begins before it is in windows that are over, at every level. */
+export function openSince(complete: Ulid): Ulid {
+  const width = WINDOWS.at(-1) ?? 1
+  return firstUlidAt(Math.floor(ulidTime(complete) / width) * width)
+}
 
 /** Bounds of one merge. */
 export interface MergeBounds {
