@@ -21,7 +21,7 @@ const UNITS = ['segments', 'segments', 'bytes', 'resources', 'events']
 
 /** What a bench measured is nobody's business here: the machine is busy. That its ways agree, each bench checks. */
 describe('bench', () => {
-  it.each(ROWS)('%s gives its rows', { timeout: 60_000 }, async (name, rows) => {
+  it.each(ROWS)('%s gives its rows', { timeout: 300_000 }, async (name, rows) => {
     const { stdout } = await promisify(execFile)(process.execPath, [MAIN, '--quick', '--only', name])
     const [head = '', ...lines] = stdout.trimEnd().split('\n')
     expect(head.split(/ {2,}/)).toEqual(['what', 'ours', 'peer', 'unit', 'ratio', 'target', 'note'])
@@ -29,7 +29,7 @@ describe('bench', () => {
     for (const line of lines) expect(Number(line.split(/ {2,}/)[1])).toBeGreaterThanOrEqual(0)
   })
 
-  it('the steady application prints what its process took', { timeout: 60_000 }, async () => {
+  it('the steady application prints what its process took', { timeout: 300_000 }, async () => {
     const steady = fileURLToPath(new URL('../../bench/steady.ts', import.meta.url))
     const { stdout } = await promisify(execFile)(process.execPath, [steady, '--quick', '--minutes', '0.02'])
     const [, ...lines] = stdout.trimEnd().split('\n')
@@ -37,7 +37,7 @@ describe('bench', () => {
     for (const line of lines) expect(Number(line.split(/ {2,}/)[4])).toBeGreaterThan(0)
   })
 
-  it('prints what things cost against the size of a store', { timeout: 120_000 }, async () => {
+  it('prints what things cost against the size of a store', { timeout: 300_000 }, async () => {
     const { stdout } = await promisify(execFile)(process.execPath, [MAIN, '--growth', '--quick'])
     const tables = stdout.trimEnd().split('\n\n')
     expect(tables.map((table) => table.split(/\s+/)[0])).toEqual(UNITS)
@@ -45,7 +45,7 @@ describe('bench', () => {
       for (const cell of line.trim().split(/ {2,}/).slice(1)) expect(Number(cell)).toBeGreaterThanOrEqual(0)
   })
 
-  it('a store that looks after itself for some days says what it has', { timeout: 60_000 }, async () => {
+  it('a store that looks after itself for some days says what it has', { timeout: 300_000 }, async () => {
     const year = fileURLToPath(new URL('../../bench/year.ts', import.meta.url))
     const { stdout } = await promisify(execFile)(process.execPath, [year, '--days', '2', '--seals', '12'])
     const lines = stdout.trimEnd().split('\n')
