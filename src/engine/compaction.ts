@@ -135,7 +135,13 @@ export class CompactionJob implements Job {
     const { store, clock } = this.#archive.seams
     const onMerge = (merged: Merged): void => this.#log.info(merged, 'Segments were merged.')
     const limits = { graceMs: this.#graceMs, most: MOST_AT_ONCE, signal, onMerge }
-    const { isHeld, merges } = await compactApart(this.#archive, limits, this.#settled)
+    const { isHeld, merges, refused } = await compactApart(this.#archive, limits, this.#settled)
+    const [first] = refused
+    if (first !== undefined)
+      this.#log.warn(
+        { files: refused.length, ...first },
+        'The store does not let files go that were merged: they take space, do no harm, and are tried again.',
+      )
     // Somebody else may be broken off, and there may be more.
     if (isHeld || merges.length === MOST_AT_ONCE) this.#looked = 0
     this.#sweepAt = (await hasReplaced(store)) ? clock.now() + this.#graceMs : null

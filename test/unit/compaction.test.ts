@@ -119,6 +119,9 @@ test('a file that is locked keeps its list, and nothing else of what was merged'
   expect(deleted).toBeGreaterThan(10)
   expect(await keysOf(store.list('replaced/'))).toHaveLength(1)
   expect(await store.head(locked)).not.toBeNull()
+  const logged: string[] = []
+  await new CompactionJob(await seams(), {}, memoryLogger(logged)).run(new AbortController().signal)
+  expect(logged.filter((line) => line.includes('does not let files go') && line.includes(locked))).toHaveLength(1)
   store.locks.clear()
   expect(await compactNow(await seams(), {})).toMatchObject({ deleted: expect.any(Number), refused: [] })
   expect(await keysOf(store.list('replaced/'))).toEqual([])
