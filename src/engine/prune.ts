@@ -16,7 +16,10 @@ import { checkFlag, checkOptions, checkPositive, invalidOption } from './options
 /** What is pruned. */
 export interface PruneOptions {
   readonly policy: RetentionPolicy
-  /** How long files stay that nothing needs any more, for those who are reading them: `24h` (default). */
+  /**
+   * How long files stay at least that nothing needs any more, for those who are reading them: `24h` (default). No single clock
+   * decides when that is over: they go in the first run behind it that is not the only one to say so.
+   */
   readonly grace?: string
   /** Do it. Default: false, tell only what would go. */
   readonly confirm?: boolean

@@ -132,7 +132,8 @@ function withCondemned(
 ): Pick<Timeline, 'condemned'> {
   const deleted = new Set(endCondemned)
   const put = new Map(putCondemned.map((one) => [one.key, one]))
-  const kept = known.filter(({ key }) => !deleted.has(key)).map((one) => put.get(one.key) ?? one)
+  const isTouched = deleted.size + put.size > 0
+  const kept = isTouched ? known.filter(({ key }) => !deleted.has(key)).map((one) => put.get(one.key) ?? one) : known
   const condemned = condemn.length === 0 ? kept : [...kept, ...condemn].sort(byKey)
   return condemned.length === 0 ? {} : { condemned }
 }
