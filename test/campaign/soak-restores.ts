@@ -44,8 +44,11 @@ export class SoakRestores {
   async round(): Promise<void> {
     const { next, tally } = this.#seams
     const then = await this.#scene()
+    // Whatever is pruned until it comes to that.
+    const mark = `scene-${this.#scenes}`
+    await this.#eventually(['mark', mark, '--at', String(then.moment)])
     const now = await this.#scene()
-    const there = this.#restore(String(then.moment))
+    const there = this.#restore(mark)
     for (let kills = Math.floor(next() * 3); kills > 0; kills--)
       await this.#kill(there, 1 + Math.floor(next() * CHANGES))
     const begun = await this.#unfinished()
@@ -54,6 +57,7 @@ export class SoakRestores {
     tally.add(isTakenBack ? 'restores taken back' : begun === null ? 'restores' : 'restores gone on with')
     if ((await this.#unfinished()) !== null) throw new Error('a restore in place has ended and is not finished')
     this.#compare(await this.#held(), isTakenBack ? now.held : then.held)
+    await this.#eventually(['mark', 'remove', mark])
   }
 
   /** Where the records are. */

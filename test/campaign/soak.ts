@@ -10,7 +10,7 @@ import { jsonLines, type Run, tidemark } from '../support/cli.ts'
 import { random } from '../support/random.ts'
 import { type RunningS3Server, startRgw } from '../support/rgw.ts'
 import { makeBucket } from '../support/s3-bucket.ts'
-import { accountFor } from '../support/soak-account.ts'
+import { accountFor, type Kept } from '../support/soak-account.ts'
 import type { SoakWriterParts } from '../support/soak-writer.ts'
 import { Tally } from './campaign.ts'
 import { SoakRestores } from './soak-restores.ts'
@@ -31,6 +31,8 @@ const HAS_NAMESPACES =
   spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'true'], { stdio: 'ignore' }).status === 0
 /** Everything that was begun is over by then, on a slow machine. */
 const PATIENCE_MS = 240_000
+/** From the stamp of a write to its acknowledgement, at most. */
+const ACK_MS = 15_000
 
 /**
  * Two processes write to one database and into one encrypted store in S3, and make snapshots by themselves. One of them is
@@ -73,6 +75,8 @@ class Soak {
   /** When the server was last not up; while it is not, now. */
   #lastOutage = Number.NEGATIVE_INFINITY
   #isUp = true
+  /** What was acknowledged later has to be in the history: retention has promised it. */
+  #keptFrom = 0
 
   constructor(directory: string, server: RunningS3Server, options: SoakOptions) {
     this.#directory = directory
@@ -227,13 +231,14 @@ class Soak {
   }
 
   async #upkeep(next: () => number): Promise<void> {
-    const jobs = ['snapshot', 'drill', 'drill', 'verify', 'head', 'status'] as const
+    const jobs = ['snapshot', 'drill', 'drill', 'verify', 'head', 'status', 'prune', 'compact'] as const
     while (performance.now() < this.#until) {
       await sleep(1000 + next() * 6000)
       const job = jobs[Math.floor(next() * jobs.length)] ?? 'drill'
       const since = performance.now()
       const kills = this.#deaths()
-      const { code, out, err } = await this.#command(job)
+      const { code, out, err } = await this.#command(job, ...(job === 'prune' ? this.#pruning() : []))
+      if (job === 'prune') this.#keptFrom = Date.now() - this.#windowMs
       // Who was asked and died is asked again; whoever came in its place can die as well.
       const isExcused = this.#wasAway(since) || this.#deaths() > kills + 1
       if (code === EXIT_CODES.ok[0]) {
@@ -242,6 +247,15 @@ class Soak {
       } else if (code === EXIT_CODES.unavailable[0] && isExcused) this.tally.add(`${job} put off`)
       else throw new Error(`tidemark ${job} ended with ${code}: ${out.slice(-1500)} ${err.slice(-1500)}`)
     }
+  }
+
+  /** A quarter of the soak is promised, a minute at least: a short one prunes nothing. */
+  get #windowMs(): number {
+    return Math.max(60_000, this.#options.minutes * 15_000)
+  }
+
+  #pruning(): readonly string[] {
+    return ['--window', `${this.#windowMs}ms`, '--grace', '20s', '--confirm']
   }
 
   #deaths(): number {
@@ -274,16 +288,27 @@ class Soak {
     const lines = NAMES.flatMap((name) => this.#acknowledged(name))
     this.tally.add('failed writes', lines.filter((line) => line.startsWith('E ')).length)
     const live = await this.#live()
-    const account = await accountFor(this.#path('plain'), lines, live)
+    const kept = this.#kept(found)
+    this.tally.add('streams that were pruned', kept.bases.size)
+    const account = await accountFor(this.#path('plain'), lines, live, kept)
     this.tally.add('acknowledged writes', account.acknowledged)
     this.tally.add('events', account.events)
     this.tally.add('streams', account.streams)
     if (account.faults.length > 0) throw new Error(account.faults.join('\n'))
-    await this.#expectFaults(lines, live)
+    await this.#expectFaults(lines, live, kept)
+  }
+
+  /** As the status has the streams; an event is stamped a moment before its write is acknowledged. */
+  #kept(status: Record<string, unknown> | undefined): Kept {
+    const bases = new Map<string, number>()
+    const streams: unknown[] = Array.isArray(status?.streams) ? status.streams : []
+    for (const { id, base } of streams as { id: string; base?: { sequence: number } }[])
+      if (base !== undefined) bases.set(id, base.sequence)
+    return { from: bases.size === 0 ? 0 : this.#keptFrom + ACK_MS, bases }
   }
 
   /** An account that passes over a lie proves nothing: each of these must be found. */
-  async #expectFaults(lines: readonly string[], live: ReadonlyMap<string, string>): Promise<void> {
+  async #expectFaults(lines: readonly string[], live: ReadonlyMap<string, string>, kept: Kept): Promise<void> {
     const [id, token] = [...live][0] ?? []
     const lies: readonly (readonly [readonly string[], ReadonlyMap<string, string>])[] = [
       [[...lines, `W notes ${id} ${token}-never`], live],
@@ -292,7 +317,7 @@ class Soak {
       [lines, new Map([...live].slice(1))],
     ]
     for (const [told, held] of lies) {
-      const { faults } = await accountFor(this.#path('plain'), told, held)
+      const { faults } = await accountFor(this.#path('plain'), told, held, kept)
       if (faults.length !== 1) throw new Error(`the account passes over a lie: ${JSON.stringify(faults)}`)
     }
   }

@@ -11,7 +11,16 @@ export interface Account {
   readonly faults: readonly string[]
 }
 
+const FOREVER = 2n ** 60n
 const BY_HAND = fileURLToPath(new URL('../../tools/restore-by-hand.sql', import.meta.url))
+
+/** What of a history may be gone. */
+export interface Kept {
+  /** Everything that was acknowledged from here on has to be there, milliseconds; 0: everything. */
+  readonly from: number
+  /** By stream: the sequence behind which it is whole. */
+  readonly bases: ReadonlyMap<string, number>
+}
 
 /**
  * Accounts for every acknowledged line (see soak-writer.ts) with the files of a store that is not encrypted, read by
@@ -21,11 +30,13 @@ export async function accountFor(
   store: string,
   acknowledged: readonly string[],
   live: ReadonlyMap<string, string>,
+  kept: Kept,
 ): Promise<Account> {
   const instance = await DuckDBInstance.create(':memory:')
   const duck = await instance.connect()
   try {
     await load(duck, store, acknowledged)
+    await loadKept(duck, kept)
     const faults: string[] = []
     for (const [what, sql] of RULES) {
       const rows = (await duck.runAndReadAll(sql)).getRowsJson()
@@ -50,16 +61,30 @@ async function load(duck: DuckDBConnection, store: string, acknowledged: readonl
     FROM read_parquet(getvariable('segments')) WHERE kind = 'record' AND resource = 'notes'`)
   await duck.run(`CREATE TABLE sequences AS
     SELECT stream, sequence, ulid FROM read_parquet(getvariable('segments'))`)
-  await duck.run('CREATE TABLE acks (position INTEGER, what VARCHAR, id VARCHAR, token VARCHAR)')
+  await duck.run('CREATE TABLE acks (position INTEGER, what VARCHAR, id VARCHAR, token VARCHAR, ms BIGINT)')
   const appender = await duck.createAppender('acks')
   for (const [position, line] of acknowledged.entries()) {
-    const [what = '', , id = '', token] = line.split(' ')
+    const [what = '', , id = '', token, ms] = line.split(' ')
     if (what !== 'W' && what !== 'D') continue
     appender.appendInteger(position)
     appender.appendVarchar(what)
     appender.appendVarchar(id)
-    if (token === undefined) appender.appendNull()
+    if (token === undefined || token === '-') appender.appendNull()
     else appender.appendVarchar(token)
+    // A line without a time is one of the test of the test.
+    appender.appendBigInt(ms === undefined ? FOREVER : BigInt(ms))
+    appender.endRow()
+  }
+  appender.closeSync()
+}
+
+async function loadKept(duck: DuckDBConnection, { from, bases }: Kept): Promise<void> {
+  await duck.run(`SET VARIABLE kept = ${from}`)
+  await duck.run('CREATE TABLE bases (stream VARCHAR, base INTEGER)')
+  const appender = await duck.createAppender('bases')
+  for (const [stream, sequence] of bases) {
+    appender.appendVarchar(stream)
+    appender.appendInteger(sequence)
     appender.endRow()
   }
   appender.closeSync()
@@ -69,7 +94,8 @@ async function load(duck: DuckDBConnection, store: string, acknowledged: readonl
 const RULES: readonly (readonly [string, string])[] = [
   [
     'writes that were acknowledged and are not in the history',
-    "SELECT id, token FROM acks ANTI JOIN events USING (id, token) WHERE what = 'W' ORDER BY position",
+    `SELECT id, token FROM acks ANTI JOIN events USING (id, token)
+     WHERE what = 'W' AND ms >= getvariable('kept') ORDER BY position`,
   ],
   // One process may also have found what another wrote at the same time, and who settles what a killed one left, what has been
   // written since: such an observation says so.
@@ -80,7 +106,8 @@ const RULES: readonly (readonly [string, string])[] = [
   ],
   [
     'deletes that were acknowledged and are not in the history',
-    `SELECT id, acked, coalesce(found, 0) FROM (SELECT id, count(*) AS acked FROM acks WHERE what = 'D' GROUP BY id)
+    `SELECT id, acked, coalesce(found, 0) FROM (SELECT id, count(*) AS acked FROM acks
+       WHERE what = 'D' AND ms >= getvariable('kept') GROUP BY id)
      LEFT JOIN (SELECT id, count(*) AS found FROM events WHERE after IS NULL GROUP BY id) USING (id)
      WHERE coalesce(found, 0) < acked`,
   ],
@@ -93,7 +120,9 @@ const RULES: readonly (readonly [string, string])[] = [
   ],
   [
     'streams whose sequences have holes or repeat',
-    'SELECT stream, count(*), max(sequence) FROM sequences GROUP BY stream HAVING count(*) <> max(sequence) OR count(DISTINCT sequence) <> count(*)',
+    `SELECT stream, count(*), max(sequence) FROM sequences LEFT JOIN bases USING (stream)
+     WHERE sequence > coalesce(base, 0) GROUP BY stream, base
+     HAVING count(*) <> max(sequence) - coalesce(base, 0) OR count(DISTINCT sequence) <> count(*)`,
   ],
   [
     'events whose stamps go back in their stream',

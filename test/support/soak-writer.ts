@@ -9,8 +9,8 @@ import { randomFrom } from './workload.ts'
 /*
  * One of the writers of a soak. It writes until it is killed, or told `stop` on stdin: then it disconnects and ends. What
  * was acknowledged goes into a file, one line each, before the next write of the same lane begins:
- *   W <resource> <id> <token>    a write that left this token in the record
- *   D <resource> <id>            a delete
+ *   W <resource> <id> <token> <ms>    a write that left this token in the record, and when it was acknowledged
+ *   D <resource> <id> - <ms>          a delete
  *   E <message>                  a write that failed, and was not acknowledged
  */
 
@@ -92,11 +92,11 @@ async function writeOnce(
   if (!(await resource.exists(id))) await resource.insert({ id, ...values })
   else if (own && choice < 0.15) {
     await resource.delete(id)
-    return acknowledge(`D notes ${id}`)
+    return acknowledge(`D notes ${id} - ${Date.now()}`)
   } else if (choice < 0.5) await resource.update(id, values)
   else if (choice < 0.75) await resource.patch(id, values)
   else await resource.replace(id, values)
-  acknowledge(`W notes ${id} ${token}`)
+  acknowledge(`W notes ${id} ${token} ${Date.now()}`)
 }
 
 /** The kernel has it, whatever happens to this process next. */
