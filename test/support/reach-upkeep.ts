@@ -13,10 +13,12 @@ import type { World } from './reach-world.ts'
 /** Files that belong together: a segment, or a run. */
 export type Unit = readonly SegmentEntry[]
 
-/** The units of a timeline, by their beginnings. */
+/** The units of a timeline, by their beginnings; the files of a run in their order. */
 export async function unitsOf({ store }: World, timeline: Timeline): Promise<readonly Unit[]> {
   const segments = await allSegments(store, timeline)
-  return [...Map.groupBy(segments, (entry) => ('run' in entry ? entry.run.key : entry.key)).values()]
+  const units = Map.groupBy(segments, (entry) => ('run' in entry ? entry.run.key : entry.key))
+  // The number of a file in its run is the end of its key.
+  return Array.from(units.values(), (unit) => unit.sort((a, b) => (a.key < b.key ? -1 : 1)))
 }
 
 /** What units have of each stream. */
