@@ -1,4 +1,5 @@
 import { eventsOf } from '../format/segment/events.ts'
+import type { SegmentReader } from '../format/segment/read.ts'
 import type { RowGroup } from '../format/segment/row-group.ts'
 import { changeBetween, type Event, type Item } from '../model/event.ts'
 import { fold, type Version } from '../model/fold.ts'
@@ -127,7 +128,7 @@ function rowsOf(group: RowGroup, { kind, resource, id }: Item): number[] {
   return rows
 }
 
-/** Whether the history holds the event `ulid`; reads one column of the segments that may. */
+/** Whether the history holds the event `ulid`; reads one column of the segments that may, and of files of runs what is around it. */
 export async function hasEvent(
   sources: ReplaySources,
   segments: readonly SegmentEntry[],
@@ -137,12 +138,21 @@ export async function hasEvent(
   for (const entry of segments) {
     if (ulid < entry.firstUlid || ulid > entry.lastUlid) continue
     const reader = await sources.segments.open(entry)
-    for (const index of reader.rowGroups.keys()) {
-      const column = (await reader.readRowGroup(index, ['ulid'])).bytes('ulid')
+    for await (const group of 'run' in entry ? allOf(reader) : eachOf(reader)) {
+      const column = group.bytes('ulid')
       for (let row = 0; row < column.starts.length; row++) {
         if (wanted.equals(column.bytes(row) ?? wanted.subarray(1))) return true
       }
     }
   }
   return false
+}
+
+/** Row groups of a run are small: a request for each would cost more than what stands between their columns. */
+function allOf(reader: SegmentReader): AsyncGenerator<RowGroup> {
+  return reader.scan([...reader.rowGroups.keys()], ['ulid'])
+}
+
+async function* eachOf(reader: SegmentReader): AsyncGenerator<RowGroup> {
+  for (const index of reader.rowGroups.keys()) yield await reader.readRowGroup(index, ['ulid'])
 }

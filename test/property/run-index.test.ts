@@ -10,12 +10,17 @@ import { RunIndexBuilder } from '../../src/format/segment/run-index-builder.ts'
 import type { Event, Item } from '../../src/model/event.ts'
 import type { MergedSegment, RunFile } from '../../src/model/timeline.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
+import { hasEvent } from '../../src/restore/lookup.ts'
+import type { ReplaySources } from '../../src/restore/replay.ts'
 import { RunLookup } from '../../src/restore/run-lookup.ts'
 import { Segments, type SegmentUnit } from '../../src/restore/segments.ts'
+import { Snapshots } from '../../src/restore/snapshots.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import { segmentNodes } from '../../src/timeline/segments.ts'
 import { RunItems } from '../../src/upkeep/run-indexes.ts'
 import { trickyId } from '../support/arbitrary.ts'
 import { events, frames, showEvent, sortedEvents } from '../support/segments.ts'
+import { CountingStore } from '../support/stores.ts'
 
 const RUN = firstUlidAt(1_790_000_000_000)
 const INDEX = `segment/${RUN}/01/index-0123abcd.bin`
@@ -52,6 +57,15 @@ async function runOf(
   const run = { key: `segment/${RUN}/01/chain-0123abcd.json.gz`, bytes: 1, sha256: '', index: file }
   const unit = { entries: entries.map((entry) => ({ ...entry, run })), firstUlid: '', lastUlid: 'Z' }
   return { store, unit, run }
+}
+
+/** Of what a lookup has, what is not asked for here. */
+const UNUSED: Omit<ReplaySources, 'store' | 'segments'> = {
+  snapshots: new Snapshots(new MemoryStore()),
+  nodes: segmentNodes(new MemoryStore()),
+  memory: 0,
+  scratch: () => new MemoryStore(),
+  open: null,
 }
 
 const shape = fc.record({ files: fc.integer({ min: 1, max: 4 }), rowGroupRows: fc.constantFrom(1, 2, 3, 7, 512) })
@@ -132,6 +146,24 @@ test('an item is looked for in no row group but those from its first to its last
         const own = groups.flatMap((items, number) => (items.includes(keyOf(item)) ? [number] : []))
         expect(await lookup.find(run.index, item)).toEqual(places.slice(own[0], (own.at(-1) ?? 0) + 1))
       }
+    }),
+    RUNS,
+  )
+})
+
+test('whether an event is in a run is told by few requests, however many row groups it has', async () => {
+  await fc.assert(
+    fc.asyncProperty(events(), fc.integer({ min: 1, max: 3 }), async (list, files) => {
+      const { store, unit } = await runOf(list, { files, rowGroupRows: 1 })
+      const counting = new CountingStore(store)
+      const sources = { ...UNUSED, store: counting, segments: new Segments(counting) }
+      for (const { stamp } of list) {
+        counting.reset()
+        expect(await hasEvent(sources, unit.entries, stamp.ulid)).toBe(true)
+        // The footer of a file at most once, and its columns; these are small.
+        expect(counting.calls.get).toBeLessThanOrEqual(2 * unit.entries.length)
+      }
+      expect(await hasEvent(sources, unit.entries, firstUlidAt(1))).toBe(false)
     }),
     RUNS,
   )
