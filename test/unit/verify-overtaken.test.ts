@@ -146,7 +146,7 @@ test.for(UPKEEP)(
   },
 )
 
-test.for(['node', 'segment', 'file of a run', 'chain file', 'snapshot'])(
+test.for(['node', 'segment', 'file of a run', 'chain file', 'index of a run', 'snapshot'])(
   'a %s that is missing is damage, whoever goes on meanwhile',
   async (what) => {
     const past = await build()
@@ -160,6 +160,7 @@ test.for(['node', 'segment', 'file of a run', 'chain file', 'snapshot'])(
       segment: (key) => key.includes('/00/') && !timeline.segments.tail.some((entry) => entry.key === key),
       'file of a run': (key) => /\/0[1-4]\/0000-/.test(key),
       'chain file': (key) => key.includes('/chain-'),
+      'index of a run': (key) => key.includes('/index-'),
       snapshot: (key) => /^snapshot\/.*r\.jsonl\.gz$/.test(key),
     }
     const victim = keys.find(kinds[what] ?? isNodeKey) ?? ''
