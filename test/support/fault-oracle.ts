@@ -64,7 +64,10 @@ function checkSequences(events: readonly Event[], { timeline }: Reader): void {
     const own = events.filter(({ stamp }) => stamp.stream === id).map(({ stamp }) => stamp.sequence)
     const sequences = own.filter((n) => n > from)
     // Of what was shed, no gap is left where it lies in what was pruned.
-    const skipped = [...gaps.filter(({ stream }) => stream === id), ...(base === undefined ? [] : shed)]
+    const skipped = [
+      ...gaps.filter(({ stream }) => stream === id),
+      ...(timeline.timeline.pruned === undefined ? [] : shed),
+    ]
     const expected = Array.from({ length: lastSequence }, (_, i) => i + 1).filter(
       (n) => n > from && !skipped.some((gap) => n >= gap.firstSequence && n <= (gap.lastSequence ?? n)),
     )
