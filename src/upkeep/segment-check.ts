@@ -7,6 +7,7 @@ import type { RowGroup } from '../format/segment/row-group.ts'
 import type { PartChain } from '../format/segment/run-chain.ts'
 import type { Event } from '../model/event.ts'
 import type { SegmentFile, StreamSegment } from '../model/timeline.ts'
+import { RowOrder } from './row-order.ts'
 
 /** Is given an event; the next one waits for it. */
 export type OnEvent = (event: Event) => Promise<void> | void
@@ -48,10 +49,15 @@ interface CheckedPart extends PartChain {
   readonly rows: ChainRows
 }
 
-/** The events of one or more files against the hash chains that they are parts of; files and rows may come in any order. */
+/**
+ * The events of one or more files against the hash chains that they are parts of, and the order of their rows; the files may
+ * come in any order.
+ */
 export class ChainCheck {
   readonly #name: string
   readonly #parts: ReadonlyMap<string, readonly CheckedPart[]>
+  /** Of the files of a run, by their numbers. */
+  readonly #orders: RowOrder[] = []
   #salted: Buffer = Buffer.alloc(64 * 1024)
 
   /** `name`: the key of what is checked. The chains are by stream and sequence. */
@@ -74,9 +80,12 @@ export class ChainCheck {
   ): Promise<void> {
     if (file.filter !== undefined && file.filter !== reader.filter)
       throw wrongContent(file.key, 'its filter is not the one that the timeline has')
+    const order = new RowOrder()
+    if ('run' in reader.info) this.#orders[reader.info.file] = order
     let events = 0
     for (const index of reader.rowGroups.keys()) {
       const group = await this.#addGroup(reader, index, file, onEvent)
+      if (!order.add(group)) throw wrongContent(file.key, 'its rows are not in order')
       onRowGroup?.(reader, index, group)
       events += group.rows
     }
@@ -88,9 +97,15 @@ export class ChainCheck {
     return [...this.#parts.values()].flat().every(({ rows }) => rows.complete)
   }
 
-  /** Sees that nothing is missing, and that the links are those of these events. Errors: `OBJECT_CORRUPT`. */
+  /**
+   * Sees that nothing is missing, that the links are those of these events, and that the files follow one another. Errors:
+   * `OBJECT_CORRUPT`.
+   */
   end(): void {
     if (!this.isComplete) throw wrongContent(this.#name, 'events are missing')
+    const orders = this.#orders.filter((order) => order !== undefined)
+    if (!orders.every((order, i) => i === 0 || orders[i - 1]?.isFollowedBy(order) === true))
+      throw wrongContent(this.#name, 'the files of its run are not in order')
     for (const { firstSequence, lastSequence, chain, rows } of [...this.#parts.values()].flat()) {
       let [previous, first] = [chain.previous, firstSequence]
       for (const [last, value] of chain.links) {
