@@ -252,7 +252,9 @@ describe('restore', () => {
 
   test('upkeep says what went', async () => {
     expect(await run('upkeep')).toMatchObject({ code: 0, out: expect.stringContaining('none is old enough to go') })
-    expect(jsonLines((await run('upkeep', '--json')).out)).toEqual([{ forgotten: 0, deleted: 0 }])
+    expect(jsonLines((await run('upkeep', '--json')).out)).toEqual([
+      { forgotten: 0, deleted: 0, refused: [], keeping: { versions: 'none' } },
+    ])
   })
 
   test('compact says what was merged, and refuses a grace that is none', async () => {

@@ -31,8 +31,9 @@ test('a segment gives back exactly the events it was made of, in the documented 
         lastUlid: list.at(-1)?.stamp.ulid,
         events: list.length,
       }
-      const { sha256: hash, bytes, footer, chain, ...info } = segment.info
+      const { sha256: hash, bytes, footer, filter, chain, ...info } = segment.info
       expect([info, hash, bytes]).toEqual([range, sha256(segment.bytes), segment.bytes.length])
+      expect(filter).toBe(reader.filter)
       expect(reader.info).toEqual(range)
       expect((await open(segment, segment.bytes, null)).reader.info).toEqual(range)
       expect(reader.rowGroups.map((group) => group.rows)).toEqual(groupSizes(list.length, rows))
