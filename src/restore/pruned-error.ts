@@ -23,11 +23,11 @@ function prunedError(timeline: Timeline, moment: Ulid, label: string, { at, sinc
     if (from > moment && after === null) after = range === null ? from : isoOf(range.first)
   }
   const last = isoOf(ulidTime(at))
-  const when = since === undefined ? `on ${last}` : `between ${isoOf(ulidTime(since))} and ${last}`
+  const earlier = since === undefined ? '' : `, or by an earlier pruning since ${isoOf(ulidTime(since))}`
   const nearest = [before, after].filter((one) => one !== null).join(' and ')
   return new TidemarkError(
     'MOMENT_UNREACHABLE',
-    `The moment ${label} cannot be reached: it was pruned ${when} by ${by}. Nothing was changed.`,
+    `The moment ${label} cannot be reached: it was pruned on ${last} by ${by}${earlier}. Nothing was changed.`,
     {
       hint: nearest === '' ? 'Nothing is reachable.' : `The nearest that can be reached: ${nearest}.`,
       details: { before, after, prunedAt: last, policy: by },

@@ -34,7 +34,8 @@ test('a moment that is final is read with one look at the timeline, and asks nob
   expect(store.calls).toMatchObject({ list: 1, head: 1, put: 0, delete: 0 })
   store.reset()
   expect(await view.get('r', 'a')).toEqual({ n: 1 })
-  expect(store.calls).toMatchObject({ list: 0, head: 0, get: 1 })
+  // Its segment is small, and was read as a whole.
+  expect(store.calls).toMatchObject({ list: 0, head: 0, get: 0 })
   await writer.session.close()
   for (const one of [writer.archive, archive]) one.close()
   rmSync(home, { recursive: true })
