@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -99,6 +99,19 @@ test('a thread that ends in the middle fails the run, and the next one has a thr
   const thread = threadOf(store, file)
   for (let i = 0; i < 2; i++)
     await expect(thread.write(requestOf(units, 64 * MIB), () => {})).rejects.toThrow('the merging thread ended')
+})
+
+test('a thread that fails takes nothing with it of the run that comes next', async () => {
+  const { store, units } = await filled(2)
+  const { file, starts } = worker('')
+  const once = `import { readFileSync } from 'node:fs'
+import { parentPort } from 'node:worker_threads'
+if (readFileSync(${JSON.stringify(starts)}, 'utf8') !== 'x') ${REAL}
+else parentPort?.on('message', () => { throw new Error('it fails once') })`
+  appendFileSync(file, once)
+  const thread = threadOf(store, file)
+  await expect(thread.write(requestOf(units, 64 * MIB), () => {})).rejects.toThrow('it fails once')
+  expect((await thread.write(requestOf(units, 64 * MIB), () => {})).replaced).toHaveLength(2)
 })
 
 test('a merge takes as many segments, and makes files as large, as its memory allows; two in any case', async () => {

@@ -26,7 +26,7 @@ export interface CompactionSeams {
   readonly store: ObjectStore
   readonly timeline: TimelineLog
   readonly clock: Clock
-  /** Bytes that what is read may take. */
+  /** Bytes that a merge may take: see `RunRequest`. */
   readonly memory: number
   /** What earlier looks have seen; absent: nothing. */
   readonly settled?: SettledNodes

@@ -22,6 +22,7 @@ export type ToMerge =
 
 /** A request under way. */
 interface WritingRun extends PromiseWithResolvers<WrittenRun> {
+  readonly worker: Worker
   readonly onFile: (key: string) => void
 }
 
@@ -43,9 +44,9 @@ export class MergeThread {
 
   /** Not before the last one is written. Rejects also where the thread cannot be started, or ends before. */
   async write(request: RunRequest, onFile: (key: string) => void): Promise<WrittenRun> {
-    const writing = { ...Promise.withResolvers<WrittenRun>(), onFile }
-    this.#writing = writing
     this.#worker ??= this.#start()
+    const writing = { ...Promise.withResolvers<WrittenRun>(), worker: this.#worker, onFile }
+    this.#writing = writing
     this.#tell({ request })
     try {
       return await writing.promise
@@ -65,7 +66,8 @@ export class MergeThread {
     const worker = new Worker(this.#file, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } })
     const lost = (error: Error): void => {
       if (this.#worker === worker) this.#worker = null
-      this.#writing?.reject(error)
+      // One that failed ends a moment later: the next run has another by then.
+      if (this.#writing?.worker === worker) this.#writing.reject(error)
     }
     worker.on('message', (message: FromMerge) => this.#hear(message))
     worker.on('error', lost)
