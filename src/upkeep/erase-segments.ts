@@ -10,6 +10,7 @@ import { eachSegment } from '../timeline/segments.ts'
 import { type GoneEvent, runFileWithout, runWithout, withoutItem } from './rewrite-segment.ts'
 import { readRunChain } from './run-chains.ts'
 import { partsOfIndex, RunItems, readRunIndex } from './run-indexes.ts'
+import { wrongContent } from './segment-check.ts'
 
 /** Segments that were written again without a record, and how many events of it they had. */
 export interface RewrittenSegments {
@@ -81,9 +82,11 @@ async function rewriteRun(
   for (const entry of files) {
     const rewritten = await runFileWithout(await sources.segments.open(entry), chain, item)
     if (rewritten === null) {
-      const file = parseRunFileKey(entry.key)?.file
-      const part = typeof file === 'number' ? known.get(file) : undefined
-      if (typeof file === 'number' && part !== undefined) items.addPart(file, part)
+      const file = Number(parseRunFileKey(entry.key)?.file)
+      const part = known.get(file)
+      if (part !== undefined) items.addPart(file, part)
+      // What an index does not tell is not found: one that is made of it must not go on so.
+      else if (entry.events > 0) throw wrongContent(first.run.index.key, `it tells of no row group of ${entry.key}`)
       written.push({ key: entry.key, by: entry })
       continue
     }

@@ -3,16 +3,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { compactNow } from '../../src/engine/compaction.ts'
+import { eraseRecord } from '../../src/engine/erasure.ts'
 import type { Item } from '../../src/model/event.ts'
 import type { MergedSegment } from '../../src/model/timeline.ts'
+import { newUlid } from '../../src/model/ulid.ts'
 import { findEvents } from '../../src/restore/lookup.ts'
 import type { ReplaySources } from '../../src/restore/replay.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
+import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
 import { commitRepair, planRepair } from '../../src/upkeep/repair.ts'
 import { ALL_TOLD, openReader, stateAt, verify } from '../support/capture-rig.ts'
 import { allSegments } from '../support/catalogue.ts'
 import { fillHour, keysIn, runKeys } from '../support/merged-world.ts'
+import { keyOf } from '../support/model-database.ts'
 import { itemOf, RECORDS, World } from '../support/reach-world.ts'
 import { eventsOf } from '../support/second-reader/state.ts'
 import { readTimeline } from '../support/second-reader/timeline.ts'
@@ -120,6 +124,38 @@ test('the index of a run that is damaged or missing keeps every lookup from answ
     expect([made?.bytes, made?.rowGroups]).toEqual([index.length, now.index.rowGroups])
   }
   expect(await planRepair(world.store, () => {})).toMatchObject({ isNeeded: false, remade: [], indexes: [] })
+})
+
+test('a file that an erasure has emptied is in the way of no other, and of no lookup', async () => {
+  await fillHour(world)
+  const victims = [...world.database.items_.values()].map(({ item }) => item).slice(-2)
+  for (const victim of victims) {
+    await world.writers[0]?.database.write(victim, null)
+    world.pass(5)
+  }
+  for (const { rig } of world.writers) await rig.session.complete(null)
+  const { store } = world
+  const timeline = await TimelineLog.open(store)
+  const units = (await allSegments(store, timeline.timeline)).map((entry) => [entry])
+  // Each event has a file for itself.
+  const request = { run: newUlid(world.now), level: 1, erasures: 0, units, memory: 1e8, fileBytes: 1 }
+  const { replaced, files } = await writeRun(store, request, () => {})
+  await timeline.commit(() => ({ merge: { replaced, by: files } }))
+  const stamps = async (item: Item): Promise<string[]> =>
+    stampsOf((await reader()).archive.sources, await mergedFiles(), item)
+  const kept = Array.from({ length: RECORDS }, (_, n) => itemOf(n)).filter(
+    (item) => !victims.some((victim) => keyOf(victim) === keyOf(item)),
+  )
+  const before = await Promise.all(kept.map(stamps))
+  expect(before.flat().length).toBeGreaterThan(20)
+  for (const victim of victims) {
+    expect((await stamps(victim)).length).toBeGreaterThan(0)
+    await eraseRecord((await reader()).archive, victim, { reason: 'asked for', mode: 'rewritten' })
+    expect(await stamps(victim)).toEqual([])
+    expect(await Promise.all(kept.map(stamps))).toEqual(before)
+    expect((await verify((await reader()).archive)).damage).toEqual([])
+  }
+  expect((await mergedFiles()).filter(({ events }) => events === 0).length).toBeGreaterThan(2)
 })
 
 test('a catalogue that was lost is made again from runs of which an index is lost too', async () => {
