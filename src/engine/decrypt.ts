@@ -52,7 +52,7 @@ export async function decryptStore(
   if (opened.storeKey === null) throw inTheClear(opened.name)
   const name = describeStore(target)
   if (!name.startsWith('file:')) throw noDirectory(name)
-  const plain = openStore(target)
+  const plain = await openStore(target)
   await beginAnew(plain, name)
   const { timeline, copied } = await copySettled(opened, plain, onFile)
   for await (const key of namedBy(timeline, segmentNodes(opened.store))) if (!copied.has(key)) throw missing(key)

@@ -11,7 +11,7 @@ import { journalDirectory } from './streams.ts'
  * nothing is deleted.
  */
 export async function eraseStore(url: string, database: string, journal: string): Promise<void> {
-  const store = openStore(url)
+  const store = await openStore(url)
   const file = await readStoreFile(store)
   if (file === null) return
   if (file.database !== database) {
@@ -21,7 +21,7 @@ export async function eraseStore(url: string, database: string, journal: string)
       { hint: 'Give another directory.', details: { expected: database, found: file.database } },
     )
   }
-  await deleteAll(openStore(`file:${journalDirectory(journal, file.id)}`))
+  await deleteAll(await openStore(`file:${journalDirectory(journal, file.id)}`))
   await deleteAll(store, STORE_FILE)
   // Last, so that what is left of an interrupted deletion is still known for what it is.
   await store.delete([STORE_FILE])

@@ -56,8 +56,8 @@ export async function placeOf(
   environment: Environment,
   over: (store: ObjectStore) => ObjectStore = (store) => store,
 ): Promise<StorePlace> {
-  const stored = over(openStore(spec))
-  const keyring = keyringPlace(spec, environment, over)
+  const stored = over(await openStore(spec))
+  const keyring = await keyringPlace(spec, environment, over)
   return { stored, name: describeStore(spec), secret: await secretFor(spec, environment), keyring }
 }
 

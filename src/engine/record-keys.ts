@@ -18,11 +18,11 @@ export interface KeyringPlace {
  * Where the options, or else `TIDEMARK_RECORD_KEYS`, want the keyring; null where neither says anything. Errors:
  * `OPTION_INVALID` where it would be inside the store or the store inside it, or where options are for stores only.
  */
-export function keyringPlace(
+export async function keyringPlace(
   store: string | StoreSpec,
   environment: Environment,
   over: (store: ObjectStore) => ObjectStore,
-): KeyringPlace | null {
+): Promise<KeyringPlace | null> {
   const given = typeof store === 'string' ? undefined : store.recordKeys
   const spec = given ?? environment.TIDEMARK_RECORD_KEYS
   if (spec === undefined || spec === '') return null
@@ -40,7 +40,7 @@ export function keyringPlace(
       'Give recordKeys a bucket or a directory of its own, of which no copies are kept.',
     )
   }
-  return { keys: over(openStore(spec)), name }
+  return { keys: over(await openStore(spec)), name }
 }
 
 /** What the record keys of a store are opened with. */

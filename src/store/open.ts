@@ -7,7 +7,6 @@ import { MemoryStore } from './memory.ts'
 import type { ObjectStore } from './object-store.ts'
 import { ownStore } from './own-store.ts'
 import { type RetryOptions, retrying, withRetry } from './retry.ts'
-import { S3Store } from './s3.ts'
 import type { S3Credentials, S3Options } from './s3-client.ts'
 
 /** Where a store is. What is not given here and not in the URL is found in the AWS way: environment, profile, instance. */
@@ -62,10 +61,14 @@ const memoryStores = new Map<string, MemoryStore>()
  * The place that `spec` names, with failed requests repeated: objects as they are stored. Encryption is not done here,
  * since it takes a look at the store. Nothing is read or written yet. `memory:name` is one store per name and process. Errors: `OPTION_INVALID` for a form, parameter or member that is not known.
  */
-export function openStore(spec: string | StoreSpec, retry: RetryOptions = {}): ObjectStore {
+export async function openStore(spec: string | StoreSpec, retry: RetryOptions = {}): Promise<ObjectStore> {
   const place = parse(spec)
   if (place.kind === 'file') return withRetry(new FilesystemStore(place.path, retry.clock), retry)
-  if (place.kind === 's3') return withRetry(new S3Store(place.options, retrying(retry)), retry)
+  if (place.kind === 's3') {
+    // The SDK takes a sixth of a second to load: only a store that needs it loads it.
+    const { S3Store } = await import('./s3.ts')
+    return withRetry(new S3Store(place.options, retrying(retry)), retry)
+  }
   if (place.kind === 'own') return withRetry(ownStore(place.objects, place.url), retry)
   const store = memoryStores.get(place.name) ?? new MemoryStore()
   memoryStores.set(place.name, store)

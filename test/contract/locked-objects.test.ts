@@ -26,7 +26,9 @@ import { s3ForTests } from '../support/s3.ts'
 
 const storeKey = { id: '01KAJ0QZX3N5V7E8T9RYBWDCFG', key: SecretKey.random() }
 
-const WRAPPERS: Readonly<Record<string, (inner: ObjectStore) => ObjectStore>> = {
+type Wrap = (inner: ObjectStore) => ObjectStore | Promise<ObjectStore>
+
+const WRAPPERS: Readonly<Record<string, Wrap>> = {
   nothing: (inner) => inner,
   retry: (inner) => withRetry(inner),
   encryption: (inner) => new EncryptedStore(inner, storeKey, () => false),
@@ -58,18 +60,18 @@ for (const [name, wrap] of Object.entries(WRAPPERS)) {
   test(`what is kept of deleted objects: ${name} passes it on`, async () => {
     const inner = new LockedStore()
     const keeps: Keeping = { versions: 'kept', expireDays: 9, lockedUntil: '2031-01-01T00:00:00.000Z', todo: 'x' }
-    expect(await keepingOf(wrap(inner), ['k'])).toEqual({ versions: 'none' })
+    expect(await keepingOf(await wrap(inner), ['k'])).toEqual({ versions: 'none' })
     inner.keeps = keeps
-    expect(await keepingOf(wrap(inner), ['k'])).toEqual(keeps)
+    expect(await keepingOf(await wrap(inner), ['k'])).toEqual(keeps)
   })
 }
 
-async function lockable(wrap: (inner: ObjectStore) => ObjectStore): Promise<LockableStore> {
+async function lockable(wrap: Wrap): Promise<LockableStore> {
   const inner = new LockedStore()
   const lock = async (keys: readonly string[]): Promise<void> => {
     for (const key of keys) inner.locks.set(key, key.endsWith('2') ? '2031-01-01T00:00:00.000Z' : null)
   }
-  return { store: wrap(inner), lock, dispose: async () => {} }
+  return { store: await wrap(inner), lock, dispose: async () => {} }
 }
 
 contract(
@@ -106,7 +108,7 @@ describe.skipIf(s3 === null)('over the network', () => {
           await s3.client().send(new PutBucketPolicyCommand({ Bucket: bucket, Policy }))
         }
         const store = new S3Store({ bucket, prefix: 'app', endpoint, credentials })
-        return { store: WRAPPERS[wrap]?.(store) ?? store, lock, dispose: async () => {} }
+        return { store: (await WRAPPERS[wrap]?.(store)) ?? store, lock, dispose: async () => {} }
       }),
     )
 })

@@ -34,7 +34,7 @@ contract(
 contract(
   'ObjectStore: one of somebody else',
   objectStoreContract(async () => {
-    return { store: openStore({ url: 'own://store', objects: new MemoryStore() }), dispose: nothing }
+    return { store: await openStore({ url: 'own://store', objects: new MemoryStore() }), dispose: nothing }
   }),
 )
 

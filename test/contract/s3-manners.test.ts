@@ -54,31 +54,31 @@ test('conditional puts are proven by one request at each opening, which leaves n
 
 test('generations that no listing shows yet are found by their keys, in few requests', async () => {
   const server = await started()
-  const log = await TimelineLog.open(openStore(server.spec))
+  const log = await TimelineLog.open(await openStore(server.spec))
   for (let i = 0; i < 40; i++) await log.commit(() => ({}))
   for (const lost of [1, 2, 3, 39]) {
     server.manners.hidden = (key) => Number(/(\d+)\.json$/.exec(key)?.[1]) > 40 - lost
     server.seen.length = 0
-    expect((await TimelineLog.open(openStore(server.spec))).timeline.generation, `${lost}`).toBe(40)
+    expect((await TimelineLog.open(await openStore(server.spec))).timeline.generation, `${lost}`).toBe(40)
     expect(server.seen.filter((line) => line.startsWith('HEAD')).length).toBeLessThan(14)
   }
   server.manners.hidden = () => true
   await log.commit(() => ({}))
-  expect((await TimelineLog.open(openStore(server.spec))).timeline.generation).toBe(41)
+  expect((await TimelineLog.open(await openStore(server.spec))).timeline.generation).toBe(41)
 })
 
 test('a hole in the numbers of generations does not hide what is listed behind it', async () => {
   const server = await started()
-  const log = await TimelineLog.open(openStore(server.spec))
+  const log = await TimelineLog.open(await openStore(server.spec))
   for (let i = 0; i < 9; i++) await log.commit(() => ({}))
   server.objects.delete('prefix/timeline/000000000006.json')
-  expect((await TimelineLog.open(openStore(server.spec))).timeline.generation).toBe(9)
+  expect((await TimelineLog.open(await openStore(server.spec))).timeline.generation).toBe(9)
 })
 
 test('keys are decoded only where the server says that it has encoded them', async () => {
   const keys = ['a%2Fb', 'a+b c', 'plain']
   for (const encodesKeys of [true, false]) {
-    const store = openStore((await started({ encodesKeys })).spec)
+    const store = await openStore((await started({ encodesKeys })).spec)
     for (const key of keys) await store.put(key, utf8('x'))
     expect(await keysOf(store.list('')), `encoded: ${encodesKeys}`).toEqual(keys)
   }
@@ -90,7 +90,7 @@ test('missing credentials are named at once, with what to set', async () => {
   vi.stubEnv('AWS_EC2_METADATA_DISABLED', 'true')
   const server = await started()
   const { url, endpoint } = server.spec
-  await expect(openStore({ url, endpoint }).get('k')).rejects.toMatchObject({
+  await expect((await openStore({ url, endpoint })).get('k')).rejects.toMatchObject({
     code: 'STORE_DENIED',
     message: expect.stringContaining('No credentials were found'),
     hint: expect.stringContaining('AWS_ACCESS_KEY_ID'),
@@ -114,10 +114,10 @@ test('a proxy that the environment names is used, but not for the hosts of NO_PR
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
   vi.stubEnv('HTTP_PROXY', `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`)
   vi.stubEnv('NO_PROXY', '')
-  await openStore(server.spec).put('k', utf8('x'))
+  await (await openStore(server.spec)).put('k', utf8('x'))
   expect(through).toBe(1)
   vi.stubEnv('NO_PROXY', '127.0.0.1')
-  await openStore(server.spec).put('other', utf8('x'))
+  await (await openStore(server.spec)).put('other', utf8('x'))
   expect(through).toBe(1)
   expect([...server.objects.keys()]).toEqual(['prefix/k', 'prefix/other'])
   proxy.closeAllConnections()

@@ -124,15 +124,15 @@ describe.skipIf(server === null)('S3 where requests go wrong', () => {
     const { options, dispose } = await server.fresh()
     const { credentials, endpoint } = server
     const url = `s3://${options.bucket}/${options.prefix}`
-    await openStore({ url: `${url}?endpoint=${endpoint}&region=us-east-1&path-style=true`, credentials }).put(
+    await (await openStore({ url: `${url}?endpoint=${endpoint}&region=us-east-1&path-style=true`, credentials })).put(
       'a',
       utf8('x'),
     )
-    const member = openStore({ url: `${url}/`, endpoint, region: 'us-east-1', pathStyle: true, credentials })
+    const member = await openStore({ url: `${url}/`, endpoint, region: 'us-east-1', pathStyle: true, credentials })
     expect(await keysOf(member.list(''))).toEqual(['a'])
-    const other = openStore({ url: `${url}x`, endpoint, credentials })
+    const other = await openStore({ url: `${url}x`, endpoint, credentials })
     expect(await keysOf(other.list(''))).toEqual([])
-    const long = openStore({ url: `s3://${options.bucket}/${'p'.repeat(900)}`, endpoint, credentials })
+    const long = await openStore({ url: `s3://${options.bucket}/${'p'.repeat(900)}`, endpoint, credentials })
     expect(await fails(long.put('k'.repeat(200), utf8('x')))).toBe('KEY_INVALID')
     await dispose()
   })

@@ -74,7 +74,7 @@ function filesUnder(directory: string): string[] {
 /** Every object of a store as it is stored. */
 async function storedIn(spec: StoreSpec): Promise<Map<string, Uint8Array>> {
   const { encryption: _, ...plain } = spec
-  const store = openStore(plain)
+  const store = await openStore(plain)
   const objects = new Map<string, Uint8Array>()
   for await (const { key } of store.list('')) objects.set(key, await store.get(key))
   return objects

@@ -147,7 +147,7 @@ describe('asking commits nothing', () => {
     await database.write(item, recordImage({ n: 1 }))
     await writer.flush()
     const [stream] = (await writer.status()).streams
-    const timeline = await TimelineLog.open(openStore(`file:${directory}/store`))
+    const timeline = await TimelineLog.open(await openStore(`file:${directory}/store`))
     await timeline.commit(({ streams }) => ({
       putStreams: streams.filter(({ id }) => id === stream?.id).map((one) => ({ ...one, owner: '0123456789abcdef' })),
     }))

@@ -118,7 +118,7 @@ describe.skipIf(server === null)('a bucket that keeps versions', () => {
     // Whose versioning was suspended has the older ones still.
     const VersioningConfiguration = { Status: 'Suspended' } as const
     await client.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }))
-    expect(await keepingOf(openStore(spec), [])).toMatchObject({ versions: 'kept' })
+    expect(await keepingOf(await openStore(spec), [])).toMatchObject({ versions: 'kept' })
   })
 
   it('a plain bucket keeps nothing, and nothing is said', async () => {
@@ -129,7 +129,7 @@ describe.skipIf(server === null)('a bucket that keeps versions', () => {
     const erased = await inProcess(spec, 'erase', 'people/ann', '--reason', 'asked for', '--yes')
     expect(erased.out).not.toContain('older versions')
     expect(erased.code).toBe(0)
-    expect(await keepingOf(openStore(spec), [])).toEqual({ versions: 'none' })
+    expect(await keepingOf(await openStore(spec), [])).toEqual({ versions: 'none' })
     await dispose()
   })
 
@@ -139,7 +139,7 @@ describe.skipIf(server === null)('a bucket that keeps versions', () => {
     const ObjectLockConfiguration = { ObjectLockEnabled: 'Enabled', Rule: { DefaultRetention } } as const
     await client.send(new PutObjectLockConfigurationCommand({ Bucket: bucket, ObjectLockConfiguration }))
     await filled(spec)
-    const store = openStore(spec)
+    const store = await openStore(spec)
     const segments: string[] = []
     for await (const { key } of store.list('segment/')) segments.push(key)
     const [locked = ''] = segments
@@ -176,13 +176,13 @@ describe.skipIf(server === null)('a bucket that keeps versions', () => {
     const ObjectLockConfiguration = { ObjectLockEnabled: 'Enabled', Rule: { DefaultRetention } } as const
     await client.send(new PutObjectLockConfigurationCommand({ Bucket: bucket, ObjectLockConfiguration }))
     await expireAfter(bucket, 7, '')
-    await openStore(spec).put('k', Buffer.from('x'))
+    await (await openStore(spec)).put('k', Buffer.from('x'))
     const told = async (right: string | null): Promise<Keeping> => {
       const all = await policyOf('prune', bucket, 'app')
       const left = all.Statement.map((one) => ({ ...one, Action: one.Action.filter((other) => other !== right) }))
       await allow(client, bucket, { ...all, Statement: left.filter(({ Action }) => Action.length > 0) })
       const { limited } = server ?? none()
-      return keepingOf(openStore({ ...spec, credentials: limited }), ['k'])
+      return keepingOf(await openStore({ ...spec, credentials: limited }), ['k'])
     }
     const lockedUntil = expect.stringMatching(/^\d{4}-/)
     expect(await told(null)).toMatchObject({ versions: 'kept', expireDays: 7, lockedUntil })

@@ -208,16 +208,16 @@ describe('a store that is made', () => {
     expect(new Set(opened.map(({ file }) => file.storeKey)).size).toBe(1)
     await opened[0]?.store.put('x', Buffer.from('text'))
     for (const { store } of opened) expect(Buffer.from(await store.get('x')).toString()).toBe('text')
-    expect((await keysOf(openStore(url).list('key/'))).length).toBe(1)
+    expect((await keysOf((await openStore(url)).list('key/'))).length).toBe(1)
   })
 
   test('where another process died of it before, opens with its own key alone', async () => {
     const dead = { id: '01KAJ0QZX3N5V7E8T9RYBWDCFG', storeKey: '01KAJ0QZX3N5V7E8T9RYBWDCFH' }
-    await addSlot(openStore(url), dead, SecretKey.random(), secretOf(1), systemClock)
+    await addSlot(await openStore(url), dead, SecretKey.random(), secretOf(1), systemClock)
     const { store, file } = await openForCapture(url, { TIDEMARK_KEY: hex(1) })
     await store.put('x', Buffer.from('text'))
     expect(file.id).not.toBe(dead.id)
-    expect((await (await keysWith(openStore(url), 1)).list()).length).toBe(1)
+    expect((await (await keysWith(await openStore(url), 1)).list()).length).toBe(1)
     expect(Buffer.from(await (await openForReading(url, { TIDEMARK_KEY: hex(1) })).store.get('x')).toString()).toBe(
       'text',
     )
@@ -232,6 +232,6 @@ describe('a store that is made', () => {
       const opening = open(`${url}-plain`, { TIDEMARK_PASSPHRASE: 'x' })
       expect(await fails(opening)).toBe('STORE_NOT_ENCRYPTED')
     }
-    expect(await keysOf(openStore(`${url}-plain`).list(''))).toEqual(['tidemark.json'])
+    expect(await keysOf((await openStore(`${url}-plain`)).list(''))).toEqual(['tidemark.json'])
   })
 })

@@ -12,7 +12,7 @@ const ITEM = { kind: 'record', resource: 'r', id: 'a' } as const
 
 async function generations(url: string): Promise<number[]> {
   const found: number[] = []
-  for await (const { key } of openStore(url).list('timeline/')) found.push(parseTimelineKey(key) ?? 0)
+  for await (const { key } of (await openStore(url)).list('timeline/')) found.push(parseTimelineKey(key) ?? 0)
   return found
 }
 
@@ -20,7 +20,7 @@ test('whoever captures lets old generations go beside it, and upkeep the rest: e
   const store = `memory:upkeep-${randomUUID()}`
   const database = new ModelDatabase()
   const tidemark = await Tidemark.capture({ store, source: database, ack: 'store' })
-  const log = await TimelineLog.open(openStore(store))
+  const log = await TimelineLog.open(await openStore(store))
   const heads: Head[] = []
   const moments: [string, number][] = []
   for (let n = 0; n < 8; n++) {
@@ -46,6 +46,6 @@ test('whoever captures lets old generations go beside it, and upkeep the rest: e
   for (const head of heads) expect((await reader.verify({ head: formatHead(head) })).damage).toEqual([])
   for (const [moment, n] of moments) expect(await reader.at(moment).get('r', 'a')).toEqual({ n })
   await reader.close()
-  const { timeline } = await TimelineLog.open(openStore(store))
+  const { timeline } = await TimelineLog.open(await openStore(store))
   expect((await generations(store))[0]).toBe((timeline.forgotten?.at(-1)?.last ?? 0) + 1)
 })

@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
 import { TidemarkError } from '../../../src/base/errors.ts'
@@ -15,16 +17,16 @@ test('opens a directory, however its path is written', async () => {
   const specs = [directory, relativePath, `file:${directory}`, `file:${relativePath}`, pathToFileURL(directory).href]
   for (const [i, spec] of specs.entries()) {
     expect(describeStore(spec), spec).toBe(`file:${directory}`)
-    await openStore({ url: spec }).put(`k${i}`, utf8(spec))
+    await (await openStore({ url: spec })).put(`k${i}`, utf8(spec))
     expect(await readFile(join(directory, `k${i}`), 'utf8')).toBe(spec)
   }
   await rm(directory, { recursive: true })
 })
 
 test('has one memory store per name', async () => {
-  await openStore('memory:open-test').put('k', utf8('x'))
-  expect(await openStore({ url: 'memory:open-test' }).head('k')).toEqual({ key: 'k', bytes: 1 })
-  expect(await openStore('memory:other').head('k')).toBeNull()
+  await (await openStore('memory:open-test')).put('k', utf8('x'))
+  expect(await (await openStore({ url: 'memory:open-test' })).head('k')).toEqual({ key: 'k', bytes: 1 })
+  expect(await (await openStore('memory:other')).head('k')).toBeNull()
   expect(describeStore('memory:open-test')).toBe('memory:open-test')
 })
 
@@ -64,16 +66,16 @@ const REFUSED: readonly (readonly [string | StoreSpec, string])[] = [
   [{ url: 'memory:x', pathStyle: true }, 's3://bucket'],
 ]
 
-test('refuses what it does not know, and names what it accepts', () => {
+test('refuses what it does not know, and names what it accepts', async () => {
   for (const [spec, hint] of REFUSED) {
     for (const act of [openStore, describeStore]) {
-      const error = thrownBy(() => act(spec))
+      const error = await thrownBy(() => act(spec))
       expect(error, JSON.stringify(spec)).toMatchObject({ code: 'OPTION_INVALID', hint: expect.stringContaining(hint) })
     }
   }
 })
 
-test('refuses unknown members, also of the credentials', () => {
+test('refuses unknown members, also of the credentials', async () => {
   const given: [object, string][] = [
     [{ url: 's3://bucket', pathstyle: true }, 'pathStyle'],
     [{ url: 's3://bucket', credentials: { accessKeyId: 'a', secretAccessKey: 'b', token: 'c' } }, 'sessionToken'],
@@ -82,22 +84,22 @@ test('refuses unknown members, also of the credentials', () => {
     [{}, 'file:./dir'],
   ]
   for (const [spec, hint] of given) {
-    const error = thrownBy(() => Reflect.apply(openStore, null, [spec]))
+    const error = await thrownBy(() => Reflect.apply(openStore, null, [spec]))
     expect(error, JSON.stringify(spec)).toMatchObject({ code: 'OPTION_INVALID', hint: expect.stringContaining(hint) })
   }
 })
 
-test('refuses secrets in a URL without repeating them', () => {
+test('refuses secrets in a URL without repeating them', async () => {
   for (const url of ['s3://AKIAKEY:hunter2@bucket/x', 's3://hunter2@bucket', 's3://b/x?endpoint=http://u:hunter2@h']) {
-    const error = thrownBy(() => describeStore(url))
+    const error = await thrownBy(() => describeStore(url))
     expect(error.code).toBe('OPTION_INVALID')
     expect(JSON.stringify(error) + String(error.stack)).not.toContain('hunter2')
   }
 })
 
-function thrownBy(act: () => unknown): TidemarkError {
+async function thrownBy(act: () => unknown): Promise<TidemarkError> {
   try {
-    act()
+    await act()
   } catch (error) {
     if (error instanceof TidemarkError) return error
     throw error
@@ -138,18 +140,18 @@ test('opens a store of somebody else, by whatever URL it has, and repeats what i
   expect(treeOf(spec)).toBeNull()
   const signed = { ...spec, url: 'azure://account/container?sig=secret#x' }
   expect(describeStore(signed)).toBe('azure://account/container')
-  const store = openStore(spec, { baseMs: 1 })
+  const store = await openStore(spec, { baseMs: 1 })
   await store.put('k', utf8('x'))
   own.fail = () => (own.calls.length < 4 ? new TidemarkError('STORE_UNAVAILABLE', 'm', { hint: 'h' }) : null)
   own.calls.length = 0
-  const failing = openStore(spec, { baseMs: 1, attempts: 2 })
+  const failing = await openStore(spec, { baseMs: 1, attempts: 2 })
   await expect(failing.get('k')).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
   expect(own.calls).toEqual(['get', 'get'])
 })
 
 test('what a store of somebody else throws is a broken connection, and neither damage nor unexpected', async () => {
   const own = ownStore()
-  const store = openStore({ url: 'azure://account/container', objects: own.objects }, { baseMs: 1, attempts: 2 })
+  const store = await openStore({ url: 'azure://account/container', objects: own.objects }, { baseMs: 1, attempts: 2 })
   await store.put('k', utf8('x'))
   own.fail = () => new Error('socket hang up')
   const list = async (): Promise<unknown> => {
@@ -188,7 +190,7 @@ test('what a store of somebody else throws is a broken connection, and neither d
   await expect(store.get('k')).rejects.toMatchObject({ code: 'STORE_DENIED' })
 })
 
-test('refuses a store of somebody else that is none, or that says what it must not', () => {
+test('refuses a store of somebody else that is none, or that says what it must not', async () => {
   const { objects } = ownStore()
   const { list: _, ...less } = objects
   const given: [object, RegExp][] = [
@@ -204,10 +206,30 @@ test('refuses a store of somebody else that is none, or that says what it must n
   ]
   for (const [spec, message] of given) {
     for (const act of [openStore, describeStore]) {
-      const error = thrownBy(() => act(spec as StoreSpec))
+      const error = await thrownBy(() => act(spec as StoreSpec))
       expect(error, String(message)).toMatchObject({ code: 'OPTION_INVALID', message: expect.stringMatching(message) })
       expect(JSON.stringify(error)).not.toContain('secret')
     }
   }
-  expect(thrownBy(() => openStore('azure://a/c'))).toMatchObject({ hint: expect.stringContaining('objects: store') })
+  expect(await thrownBy(() => openStore('azure://a/c'))).toMatchObject({
+    hint: expect.stringContaining('objects: store'),
+  })
+})
+
+const LOADED = `
+import { registerHooks } from 'node:module'
+const loaded = []
+registerHooks({ load: (url, context, next) => (loaded.push(url), next(url, context)) })
+const { openStore } = await import(process.argv[1])
+const isLoaded = () => loaded.some((url) => url.includes('/@aws-sdk/client-s3/'))
+await openStore('memory:x')
+const before = isLoaded()
+await openStore({ url: 's3://bucket', region: 'eu-west-1' })
+console.log(JSON.stringify([before, isLoaded()]))
+`
+
+test('the SDK of S3, which takes long to load, is loaded for a store in S3 and for no other', async () => {
+  const module = new URL('../../../src/store/open.ts', import.meta.url).href
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', LOADED, module])
+  expect(JSON.parse(stdout)).toEqual([false, true])
 })

@@ -102,7 +102,7 @@ test('options that name no secret, or two, are refused', async () => {
   const wrong: unknown[] = [{}, null, 'secret', { passphrase: 'a', key: BYTES }, { Passphrase: 'a' }, { password: 'a' }]
   for (const encryption of wrong) {
     const spec = { url: 'memory:x', encryption } as StoreSpec
-    expect(() => openStore(spec), JSON.stringify(encryption)).toThrow(TidemarkError)
+    await expect(openStore(spec), JSON.stringify(encryption)).rejects.toThrow(TidemarkError)
   }
   const empty: unknown[] = [
     { passphrase: '' },
