@@ -16,7 +16,7 @@ import { growthSvg } from './lib/plot.ts'
 
 function printGrowth(unit: string, rows: readonly GrowthRow[]): void {
   const line = (name: string, cells: readonly string[]): string =>
-    [name.padEnd(24), ...cells.map((cell) => cell.padStart(12))].join('')
+    [name.padEnd(32), ...cells.map((cell) => cell.padStart(12))].join('')
   console.log(
     line(
       unit,
@@ -47,9 +47,9 @@ function draw(name: string, unit: string, rows: readonly GrowthRow[]): void {
 /** Measures, prints, and draws where that is asked for. */
 export async function growth(): Promise<void> {
   const upTo = (sizes: readonly number[], most: number): readonly number[] => sizes.filter((size) => size <= most)
-  const segments = isQuick() ? [250, 1000] : upTo([1e3, 1e4, 1e5, 1e6], numberFlag('--segments', 1e6))
-  const events = isQuick() ? [1000, 4000] : upTo([1e3, 1e4, 1e5, 1e6, 1e7], numberFlag('--events', 1e6))
-  const unmerged = isQuick() ? [60, 120] : upTo([1e3, 1e4, 1e5], numberFlag('--unmerged', 1e4))
+  const segments = isQuick() ? [250, 500] : upTo([1e3, 1e4, 1e5, 1e6], numberFlag('--segments', 1e6))
+  const events = isQuick() ? [300, 900] : upTo([1e3, 1e4, 1e5, 1e6, 1e7], numberFlag('--events', 1e7))
+  const unmerged = isQuick() ? [60, 120] : upTo([1e3, 1e4, 1e5], numberFlag('--unmerged', 1e5))
   const tables = [
     ['catalogue', 'segments', () => catalogueGrowth(segments)],
     ['upkeep', 'segments', () => upkeepGrowth(unmerged)],

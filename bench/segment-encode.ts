@@ -11,7 +11,7 @@ export interface SegmentBenchOptions {
 }
 
 const DEFAULTS: SegmentBenchOptions = {
-  events: numberFlag('--events', isQuick() ? 10_000 : 1_000_000),
+  events: numberFlag('--events', isQuick() ? 2_000 : 1_000_000),
   runs: numberFlag('--runs', isQuick() ? 1 : 5),
 }
 

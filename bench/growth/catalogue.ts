@@ -4,7 +4,7 @@ import { TimelineLog } from '../../src/timeline/log.ts'
 import { segmentsBetween } from '../../src/timeline/segments.ts'
 import { segment, segments, streamOf } from '../../test/support/many-segments.ts'
 import { CountingStore } from '../../test/support/stores.ts'
-import { type Cost, costOf, type GrowthRow } from '../lib/cost.ts'
+import { type Cost, costOf, type GrowthRow, growthOver } from '../lib/cost.ts'
 import { inTemporaryDirectory, mustBe } from '../lib/timing.ts'
 
 /*
@@ -71,7 +71,5 @@ async function growthAt(count: number): Promise<GrowthRow> {
 
 /** The catalogue at each size. */
 export async function catalogueGrowth(sizes: readonly number[]): Promise<readonly GrowthRow[]> {
-  const rows: GrowthRow[] = []
-  for (const size of sizes) rows.push(await growthAt(size))
-  return rows
+  return growthOver(sizes, growthAt)
 }

@@ -3,7 +3,7 @@ import { firstUlidAt, type Ulid } from '../../src/model/ulid.ts'
 import type { ItemState } from '../../src/restore/target.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { CountingStore } from '../../test/support/stores.ts'
-import { costOf, type GrowthRow } from '../lib/cost.ts'
+import { costOf, type GrowthRow, growthOver } from '../lib/cost.ts'
 import type { Chunk } from '../lib/dataset.ts'
 import { writeHistory } from '../lib/history-store.ts'
 import { firstStates, laterChunks } from '../lib/large-records.ts'
@@ -64,27 +64,23 @@ async function growthOf(size: number, part: string, content: Content): Promise<G
 
 /** 64 MiB of records of each size in bytes, a tenth of which are updated. */
 export async function recordGrowth(sizes: readonly number[], bytes: number = 64 * MIB): Promise<readonly GrowthRow[]> {
-  const rows: GrowthRow[] = []
-  for (const recordBytes of sizes) {
+  return growthOver(sizes, (recordBytes) => {
     const records = Math.max(20, Math.floor(bytes / recordBytes))
     const database = { records, events: Math.ceil(records / 10), chunk: Math.ceil(records / 40), recordBytes }
     const record = ['users', 'u000000007'] as const
     const parts = (records * recordBytes) / MIB
     const chunks = (start: Ulid): Iterable<Chunk> => laterChunks(database, start)
-    rows.push(await growthOf(recordBytes, 'MiB', { states: firstStates(database), chunks, record, records, parts }))
-  }
-  return rows
+    return growthOf(recordBytes, 'MiB', { states: firstStates(database), chunks, record, records, parts })
+  })
 }
 
 /** So many records in each number of resources. */
 export async function resourceGrowth(sizes: readonly number[], records = 20_000): Promise<readonly GrowthRow[]> {
-  const rows: GrowthRow[] = []
-  for (const resources of sizes) {
+  return growthOver(sizes, (resources) => {
     const record = [resourceName(0), 'r000000'] as const
     const states = statesIn(resources, records)
-    rows.push(await growthOf(resources, 'database', { states, chunks: () => [], record, records, parts: 1 }))
-  }
-  return rows
+    return growthOf(resources, 'database', { states, chunks: () => [], record, records, parts: 1 })
+  })
 }
 
 function resourceName(number: number): string {

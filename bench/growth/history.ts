@@ -9,14 +9,14 @@ import { TimelineLog } from '../../src/timeline/log.ts'
 import { segmentsBetween } from '../../src/timeline/segments.ts'
 import { verifyStore } from '../../src/upkeep/verify.ts'
 import { CountingStore } from '../../test/support/stores.ts'
-import { type Cost, costOf, type GrowthRow } from '../lib/cost.ts'
+import { type Cost, costOf, type GrowthRow, growthOver } from '../lib/cost.ts'
 import { type Chunk, dataset } from '../lib/dataset.ts'
-import { BEFORE_DATASET, coldSources, writeHistory } from '../lib/history-store.ts'
+import { BEFORE_DATASET, coldSources, mergeHistory, writeHistory } from '../lib/history-store.ts'
 import { inTemporaryDirectory, mustBe } from '../lib/timing.ts'
 
 /*
  * What reading costs against how many events there are, a tenth as many records, in segments of at most 50,000 events and at
- * least 16: with nothing cached, from opening the store on.
+ * least 16, and then merged into runs: with nothing cached, from opening the store on. Times are those of the processor.
  */
 const KIB = 1024
 const CHUNK = 50_000
@@ -51,63 +51,92 @@ class Probes {
   }
 }
 
+/** What a lookup costs, with nothing known of the store. */
+interface Lookups {
+  readonly get: Cost
+  readonly history: Cost
+}
+
+async function lookups(store: CountingStore, { item, events }: Probe, last: Ulid): Promise<Lookups> {
+  const get = await costOf(store, async () => {
+    const { timeline } = await TimelineLog.open(store)
+    const sources = coldSources(store)
+    return findVersion(sources, await planRestore(sources.nodes, timeline, last), item)
+  })
+  const history = await costOf(store, async () => {
+    const { timeline } = await TimelineLog.open(store)
+    const sources = coldSources(store)
+    const segments = await segmentsBetween(sources.nodes, timeline.segments, BEFORE_DATASET, last)
+    let found = 0
+    for await (const _ of findEvents(sources, segments, item)) found++
+    return found
+  })
+  mustBe(get.result !== null && history.result === events, `the history of ${item.id}`)
+  return { get, history }
+}
+
+/** Processor time of replaying and of verifying all events, in microseconds an event. */
+async function whole(store: CountingStore, events: number, last: Ulid): Promise<readonly [number, number]> {
+  const restore = await costOf(store, async () => {
+    const { timeline } = await TimelineLog.open(store)
+    const sources = coldSources(store)
+    let records = 0
+    const plan = await planRestore(sources.nodes, timeline, last)
+    for await (const batch of replay(sources, plan, {})) records += batch.length
+    return records
+  })
+  mustBe(restore.result > 0, 'a restore')
+  const verify = await costOf(store, async () => {
+    const { timeline } = await TimelineLog.open(store)
+    return verifyStore(coldSources(store), timeline)
+  })
+  mustBe(verify.result.damaged === 0 && verify.result.events === events, 'a verification')
+  const each = ({ ms }: Cost): number => (ms * 1000) / events
+  return [each(restore), each(verify)]
+}
+
 async function growthAt(events: number): Promise<GrowthRow> {
   return inTemporaryDirectory(async (directory) => {
     const store = new CountingStore(new FilesystemStore(directory))
     const probes = new Probes()
     const chunk = Math.min(CHUNK, Math.ceil(events / LEAST_SEGMENTS))
     const chunks = dataset({ events, records: Math.ceil(events / 10), chunk })
-    await writeHistory(store, BEFORE_DATASET, [], probes.noting(chunks))
-    const { item, events: count } = probes.one
+    const write = await costOf(store, () => writeHistory(store, BEFORE_DATASET, [], probes.noting(chunks)))
+    const { one, last } = probes
     const open = await costOf(store, async () => totalsOf((await TimelineLog.open(store)).timeline.segments))
     mustBe(open.result.events === events, 'the events of a store')
-    const get = await costOf(store, async () => {
-      const { timeline } = await TimelineLog.open(store)
-      const sources = coldSources(store)
-      return findVersion(sources, await planRestore(sources.nodes, timeline, probes.last), item)
-    })
-    const history = await costOf(store, async () => {
-      const { timeline } = await TimelineLog.open(store)
-      const sources = coldSources(store)
-      const segments = await segmentsBetween(sources.nodes, timeline.segments, BEFORE_DATASET, probes.last)
-      let found = 0
-      for await (const _ of findEvents(sources, segments, item)) found++
-      return found
-    })
-    mustBe(get.result !== null && history.result === count, `the history of ${item.id}`)
-    const restore = await costOf(store, async () => {
-      const { timeline } = await TimelineLog.open(store)
-      const sources = coldSources(store)
-      let records = 0
-      const plan = await planRestore(sources.nodes, timeline, probes.last)
-      for await (const batch of replay(sources, plan, {})) records += batch.length
-      return records
-    })
-    const verify = await costOf(store, async () => {
-      const { timeline } = await TimelineLog.open(store)
-      return verifyStore(coldSources(store), timeline)
-    })
-    mustBe(verify.result.damaged === 0 && verify.result.events === events, 'a verification')
-    const each = ({ ms }: Cost): number => (ms * 1000) / events
+    const segments = await lookups(store, one, last)
+    const [restoreSegments, verifySegments] = await whole(store, events, last)
+    const merge = await costOf(store, () => mergeHistory(store))
+    const runs = await lookups(store, one, last)
+    const [restoreRuns, verifyRuns] = await whole(store, events, last)
     return {
       size: events,
-      'open and count, ms': open.wallMs,
-      'get, requests': get.requests,
-      'get, ms': get.wallMs,
-      'get, KiB': get.read / KIB,
-      'history, requests': history.requests,
-      'history, ms': history.wallMs,
-      'history, KiB': history.read / KIB,
-      'restore, us/event': each(restore),
-      'verify, us/event': each(verify),
-      'heap after, MiB': process.memoryUsage().heapUsed / KIB / KIB,
+      'write, us/event': (write.ms * 1000) / events,
+      'merge, us/event': (merge.ms * 1000) / events,
+      'open, ms': open.ms,
+      ...costsOf('segments', segments),
+      'restore of segments, us/event': restoreSegments,
+      'verify of segments, us/event': verifySegments,
+      ...costsOf('runs', runs),
+      'restore of runs, us/event': restoreRuns,
+      'verify of runs, us/event': verifyRuns,
     }
   })
 }
 
+function costsOf(where: string, { get, history }: Lookups): Omit<GrowthRow, 'size'> {
+  return {
+    [`get in ${where}, requests`]: get.requests,
+    [`get in ${where}, ms`]: get.ms,
+    [`get in ${where}, KiB`]: get.read / KIB,
+    [`history in ${where}, requests`]: history.requests,
+    [`history in ${where}, ms`]: history.ms,
+    [`history in ${where}, KiB`]: history.read / KIB,
+  }
+}
+
 /** Reading at each size. */
 export async function historyGrowth(sizes: readonly number[]): Promise<readonly GrowthRow[]> {
-  const rows: GrowthRow[] = []
-  for (const size of sizes) rows.push(await growthAt(size))
-  return rows
+  return growthOver(sizes, growthAt)
 }

@@ -2,7 +2,7 @@ import { Tidemark } from '../../src/engine/tidemark.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { CountingStore } from '../../test/support/stores.ts'
-import { type Cost, costOf, type GrowthRow } from '../lib/cost.ts'
+import { type Cost, costOf, type GrowthRow, growthOver } from '../lib/cost.ts'
 import { writeHistory } from '../lib/history-store.ts'
 import { steadyChunks, steadyStates } from '../lib/steady-history.ts'
 import { inTemporaryDirectory, mustBe } from '../lib/timing.ts'
@@ -67,7 +67,5 @@ async function growthAt(segments: number): Promise<GrowthRow> {
 
 /** Upkeep at each size. */
 export async function upkeepGrowth(sizes: readonly number[]): Promise<readonly GrowthRow[]> {
-  const rows: GrowthRow[] = []
-  for (const size of sizes) rows.push(await growthAt(size))
-  return rows
+  return growthOver(sizes, growthAt)
 }

@@ -26,3 +26,13 @@ export async function costOf<T>(store: CountingStore, act: () => Promise<T>): Pr
   const times = { ms: cpuMs() - cpu, wallMs: performance.now() - started }
   return { ...times, read: store.bytesRead, written: store.bytesWritten, requests, result }
 }
+
+/** Measures at each size, the smallest twice: its first time is that of code that has not run yet, and does not count. */
+export async function growthOver(
+  sizes: readonly number[],
+  measure: (size: number) => Promise<GrowthRow>,
+): Promise<readonly GrowthRow[]> {
+  const rows: GrowthRow[] = []
+  for (const size of sizes.slice(0, 1).concat(sizes)) rows.push(await measure(size))
+  return rows.slice(1)
+}
