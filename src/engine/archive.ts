@@ -105,10 +105,21 @@ export class Archive {
 
   /** The timeline as others left it, and what is reachable of it. */
   async refresh(): Promise<TimelineReach> {
-    const timeline = await this.seams.timeline.refresh()
+    await this.seams.timeline.refresh()
+    return this.#known()
+  }
+
+  async #known(): Promise<TimelineReach> {
+    const { timeline } = this.seams.timeline
     // What was erased meanwhile is not to be read any more, although this process may still hold the keys.
     await this.seams.recordKeys?.current()
     return { timeline, reach: reachOf(timeline) }
+  }
+
+  /** Brings what was acknowledged into the store, and reads the timeline then; where nobody was asked that has been done. */
+  async #completed(): Promise<Pick<Completion, 'unheard'> & { found: TimelineReach }> {
+    const { unheard, isRead = false } = await this.seams.complete(null)
+    return { unheard, found: await (isRead ? this.#known() : this.refresh()) }
   }
 
   /**
@@ -154,8 +165,7 @@ export class Archive {
 
   /** The last reachable moment, whether or not it is the end of what was acknowledged. Errors: `MOMENT_UNREACHABLE`, `HISTORY_GAP`. */
   async reachLast(): Promise<Reached> {
-    await this.seams.complete(null)
-    const { timeline, reach } = await this.refresh()
+    const { timeline, reach } = (await this.#completed()).found
     const bound = resolveMoment(null, reach)
     return { bound, plan: await planRestore(this.sources.nodes, timeline, bound.ulid) }
   }
@@ -166,8 +176,7 @@ export class Archive {
    * acknowledged, and comes later.
    */
   async #locateLatest(): Promise<Located> {
-    let { unheard } = await this.seams.complete(null)
-    let found = await this.refresh()
+    let { unheard, found } = await this.#completed()
     const end = lastEventOf(found.timeline)
     // A stream that has been idle is complete up to its last seal only, and others have gone on since.
     if (unheard.length === 0 && found.reach.latest !== null && found.reach.latest < end) {
@@ -272,8 +281,7 @@ export class Archive {
 
   /** The segments with events after `ulid`, to the end of what is reachable once the journals are in the store. */
   async segmentsAfter(ulid: Ulid): Promise<{ segments: readonly SegmentEntry[]; through: Ulid }> {
-    await this.seams.complete(null)
-    const { timeline, reach } = await this.refresh()
+    const { timeline, reach } = (await this.#completed()).found
     const { latest } = reach
     // The moment itself may be known to be complete where the timeline does not say so.
     const through = latest !== null && latest > ulid ? latest : ulid
@@ -285,8 +293,7 @@ export class Archive {
    * keeps nobody waiting.
    */
   async segmentsSince(ulid: Ulid): Promise<readonly SegmentEntry[]> {
-    await this.seams.complete(null)
-    const { timeline } = await this.refresh()
+    const { timeline } = (await this.#completed()).found
     return this.#segmentsBetween(timeline, ulid, END)
   }
 

@@ -52,6 +52,8 @@ export interface Completion {
    * come behind it, although the timeline does not say so. Absent: none.
    */
   readonly answered?: ReadonlyMap<string, string>
+  /** Whether nobody else was asked: then the timeline was read after all that was acknowledged before. Absent: false. */
+  readonly isRead?: boolean
 }
 
 /**
@@ -109,7 +111,7 @@ export async function completeOthers(
     await own.complete(through, wanted)
     return { undecided: [], unheard: [...unheard], answered: new Map([...answered, ...completeBy(own, through)]) }
   }
-  return { undecided, unheard: [...unheard], answered }
+  return { undecided, unheard: [...unheard], answered, isRead: open.length === 0 }
 }
 
 /** The streams of this process that are complete up to `through`, with their owners. */

@@ -8,7 +8,10 @@ import type { Ulid } from '../model/ulid.ts'
 import { ahead } from './ahead.ts'
 import type { Plan } from './plan.ts'
 import { OPENED_AHEAD, openedImage, type ReplaySources } from './replay.ts'
-import { type ItemRowGroups, type SegmentUnit, unitsOf } from './segments.ts'
+import { type ItemRowGroups, likelihoodOf, type SegmentUnit, unitsOf } from './segments.ts'
+
+/** Where nothing tells which segments have an item, so many are asked first; where none of them has it, twice as many. */
+const FIRST_ASKED = 2
 
 /**
  * The version of one item at the plan's moment, or null where it never existed until then, or was erased. Reads the one gzip member
@@ -24,25 +27,54 @@ export async function findVersion(sources: ReplaySources, plan: Plan, item: Item
 async function findStored(sources: ReplaySources, plan: Plan, item: Item): Promise<Version | null> {
   const { segments, snapshot, moment } = plan
   let found: Version | null = null
-  // Asked for one by one: what cannot say anything newer than what is found already is not opened.
-  const newest = function* (): Generator<SegmentUnit> {
-    for (const unit of unitsOf(segments).toSorted((a, b) => (a.lastUlid > b.lastUlid ? -1 : 1))) {
-      if (found !== null && unit.lastUlid < found.ulid) return
-      yield unit
+  const isDecided = (unit: SegmentUnit): boolean => found !== null && unit.lastUlid < found.ulid
+  const asked = askedOf(unitsOf(segments), item)
+  for (let most = FIRST_ASKED; ; most = Math.min(OPENED_AHEAD, 2 * most)) {
+    const together = nextAsked(asked, most).filter((unit) => !isDecided(unit))
+    if (together.length === 0) break
+    const opened = together.map((unit) => [unit, sources.segments.find(unit, item, 'others')] as const)
+    for (const [, groups] of opened) groups.catch(() => {}) // thrown in its turn, below
+    for (const [unit, groups] of opened) {
+      // Nothing older is read, nor has to be readable, once something newer is found.
+      if (isDecided(unit)) break
+      const version = await lastVersion(await groups, item, snapshot.ulid, moment)
+      if (version !== null) found = fold(found, version)
     }
-  }
-  for await (const [unit, groups] of ahead(newest(), OPENED_AHEAD, (one) => sources.segments.find(one, item))) {
-    // What was asked ahead may be older than what has been found since.
-    if (groups === null || (found !== null && unit.lastUlid < found.ulid)) continue
-    const version = await lastVersion(groups, item, snapshot.ulid, moment)
-    if (version !== null) found = fold(found, version)
   }
   if (found !== null) return found
   const image = await (await sources.snapshots.open(snapshot)).find(item)
   return image === null ? null : { ulid: snapshot.ulid, image }
 }
 
-async function lastVersion(groups: ItemRowGroups, item: Item, after: Ulid, through: Ulid): Promise<Version | null> {
+/** A unit that may have an item, and whether it most likely has. */
+interface Asked {
+  readonly unit: SegmentUnit
+  readonly isLikely: boolean
+}
+
+/** What may have an item, the newest first. */
+function askedOf(units: readonly SegmentUnit[], item: Item): Asked[] {
+  return units
+    .toSorted((a, b) => (a.lastUlid > b.lastUlid ? -1 : 1))
+    .map((unit) => ({ unit, likelihood: likelihoodOf(unit, item) }))
+    .filter(({ likelihood }) => likelihood !== 'no')
+    .map(({ unit, likelihood }) => ({ unit, isLikely: likelihood === 'likely' }))
+}
+
+/** Takes out what is asked for together: at most so many, and nothing older than what most likely has the item. */
+function nextAsked(asked: Asked[], most: number): readonly SegmentUnit[] {
+  const likely = asked.findIndex(({ isLikely }) => isLikely)
+  const count = likely < 0 ? most : Math.min(most, likely + 1)
+  return asked.splice(0, count).map(({ unit }) => unit)
+}
+
+async function lastVersion(
+  groups: ItemRowGroups | null,
+  item: Item,
+  after: Ulid,
+  through: Ulid,
+): Promise<Version | null> {
+  if (groups === null) return null
   // Of an item the stamps grow from row to row: what stands in front of a version says nothing newer.
   for await (const group of groups.backward()) {
     let found: Version | null = null
@@ -86,7 +118,7 @@ export async function* findStoredEvents(
   // Segments of several streams overlap in time: events wait until no segment left can hold an earlier one.
   let waiting: Event[] = []
   const units = unitsOf(segments)
-  const opened = ahead(units.entries(), OPENED_AHEAD, ([, unit]) => sources.segments.find(unit, item))
+  const opened = ahead(units.entries(), OPENED_AHEAD, ([, unit]) => sources.segments.find(unit, item, 'none'))
   for await (const [[index, unit], groups] of opened) {
     const next = units[index + 1]?.firstUlid
     // Nothing can come in between: none of them waits in memory for the others.

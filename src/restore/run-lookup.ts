@@ -18,10 +18,15 @@ import { Kept } from './kept.ts'
 
 /** An index up to this size is read as a whole: another request costs more than these bytes. */
 const WHOLE_BYTES = 16 * 1024
+/** Where other items are looked up in a run too, its places are read together up to this size: those of a million events. */
+const PLACES_BYTES = 128 * 1024
 /** Blocks of indexes that are kept. */
 const KEPT_BYTES = 16 * 1024 * 1024
 /** What a block takes beside its bytes. */
 const BLOCK_OVERHEAD = 256
+
+/** Whether a lookup is for one item alone, or others are looked up in the same run next. */
+export type NextLookups = 'none' | 'others'
 
 /** Looks items up in the indexes of runs; the blocks that were read last are kept, since indexes never change. */
 export class RunLookup {
@@ -34,10 +39,10 @@ export class RunLookup {
 
   /**
    * The row groups of a run that may have events of an item, in order; none: it certainly has none. One request of some
-   * kilobytes, and one more where it has some and their places are not known. Errors: `SEGMENT_CORRUPT`, and those of the
-   * store.
+   * kilobytes, and one more where it has some and their places are not known: with `others`, they are for every item then.
+   * Errors: `SEGMENT_CORRUPT`, and those of the store.
    */
-  async find(index: RunIndexFile, item: Item): Promise<readonly RowGroupPlace[]> {
+  async find(index: RunIndexFile, item: Item, next: NextLookups): Promise<readonly RowGroupPlace[]> {
     const layout = layoutOf(index)
     const hash = new ItemHasher(parseRunFileKey(index.key)?.run ?? '').hash(item)
     const bucket = bucketOf(hash, layout.buckets)
@@ -45,8 +50,10 @@ export class RunLookup {
     const range = block === undefined ? null : findInBucket(index, bucket, block, hash)
     if (range === null) return []
     const [first, last] = range
-    const from = placeBlockOf(first, layout)
-    const blocks = await this.#blocks(index, from, placeBlockOf(last, layout))
+    const isAll = next === 'others' && layout.placeBlocks * BLOCK_BYTES <= PLACES_BYTES
+    const from = isAll ? layout.buckets : placeBlockOf(first, layout)
+    const to = isAll ? layout.buckets + layout.placeBlocks - 1 : placeBlockOf(last, layout)
+    const blocks = await this.#blocks(index, from, to)
     const places = blocks.flatMap((bytes, i) => placesIn(index, from + i, bytes))
     const start = first - (from - layout.buckets) * BLOCK_PLACES
     return places.slice(start, start + last - first + 1)

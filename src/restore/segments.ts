@@ -8,7 +8,7 @@ import type { Item } from '../model/event.ts'
 import type { MergedSegment, SegmentEntry } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { Kept } from './kept.ts'
-import { RunLookup } from './run-lookup.ts'
+import { type NextLookups, RunLookup } from './run-lookup.ts'
 
 /** Bytes that open segments take which are kept: some ten kilobytes of a small one, a megabyte of a large one. */
 const KEPT_BYTES = 64 * 1024 * 1024
@@ -23,6 +23,9 @@ const WINDOW_BYTES = 512 * 1024
 export interface SegmentUnit extends Pick<SegmentEntry, 'firstUlid' | 'lastUlid'> {
   readonly entries: readonly SegmentEntry[]
 }
+
+/** Whether files have events of an item, as far as the catalogue tells: 'no' is certain, 'likely' is what a filter says. */
+export type Likelihood = 'no' | 'unknown' | 'likely'
 
 /** Row groups with events of an item, from the oldest to the newest of these, or the other way round. */
 export interface ItemRowGroups {
@@ -71,16 +74,16 @@ export class Segments {
 
   /**
    * Where the events of an item are; null: there are certainly none, and where a filter in the catalogue says so nothing is read.
-   * Of a run no footer is read, but its index. Errors: as
-   * `open`.
+   * Of a run no footer is read, but its index: `next` says whether other items are looked for in it, too. Errors: as `open`.
    */
-  async find({ entries }: SegmentUnit, item: Item): Promise<ItemRowGroups | null> {
+  async find(unit: SegmentUnit, item: Item, next: NextLookups): Promise<ItemRowGroups | null> {
+    const { entries } = unit
     const [first] = entries
-    if (first === undefined || !mayContain(entries, item)) return null
+    if (first === undefined || likelihoodOf(unit, item) === 'no') return null
     if (!('run' in first)) return inSegment(await this.open(first), item)
     const files = new Map(entries.map((entry) => [parseRunFileKey(entry.key)?.file, entry]))
     // Files that are not asked for have no events of the time that is.
-    const places = (await this.#runs.find(first.run.index, item)).flatMap((place) => {
+    const places = (await this.#runs.find(first.run.index, item, next)).flatMap((place) => {
       const entry = files.get(place.file)
       return entry !== undefined && 'run' in entry ? [{ entry, place }] : []
     })
@@ -103,9 +106,14 @@ export class Segments {
   }
 }
 
-/** Whether files may have events of an item, as far as the catalogue tells: false is certain. */
-function mayContain(entries: readonly SegmentEntry[], item: Item): boolean {
-  return entries.some(({ filter }) => filter === undefined || filterMayContain(Buffer.from(filter, 'base64'), item))
+/** Whether a unit has events of an item, without a request. */
+export function likelihoodOf({ entries }: SegmentUnit, item: Item): Likelihood {
+  const filters = entries.map(({ filter }) => filter)
+  const isUnknown = filters.includes(undefined)
+  const passes = (filter: string | undefined): boolean =>
+    filter !== undefined && filterMayContain(Buffer.from(filter, 'base64'), item)
+  if (filters.some(passes)) return 'likely'
+  return isUnknown ? 'unknown' : 'no'
 }
 
 function inSegment(reader: SegmentReader, item: Item): ItemRowGroups | null {

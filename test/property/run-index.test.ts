@@ -81,7 +81,7 @@ async function eventsIn(
   way: 'forward' | 'backward',
 ): Promise<string[]> {
   const found: Event[] = []
-  const groups = await new Segments(store).find(unit, item)
+  const groups = await new Segments(store).find(unit, item, way === 'forward' ? 'none' : 'others')
   if (groups === null) return []
   for await (const group of groups[way]()) {
     const own = [...eventsOf(group)].filter((event) => keyOf(event) === keyOf(item))
@@ -108,7 +108,7 @@ test('of every item all events are found by the index, in order, and of others n
           { kind: 'record', resource: 'users', id },
           { kind: 'object', resource: id, id: 'u1' },
         ] as const) {
-          if (!items.has(keyOf(item))) expect(await new Segments(store).find(unit, item)).toBeNull()
+          if (!items.has(keyOf(item))) expect(await new Segments(store).find(unit, item, 'none')).toBeNull()
         }
       }
     }),
@@ -144,7 +144,9 @@ test('an item is looked for in no row group but those from its first to its last
       const { places } = decodeIndex(run.index, await store.get(INDEX))
       for (const item of list) {
         const own = groups.flatMap((items, number) => (items.includes(keyOf(item)) ? [number] : []))
-        expect(await lookup.find(run.index, item)).toEqual(places.slice(own[0], (own.at(-1) ?? 0) + 1))
+        const expected = places.slice(own[0], (own.at(-1) ?? 0) + 1)
+        for (const next of ['none', 'others'] as const)
+          expect(await lookup.find(run.index, item, next)).toEqual(expected)
       }
     }),
     RUNS,
@@ -190,7 +192,7 @@ test('an index that is not what was written answers nothing: no block of another
         await store.put(INDEX, bytes)
         // One of so few items is read as a whole: every block of it is checked.
         await expect(
-          new RunLookup(store).find(run.index, list[0] ?? { kind: 'record', resource: '', id: '' }),
+          new RunLookup(store).find(run.index, list[0] ?? { kind: 'record', resource: '', id: '' }, 'none'),
         ).rejects.toMatchObject({ category: 'corrupt', details: { key: INDEX } })
         expect(() => decodeIndex(run.index, bytes)).toThrow(expect.objectContaining({ code: 'SEGMENT_CORRUPT' }))
       }

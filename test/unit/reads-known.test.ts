@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
+import { Tidemark } from '../../src/engine/tidemark.ts'
 import { View } from '../../src/engine/view.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { openReader, openRig } from '../support/capture-rig.ts'
@@ -38,5 +39,32 @@ test('a moment that is final is read with one look at the timeline, and asks nob
   expect(store.calls).toMatchObject({ list: 0, head: 0, get: 0 })
   await writer.session.close()
   for (const one of [writer.archive, archive]) one.close()
+  rmSync(home, { recursive: true })
+})
+
+test('latest takes one look at the timeline where nobody is left to be asked, and two where somebody is', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'known-'))
+  const store = new CountingStore(new MemoryStore())
+  const database = new ModelDatabase()
+  const item = { kind: 'record', resource: 'r', id: 'a' } as const
+  const written = async (n: number): ReturnType<typeof openRig> => {
+    const rig = await openRig({ store, database, directory: join(home, 'journals'), clock: systemClock })
+    await database.write(item, recordImage({ n }))
+    return rig
+  }
+  const first = await written(1)
+  await first.session.close()
+  const reader = await Tidemark.open({ store: { url: 'test://known', objects: store } })
+  store.reset()
+  expect(await reader.at('latest').get('r', 'a')).toEqual({ n: 1 })
+  expect(store.calls).toMatchObject({ list: 1, head: 1, put: 0, delete: 0 })
+  // What is written after it was opened, by a process that still runs.
+  const second = await written(2)
+  store.reset()
+  expect(await reader.at('latest').get('r', 'a')).toEqual({ n: 2 })
+  expect(store.calls.list).toBeGreaterThan(1)
+  await reader.close()
+  await second.session.close()
+  for (const { archive } of [first, second]) archive.close()
   rmSync(home, { recursive: true })
 })
