@@ -1,7 +1,7 @@
-import zlib from 'node:zlib'
 import { expect, Malformed } from './corrupt.ts'
 import type { ColumnChunk } from './footer.ts'
 import { ThriftReader } from './thrift.ts'
+import { zstdDecompress } from './zstd.ts'
 
 /** Parquet's numbers. */
 export const PLAIN = 0
@@ -102,9 +102,7 @@ function decompress(body: Uint8Array, size: number, compressed: boolean): Uint8A
   const room = Math.max(size, LEAST_BUFFER)
   let out: Uint8Array
   try {
-    // In one piece: with a byte more than comes out, no room is made for a second one. Of the room that a page promises, what
-    // does not come out is never touched.
-    out = zlib.zstdDecompressSync(body, { chunkSize: room + 1, maxOutputLength: room })
+    out = zstdDecompress(body, room)
   } catch (error) {
     throw new Malformed('a page cannot be decompressed', { cause: error })
   }

@@ -1,4 +1,3 @@
-import zlib from 'node:zlib'
 import { crc32 } from '../../base/bytes.ts'
 import { ByteWriter } from './byte-writer.ts'
 import { type ColumnPages, PageMaker } from './column-pages.ts'
@@ -10,6 +9,7 @@ import { DATA_PAGE, DELTA_BINARY_PACKED, DICTIONARY_PAGE, PLAIN, RLE, RLE_DICTIO
 import { COLUMNS, type ColumnDeclaration } from './schema.ts'
 import type { SortedRows } from './sort.ts'
 import { ThriftWriter } from './thrift-writer.ts'
+import { zstdCompress } from './zstd.ts'
 
 /** A Parquet file and the length of its footer, trailer included. */
 export interface ParquetFile {
@@ -20,7 +20,6 @@ export interface ParquetFile {
 const ENCODINGS = { plain: PLAIN, dictionary: RLE_DICTIONARY, delta: DELTA_BINARY_PACKED } as const
 /** Fewer bytes are not worth a call of the compressor. */
 const LEAST_COMPRESSED = 128
-const LEVEL = { [zlib.constants.ZSTD_c_compressionLevel]: 1 }
 /** What comes out is seldom more than this part of what goes in; where it is, it is made in pieces. */
 const EXPECTED_RATIO = 4
 const LEAST_ROOM = 1024
@@ -118,7 +117,6 @@ function writePage({ type, encoding, values, body, compressed }: WrittenPage): n
   return header + body.length
 }
 
-function compress(body: Buffer): Buffer {
-  const chunkSize = Math.max(LEAST_ROOM, Math.ceil(body.length / EXPECTED_RATIO))
-  return zlib.zstdCompressSync(body, { chunkSize, params: LEVEL })
+function compress(body: Buffer): Uint8Array {
+  return zstdCompress(body, Math.max(LEAST_ROOM, Math.ceil(body.length / EXPECTED_RATIO)))
 }
