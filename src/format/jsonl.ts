@@ -64,15 +64,15 @@ export interface Lines extends Iterable<Line> {
 
 /** Reads a line with its newline. Errors: `SNAPSHOT_CORRUPT`, of the images' members when they are asked for. */
 export function decodeLine(whole: Uint8Array, file: string): Line {
-  const lines = new StoredLines(bufferOf(whole), file)
+  const lines = new StoredLines(bufferOf(whole), file, 1)
   lines.add(0, whole.length)
   return lines.line(0)
 }
 
-/** Reads whole lines (each ended by a newline). Errors: as `decodeLine`. */
-export function decodeLines(whole: Uint8Array, file: string): Lines {
+/** Reads whole lines (each ended by a newline), of which there should be `expected`. Errors: as `decodeLine`. */
+export function decodeLines(whole: Uint8Array, file: string, expected = 1): Lines {
   const bytes = bufferOf(whole)
-  const lines = new StoredLines(bytes, file)
+  const lines = new StoredLines(bytes, file, Math.min(expected, bytes.length / LEAST_LINE))
   for (let start = 0; start < bytes.length; ) {
     const newline = bytes.indexOf(NEWLINE, start)
     const end = newline < 0 ? bytes.length : newline + 1
@@ -104,19 +104,23 @@ function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 const WIDTH = 7
 const [START, END, JSON_END, ID_START, ID_END, RAW_START, RAW_END] = [0, 1, 2, 3, 4, 5, 6] as const
 type Edge = 0 | 1 | 2 | 3 | 4 | 5 | 6
-const FIRST_LINES = 64
+/** No line is shorter. */
+const LEAST_LINE = 32
 
 class StoredLines implements Lines {
   readonly #bytes: Buffer
   readonly #file: string
-  #edges = new Float64Array(WIDTH * FIRST_LINES)
+  /** No member is so long that an offset in it would not fit. */
+  #edges: Uint32Array
   #length = 0
   /** Ids that do not stand in their lines as they are. */
   readonly #decoded = new Map<number, Uint8Array>()
 
-  constructor(bytes: Buffer, file: string) {
+  /** `expected`: lines for which there is room from the first. */
+  constructor(bytes: Buffer, file: string, expected: number) {
     this.#bytes = bytes
     this.#file = file
+    this.#edges = new Uint32Array(WIDTH * Math.ceil(Math.max(1, expected)))
   }
 
   get length(): number {
@@ -153,7 +157,7 @@ class StoredLines implements Lines {
   #note(...edges: readonly number[]): void {
     const at = this.#length++ * WIDTH
     if (at === this.#edges.length) {
-      const more = new Float64Array(2 * at)
+      const more = new Uint32Array(2 * at)
       more.set(this.#edges)
       this.#edges = more
     }
@@ -185,7 +189,7 @@ class StoredLines implements Lines {
   }
 
   having(ids: ReadonlySet<string>): Lines {
-    const some = new StoredLines(this.#bytes, this.#file)
+    const some = new StoredLines(this.#bytes, this.#file, Math.min(ids.size, this.#length))
     for (let line = 0; line < this.#length; line++) {
       if (ids.has(text(this.line(line).id))) some.add(this.edge(line, START), this.edge(line, END))
     }
@@ -210,7 +214,7 @@ class StoredLines implements Lines {
   }
 }
 
-const NO_LINES: Lines = new StoredLines(Buffer.alloc(0), '')
+const NO_LINES: Lines = new StoredLines(Buffer.alloc(0), '', 0)
 
 function stands(mark: Uint8Array, bytes: Uint8Array, at: number): boolean {
   for (let i = 0; i < mark.length; i++) if (bytes[at + i] !== mark[i]) return false

@@ -1,13 +1,8 @@
 import { createHash } from 'node:crypto'
-import { pipeline } from 'node:stream/promises'
-import { promisify } from 'node:util'
-import { createGzip, gzip } from 'node:zlib'
-import { concat } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Member } from '../format/manifest.ts'
-
-const gzipAsync = promisify(gzip)
+import { Compressors, inflatedBytes } from './gzip-members.ts'
 
 /** Uncompressed bytes of a member: small enough to read one for one record, large enough to compress well. */
 const MEMBER_BYTES = 512 * 1024
@@ -20,8 +15,6 @@ const MOST_BYTES = MEMBER_BYTES + LEAST_BYTES
 /** Members compressed at once, on the thread pool, and their uncompressed bytes: of larger ones, one. */
 const PARALLEL = 2
 const PARALLEL_BYTES = 16 * 1024 * 1024
-/** Bytes that come out of the compression at a time: of most members, all of them. */
-const CHUNK_BYTES = 256 * 1024
 
 /** How hard members are compressed: of what is kept, and of what somebody waits for, in a third of the time and 6 % larger. */
 export const LEVELS = { kept: 6, waitedFor: 3 } as const
@@ -124,7 +117,7 @@ export interface MembersSummary {
  * store consumes meanwhile. At most `PARALLEL` members are in flight: `add` waits where the store is slower.
  */
 export class MemberFile {
-  readonly #level: number
+  readonly #compressors: Compressors
   readonly #queue: PendingMember[] = []
   readonly #hash = createHash('sha256')
   readonly #members: Member[] = []
@@ -144,7 +137,7 @@ export class MemberFile {
   #uncompressed = 0
 
   constructor(level: number) {
-    this.#level = level
+    this.#compressors = new Compressors(level)
   }
 
   /**
@@ -171,7 +164,7 @@ export class MemberFile {
   async carry({ bytes, records, firstId, sha256 }: StoredMember): Promise<void> {
     this.#cutRest()
     const compressed = Promise.resolve([bytes])
-    this.#push({ compressed, records, uncompressed: inflatedBytes(bytes), firstId, sha256 })
+    this.#push({ compressed, records, uncompressed: inflatedBytes([bytes]), firstId, sha256 })
     await this.#room()
   }
 
@@ -196,20 +189,28 @@ export class MemberFile {
 
   /** The compressed bytes, member by member; ends after `end()`. */
   async *body(): AsyncGenerator<Uint8Array> {
+    try {
+      for (let pending = await this.#next(); pending !== null; pending = await this.#next()) {
+        const compressed = await pending.compressed
+        this.#queue.shift()
+        this.#made()
+        yield* this.#stored(pending, compressed)
+      }
+    } finally {
+      this.#compressors.close()
+    }
+  }
+
+  /** The first of the queue, once there is one; null at the end. */
+  async #next(): Promise<PendingMember | null> {
     for (;;) {
       if (this.#abandoned) throw new Error('the file was abandoned')
-      const pending = this.#queue[0]
-      if (pending === undefined) {
-        if (this.#ended) return
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve
-        })
-        continue
-      }
-      const compressed = await pending.compressed
-      this.#queue.shift()
-      this.#made()
-      yield* this.#stored(pending, compressed)
+      const [pending] = this.#queue
+      if (pending !== undefined) return pending
+      if (this.#ended) return null
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
     }
   }
 
@@ -286,11 +287,7 @@ export class MemberFile {
     const [{ firstId }] = lines
     const sum = (of: 'bytes' | 'records'): number => lines.reduce((total, one) => total + one[of], 0)
     const [bytes, records] = [sum('bytes'), sum('records')]
-    const compressed = compress(
-      lines.flatMap((one) => one.all()),
-      bytes,
-      this.#level,
-    )
+    const compressed = this.#compressors.compress(lines.flatMap((one) => one.all()))
     compressed.then(
       () => {
         for (const one of lines) one.letGo()
@@ -304,22 +301,6 @@ export class MemberFile {
     this.#queue.push(member)
     this.#wake()
   }
-}
-
-/** A gzip member ends with its inflated length; the largest that there is fits the four bytes. */
-function inflatedBytes(member: Uint8Array): number {
-  if (member.length < 4) return 0 // no reader inflates it
-  return Buffer.from(member.buffer, member.byteOffset, member.length).readUInt32LE(member.length - 4)
-}
-
-/** A member, in parts where it is large: joined it would be there twice. */
-async function compress(parts: readonly Uint8Array[], bytes: number, level: number): Promise<readonly Uint8Array[]> {
-  if (bytes <= PARALLEL_BYTES) return [await gzipAsync(concat(parts), { level, chunkSize: CHUNK_BYTES })]
-  const compressed: Uint8Array[] = []
-  await pipeline(parts, createGzip({ level, chunkSize: CHUNK_BYTES }), async (chunks) => {
-    for await (const chunk of chunks) compressed.push(chunk)
-  })
-  return compressed
 }
 
 /** The error for a line that makes a member which no reader inflates. */

@@ -1,5 +1,3 @@
-import { promisify } from 'node:util'
-import { gunzip } from 'node:zlib'
 import { compareUtf8, sha256, utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
@@ -16,18 +14,15 @@ import { rawFromJson } from '../format/raw-json.ts'
 import type { Image, Item, Kind } from '../model/event.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { ahead } from './ahead.ts'
+import { inflatedBytes, inflateMember } from './gzip-members.ts'
 import type { StoredMember } from './members.ts'
 import type { Selection } from './target.ts'
-
-const gunzipAsync = promisify(gunzip)
 
 /** Members that are fetched and inflated ahead of the reader, and their inflated bytes: of larger ones, one at a time. */
 const READ_AHEAD = 2
 const READ_AHEAD_BYTES = 16 * 1024 * 1024
 /** Bytes of a file that are read together where all of its members are wanted as they are stored; of a larger one, it alone. */
 const WINDOW_BYTES = 4 * 1024 * 1024
-/** zlib's. */
-const LEAST_CHUNK = 64
 
 /** One item of a snapshot file as it is read: ids as bytes, the image on demand. */
 export interface SnapshotLines {
@@ -205,11 +200,11 @@ export class SnapshotReader {
 async function linesOf({ offset, bytes, records }: StoredMember, key: string, most: number): Promise<Lines> {
   let whole: Uint8Array
   try {
-    whole = await inflate(bytes, Math.min(LIMITS.memberBytes, most))
+    whole = await inflateMember(bytes, Math.min(inflatedBytes([bytes]), LIMITS.memberBytes, most))
   } catch (error) {
     throw damaged(key, `the part at byte ${offset} does not inflate`, error)
   }
-  const lines = decodeLines(whole, key)
+  const lines = decodeLines(whole, key, records)
   if (lines.length !== records)
     throw damaged(key, `the part at byte ${offset} has ${lines.length} lines, not ${records}`)
   return lines
@@ -241,13 +236,6 @@ function memberBytes({ uncompressedBytes, members }: SnapshotFile): number {
 
 function aheadOf(file: SnapshotFile): number {
   return memberBytes(file) > READ_AHEAD_BYTES / READ_AHEAD ? 1 : READ_AHEAD
-}
-
-/** In one piece: a member ends with its inflated length, and one byte more keeps zlib from making room for a second piece. */
-function inflate(member: Uint8Array, most: number): Promise<Uint8Array> {
-  const length =
-    member.length < 4 ? 0 : Buffer.from(member.buffer, member.byteOffset, member.length).readUInt32LE(member.length - 4)
-  return gunzipAsync(member, { chunkSize: Math.max(LEAST_CHUNK, Math.min(length, most) + 1), maxOutputLength: most })
 }
 
 /** The member that holds `id` if any does: the last one whose first id is not greater. */

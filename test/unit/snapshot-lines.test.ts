@@ -45,6 +45,14 @@ test('lines have the ids and images that were written, wherever their ids stand'
   )
 })
 
+test('lines are the same whatever number of them was expected', () => {
+  const all = Array.from(decodeLines(fileOf(IDS), FILE), (line) => text(line.image().json))
+  for (const expected of [0, 1, IDS.length - 1, IDS.length, IDS.length + 1, 2 ** 40]) {
+    const lines = decodeLines(fileOf(IDS), FILE, expected)
+    expect(Array.from(lines, (line) => text(line.image().json))).toEqual(all)
+  }
+})
+
 test('an image goes as its line for the id that it was read for, and is written anew for another one', () => {
   const lines = decodeLines(fileOf(IDS), FILE)
   expect(concat(IDS.flatMap((id, i) => encodeLine(id, lines.image(i))))).toEqual(fileOf(IDS))
