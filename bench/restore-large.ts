@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gunzipSync } from 'node:zlib'
+import { collectBuffers } from '../src/cli/collect-buffers.ts'
 import { holdYoungSpace } from '../src/cli/young-space.ts'
 import { Tidemark } from '../src/engine/tidemark.ts'
 import { firstUlidAt } from '../src/model/ulid.ts'
@@ -88,6 +89,7 @@ async function measure(way: Way, store: string, target: string): Promise<Usage> 
 /** In the process that is measured, as a command runs. */
 async function measured(way: string, store: string, target: string): Promise<Usage> {
   holdYoungSpace()
+  collectBuffers()
   const tidemark = await Tidemark.open({ store: `file:${store}` })
   const [baseMb, started, before] = [statusMb('VmRSS'), performance.now(), process.cpuUsage()]
   const records = way === 'restore' ? await restored(tidemark, target) : await readAll(store)

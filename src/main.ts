@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import { messageOf, TidemarkError } from './base/errors.ts'
 import { adaptersOf, type BuiltInAdapter } from './cli/adapters.ts'
+import { collectBuffers } from './cli/collect-buffers.ts'
 import type { DemoParts } from './cli/demo/seam.ts'
 import { EXIT_CODES } from './cli/exit-codes.ts'
 import { runProgram } from './cli/program.ts'
@@ -63,6 +64,7 @@ function endWithReader(error: NodeJS.ErrnoException): void {
 // The arguments may hold the connection string of a database, with its credentials, and everybody on the host sees them.
 process.title = 'tidemark'
 holdYoungSpace()
+collectBuffers()
 process.stdout.on('error', endWithReader)
 process.stderr.on('error', endWithReader)
 // Whatever ends a command, it leaves as it does at its end: what it has put aside is removed when the process exits.
