@@ -97,6 +97,7 @@ export async function verifyStore(
       if (!('run' in segment)) chains.add(segment.key, segment)
       events += await verifySegment(inspection, sources, segment, { states, runs })
     },
+    checkRun: (segment, file) => runs.begin(segment, file),
     onUnread: (segment) => {
       if ('run' in segment) runs.fail(segment)
     },

@@ -164,6 +164,24 @@ test('damage of a run is named: a file, its chain file, its index, a file that i
   expect((await verify((await reader()).archive)).damage).toEqual([])
 })
 
+test('each file of a run that is damaged is named, where all of them are', async () => {
+  await fillHour(world)
+  await compactNow((await reader()).archive, { graceMs: 0 })
+  const runs = (await allSegments(world.store, (await reader()).timeline.timeline)).filter((one) => 'run' in one)
+  const keys = new Set(runs.flatMap(({ key, run }) => [key, run.key, run.index.key]))
+  expect(keys.size).toBeGreaterThan(2)
+  for (const key of keys) {
+    const bytes = Uint8Array.from(await world.store.get(key))
+    bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1
+    await world.store.put(key, bytes)
+  }
+  const { damage } = await verify((await reader()).archive)
+  expect(damage.map(({ key }) => key).sort()).toEqual([...keys].sort())
+  await world.store.delete([...keys])
+  const { damage: gone } = await verify((await reader()).archive)
+  expect(new Set(gone.map(({ key }) => key))).toEqual(keys)
+})
+
 test('a catalogue that was lost is made again from runs alone', async () => {
   await fillHour(world)
   await compactNow((await reader()).archive, { graceMs: 0 })

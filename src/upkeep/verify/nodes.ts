@@ -1,5 +1,5 @@
 import { isNodeKey } from '../../format/keys.ts'
-import type { IndexNode, SegmentEntry, SegmentTree, Timeline, TreeNode } from '../../model/timeline.ts'
+import type { IndexNode, MergedSegment, SegmentEntry, SegmentTree, Timeline, TreeNode } from '../../model/timeline.ts'
 import type { Ulid } from '../../model/ulid.ts'
 import { ledgerNodes } from '../../timeline/ledger.ts'
 import type { Root } from '../../timeline/root.ts'
@@ -19,6 +19,8 @@ export interface NamedFiles {
 export interface SegmentListener {
   /** Reads one; what it throws is damage of the file. */
   readonly check: (entry: SegmentEntry) => Promise<void>
+  /** Reads a file that a whole run has, before its first segment; as `check`. */
+  readonly checkRun: (entry: MergedSegment, file: string) => Promise<void>
   /** One was not read, or not as a part of what it belongs to. */
   readonly onUnread: (entry: SegmentEntry) => void
 }
@@ -141,7 +143,7 @@ class SegmentWalk {
   async #segment(entry: SegmentEntry, path: readonly string[]): Promise<void> {
     const { key } = entry
     if (!this.#isWanted(entry)) return
-    if ('run' in entry) this.#chains.add(entry.run.key)
+    if ('run' in entry) await this.#run(entry, path)
     if (this.named.has(key) && !this.#before.has(key)) {
       // An erasure has written others of its run anew, and the chain file.
       if ('run' in entry && !this.#chainsBefore.has(entry.run.key)) this.#listener.onUnread(entry)
@@ -150,6 +152,15 @@ class SegmentWalk {
     for (const file of filesOf(entry)) this.named.add(file)
     if (!(await this.#attempt(key, { path, below: entry }, () => this.#listener.check(entry))) || this.#missed.has(key))
       this.#listener.onUnread(entry)
+  }
+
+  async #run(entry: MergedSegment, path: readonly string[]): Promise<void> {
+    const { run } = entry
+    this.#chains.add(run.key)
+    for (const { key } of [run, run.index]) {
+      if (this.named.has(key) && !this.#before.has(key)) continue
+      await this.#attempt(key, { path, below: entry }, () => this.#listener.checkRun(entry, key))
+    }
   }
 
   /** At first all; then what may stand in the place of what is missing. */

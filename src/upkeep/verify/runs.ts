@@ -1,6 +1,6 @@
 import type { SegmentReader } from '../../format/segment/read.ts'
 import type { RunIndex } from '../../format/segment/run-index.ts'
-import type { MergedSegment, NamedFile, RunFile } from '../../model/timeline.ts'
+import type { MergedSegment, NamedFile } from '../../model/timeline.ts'
 import { partsOf, readRunChain } from '../run-chains.ts'
 import { RunItems, readRunIndex } from '../run-indexes.ts'
 import { ChainCheck, eachEvent, type OnEvent, wrongContent } from '../segment-check.ts'
@@ -21,7 +21,7 @@ export class RunChecks {
   readonly #inspection: Inspection
   readonly #chains: ChainEnds
   readonly #runs = new Map<string, RunState>()
-  /** Of those whose chain file or index is not there, the error. */
+  /** Of the chain files and indexes that are not there, the error. */
   readonly #missing = new Map<string, unknown>()
   /** Those of which a file is damaged. */
   readonly #failed = new Set<string>()
@@ -32,16 +32,25 @@ export class RunChecks {
   }
 
   /**
-   * Takes every event of a file. Errors: `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`; that the chain file or the index is missing,
-   * which an erasure may have replaced. What is wrong with the whole run is told.
+   * Reads the chain file and the index of a run, once: whatever is wrong with its files. Errors: that `file`, which is one of
+   * both, is missing; an erasure may have replaced it. What else is wrong with them is told.
    */
-  async add(reader: SegmentReader, entry: MergedSegment, onEvent: OnEvent): Promise<void> {
+  async begin(entry: MergedSegment, file: string): Promise<void> {
     const { key } = entry.run
     if (!this.#runs.has(key)) this.#runs.set(key, await this.#begin(entry))
+    if (this.#missing.has(file)) throw this.#missing.get(file)
+  }
+
+  /**
+   * Takes every event of a file whose run was begun. Errors: `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`, and those of `begin`. What
+   * is wrong with the whole run is told.
+   */
+  async add(reader: SegmentReader, entry: MergedSegment, onEvent: OnEvent): Promise<void> {
+    const { key, index } = entry.run
     const state = this.#failed.has(key) ? null : (this.#runs.get(key) ?? null)
     if (state === null) await eachEvent(reader, onEvent)
     else await this.#addFile(reader, entry, state, onEvent)
-    if (this.#missing.has(key)) throw this.#missing.get(key)
+    for (const file of [key, index.key]) if (this.#missing.has(file)) throw this.#missing.get(file)
   }
 
   async #addFile(
@@ -74,20 +83,16 @@ export class RunChecks {
   }
 
   async #begin({ run }: MergedSegment): Promise<RunState> {
-    const index = await this.#read(run, run.index, (get) => readRunIndex({ get }, run.index))
-    const chain = await this.#read(run, run, (get) => readRunChain({ get }, run))
+    const index = await this.#read(run.index, (get) => readRunIndex({ get }, run.index))
+    const chain = await this.#read(run, (get) => readRunChain({ get }, run))
     if (chain === null) return null
     for (const part of partsOf(chain)) this.#chains.add(run.key, part)
     return { check: new ChainCheck(run.key, chain.chains), items: new RunItems(chain.run), index }
   }
 
   /** What a file of a run says; null where it is missing, which is noted, or damaged, which is told. */
-  async #read<T>(
-    run: RunFile,
-    { key }: NamedFile,
-    decode: (get: () => Promise<Uint8Array>) => Promise<T>,
-  ): Promise<T | null> {
-    const bytes = await this.#inspection.read(key).catch((error: unknown) => this.#note(run.key, error))
+  async #read<T>({ key }: NamedFile, decode: (get: () => Promise<Uint8Array>) => Promise<T>): Promise<T | null> {
+    const bytes = await this.#inspection.read(key).catch((error: unknown) => this.#note(key, error))
     if (bytes === null) return null
     let found: T | null = null
     await this.#inspection.guard(key, async () => {
@@ -96,9 +101,9 @@ export class RunChecks {
     return found
   }
 
-  #note(run: string, error: unknown): null {
+  #note(key: string, error: unknown): null {
     if (!isMissing(error)) throw error
-    this.#missing.set(run, error)
+    this.#missing.set(key, error)
     return null
   }
 }
