@@ -9,7 +9,8 @@ import type { Answer } from './cli-application.ts'
 
 /** The checkout. */
 export const ROOT: string = fileURLToPath(new URL('../..', import.meta.url))
-export const BIN: string = join(ROOT, 'src/bin.ts')
+/** The command: as it is packed, where the set-up of the tests has bundled it; else the sources. */
+export const BIN: string = process.env.TIDEMARK_TEST_BIN ?? join(ROOT, 'src/bin.ts')
 
 /** How one run of the command line ended. */
 export interface Run {

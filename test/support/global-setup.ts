@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { TestProject } from 'vitest/node'
 import { messageOf } from '../../src/base/errors.ts'
+import { bundledCli } from './bundled.ts'
 import { canInstall, install, isInstalled, type S3Server, startRgw } from './rgw.ts'
 
 declare module 'vitest' {
@@ -11,12 +12,13 @@ declare module 'vitest' {
 }
 
 /**
- * Starts the S3 server where a test file of this run imports it. It is installed where that is possible (Debian, root).
+ * Bundles the command line and starts the S3 server, each where a test file of this run imports it. It is installed where that is possible (Debian, root).
  * Without it such tests are left out and the last lines of the output say so; under CI the run fails.
  */
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
   project.provide('s3Server', null)
-  if (!(await isWanted(project))) return undefined
+  if (await isWanted(project, /support\/cli\.ts'/)) process.env.TIDEMARK_TEST_BIN = await bundledCli()
+  if (!(await isWanted(project, /support\/s3(db-on-s3)?\.ts'/))) return undefined
   try {
     if (!isInstalled() && canInstall()) {
       process.stderr.write("Installing Ceph's RADOS Gateway for the S3 tests (apt-get, about a minute)\n")
@@ -32,11 +34,11 @@ export default async function setup(project: TestProject): Promise<(() => Promis
   }
 }
 
-/** Whether one of the test files to be run has the S3 server from `support/s3.ts` or `support/s3db-on-s3.ts`. */
-async function isWanted(project: TestProject): Promise<boolean> {
+/** Whether one of the test files to be run imports what `pattern` is of. */
+async function isWanted(project: TestProject, pattern: RegExp): Promise<boolean> {
   const { testFiles } = await project.globTestFiles(filtersOf(project.vitest))
   const texts = await Promise.all(testFiles.map((file) => readFile(file, 'utf8')))
-  return texts.some((text) => /support\/s3(db-on-s3)?\.ts'/.test(text))
+  return texts.some((text) => pattern.test(text))
 }
 
 /** The file names given on the command line. They are no public property: where they cannot be seen, all files count. */
