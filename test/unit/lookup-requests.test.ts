@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { encodedEventBytes, encodeEvent } from '../../src/format/event-codec.ts'
 import { runFileKey, segmentKey } from '../../src/format/keys.ts'
@@ -5,7 +6,7 @@ import { EventColumns } from '../../src/format/segment/columns.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
 import { encodeRunFile } from '../../src/format/segment/run-file.ts'
 import { layoutOf } from '../../src/format/segment/run-index.ts'
-import { type Change, changeBetween, type Item, NO_CONTEXT } from '../../src/model/event.ts'
+import { type Change, changeBetween, type Image, type Item, NO_CONTEXT } from '../../src/model/event.ts'
 import type { MergedSegment, SegmentEntry, SnapshotEntry, StreamSegment } from '../../src/model/timeline.ts'
 import { firstUlidAt, type Ulid, UlidGenerator } from '../../src/model/ulid.ts'
 import { findEvents, findVersion } from '../../src/restore/lookup.ts'
@@ -37,14 +38,17 @@ function sourcesOver(store: ObjectStore): ReplaySources {
 }
 
 /** Updates of the records of a batch, the batch being their value. */
-function framesOf(ids: readonly string[], batch: number, ulids: UlidGenerator, first: number): Uint8Array[] {
+function framesOf(
+  ids: readonly string[],
+  batch: number,
+  ulids: UlidGenerator,
+  first: number,
+  textBytes = 0,
+): Uint8Array[] {
+  const image = (id: string, v: number): Image =>
+    recordImage(textBytes === 0 ? { id, v } : { id, v, text: randomBytes(textBytes).toString('latin1') })
   return ids.map((id, i) => {
-    const change: Change | null = changeBetween(
-      itemOf(id),
-      recordImage({ id, v: batch - 1 }),
-      recordImage({ id, v: batch }),
-      NO_CONTEXT,
-    )
+    const change: Change | null = changeBetween(itemOf(id), image(id, batch - 1), image(id, batch), NO_CONTEXT)
     if (change === null) throw new Error('nothing changes')
     const frame = Buffer.alloc(encodedEventBytes(change))
     encodeEvent(frame, 0, change, ulids.next(), first + i)
@@ -151,25 +155,37 @@ test('a record that a filter lets pass by mistake, or that has later events only
   expect(await versionOf(sources, earlier, 'hot')).toBe(2)
 })
 
-test('in one process the next records of a run cost two requests each, and a history reads no places of other items', async () => {
+/** A run of one file with an update of each of these records, in row groups of so many rows. */
+async function runOf(
+  ids: readonly string[],
+  { rowGroupRows, textBytes = 0 }: { readonly rowGroupRows?: number; readonly textBytes?: number },
+): Promise<{ readonly store: MemoryStore; readonly entry: MergedSegment; readonly plan: Plan }> {
   const store = new MemoryStore()
-  const ids = Array.from({ length: 3000 }, (_, n) => `r${String(n).padStart(5, '0')}`)
   const columns = new EventColumns()
   const ulids = new UlidGenerator(() => START)
-  for (const frame of framesOf(ids, 1, ulids, 1)) columns.append(STREAM, frame)
-  const { bytes, info } = encodeRunFile(columns, { run: STREAM, level: 1, file: 0, rowGroupRows: 2 })
+  for (const frame of framesOf(ids, 1, ulids, 1, textBytes)) columns.append(STREAM, frame)
+  const about = { run: STREAM, level: 1, file: 0, ...(rowGroupRows === undefined ? {} : { rowGroupRows }) }
+  const { bytes, info } = encodeRunFile(columns, about)
   const key = runFileKey({ run: STREAM, level: 1, file: 0, nonce: '00000000' })
   await store.put(key, bytes)
   const items = new RunItems(STREAM)
   await items.addFile({ ...info, key }, bytes)
   const index = items.make(runFileKey({ run: STREAM, level: 1, file: 'index', nonce: '00000000' }))
   await store.put(index.file.key, index.bytes)
-  const { buckets, placeBlocks } = layoutOf(index.file)
-  expect(Math.min(buckets, placeBlocks)).toBeGreaterThan(10)
-  const run = { key: 'chain', bytes: 1, sha256: '', index: index.file }
-  const entry: MergedSegment = { ...info, key, run }
+  const entry: MergedSegment = { ...info, key, run: { key: 'chain', bytes: 1, sha256: '', index: index.file } }
   const snapshot = { ulid: firstUlidAt(1), consistentFrom: firstUlidAt(1), prefix: 'none/', records: 0, bytes: 0 }
-  const plan = planOf({ ...snapshot, manifestSha256: '' }, [entry], ulids.next())
+  return { store, entry, plan: planOf({ ...snapshot, manifestSha256: '' }, [entry], ulids.next()) }
+}
+
+function idsOf(count: number): string[] {
+  return Array.from({ length: count }, (_, n) => `r${String(n).padStart(5, '0')}`)
+}
+
+test('in one process the next records of a run cost two requests each, and a history reads no places of other items', async () => {
+  const ids = idsOf(3000)
+  const { store, entry, plan } = await runOf(ids, { rowGroupRows: 2 })
+  const { buckets, placeBlocks } = layoutOf(entry.run.index)
+  expect(Math.min(buckets, placeBlocks)).toBeGreaterThan(10)
 
   const counting = new CountingStore(store)
   const sources = sourcesOver(counting)
@@ -187,4 +203,22 @@ test('in one process the next records of a run cost two requests each, and a his
     found += id === ids[1500] ? 1 : 0
   expect([found, alone.calls.get]).toEqual([1, 3])
   expect(alone.bytesRead).toBeLessThan(8 * 1024)
+})
+
+test('what a lookup reads of a run does not grow with its events, large or small', async () => {
+  for (const [count, textBytes] of [
+    [20_000, 0],
+    [2000, 400],
+    [400, 8000],
+    [12, 300_000],
+  ] as const) {
+    const ids = idsOf(count)
+    const { store, entry } = await runOf(ids, { textBytes })
+    const counting = new CountingStore(store)
+    const id = ids[count >> 1] ?? ''
+    for await (const event of findEvents(sourcesOver(counting), [entry], itemOf(id))) expect(event.id).toBe(id)
+    const largest = Math.max(128 * 1024, 4 * textBytes)
+    expect(counting.bytesRead).toBeLessThan(1.5 * largest + 16 * 1024)
+    expect(counting.bytesRead).toBeLessThan(entry.bytes)
+  }
 })

@@ -5,9 +5,10 @@ import { encodeFile, fittingRows } from './encode.ts'
 import { formatRunFile, type RunFileRange } from './metadata.ts'
 
 /**
- * Rows of a row group of a run. One of them is what a lookup of one item reads, some 25 KiB. More compress better: of a million
- * events with 4096 a file has 9 % less, with 256 it has 10 % more, and reading costs a third more.
+ * About what a row group of a run has, as events are in a journal, and its most rows. One of them is what a lookup of one item reads,
+ * some 14 KiB. Larger ones compress better, and are read by fewer calls: see FORMAT.md (6.4).
  */
+const RUN_GROUP_BYTES = 128 * 1024
 const RUN_GROUP_ROWS = 512
 
 /** What a file of a run is, besides what is in it. */
@@ -30,13 +31,19 @@ export interface EncodedRunFile {
 /** Encodes the events of however many streams as one file of a run; `range` where not all of its events are left. */
 export function encodeRunFile(
   columns: EventColumns,
-  { run, level, file, rowGroupRows = fittingRows(columns, RUN_GROUP_ROWS) }: RunFileOptions,
+  { run, level, file, rowGroupRows = runGroupRows(columns) }: RunFileOptions,
   range: Pick<RunFileRange, 'firstUlid' | 'lastUlid'> = ulidsOf(columns),
 ): EncodedRunFile {
   const { firstUlid, lastUlid } = range
   const about = { level, firstUlid, lastUlid, events: columns.count }
   const encoded = encodeFile(columns, rowGroupRows, formatRunFile({ ...about, run, file }))
   return { bytes: encoded.bytes, file, info: { ...about, ...encoded.file } }
+}
+
+/** Large events have fewer of them in a row group, so that a lookup reads as much of any. */
+function runGroupRows(columns: EventColumns): number {
+  const fitting = Math.floor((RUN_GROUP_BYTES * columns.count) / Math.max(1, columns.bytes))
+  return fittingRows(columns, Math.max(1, Math.min(RUN_GROUP_ROWS, fitting)))
 }
 
 function ulidsOf(columns: EventColumns): Pick<RunFileRange, 'firstUlid' | 'lastUlid'> {

@@ -37,7 +37,7 @@ export interface ColumnDeclaration {
   readonly type: ColumnType
   readonly encoding: ColumnEncoding
   readonly nullable: boolean
-  /** zstd level 1, or stored as encoded where that is a few bytes a row group anyway. */
+  /** zstd level 1, or stored as encoded: where that is a few bytes a row group anyway, or deltas, which get no smaller. */
   readonly compressed: boolean
   /** Least and greatest value of every row group, for SQL engines. Our reader has the index in the metadata. */
   readonly statistics: boolean
@@ -60,9 +60,9 @@ function column(name: ColumnName, type: ColumnType, encoding: ColumnEncoding, ..
 /** The columns in the order in which they stand in the file. */
 export const COLUMNS: readonly ColumnDeclaration[] = [
   column('ulid', 'text', 'plain', 'statistics'),
-  column('time', 'time', 'delta', 'statistics'),
+  column('time', 'time', 'delta', 'stored', 'statistics'),
   column('stream', 'text', 'dictionary', 'stored'),
-  column('sequence', 'int64', 'delta'),
+  column('sequence', 'int64', 'delta', 'stored'),
   column('kind', 'text', 'dictionary', 'stored'),
   column('resource', 'text', 'dictionary', 'stored', 'statistics'),
   column('record_id', 'text', 'dictionary', 'statistics'),
