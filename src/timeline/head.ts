@@ -81,7 +81,7 @@ export async function nextGeneration(
   const merged = await withMerge(kept, change.merge, nodes.segments, write)
   const before = await replaced(merged, erasedBy(change.erase), nodes.segments, write)
   const timeline = applyChange({ ...head.timeline, segments: before }, change)
-  return generationOf({ ...timeline, segments: carried(timeline.segments, write) }, head, nodes.ledger, files)
+  return generationOf({ ...timeline, segments: carried(timeline.segments, SEGMENTS.listed, write) }, head, nodes.ledger, files)
 }
 
 /** A timeline that was made otherwise, as the generation behind `head`. Errors: as `nextGeneration`. */
@@ -91,7 +91,7 @@ export function madeGeneration(
   nodes: CatalogueNodes,
 ): Promise<NextGeneration> {
   const files = new NodeFiles(timeline.generation, new Map(), 0)
-  const segments = carried(timeline.segments, (content) => files.add(SEGMENTS, content))
+  const segments = carried(timeline.segments, SEGMENTS.listed, (content) => files.add(SEGMENTS, content))
   return generationOf({ ...timeline, segments }, head, nodes.ledger, files)
 }
 
@@ -149,7 +149,7 @@ function replaced(
     const other = by.get(entry.key)
     return other === undefined ? entry : other
   }
-  return rewritten(index, { mayTouch, map }, nodes.read, write)
+  return rewritten(index, { mayTouch, map, listed: SEGMENTS.listed }, nodes.read, write)
 }
 
 /** Without the segments that a pruning takes out. */
@@ -164,7 +164,8 @@ function pruned(
   const ranges = union(change.segments.map(({ firstUlid, lastUlid }) => ({ from: firstUlid, through: lastUlid })))
   const mayTouch = (node: IndexNode): boolean =>
     ranges.some(({ from, through }) => from <= node.lastUlid && through >= node.firstUlid)
-  return rewritten(index, { mayTouch, map: (entry) => (keys.has(entry.key) ? null : entry) }, nodes.read, write)
+  const map = (entry: SegmentEntry): SegmentEntry | null => (keys.has(entry.key) ? null : entry)
+  return rewritten(index, { mayTouch, map, listed: SEGMENTS.listed }, nodes.read, write)
 }
 
 /** The head that a root leads to; what `known` has of the ledger is not read again. Errors: `TIMELINE_CORRUPT`. */

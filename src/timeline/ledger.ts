@@ -127,7 +127,7 @@ export async function nextLedger(
   const kept =
     stale.size === 0
       ? { nodes: ledger.nodes, tail: [] }
-      : await rewritten({ nodes: ledger.nodes, tail: [] }, { mayTouch, map }, known, noting)
+      : await rewritten({ nodes: ledger.nodes, tail: [] }, { mayTouch, map, listed: LEDGER.listed }, known, noting)
   for (const key of stale) leaves.delete(key)
   const placed = new Set([...leaves.values()].flat().map(valueIn))
   const fresh = LEDGER_SECTIONS.flatMap((section) =>
@@ -135,7 +135,7 @@ export async function nextLedger(
       .filter((value) => !placed.has(value) && !isOpen(value))
       .map((value) => entryOf(section, value)),
   )
-  const { nodes, tail } = carried({ nodes: kept.nodes, tail: fresh }, noting)
+  const { nodes, tail } = carried({ nodes: kept.nodes, tail: fresh }, LEDGER.listed, noting)
   const own = sectionsOf(
     { nodes: [], leaves: new Map([['', tail]]) },
     { ...NOTHING, streams: timeline.streams.filter(isOpen) },

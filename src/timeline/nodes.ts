@@ -5,7 +5,7 @@ import { nodeGeneration, nodeKey } from '../format/keys.ts'
 import { sealJson, unsealJson } from '../format/sealed-json.ts'
 import type { TreeNode } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { type NodeContent, widthOf } from './tree.ts'
+import { type ListEntries, type NodeContent, widthOf } from './tree.ts'
 
 /** What a tree is made of. */
 export interface TreeKind<Node extends TreeNode, Entry> {
@@ -14,7 +14,7 @@ export interface TreeKind<Node extends TreeNode, Entry> {
   readonly isEntry: (value: unknown) => value is Entry
   readonly isNode: (value: unknown) => value is Node
   /** Entries as they stand in a file, and the other way round. */
-  readonly listed: (entries: readonly Entry[]) => readonly unknown[]
+  readonly listed: ListEntries<Entry>
   readonly entriesOf: (listed: readonly unknown[]) => readonly unknown[]
   /** The node of a file, with what is told of everything below it. */
   readonly nodeOf: (file: TreeNode, content: NodeContent<Node, Entry>) => Node

@@ -31,15 +31,19 @@ export type WriteNode<Node extends TreeNode, Entry> = (content: NodeContent<Node
 /** Reads what stands in a node. */
 export type ReadNode<Node extends TreeNode, Entry> = (node: Node) => Promise<NodeContent<Node, Entry>>
 
+/** Entries as they stand in a file, one for each. */
+export type ListEntries<Entry> = (entries: readonly Entry[]) => readonly unknown[]
+
 /** The tree with what is too much for its root in nodes: pure but for `write`. */
 export function carried<Node extends TreeNode, Entry>(
   { nodes, tail }: Tree<Node, Entry>,
+  listed: ListEntries<Entry>,
   write: WriteNode<Node, Entry>,
 ): Tree<Node, Entry> {
   const leaves: Node[] = []
   let from = 0
   let bytes = 0
-  for (const [i, entry] of tail.entries()) {
+  for (const [i, entry] of listed(tail).entries()) {
     bytes += JSON.stringify(entry).length
     if (bytes < LEAF_BYTES) continue
     leaves.push(write({ height: 0, entries: tail.slice(from, i + 1) }))
@@ -69,12 +73,13 @@ export interface Rewriting<Node extends TreeNode, Entry> {
   readonly mayTouch: (node: Node) => boolean
   /** What takes the place of an entry: itself, another, or nothing. */
   readonly map: (entry: Entry) => Entry | null
+  readonly listed: ListEntries<Entry>
 }
 
 /** The tree with other entries: only nodes on the way to these, and small ones beside them, are read, and written anew. */
 export async function rewritten<Node extends TreeNode, Entry>(
   { nodes, tail }: Tree<Node, Entry>,
-  { mayTouch, map }: Rewriting<Node, Entry>,
+  { mayTouch, map, listed }: Rewriting<Node, Entry>,
   read: ReadNode<Node, Entry>,
   write: WriteNode<Node, Entry>,
 ): Promise<Tree<Node, Entry>> {
@@ -94,7 +99,7 @@ export async function rewritten<Node extends TreeNode, Entry>(
         joined ?? (content === null ? null : await smallOf(result.at(-1), content.height))
       const right: NodeContent<Node, Entry> | null =
         content ?? (joined === null ? null : await smallOf(node, joined.height))
-      const both: NodeContent<Node, Entry> | null = left === null || right === null ? null : together(left, right)
+      const both: NodeContent<Node, Entry> | null = left === null || right === null ? null : together(left, right, listed)
       if (both === null) flush()
       else if (joined === null) result.pop()
       joined = both ?? content
@@ -121,10 +126,11 @@ export async function rewritten<Node extends TreeNode, Entry>(
 function together<Node extends TreeNode, Entry>(
   a: NodeContent<Node, Entry>,
   b: NodeContent<Node, Entry>,
+  listed: ListEntries<Entry>,
 ): NodeContent<Node, Entry> | null {
   if ('entries' in a && 'entries' in b) {
     const entries = [...a.entries, ...b.entries]
-    return JSON.stringify(entries).length <= LEAF_BYTES ? { height: 0, entries } : null
+    return JSON.stringify(listed(entries)).length <= LEAF_BYTES ? { height: 0, entries } : null
   }
   if ('entries' in a || 'entries' in b || a.height !== b.height) return null
   const nodes = [...a.nodes, ...b.nodes]
