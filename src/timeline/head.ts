@@ -81,7 +81,12 @@ export async function nextGeneration(
   const merged = await withMerge(kept, change.merge, nodes.segments, write)
   const before = await replaced(merged, erasedBy(change.erase), nodes.segments, write)
   const timeline = applyChange({ ...head.timeline, segments: before }, change)
-  return generationOf({ ...timeline, segments: carried(timeline.segments, SEGMENTS.listed, write) }, head, nodes.ledger, files)
+  return generationOf(
+    { ...timeline, segments: carried(timeline.segments, SEGMENTS.listed, write) },
+    head,
+    nodes.ledger,
+    files,
+  )
 }
 
 /** A timeline that was made otherwise, as the generation behind `head`. Errors: as `nextGeneration`. */

@@ -99,7 +99,8 @@ export async function rewritten<Node extends TreeNode, Entry>(
         joined ?? (content === null ? null : await smallOf(result.at(-1), content.height))
       const right: NodeContent<Node, Entry> | null =
         content ?? (joined === null ? null : await smallOf(node, joined.height))
-      const both: NodeContent<Node, Entry> | null = left === null || right === null ? null : together(left, right, listed)
+      const both: NodeContent<Node, Entry> | null =
+        left === null || right === null ? null : together(left, right, listed)
       if (both === null) flush()
       else if (joined === null) result.pop()
       joined = both ?? content
