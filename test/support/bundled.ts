@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { errnoOf } from '../../src/store/filesystem-errors.ts'
 import { bundle } from '../../tools/bundle.ts'
 import { ROOT } from './cli.ts'
@@ -27,9 +27,11 @@ export async function bundledCli(): Promise<string> {
 
 async function contentOf(directory: string): Promise<string> {
   const hash = createHash('sha256')
-  for (const name of (await readdir(directory)).sort()) {
-    hash.update(name)
-    hash.update(await readFile(join(directory, name)))
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true })
+  const paths = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name))
+  for (const path of paths.sort()) {
+    hash.update(relative(directory, path))
+    hash.update(await readFile(path))
   }
   return hash.digest('hex').slice(0, 16)
 }
