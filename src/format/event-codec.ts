@@ -19,6 +19,8 @@ import { isUlid, type Ulid } from '../model/ulid.ts'
  */
 /** What stands before the variable fields. */
 export const EVENT_HEADER_BYTES = 78
+/** Events whose length tells about how long the others are. */
+const SAMPLED_EVENTS = 64
 const LENGTHS_AT = 42
 const ULID_BYTES = 26
 /** Most bytes of UTF-8 that a UTF-16 code unit becomes. */
@@ -145,6 +147,14 @@ function writeU32(target: Buffer, at: number, value: number): void {
   target[at + 1] = value >>> 8
   target[at + 2] = value >>> 16
   target[at + 3] = value >>> 24
+}
+
+/** About how many encoded events there are, by the lengths of the first; of bytes that are none, any number up to their length. */
+export function expectedEvents(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  let [at, count] = [0, 0]
+  for (; count < SAMPLED_EVENTS && at + EVENT_HEADER_BYTES <= bytes.length; count++) at += 4 + view.getUint32(at, true)
+  return at === 0 ? 0 : Math.ceil((count * bytes.length) / at)
 }
 
 /**

@@ -1,3 +1,4 @@
+import { utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
 import { ChainRows, chainValue, digestBytes, digestEvent, LARGE_BYTES, SALT_BYTES } from '../format/segment/chain.ts'
 import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
@@ -5,6 +6,7 @@ import type { SegmentReader } from '../format/segment/read.ts'
 import { RowEvents } from '../format/segment/row-events.ts'
 import type { RowGroup } from '../format/segment/row-group.ts'
 import type { PartChain } from '../format/segment/run-chain.ts'
+import type { Salts } from '../format/segment/salts.ts'
 import type { Event } from '../model/event.ts'
 import type { SegmentFile, StreamSegment } from '../model/timeline.ts'
 import { RowOrder } from './row-order.ts'
@@ -65,7 +67,8 @@ export class ChainCheck {
     this.#name = name
     const parts = chains.map((part): CheckedPart => {
       const rows = new ChainRows(part.firstSequence, part.lastSequence)
-      for (const { sequence, ulid, digest } of part.chain.erased) rows.set(sequence, ulid, Buffer.from(digest, 'hex'))
+      for (const { sequence, ulid, digest } of part.chain.erased)
+        rows.set(sequence, ulid, latin1(Buffer.from(digest, 'hex')))
       return { ...part, rows }
     })
     this.#parts = Map.groupBy(parts, ({ stream }) => stream)
@@ -122,15 +125,15 @@ export class ChainCheck {
     const group = await reader.readRowGroup(index, EVENT_COLUMNS)
     const [streams, ulids, sequences] = [group.codes('stream'), group.bytes('ulid'), group.numbers('sequence')]
     const rows = new RowEvents(group)
+    const [least, greatest] = [utf8(file.firstUlid), utf8(file.lastUlid)]
     for (let row = 0; row < group.rows; row++) {
-      const ulid = ulids.text(row) ?? ''
-      const part = this.#partOf(streams.values[streams.codes[row] ?? -1] ?? '', sequences[row] ?? 0)
-      if (part === null || ulid < file.firstUlid || ulid > file.lastUlid)
-        throw wrongContent(file.key, `event ${ulid} is not what the timeline says`)
-      const sequence = sequences[row] ?? 0
-      const salt = part.chain.salts.of(sequence)
-      if (salt === null || !part.rows.set(sequence, ulid, this.#digest(salt, group, rows, row)))
-        throw wrongContent(file.key, `event ${ulid} is twice there, or stands where one was erased`)
+      const [sequence, at] = [sequences[row] ?? 0, ulids.starts[row] ?? 0]
+      const part = this.#partOf(streams.values[streams.codes[row] ?? -1] ?? '', sequence)
+      if (part === null || compareAt(ulids.data, at, least) < 0 || compareAt(ulids.data, at, greatest) > 0)
+        throw wrongContent(file.key, `event ${ulids.text(row)} is not what the timeline says`)
+      const digest = this.#digest(part.chain.salts, sequence, { group, rows, row })
+      if (digest === null || !part.rows.setBytes(sequence, ulids.data, at, digest))
+        throw wrongContent(file.key, `event ${ulids.text(row)} is twice there, or stands where one was erased`)
     }
     if (onEvent !== null) for (const event of eventsOf(group)) await onEvent(event)
     return group
@@ -148,15 +151,37 @@ export class ChainCheck {
     return part !== undefined && part.firstSequence <= sequence ? part : null
   }
 
-  #digest(salt: Uint8Array, group: RowGroup, rows: RowEvents, row: number): string | Uint8Array {
+  /** As Latin-1; null where the salt of the event is gone. */
+  #digest(salts: Salts, sequence: number, { group, rows, row }: PlacedRow): string | null {
     const size = rows.at(row)
     if (size > LARGE_BYTES) {
-      for (const event of eventsOf(group, row, row + 1)) return digestEvent(salt, event)
+      const salt = salts.of(sequence)
+      if (salt !== null) for (const event of eventsOf(group, row, row + 1)) return latin1(digestEvent(salt, event))
     }
     if (SALT_BYTES + size > this.#salted.length) this.#salted = Buffer.alloc(2 * (SALT_BYTES + size))
-    this.#salted.set(salt)
+    if (!salts.put(sequence, this.#salted)) return null
     return digestBytes(this.#salted.subarray(0, rows.write(this.#salted, SALT_BYTES, row)))
   }
+}
+
+/** A row of a row group. */
+interface PlacedRow {
+  readonly group: RowGroup
+  readonly rows: RowEvents
+  readonly row: number
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+}
+
+/** How the ULID that begins at `start` stands to another one. */
+function compareAt(data: Uint8Array, start: number, ulid: Uint8Array): number {
+  for (let i = 0; i < ulid.length; i++) {
+    const difference = (data[start + i] ?? 0) - (ulid[i] ?? 0)
+    if (difference !== 0) return difference
+  }
+  return 0
 }
 
 const NEXT = 'Keep the store as it is; restore the file from a copy, or restore to a moment that does not need it.'

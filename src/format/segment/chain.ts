@@ -16,7 +16,10 @@ import { Salts } from './salts.ts'
  * The link before the first is SHA-256(id of the stream). A sealed segment is one link; a file that holds more of the
  * stream lists the links at which its parts end. Who erases an event leaves its digest, but not its salt.
  */
-const ROW_BYTES = 8 + 26 + 32
+const ULID_BYTES = 26
+const ULID_AT = 8
+const DIGEST_AT = ULID_AT + ULID_BYTES
+const ROW_BYTES = DIGEST_AT + 32
 /** Of the salt of an event. */
 export const SALT_BYTES = 16
 const HASH = /^[0-9a-f]{64}$/
@@ -99,19 +102,37 @@ export class ChainRows {
     this.#filled = new Uint8Array(lastSequence - firstSequence + 1)
   }
 
-  /** False where the sequence is not of the run, or was set before. `digest`: its 32 bytes, also as Latin-1. */
-  set(sequence: number, ulid: string | Uint8Array, digest: string | Uint8Array): boolean {
-    const row = sequence - this.#first
-    if (this.#filled[row] !== 0) return false
-    this.#filled[row] = 1
-    const at = row * ROW_BYTES
-    this.#rows.writeUInt32LE(sequence % 2 ** 32, at)
-    this.#rows.writeUInt32LE(Math.floor(sequence / 2 ** 32), at + 4)
-    if (typeof ulid === 'string') this.#rows.write(ulid, at + 8, 'latin1')
-    else this.#rows.set(ulid, at + 8)
-    if (typeof digest === 'string') this.#rows.write(digest, at + 34, 'latin1')
-    else this.#rows.set(digest, at + 34)
+  /** False where the sequence is not of the run, or was set before. `digest`: its 32 bytes, as Latin-1. */
+  set(sequence: number, ulid: Ulid, digest: string): boolean {
+    const at = this.#take(sequence)
+    if (at < 0) return false
+    putLatin1(this.#rows, at + ULID_AT, ulid)
+    putLatin1(this.#rows, at + DIGEST_AT, digest)
     return true
+  }
+
+  /** The same with a ULID that begins at `start` of `ulids`. */
+  setBytes(sequence: number, ulids: Uint8Array, start: number, digest: string): boolean {
+    const at = this.#take(sequence)
+    if (at < 0) return false
+    const rows = this.#rows
+    for (let i = 0; i < ULID_BYTES; i++) rows[at + ULID_AT + i] = ulids[start + i] ?? 0
+    putLatin1(rows, at + DIGEST_AT, digest)
+    return true
+  }
+
+  /** Where the row of a sequence begins, which has its sequence then; negative where there is none that is free. */
+  #take(sequence: number): number {
+    const row = sequence - this.#first
+    if (this.#filled[row] !== 0) return -1
+    this.#filled[row] = 1
+    const [rows, at] = [this.#rows, row * ROW_BYTES]
+    const [low, high] = [sequence % 2 ** 32, Math.floor(sequence / 2 ** 32)]
+    for (let i = 0; i < 4; i++) {
+      rows[at + i] = low >>> (8 * i)
+      rows[at + 4 + i] = high >>> (8 * i)
+    }
+    return at
   }
 
   /** Whether every sequence of the run was set. */
@@ -136,17 +157,16 @@ export function chainOf(columns: EventColumns, previous: string, salts: Salts): 
     const [start, end] = [columns.encodedStart(event), columns.encodedEnd(event)]
     const length = SALT_BYTES + end - start
     if (length > salted.length) salted = Buffer.alloc(length * 2)
-    salted.set(saltOf(salts, sequence))
+    if (!salts.put(sequence, salted)) throw new RangeError(`event ${sequence} has no salt`)
     columns.bufferAt(event).copy(salted, SALT_BYTES, start, end)
-    rows.set(sequence, columns.ulidBytes(event), digestBytes(salted.subarray(0, length)))
+    rows.setBytes(sequence, columns.ulids, event * ULID_BYTES, digestBytes(salted.subarray(0, length)))
   }
   return { previous, links: [[last, rows.link(previous, first, last)]], salts, erased: [] }
 }
 
-function saltOf(salts: Salts, sequence: number): Uint8Array {
-  const salt = salts.of(sequence)
-  if (salt === null) throw new RangeError(`event ${sequence} has no salt`)
-  return salt
+/** In a loop: a call into the runtime costs more. */
+function putLatin1(target: Uint8Array, at: number, text: string): void {
+  for (let i = 0; i < text.length; i++) target[at + i] = text.charCodeAt(i)
 }
 
 /** The last link of a chain: that of the stream up to the end of the segment. */

@@ -90,14 +90,19 @@ export class PageMaker {
     const columns = this.#columns
     const { events } = this.#rows
     let [least, greatest] = [events[from] ?? 0, events[from] ?? 0]
+    const { ulids } = columns
+    let at = data.take((to - from) * (4 + ULID_BYTES))
+    const { buffer } = data
     for (let row = from; row < to; row++) {
       const event = events[row] ?? 0
       if (columns.compareUlids(event, least) < 0) least = event
       else if (columns.compareUlids(event, greatest) > 0) greatest = event
-      data.u32(ULID_BYTES)
-      const at = data.take(ULID_BYTES)
-      const { buffer } = data
-      for (let i = 0; i < ULID_BYTES; i++) buffer[at + i] = columns.ulids[event * ULID_BYTES + i] ?? 0
+      buffer[at] = ULID_BYTES
+      buffer[at + 1] = buffer[at + 2] = buffer[at + 3] = 0
+      at += 4
+      const start = event * ULID_BYTES
+      for (let i = 0; i < ULID_BYTES; i++) buffer[at + i] = ulids[start + i] ?? 0
+      at += ULID_BYTES
     }
     const bounds = [Buffer.from(columns.ulidBytes(least)), Buffer.from(columns.ulidBytes(greatest))] as const
     return { dictionary: null, data: data.view(), nulls: 0, bounds }

@@ -35,21 +35,36 @@ export class EventColumns {
   readonly items: Interner = new Interner()
   readonly actors: Interner = new Interner()
 
-  bufferOf: Uint32Array = new Uint32Array(1024)
+  bufferOf: Uint32Array
   /** The ULIDs, 26 ASCII bytes each: kept apart, since they are needed in another order than they came. */
-  ulids: Uint8Array = new Uint8Array(1024 * ULID_BYTES)
+  ulids: Uint8Array
   /** Milliseconds since the epoch, of the ULID. */
-  time: Float64Array = new Float64Array(1024)
+  time: Float64Array
   /** Whether every ULID is greater than the one before it, as within a stream. */
   ascending = true
-  position: Uint32Array = new Uint32Array(1024 * POSITIONS)
-  present: Uint16Array = new Uint16Array(1024)
-  operation: Uint8Array = new Uint8Array(1024)
-  streamOf: Uint32Array = new Uint32Array(1024)
-  sequence: Float64Array = new Float64Array(1024)
-  item: Uint32Array = new Uint32Array(1024)
+  position: Uint32Array
+  present: Uint16Array
+  operation: Uint8Array
+  streamOf: Uint32Array
+  sequence: Float64Array
+  item: Uint32Array
   /** Entry of `actors`, or -1. */
-  actor: Int32Array = new Int32Array(1024)
+  actor: Int32Array
+
+  /** `expected`: events for which there is room at once; there may be more. */
+  constructor(expected = 1024) {
+    const most = Math.max(1, expected)
+    this.bufferOf = new Uint32Array(most)
+    this.ulids = new Uint8Array(most * ULID_BYTES)
+    this.time = new Float64Array(most)
+    this.position = new Uint32Array(most * POSITIONS)
+    this.present = new Uint16Array(most)
+    this.operation = new Uint8Array(most)
+    this.streamOf = new Uint32Array(most)
+    this.sequence = new Float64Array(most)
+    this.item = new Uint32Array(most)
+    this.actor = new Int32Array(most)
+  }
 
   /** Appends the encoded events of `stream` in `bytes` whose sequence is greater than `after`. */
   append(stream: string, bytes: Uint8Array, after = 0): void {

@@ -3,6 +3,7 @@ import { TidemarkError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { type Item, KINDS } from '../../model/event.ts'
 import type { SegmentFile, StreamSegment } from '../../model/timeline.ts'
+import { expectedEvents } from '../event-codec.ts'
 import { buildBloom, shortFilter } from './bloom.ts'
 import { chainJson, chainOf, chainStart, chainValue, type SegmentChain } from './chain.ts'
 import { EventColumns } from './columns.ts'
@@ -48,7 +49,7 @@ const ROW_GROUP_BYTES = 16 << 20
  * Errors: `OPTION_INVALID` for no events, or more than a segment can hold; `HISTORY_GAP` where a sequence is missing.
  */
 export function encodeSegment(frames: readonly Uint8Array[], options: EncodeOptions): EncodedSegment {
-  const columns = new EventColumns()
+  const columns = new EventColumns(frames.reduce((sum, frame) => sum + expectedEvents(frame), 0))
   for (const frame of frames) columns.append(options.stream, frame)
   checkSequences(columns, options.stream)
   checkSize(columns)

@@ -24,13 +24,19 @@ interface Codes {
   readonly bytes: readonly Buffer[]
 }
 
+/** A column of bytes. */
+interface Bytes {
+  readonly values: ByteValues
+  readonly data: Buffer
+}
+
 /**
  * The events of a row group as `encodeEvent` writes them, made from its columns without an object each; images that were elided
  * are put back. Errors: `SEGMENT_CORRUPT` where the columns contradict each other.
  */
 export class RowEvents {
   readonly #group: RowGroup
-  readonly #ulid: ByteValues
+  readonly #ulid: Bytes
   readonly #sequence: Float64Array
   readonly #kind: CodedValues
   readonly #operation: CodedValues
@@ -39,20 +45,20 @@ export class RowEvents {
   readonly #operationOf: readonly number[]
   readonly #resource: Codes
   readonly #actor: Codes
-  readonly #id: ByteValues
-  readonly #transaction: ByteValues
-  readonly #metadata: ByteValues
-  readonly #images: readonly ByteValues[]
+  readonly #id: Bytes
+  readonly #transaction: Bytes
+  readonly #metadata: Bytes
+  readonly #images: readonly Bytes[]
   readonly #elided: Uint8Array
   /** Of the row that `size` was asked for: where each field is. */
-  readonly #data: (Uint8Array | null)[] = new Array<Uint8Array | null>(FIELDS).fill(null)
+  readonly #data: (Buffer | null)[] = new Array<Buffer | null>(FIELDS).fill(null)
   readonly #starts: Uint32Array = new Uint32Array(FIELDS)
   readonly #ends: Uint32Array = new Uint32Array(FIELDS)
   #present = 0
 
   constructor(group: RowGroup) {
     this.#group = group
-    this.#ulid = group.bytes('ulid')
+    this.#ulid = withBuffer(group.bytes('ulid'))
     this.#sequence = group.numbers('sequence')
     this.#kind = group.codes('kind')
     this.#operation = group.codes('operation')
@@ -60,10 +66,12 @@ export class RowEvents {
     this.#operationOf = this.#operation.values.map((name) => OPERATION_NAMES.indexOf(name))
     this.#resource = withBytes(group.codes('resource'))
     this.#actor = withBytes(group.codes('actor'))
-    this.#id = group.bytes('record_id')
-    this.#transaction = group.bytes('transaction')
-    this.#metadata = group.bytes('metadata')
-    this.#images = (['before', 'before_raw', 'after', 'after_raw'] as const).map((column) => group.bytes(column))
+    this.#id = withBuffer(group.bytes('record_id'))
+    this.#transaction = withBuffer(group.bytes('transaction'))
+    this.#metadata = withBuffer(group.bytes('metadata'))
+    this.#images = (['before', 'before_raw', 'after', 'after_raw'] as const).map((column) =>
+      withBuffer(group.bytes(column)),
+    )
     this.#elided = group.flags('before_elided')
   }
 
@@ -100,7 +108,7 @@ export class RowEvents {
     const sequence = this.#sequence[row] ?? 0
     writeU32(target, offset + 8, sequence % 2 ** 32)
     writeU32(target, offset + 12, Math.floor(sequence / 2 ** 32))
-    copy(this.#ulid.data, this.#ulid.starts[row] ?? 0, ULID_BYTES, target, offset + ULID_AT)
+    copy(this.#ulid.data, this.#ulid.values.starts[row] ?? 0, ULID_BYTES, target, offset + ULID_AT)
     let at = offset + EVENT_HEADER_BYTES
     for (let field = 0; field < FIELDS; field++) {
       const start = this.#starts[field] ?? 0
@@ -119,12 +127,12 @@ export class RowEvents {
     this.#set(field, value ?? null, 0, value?.length ?? 0)
   }
 
-  #setBytes(field: number, values: ByteValues, row: number): void {
+  #setBytes(field: number, { values, data }: Bytes, row: number): void {
     if (values.isNull(row)) this.#set(field, null, 0, 0)
-    else this.#set(field, values.data, values.starts[row] ?? 0, values.ends[row] ?? 0)
+    else this.#set(field, data, values.starts[row] ?? 0, values.ends[row] ?? 0)
   }
 
-  #set(field: number, data: Uint8Array | null, start: number, end: number): void {
+  #set(field: number, data: Buffer | null, start: number, end: number): void {
     this.#data[field] = data
     this.#starts[field] = start
     this.#ends[field] = end
@@ -148,9 +156,14 @@ function withBytes({ codes, values }: CodedValues): Codes {
   return { codes, bytes: values.map((value) => Buffer.from(value)) }
 }
 
+function withBuffer(values: ByteValues): Bytes {
+  const { buffer, byteOffset, byteLength } = values.data
+  return { values, data: Buffer.from(buffer, byteOffset, byteLength) }
+}
+
 /** Short runs byte by byte: a call into the runtime costs more. */
-function copy(source: Uint8Array, start: number, length: number, target: Buffer, at: number): void {
-  if (length > 32) target.set(source.subarray(start, start + length), at)
+function copy(source: Buffer, start: number, length: number, target: Buffer, at: number): void {
+  if (length > 32) source.copy(target, at, start, start + length)
   else for (let i = 0; i < length; i++) target[at + i] = source[start + i] ?? 0
 }
 

@@ -75,6 +75,20 @@ export class Salts {
     return salts.subarray(at, at + SALT_BYTES)
   }
 
+  /** Writes the salt of an event at the beginning of `target`; false where it is gone. */
+  put(sequence: number, target: Uint8Array): boolean {
+    const block = Math.floor(sequence / BLOCK)
+    const salts = this.#made.get(block) ?? this.#make(block)
+    if (salts === null) {
+      const salt = this.of(sequence)
+      if (salt !== null) target.set(salt)
+      return salt !== null
+    }
+    const at = (sequence - block * BLOCK) * SALT_BYTES
+    for (let i = 0; i < SALT_BYTES; i++) target[i] = salts[at + i] ?? 0
+    return true
+  }
+
   /** The salts of `firstSequence` to `lastSequence` without those of `gone`, from which those cannot be made again. */
   without(gone: ReadonlySet<number>, firstSequence: number, lastSequence: number): Salts {
     const touched = new Set([...gone].map((sequence) => Math.floor(sequence / BLOCK)))

@@ -34,6 +34,7 @@ export function sortRows(columns: EventColumns, rowGroupRows: number): SortedRow
 
 /** The rank of each item in the order of segments. */
 function rankItems(resources: Interner, items: Interner): Uint32Array {
+  if (areOrdered(resources, items)) return Uint32Array.from({ length: items.count }, (_, item) => item)
   const groups = Array.from({ length: resources.count }, (_, group) => group)
   groups.sort((a, b) => resources.parent(a) - resources.parent(b) || resources.compare(a, b))
   const members: number[][] = groups.map(() => [])
@@ -42,6 +43,19 @@ function rankItems(resources: Interner, items: Interner): Uint32Array {
   let rank = 0
   for (const group of groups) for (const item of sortIds(items, members[group] ?? [])) rankOf[item] = rank++
   return rankOf
+}
+
+/** Whether items came in the order of segments, as those of a merge do. */
+function areOrdered(resources: Interner, items: Interner): boolean {
+  for (let item = 1; item < items.count; item++) {
+    const [before, group] = [items.parent(item - 1), items.parent(item)]
+    const order =
+      before === group
+        ? items.compare(item - 1, item)
+        : resources.parent(before) - resources.parent(group) || resources.compare(before, group)
+    if (order >= 0) return false
+  }
+  return true
 }
 
 /** Sorts by six bytes as a number, those after what all ids have in common; whole ids only where these are equal. */
