@@ -65,7 +65,7 @@ export function prefixOf(data: Uint8Array, start: number, end: number): number {
 }
 
 /** The order of items (see `compareItems`), on rows. */
-export function compareKeys(a: Row, b: Row): number {
+export function compareKeys(a: Readonly<Row>, b: Readonly<Row>): number {
   if (a.kindIndex !== b.kindIndex) return a.kindIndex - b.kindIndex
   if (a.resource !== b.resource) return compareUtf8(a.resource, b.resource)
   if (a.prefix !== b.prefix) return a.prefix - b.prefix
@@ -74,7 +74,7 @@ export function compareKeys(a: Row, b: Row): number {
 }
 
 /** The order of the ULIDs of two rows. */
-export function compareStamps(a: Row, b: Row): number {
+export function compareStamps(a: Readonly<Row>, b: Readonly<Row>): number {
   return compareRange(
     a.ulidData,
     a.ulidStart,

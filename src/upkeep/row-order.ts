@@ -1,37 +1,28 @@
 import type { RowGroup } from '../format/segment/row-group.ts'
-import { type Item, KINDS } from '../model/event.ts'
-import { compareItems } from '../model/order.ts'
-import type { Ulid } from '../model/ulid.ts'
-
-/** KINDS, as names that a file may or may not have right. */
-const NAMES: readonly string[] = KINDS
-
-/** Where a row stands among others. */
-interface RowPlace {
-  readonly item: Item
-  readonly ulid: Ulid
-}
+import { compareKeys, compareStamps, emptyRow, type Row, ULID_BYTES } from '../restore/run.ts'
+import { RowPlaces } from './row-places.ts'
 
 /**
  * The order of the rows of a file: by item, and of one item by stamp. Who replays takes the last row of an item for the newest, and
  * passes what comes too late: a file in another order would give another state, and no checksum would tell.
  */
 export class RowOrder {
-  #first: RowPlace | null = null
-  #last: RowPlace | null = null
+  #first: Readonly<Row> | null = null
+  #last: Readonly<Row> | null = null
 
   /** Takes the next rows; false where one does not stand behind the one before it. */
   add(group: RowGroup): boolean {
-    const [kinds, resources] = [group.codes('kind'), group.codes('resource')]
-    const [ids, ulids] = [group.bytes('record_id'), group.bytes('ulid')]
+    const places = new RowPlaces(group)
+    let [last, next, other] = [this.#last, emptyRow(), emptyRow()]
     for (let row = 0; row < group.rows; row++) {
-      const kind = KINDS[NAMES.indexOf(kinds.values[kinds.codes[row] ?? -1] ?? '')] ?? 'record'
-      const item = { kind, resource: resources.values[resources.codes[row] ?? -1] ?? '', id: ids.text(row) ?? '' }
-      const place = { item, ulid: ulids.text(row) ?? '' }
-      if (this.#last !== null && !isBehind(place, this.#last)) return false
-      this.#first ??= place
-      this.#last = place
+      places.stand(next, row)
+      if (last !== null && !isBehind(next, last)) return false
+      this.#first ??= kept(next)
+      last = next
+      next = other
+      other = last
     }
+    this.#last = last === null ? null : kept(last)
     return true
   }
 
@@ -41,7 +32,14 @@ export class RowOrder {
   }
 }
 
-function isBehind(next: RowPlace, last: RowPlace): boolean {
-  const order = compareItems(last.item, next.item)
-  return order === 0 ? last.ulid < next.ulid : order < 0
+function isBehind(next: Readonly<Row>, last: Readonly<Row>): boolean {
+  const order = compareKeys(last, next)
+  return order === 0 ? compareStamps(last, next) < 0 : order < 0
+}
+
+/** The same with bytes of its own: those of a row group are not kept for it. */
+function kept(row: Readonly<Row>): Readonly<Row> {
+  const idData = Uint8Array.from(row.idData.subarray(row.idStart, row.idEnd))
+  const ulidData = Uint8Array.from(row.ulidData.subarray(row.ulidStart, row.ulidStart + ULID_BYTES))
+  return { ...row, idData, idStart: 0, idEnd: idData.length, ulidData, ulidStart: 0 }
 }

@@ -2,12 +2,9 @@ import { EVENT_COLUMNS } from '../../format/segment/events.ts'
 import type { SegmentReader } from '../../format/segment/read.ts'
 import { RowEvents } from '../../format/segment/row-events.ts'
 import type { RowGroup } from '../../format/segment/row-group.ts'
-import type { ByteValues, CodedValues } from '../../format/segment/values.ts'
-import { KINDS } from '../../model/event.ts'
-import { emptyRow, prefixOf, type Row } from '../../restore/run.ts'
-
-/** KINDS, as names that a file may or may not have right. */
-const NAMES: readonly string[] = KINDS
+import type { CodedValues } from '../../format/segment/values.ts'
+import { emptyRow, type Row } from '../../restore/run.ts'
+import { RowPlaces } from '../row-places.ts'
 
 /**
  * A segment, or the files of a run one after the other, as a sorted series of events; one row group of it is in memory at a
@@ -17,10 +14,7 @@ export class MergeInput {
   readonly row: Row = emptyRow()
   readonly #groups: AsyncGenerator<RowGroup>
   #events: RowEvents | null = null
-  #ids: ByteValues | null = null
-  #ulids: ByteValues | null = null
-  #kinds: CodedValues | null = null
-  #resources: CodedValues | null = null
+  #places: RowPlaces | null = null
   #streams: CodedValues | null = null
   #at = -1
 
@@ -38,21 +32,18 @@ export class MergeInput {
   advance(): boolean {
     const events = this.#events
     if (events === null || ++this.#at >= events.rows) return false
-    this.#stand()
+    this.#places?.stand(this.row, this.#at)
     return true
   }
 
   /** Loads the next row group, and stands on its first row. False at the end. */
   async load(): Promise<boolean> {
     // What is behind is not kept while more is read.
-    this.#events = null
+    this.#events = this.#places = null
     const { done, value: group } = await this.#groups.next()
     if (done === true) return false
     this.#events = new RowEvents(group)
-    this.#ids = group.bytes('record_id')
-    this.#ulids = group.bytes('ulid')
-    this.#kinds = group.codes('kind')
-    this.#resources = group.codes('resource')
+    this.#places = new RowPlaces(group)
     this.#streams = group.codes('stream')
     this.#at = -1
     return this.advance()
@@ -76,20 +67,6 @@ export class MergeInput {
   async close(): Promise<void> {
     this.#events = null
     await this.#groups.return(undefined)
-  }
-
-  #stand(): void {
-    const [ids, ulids, kinds, resources, at] = [this.#ids, this.#ulids, this.#kinds, this.#resources, this.#at]
-    if (ids === null || ulids === null || kinds === null || resources === null) return
-    const { row } = this
-    row.kindIndex = NAMES.indexOf(kinds.values[kinds.codes[at] ?? -1] ?? '')
-    row.resource = resources.values[resources.codes[at] ?? -1] ?? ''
-    row.idData = ids.data
-    row.idStart = ids.starts[at] ?? 0
-    row.idEnd = ids.ends[at] ?? 0
-    row.prefix = prefixOf(row.idData, row.idStart, row.idEnd)
-    row.ulidData = ulids.data
-    row.ulidStart = ulids.starts[at] ?? 0
   }
 }
 

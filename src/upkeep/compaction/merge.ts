@@ -32,12 +32,14 @@ export async function* mergeInputs(
   const heap = new Heap<MergeInput>(before)
   try {
     for await (const [input, isThere] of ahead(inputs, LOADED_AHEAD, (one) => one.load())) if (isThere) heap.push(input)
-    let file = new GrowingFile()
+    const room = new FileRoom()
+    let file = new GrowingFile(room)
     let count = 0
     for (let input = heap.top(); input !== undefined; input = heap.top()) {
       if (file.bytes >= fileBytes && (!file.isOf(input.row) || file.bytes >= 2 * fileBytes)) {
         yield encodeRunFile(file.finish(), { run, level, file: count++ })
-        file = new GrowingFile()
+        file.letGo()
+        file = new GrowingFile(room)
       }
       file.add(input)
       if (file.bytes >= fileBytes) file.note(input.row)
@@ -55,16 +57,31 @@ function before(a: MergeInput, b: MergeInput): boolean {
   return order !== 0 ? order < 0 : compareStamps(a.row, b.row) <= 0
 }
 
+/** What one file leaves to the next: fresh memory costs more than the copying into it. */
+class FileRoom {
+  /** Pieces in which nothing is needed any more. */
+  readonly pieces: Buffer[] = []
+  /** Events of the last file, or how many are expected in the first. */
+  events = 1024
+}
+
 /** The events of one file as they come. */
 class GrowingFile {
   bytes = 0
-  readonly #columns = new EventColumns()
+  readonly #room: FileRoom
+  readonly #columns: EventColumns
+  readonly #pieces: Buffer[] = []
   readonly #streams = new Map<string, number>()
   readonly #last: Row = emptyRow()
   #piece: Buffer = Buffer.alloc(0)
   #used = 0
   /** Of the events of the piece. */
   #streamOf: number[] = []
+
+  constructor(room: FileRoom) {
+    this.#room = room
+    this.#columns = new EventColumns(room.events)
+  }
 
   add(input: MergeInput): void {
     const size = input.size()
@@ -89,11 +106,24 @@ class GrowingFile {
     return this.#columns
   }
 
+  /** To be called when nobody needs the events any more. */
+  letGo(): void {
+    this.#room.events = this.#columns.count
+    this.#room.pieces.push(...this.#pieces)
+  }
+
   #next(least: number): void {
     if (this.#used > 0) this.#columns.appendMixed(this.#piece.subarray(0, this.#used), Uint32Array.from(this.#streamOf))
-    this.#piece = Buffer.allocUnsafe(least === 0 ? 0 : Math.max(least, PIECE_BYTES))
+    this.#piece = this.#pieceFor(least)
     this.#used = 0
     this.#streamOf = []
+  }
+
+  #pieceFor(least: number): Buffer {
+    if (least === 0 || least > PIECE_BYTES) return Buffer.allocUnsafeSlow(least)
+    const piece = this.#room.pieces.pop() ?? Buffer.allocUnsafeSlow(PIECE_BYTES)
+    this.#pieces.push(piece)
+    return piece
   }
 
   #indexOf(stream: string): number {
