@@ -131,7 +131,8 @@ export class SoakRestores {
     for (;;) {
       const run = await this.#seams.command(...args)
       if (run.code === EXIT_CODES.ok[0]) return run
-      if (run.code !== EXIT_CODES.unavailable[0] || performance.now() > until) {
+      const isWaiting = [EXIT_CODES.unavailable[0], EXIT_CODES.stalled[0]].includes(run.code)
+      if (!isWaiting || performance.now() > until) {
         throw new Error(
           `tidemark ${args.join(' ')} ended with ${run.code}: ${run.out.slice(-1500)} ${run.err.slice(-1500)}`,
         )
