@@ -133,13 +133,13 @@ export class Archive {
 
   /** Resolves a moment, whatever gaps there are before it. Errors: `MOMENT_INVALID`, `MOMENT_UNREACHABLE`. */
   async locate(moment: Moment): Promise<Located> {
-    const marks = markNameOf(moment) === null ? undefined : (await this.seams.timeline.refresh()).marks
-    const wanted = parseMoment(moment, marks)
+    const named = markNameOf(moment) === null ? null : await this.refresh()
+    const wanted = parseMoment(moment, named?.timeline.marks)
     if (wanted === null) return this.#locateLatest()
     const now = this.seams.clock.now()
     const isFuture = wanted.ulid > lastUlidAt(now)
     // What is reachable is final: whoever writes, or has died of it, has nothing to say about it any more.
-    const known = await this.refresh()
+    const known = named ?? (await this.refresh())
     const isFinal = known.reach.latest !== null && wanted.ulid <= known.reach.latest
     const { timeline, reach, failure } =
       isFuture || isFinal ? { ...known, failure: null } : await this.#makeFinal(wanted.ulid)

@@ -81,10 +81,15 @@ async function beginNoted<T>(started: Started, begin: (started: Started) => Prom
   return begun
 }
 
-/** Opens a store for reading. Errors: those of `openForReading` and `openRecordKeys`. */
+/**
+ * Opens a store for reading. Its timeline is read by the first who asks something of it, since what was read before that may be
+ * out of date by then. Errors: those of `openForReading` and `openRecordKeys`.
+ */
 export async function openToRead(place: StorePlace): Promise<Started> {
   const opened = await openForReading(place)
-  const timeline = await TimelineLog.open(opened.store)
+  const timeline = TimelineLog.unread(opened.store)
+  // Which record keys are in force, the timeline says.
+  if (opened.file.recordKeys && place.keyring !== null) await timeline.refresh()
   const recordKeys = await openRecordKeys({ place, file: opened.file, timeline, ack: 'journal', capturing: null })
   return { opened, timeline, recordKeys }
 }

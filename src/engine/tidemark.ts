@@ -97,7 +97,8 @@ export class Tidemark {
   /**
    * Opens a store; with a source it is made where the place is empty. One that cannot be reached, and that journals of this
    * directory were brought into before, is not waited for: capture begins in the journal, see `entered`. Errors:
-   * `OPTION_INVALID`, `STORE_*`, `ENCRYPTION_*`, `RECORD_KEYS_*`, `JOURNAL_*`, `TIMELINE_CORRUPT`.
+   * `OPTION_INVALID`, `STORE_*`, `ENCRYPTION_*`, `RECORD_KEYS_*`, `JOURNAL_*`, `TIMELINE_CORRUPT`; the last one, where
+   * there is no source, from what is asked first.
    */
   static async open(
     options: TidemarkOptions,
@@ -168,7 +169,7 @@ export class Tidemark {
     return this.#session?.entered ?? Promise.resolve()
   }
 
-  /** Whether the history has begun: before its first snapshot nothing can be missing in it. */
+  /** Whether the history has begun, as it was read last: before its first snapshot nothing can be missing in it. */
   get hasBegun(): boolean {
     return this.#session?.isEntered === false || this.#archive.seams.timeline.timeline.snapshots.length > 0
   }

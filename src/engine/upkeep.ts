@@ -27,6 +27,7 @@ export async function upkeepOf(
   environment: Environment = process.env,
 ): Promise<UpkeepReport> {
   const { opened, timeline } = await openToRead(await placeOf(spec, environment))
+  await timeline.refresh()
   const { generations, files, refused } = await forgetGenerations(opened.store, timeline, SELDOM)
   return { forgotten: generations, deleted: files, refused, keeping: await keepingOf(opened.store, []) }
 }

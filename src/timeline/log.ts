@@ -25,6 +25,7 @@ export class TimelineLog {
   /** What of the catalogue stands below its root. */
   readonly nodes: CatalogueNodes
   #head: TimelineHead = EMPTY_HEAD
+  #isRead = false
   #queue: Promise<unknown> = Promise.resolve()
   /** Null: others let old generations go, or nobody. */
   #onForgetting: ((error: unknown) => void) | null = null
@@ -37,7 +38,7 @@ export class TimelineLog {
     this.nodes = catalogueNodes(store)
   }
 
-  /** The timeline of a store that cannot be asked now: empty until the first refresh or commit reads it. */
+  /** The timeline of a store that is not asked now: empty until the first refresh or commit reads it. */
   static unread(store: ObjectStore): TimelineLog {
     return new TimelineLog(store)
   }
@@ -85,6 +86,8 @@ export class TimelineLog {
   commit(change: (timeline: Timeline) => TimelineChange | null | Promise<TimelineChange | null>): Promise<Timeline> {
     return this.#inTurn(async () => {
       const put = new Map<string, string>()
+      // Where it was never read, its first generation may be free because it is lost, or went long ago.
+      if (!this.#isRead) await this.#refresh()
       for (let losses = 0; losses < MAX_LOSSES; losses++) {
         const wanted = await change(this.#head.timeline)
         if (wanted === null) return this.#head.timeline
@@ -142,9 +145,9 @@ export class TimelineLog {
     for (let before = generation; ; ) {
       const latest = await latestGeneration(this.#store, GENERATIONS, generation)
       if (latest === 0) await requireNew(this.#store)
-      if (latest === generation) return this.#head.timeline
       try {
-        this.#head = await readHead(this.#store, latest, this.nodes, this.#head)
+        if (latest !== generation) this.#head = await readHead(this.#store, latest, this.nodes, this.#head)
+        this.#isRead = true
         return this.#head.timeline
       } catch (error) {
         // Whoever sleeps here for long finds that it has gone meanwhile, and later ones are there.

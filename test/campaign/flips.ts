@@ -108,6 +108,7 @@ async function makeSample(home: string, encryption: Sample['encryption']): Promi
 async function grow(spec: StoreSpec): Promise<void> {
   const { opened, timeline: log } = await openToRead(await placeOf(spec, {}))
   const { store } = opened
+  await log.refresh()
   const units = (await allSegments(store, log.timeline)).map((entry) => [entry])
   const erasures = rewritings(log.timeline)
   const request = { run: newUlid(systemClock.now()), level: 1, erasures, units, memory: 1e7, fileBytes: 600 }
