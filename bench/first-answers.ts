@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Tidemark } from '../src/engine/tidemark.ts'
+import type { View } from '../src/engine/view.ts'
 import { firstUlidAt } from '../src/model/ulid.ts'
 import { FilesystemStore } from '../src/store/filesystem.ts'
 import { CountingStore } from '../test/support/stores.ts'
@@ -32,18 +33,29 @@ const DAY = 86_400_000
 const YEAR = 365 * DAY
 /** Milliseconds from the opening of a store until it has answered. */
 const TARGET = '<= 300'
+/** Requests of the first record in a process that knows nothing, opening the store included, and of the next one. */
+const COLD_REQUESTS = '<= 8'
+const WARM_REQUESTS = '<= 2'
+/** Moments at which a record is asked for. */
+const MOMENTS = {
+  'the end': 'latest',
+  'half a year ago': new Date(BEGIN + YEAR / 2).toISOString(),
+} as const
+type When = keyof typeof MOMENTS
 
 interface Answer {
   readonly ms: number
   readonly cpuMs: number
   /** Requests to the store; a listing is one. */
   readonly requests: number
+  /** The same of another record afterwards, in the same view; 0 for `status`. */
+  readonly next: number
   readonly answer: string
 }
 
 /**
  * How long the first `status` and the first `get` take on a store of a year, whose last snapshot is a day old: its segments as
- * they were sealed, and the same merged.
+ * they were sealed, and the same merged. And how many requests a record costs, at the end and half a year before it.
  */
 export async function run(options: FirstAnswersOptions = isQuick() ? QUICK : FULL): Promise<BenchRow[]> {
   return inTemporaryDirectory(async (directory) => {
@@ -52,7 +64,8 @@ export async function run(options: FirstAnswersOptions = isQuick() ? QUICK : FUL
     const steady = { ...options, beginMs: BEGIN, everyMs: YEAR / options.segments }
     await writeHistory(new FilesystemStore(place), start, [steadyStates(options.records)], steadyChunks(steady))
     await changed(place, async (tidemark) => {
-      await tidemark.snapshot({ at: new Date(BEGIN + YEAR - DAY).toISOString() })
+      for (const at of [YEAR / 2 - DAY / 2, YEAR - DAY])
+        await tidemark.snapshot({ at: new Date(BEGIN + at).toISOString() })
     })
     const rows: BenchRow[] = []
     const sealed = await rowsOf('not merged', place, options)
@@ -78,20 +91,37 @@ async function rowsOf(
   place: string,
   { segments, runs }: FirstAnswersOptions,
 ): Promise<{ readonly rows: readonly BenchRow[]; readonly record: string }> {
-  const rows: BenchRow[] = []
+  const status = await answersOf('status', place, runs)
+  const size = `${segments} segments were sealed, ${how}`
+  const rows: BenchRow[] = [rowOf(`first status, ${how}`, status, size)]
   let record = ''
-  for (const what of ['status', 'get'] as const) {
-    const answers: Answer[] = []
-    for (let i = 0; i < runs; i++) answers.push(await answerOf(what, place))
-    const [first] = answers
-    if (what === 'get') record = first?.answer ?? ''
-    const cpuMs = median(answers.map((answer) => answer.cpuMs))
-    const size = what === 'status' ? first?.answer : `${segments} segments were sealed`
-    const note = `${size}, ${how}; a process of its own; ${first?.requests} requests, ${cpuMs.toFixed(0)} ms of the processor`
-    const ours = median(answers.map(({ ms }) => ms))
-    rows.push({ name: `first ${what}, ${how}`, ours, peer: null, unit: 'ms', ratio: null, target: TARGET, note })
+  for (const when of ['the end', 'half a year ago'] as const) {
+    const answers = await answersOf(when, place, runs)
+    rows.push(rowOf(`first get, ${when}, ${how}`, answers, size))
+    for (const { requests, next, answer } of answers.slice(0, 1)) {
+      record += answer
+      rows.push(requestsOf(`requests of a first get, ${when}, ${how}`, requests, COLD_REQUESTS, size))
+      rows.push(requestsOf(`requests of the next, ${when}, ${how}`, next, WARM_REQUESTS, size))
+    }
   }
   return { rows, record }
+}
+
+function rowOf(name: string, answers: readonly Answer[], size: string): BenchRow {
+  const cpuMs = median(answers.map((answer) => answer.cpuMs))
+  const note = `${size}; a process of its own; ${answers[0]?.requests} requests, ${cpuMs.toFixed(0)} ms of the processor`
+  const ours = median(answers.map(({ ms }) => ms))
+  return { name, ours, peer: null, unit: 'ms', ratio: null, target: TARGET, note }
+}
+
+function requestsOf(name: string, ours: number, target: string, note: string): BenchRow {
+  return { name, ours, peer: null, unit: '', ratio: null, target, note }
+}
+
+async function answersOf(what: string, place: string, runs: number): Promise<readonly Answer[]> {
+  const answers: Answer[] = []
+  for (let i = 0; i < runs; i++) answers.push(await answerOf(what, place))
+  return answers
 }
 
 async function answerOf(what: string, place: string): Promise<Answer> {
@@ -105,12 +135,23 @@ async function answered(what: string, place: string): Promise<Answer> {
   const objects = new CountingStore(new FilesystemStore(place))
   const [started, before] = [performance.now(), process.cpuUsage()]
   const tidemark = await Tidemark.open({ store: { url: 'bench://store', objects } })
-  const answer = await (what === 'status' ? statusOf(tidemark) : recordOf(tidemark))
+  const view = isWhen(what) ? tidemark.at(MOMENTS[what]) : null
+  const answer = await (view === null ? statusOf(tidemark) : recordOf(view, 7))
   const ms = performance.now() - started
   const { user, system } = process.cpuUsage(before)
-  const requests = Object.values(objects.calls).reduce((sum, one) => sum + one, 0)
+  const requests = requestsTo(objects)
+  if (view !== null) await recordOf(view, 300)
+  const next = requestsTo(objects) - requests
   await tidemark.close()
-  return { ms, cpuMs: (user + system) / 1000, requests, answer }
+  return { ms, cpuMs: (user + system) / 1000, requests, next, answer }
+}
+
+function isWhen(what: string): what is When {
+  return Object.hasOwn(MOMENTS, what)
+}
+
+function requestsTo({ calls }: CountingStore): number {
+  return Object.values(calls).reduce((sum, one) => sum + one, 0)
 }
 
 async function statusOf(tidemark: Tidemark): Promise<string> {
@@ -118,8 +159,8 @@ async function statusOf(tidemark: Tidemark): Promise<string> {
   return `${segments.count} segments with ${segments.events} events`
 }
 
-async function recordOf(tidemark: Tidemark): Promise<string> {
-  const record = await tidemark.at('latest').get(RESOURCE, steadyId(7))
+async function recordOf(view: View, number: number): Promise<string> {
+  const record = await view.get(RESOURCE, steadyId(number))
   mustBe(record !== null, 'a record is there')
   return JSON.stringify(record)
 }

@@ -1,11 +1,12 @@
 import { text } from '../base/bytes.ts'
-import type { Image } from '../model/event.ts'
-import { findVersion } from '../restore/lookup.ts'
+import type { Image, Item } from '../model/event.ts'
+import type { Version } from '../model/fold.ts'
+import { findRecent, findVersion } from '../restore/lookup.ts'
 import type { Moment } from '../restore/moment.ts'
-import type { Plan } from '../restore/plan.ts'
+import { type Plan, planRestore, startOfPlan } from '../restore/plan.ts'
 import { replay } from '../restore/replay.ts'
 import type { ItemState, Selection } from '../restore/target.ts'
-import type { Archive } from './archive.ts'
+import type { Archive, Located } from './archive.ts'
 import { nearestRecords, noResource, requireEver } from './names.ts'
 import { checkName } from './options.ts'
 
@@ -16,6 +17,7 @@ export type JsonRecord = { readonly [name: string]: unknown }
 export class View {
   readonly #archive: Archive
   readonly #moment: Moment
+  #located: Promise<Located> | null = null
   #plan: Promise<Plan> | null = null
 
   constructor(archive: Archive, moment: Moment) {
@@ -30,11 +32,21 @@ export class View {
   async get(resource: string, id: string): Promise<JsonRecord | null> {
     checkName('get', 'resource', resource)
     checkName('get', 'id', id)
-    const plan = await this.#planned()
-    const version = await findVersion(this.#archive.sources, plan, { kind: 'record', resource, id })
+    const item = { kind: 'record', resource, id } as const
+    const version =
+      (await this.#recent(item)) ?? (await findVersion(this.#archive.sources, await this.#planned(), item))
     if (version !== null) return version.image === null ? null : parse(version.image)
-    await requireEver(this.#archive, plan, resource)
+    await requireEver(this.#archive, await this.#planned(), resource)
     return null
+  }
+
+  /** What was changed last needs no plan, for which the catalogue is read. */
+  async #recent(item: Item): Promise<Version | null> {
+    if (this.#plan !== null) return null
+    const { bound, timeline } = await this.#locate()
+    const { snapshot } = startOfPlan(timeline, bound.ulid)
+    const between = { after: snapshot.ulid, through: bound.ulid }
+    return findRecent(this.#archive.sources, timeline.segments, between, item)
   }
 
   /**
@@ -84,8 +96,14 @@ export class View {
   }
 
   #planned(): Promise<Plan> {
-    this.#plan ??= this.#archive.reach(this.#moment).then(({ plan }) => plan)
+    const { sources } = this.#archive
+    this.#plan ??= this.#locate().then(({ bound, timeline }) => planRestore(sources.nodes, timeline, bound.ulid))
     return this.#plan
+  }
+
+  #locate(): Promise<Located> {
+    this.#located ??= this.#archive.locate(this.#moment)
+    return this.#located
   }
 }
 

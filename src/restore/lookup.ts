@@ -3,7 +3,7 @@ import type { SegmentReader } from '../format/segment/read.ts'
 import type { RowGroup } from '../format/segment/row-group.ts'
 import { changeBetween, type Event, type Item } from '../model/event.ts'
 import { fold, type Version } from '../model/fold.ts'
-import type { SegmentEntry } from '../model/timeline.ts'
+import type { SegmentEntry, SegmentTree } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { ahead } from './ahead.ts'
 import type { Plan } from './plan.ts'
@@ -11,39 +11,74 @@ import { OPENED_AHEAD, openedImage, type ReplaySources } from './replay.ts'
 import { type ItemRowGroups, likelihoodOf, type SegmentUnit, unitsOf } from './segments.ts'
 
 /** Where nothing tells which segments have an item, so many are asked first; where none of them has it, twice as many. */
-const FIRST_ASKED = 2
+const FIRST_ASKED = 1
 
 /**
  * The version of one item at the plan's moment, or null where it never existed until then, or was erased. Reads the one gzip member
  * and the row groups that can hold the item; newest segments first, and none that cannot say anything newer.
  */
 export async function findVersion(sources: ReplaySources, plan: Plan, item: Item): Promise<Version | null> {
-  const stored = await findStored(sources, plan, item)
-  if (stored === null || stored.image === null) return stored
-  const image = openedImage(sources, item, stored.image)
-  return image === null ? null : { ...stored, image }
+  const { segments, snapshot, moment } = plan
+  const changed = await newestVersion(sources, { segments, after: snapshot.ulid, through: moment }, item)
+  if (changed !== null) return openedVersion(sources, changed, item)
+  const image = await (await sources.snapshots.open(snapshot)).find(item)
+  return image === null ? null : openedVersion(sources, { ulid: snapshot.ulid, image }, item)
 }
 
-async function findStored(sources: ReplaySources, plan: Plan, item: Item): Promise<Version | null> {
-  const { segments, snapshot, moment } = plan
+/**
+ * The same where the item was changed so recently that the root of the catalogue alone tells it: no node has been read then. Null:
+ * it was not. `after`: the stamp of the snapshot that the moment is made from.
+ */
+export function findRecent(
+  sources: ReplaySources,
+  { nodes, tail }: SegmentTree,
+  { after, through }: EventsBetween,
+  item: Item,
+): Promise<Version | null> {
+  const sealed = tail.filter((entry) => !('run' in entry))
+  // Of a run some files may be in nodes. What is later than all of these is in no other segment.
+  const others = [...nodes, ...tail.filter((entry) => 'run' in entry)].filter(({ firstUlid }) => firstUlid <= through)
+  const since = others.reduce((latest, { lastUlid }) => (lastUlid > latest ? lastUlid : latest), after)
+  const segments = sealed.filter(({ firstUlid, lastUlid }) => lastUlid > since && firstUlid <= through)
+  return newestVersion(sources, { segments, after: since, through }, item).then((found) =>
+    found === null ? null : openedVersion(sources, found, item),
+  )
+}
+
+/** The events in `(after, through]`. */
+interface EventsBetween {
+  readonly after: Ulid
+  readonly through: Ulid
+}
+
+/** What the last of these events in these segments leaves of an item; null: there is none. */
+async function newestVersion(
+  sources: ReplaySources,
+  { segments, after, through }: EventsBetween & { readonly segments: readonly SegmentEntry[] },
+  item: Item,
+): Promise<Version | null> {
   let found: Version | null = null
   const isDecided = (unit: SegmentUnit): boolean => found !== null && unit.lastUlid < found.ulid
   const asked = askedOf(unitsOf(segments), item)
   for (let most = FIRST_ASKED; ; most = Math.min(OPENED_AHEAD, 2 * most)) {
     const together = nextAsked(asked, most).filter((unit) => !isDecided(unit))
-    if (together.length === 0) break
+    if (together.length === 0) return found
     const opened = together.map((unit) => [unit, sources.segments.find(unit, item, 'others')] as const)
     for (const [, groups] of opened) groups.catch(() => {}) // thrown in its turn, below
     for (const [unit, groups] of opened) {
       // Nothing older is read, nor has to be readable, once something newer is found.
       if (isDecided(unit)) break
-      const version = await lastVersion(await groups, item, snapshot.ulid, moment)
+      const version = await lastVersion(await groups, item, after, through)
       if (version !== null) found = fold(found, version)
     }
   }
-  if (found !== null) return found
-  const image = await (await sources.snapshots.open(snapshot)).find(item)
-  return image === null ? null : { ulid: snapshot.ulid, image }
+}
+
+/** With its image as it was captured; null where that was erased. */
+function openedVersion(sources: ReplaySources, version: Version, item: Item): Version | null {
+  if (version.image === null) return version
+  const image = openedImage(sources, item, version.image)
+  return image === null ? null : { ...version, image }
 }
 
 /** A unit that may have an item, and whether it most likely has. */

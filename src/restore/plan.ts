@@ -24,23 +24,10 @@ export interface Plan {
 
 /**
  * The plan for `moment`, which must be reachable: the nearest snapshot at or before it that no gap touches, and the
- * segments from there, which `nodes` are read for. Errors: `MOMENT_UNREACHABLE` without a snapshot; `HISTORY_GAP` where every way leads through a gap
- * that nobody has acknowledged.
+ * segments from there, which `nodes` are read for. Errors: as `startOfPlan`.
  */
 export async function planRestore(nodes: SegmentNodes, timeline: Timeline, moment: Ulid): Promise<Plan> {
-  const start = startOf(timeline, moment)
-  if (start === null) {
-    throw new TidemarkError(
-      'MOMENT_UNREACHABLE',
-      `There is no snapshot at or before ${iso(moment)}. Nothing was changed.`,
-      {
-        hint: 'Run `tidemark status` to see which moments are reachable.',
-      },
-    )
-  }
-  const { snapshot, except } = start
-  const alarm = except.find((gap) => !isAcknowledged(gap))
-  if (alarm !== undefined) throw gapError(alarm)
+  const { snapshot, except } = startOfPlan(timeline, moment)
   const segments = await segmentsBetween(nodes, timeline.segments, snapshot.ulid, moment)
   return {
     moment,
@@ -51,6 +38,26 @@ export async function planRestore(nodes: SegmentNodes, timeline: Timeline, momen
     except,
     erasures: timeline.erasures.length,
   }
+}
+
+/**
+ * What a plan begins with; nothing is read for it. Errors: `MOMENT_UNREACHABLE` without a snapshot; `HISTORY_GAP` where every way
+ * leads through a gap that nobody has acknowledged.
+ */
+export function startOfPlan(timeline: Timeline, moment: Ulid): Pick<Plan, 'snapshot' | 'except'> {
+  const start = startOf(timeline, moment)
+  if (start === null) {
+    throw new TidemarkError(
+      'MOMENT_UNREACHABLE',
+      `There is no snapshot at or before ${iso(moment)}. Nothing was changed.`,
+      {
+        hint: 'Run `tidemark status` to see which moments are reachable.',
+      },
+    )
+  }
+  const alarm = start.except.find((gap) => !isAcknowledged(gap))
+  if (alarm !== undefined) throw gapError(alarm)
+  return start
 }
 
 function iso(ulid: Ulid): string {

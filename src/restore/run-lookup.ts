@@ -10,6 +10,7 @@ import {
   placeBlockOf,
   placesIn,
   type RowGroupPlace,
+  type RowGroupRange,
 } from '../format/segment/run-index.ts'
 import type { Item } from '../model/event.ts'
 import type { RunIndexFile } from '../model/timeline.ts'
@@ -38,18 +39,24 @@ export class RunLookup {
   }
 
   /**
-   * The row groups of a run that may have events of an item, in order; none: it certainly has none. One request of some
-   * kilobytes, and one more where it has some and their places are not known: with `others`, they are for every item then.
-   * Errors: `SEGMENT_CORRUPT`, and those of the store.
+   * The first and the last row group of a run that may have events of an item; null: it certainly has none. One request of some
+   * kilobytes. Errors: `SEGMENT_CORRUPT`, and those of the store.
    */
-  async find(index: RunIndexFile, item: Item, next: NextLookups): Promise<readonly RowGroupPlace[]> {
-    const layout = layoutOf(index)
+  async find(index: RunIndexFile, item: Item): Promise<RowGroupRange | null> {
+    const { buckets } = layoutOf(index)
     const hash = new ItemHasher(parseRunFileKey(index.key)?.run ?? '').hash(item)
-    const bucket = bucketOf(hash, layout.buckets)
+    const bucket = bucketOf(hash, buckets)
     const [block] = await this.#blocks(index, bucket, bucket)
-    const range = block === undefined ? null : findInBucket(index, bucket, block, hash)
-    if (range === null) return []
-    const [first, last] = range
+    return block === undefined ? null : findInBucket(index, bucket, block, hash)
+  }
+
+  /** Where row groups of a run are, in order. One request, unless they are known: with `others`, those of every item are then. Errors: as above. */
+  async places(
+    index: RunIndexFile,
+    [first, last]: RowGroupRange,
+    next: NextLookups,
+  ): Promise<readonly RowGroupPlace[]> {
+    const layout = layoutOf(index)
     const isAll = next === 'others' && layout.placeBlocks * BLOCK_BYTES <= PLACES_BYTES
     const from = isAll ? layout.buckets : placeBlockOf(first, layout)
     const to = isAll ? layout.buckets + layout.placeBlocks - 1 : placeBlockOf(last, layout)

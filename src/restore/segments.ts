@@ -81,13 +81,20 @@ export class Segments {
     const [first] = entries
     if (first === undefined || likelihoodOf(unit, item) === 'no') return null
     if (!('run' in first)) return inSegment(await this.open(first), item)
+    const { index } = first.run
+    const range = await this.#runs.find(index, item)
+    if (range === null) return null
     const files = new Map(entries.map((entry) => [parseRunFileKey(entry.key)?.file, entry]))
-    // Files that are not asked for have no events of the time that is.
-    const places = (await this.#runs.find(first.run.index, item, next)).flatMap((place) => {
-      const entry = files.get(place.file)
-      return entry !== undefined && 'run' in entry ? [{ entry, place }] : []
-    })
-    return places.length === 0 ? null : inRun(this.#store, places)
+    const placed = async (): Promise<readonly Placed[]> =>
+      // Files that are not asked for have no events of the time that is.
+      (await this.#runs.places(index, range, next)).flatMap((place) => {
+        const entry = files.get(place.file)
+        return entry !== undefined && 'run' in entry ? [{ entry, place }] : []
+      })
+    // Of the newest that has it they are needed alone, of a history all, and several are asked for at once.
+    if (next === 'others') return inRun(this.#store, placed)
+    const places = await placed()
+    return inRun(this.#store, async () => places)
   }
 
   #read({ key, bytes, footer }: SegmentEntry): Promise<SegmentReader> {
@@ -131,11 +138,11 @@ interface Placed {
   readonly place: RowGroupPlace
 }
 
-function inRun(store: ObjectStore, places: readonly Placed[]): ItemRowGroups {
-  async function* read(windows: readonly (readonly Placed[])[]): AsyncGenerator<RowGroup> {
-    for (const window of windows) yield* await readWindow(store, window)
+function inRun(store: ObjectStore, placed: () => Promise<readonly Placed[]>): ItemRowGroups {
+  async function* read(windowed: typeof windowsOf): AsyncGenerator<RowGroup> {
+    for (const window of windowed(await placed())) yield* await readWindow(store, window)
   }
-  return { forward: () => read(windowsOf(places)), backward: () => read(places.toReversed().map((one) => [one])) }
+  return { forward: () => read(windowsOf), backward: () => read((places) => places.toReversed().map((one) => [one])) }
 }
 
 /** Row groups that stand one behind the other in a file, a few together. */

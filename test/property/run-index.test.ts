@@ -145,8 +145,10 @@ test('an item is looked for in no row group but those from its first to its last
       for (const item of list) {
         const own = groups.flatMap((items, number) => (items.includes(keyOf(item)) ? [number] : []))
         const expected = places.slice(own[0], (own.at(-1) ?? 0) + 1)
+        const range = await lookup.find(run.index, item)
+        if (range === null) throw new Error('it is there')
         for (const next of ['none', 'others'] as const)
-          expect(await lookup.find(run.index, item, next)).toEqual(expected)
+          expect(await lookup.places(run.index, range, next)).toEqual(expected)
       }
     }),
     RUNS,
@@ -191,9 +193,12 @@ test('an index that is not what was written answers nothing: no block of another
       ]) {
         await store.put(INDEX, bytes)
         // One of so few items is read as a whole: every block of it is checked.
-        await expect(
-          new RunLookup(store).find(run.index, list[0] ?? { kind: 'record', resource: '', id: '' }, 'none'),
-        ).rejects.toMatchObject({ category: 'corrupt', details: { key: INDEX } })
+        const lookUp = async (): Promise<void> => {
+          const lookup = new RunLookup(store)
+          const range = await lookup.find(run.index, list[0] ?? { kind: 'record', resource: '', id: '' })
+          if (range !== null) await lookup.places(run.index, range, 'none')
+        }
+        await expect(lookUp()).rejects.toMatchObject({ category: 'corrupt', details: { key: INDEX } })
         expect(() => decodeIndex(run.index, bytes)).toThrow(expect.objectContaining({ code: 'SEGMENT_CORRUPT' }))
       }
     }),

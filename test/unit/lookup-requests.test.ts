@@ -136,7 +136,7 @@ test('where no filter tells who has a record, the newest are asked first, and mo
   const blind = withoutFilters(plan)
   const counting = new CountingStore(store)
   expect(await versionOf(sourcesOver(counting), blind, 'hot')).toBe(39)
-  expect(counting.calls.get).toBeLessThanOrEqual(6)
+  expect(counting.calls.get).toBeLessThanOrEqual(1 + 2 + 4)
   const waiting = new WaitingStore(store)
   expect(await versionOf(sourcesOver(waiting), blind, 'cold')).toBe(-1)
   expect(waiting.most).toBe(16)

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { View } from '../../src/engine/view.ts'
+import type { Item } from '../../src/model/event.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { openReader, openRig } from '../support/capture-rig.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
@@ -54,8 +55,9 @@ test('latest takes one look at the timeline where nobody is left to be asked, an
   }
   const first = await written(1)
   await first.session.close()
-  const reader = await Tidemark.open({ store: { url: 'test://known', objects: store } })
   store.reset()
+  const reader = await Tidemark.open({ store: { url: 'test://known', objects: store } })
+  expect(store.log).toEqual(['get tidemark.json'])
   expect(await reader.at('latest').get('r', 'a')).toEqual({ n: 1 })
   expect(store.calls).toMatchObject({ list: 1, head: 1, put: 0, delete: 0 })
   // What is written after it was opened, by a process that still runs.
@@ -66,5 +68,42 @@ test('latest takes one look at the timeline where nobody is left to be asked, an
   await reader.close()
   await second.session.close()
   for (const { archive } of [first, second]) archive.close()
+  rmSync(home, { recursive: true })
+})
+
+test('what was changed last is read without a node of the catalogue, at that moment and no other', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'known-'))
+  const store = new CountingStore(new MemoryStore())
+  const database = new ModelDatabase()
+  const writer = await openRig({ store, database, directory: join(home, 'journals'), clock: systemClock })
+  const item = (id: string): Item => ({ kind: 'record', resource: 'r', id })
+  const stamps: string[] = []
+  for (let n = 0; n < 120; n++) {
+    // One early, one all the time, one that is gone in the end.
+    if (n === 3) await database.write(item('early'), recordImage({ n }))
+    if (n % 10 === 9) await database.write(item('gone'), n > 110 ? null : recordImage({ n }))
+    await database.write(item('hot'), recordImage({ n }))
+    await writer.session.complete(null)
+    stamps.push((await writer.timeline.refresh()).streams[0]?.lastUlid ?? '')
+  }
+  await writer.session.close()
+  expect((await writer.timeline.refresh()).segments.nodes.length).toBeGreaterThan(1)
+  const asked = async (moment: string, id: string): Promise<readonly [unknown, number]> => {
+    const { archive } = await openReader(store, systemClock)
+    store.reset()
+    const found = await new View(archive, moment).get('r', id)
+    archive.close()
+    return [found, store.log.filter((call) => call.startsWith('get node/')).length]
+  }
+  expect(await asked('latest', 'hot')).toEqual([{ n: 119 }, 0])
+  expect(await asked('latest', 'gone')).toEqual([null, 0])
+  const nodes = writer.timeline.timeline.segments.nodes.length
+  expect(await asked('latest', 'early')).toEqual([{ n: 3 }, nodes])
+  for (const n of [118, 80, 40, 9, 2]) {
+    const [found, read] = await asked(stamps[n] ?? '', 'hot')
+    expect(found).toEqual({ n })
+    expect(read > 0).toBe(n < 100)
+  }
+  writer.archive.close()
   rmSync(home, { recursive: true })
 })
