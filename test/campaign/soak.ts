@@ -244,7 +244,8 @@ class Soak {
       if (code === EXIT_CODES.ok[0]) {
         this.tally.add(`${job} done`)
         if (job === 'head') this.#heads.push(out.trim())
-      } else if (code === EXIT_CODES.unavailable[0] && isExcused) this.tally.add(`${job} put off`)
+      } else if (job === 'status' && code === EXIT_CODES.stalled[0]) this.tally.add('status of a stalled stream')
+      else if (code === EXIT_CODES.unavailable[0] && isExcused) this.tally.add(`${job} put off`)
       else throw new Error(`tidemark ${job} ended with ${code}: ${out.slice(-1500)} ${err.slice(-1500)}`)
     }
   }
