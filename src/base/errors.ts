@@ -199,6 +199,11 @@ export function hasCode(error: unknown, ...codes: ErrorCode[]): error is Tidemar
   return error instanceof TidemarkError && codes.includes(error.code)
 }
 
+/** Whether an error says that a file was not there, in whatever words. */
+export function isMissing(error: unknown): boolean {
+  return hasCode(error, 'OBJECT_NOT_FOUND') || (error instanceof Error && hasCode(error.cause, 'OBJECT_NOT_FOUND'))
+}
+
 /** The text of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

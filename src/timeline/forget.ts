@@ -1,5 +1,5 @@
 import { concat, nonce, sha256, sha256Bytes } from '../base/bytes.ts'
-import { hasCode, TidemarkError } from '../base/errors.ts'
+import { hasCode, isMissing, TidemarkError } from '../base/errors.ts'
 import {
   headsKey,
   NODE_PREFIX,
@@ -193,8 +193,24 @@ async function deadNodes(store: ObjectStore, log: Catalogue, last: number): Prom
   return candidates.filter((key) => !named.has(key))
 }
 
+/** Views of the catalogue in which a node may be missing because others went on, one after the other. */
+const MOST_VIEWS = 8
+
 /** That the nodes are whole which the timeline rests on, and that were put since generations went the last time. */
-async function proveNodes(store: ObjectStore, { nodes, present }: Catalogue, since: number): Promise<void> {
+async function proveNodes(store: ObjectStore, log: Catalogue, since: number): Promise<void> {
+  for (let view = 1; ; view++) {
+    const { generation } = log.present.timeline
+    try {
+      return await proveNodesOf(store, log, since)
+    } catch (error) {
+      if (!isMissing(error) || view === MOST_VIEWS) throw error
+      // Others may have gone on, and let it go.
+      if ((await log.refresh()).generation === generation) throw error
+    }
+  }
+}
+
+async function proveNodesOf(store: ObjectStore, { nodes, present }: Catalogue, since: number): Promise<void> {
   const named = new Map<string, string>()
   await name(named, present.timeline.segments.nodes, nodes.segments)
   await name(named, present.ledger.nodes, nodes.ledger)

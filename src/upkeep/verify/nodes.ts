@@ -1,3 +1,4 @@
+import { isMissing } from '../../base/errors.ts'
 import { isNodeKey } from '../../format/keys.ts'
 import type { IndexNode, MergedSegment, SegmentEntry, SegmentTree, Timeline, TreeNode } from '../../model/timeline.ts'
 import type { Ulid } from '../../model/ulid.ts'
@@ -6,7 +7,7 @@ import type { Root } from '../../timeline/root.ts'
 import type { SegmentNodes } from '../../timeline/segments.ts'
 import { filesOf } from '../run-chains.ts'
 import type { Inspection } from './inspection.ts'
-import { isMissing, type Present, unlessGone } from './present.ts'
+import { type Present, unlessGone } from './present.ts'
 
 /** What the catalogue names, as far as it can be read. */
 export interface NamedFiles {

@@ -1,4 +1,4 @@
-import { hasCode } from '../../base/errors.ts'
+import { hasCode, isMissing } from '../../base/errors.ts'
 import type { Timeline } from '../../model/timeline.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { TimelineLog } from '../../timeline/log.ts'
@@ -56,9 +56,4 @@ export async function unlessGone<T>(read: Promise<T>, isNeeded: () => Promise<bo
     if (isMissing(error) && !(await isNeeded())) return null
     throw error
   }
-}
-
-/** Whether an error says that a file was not there, in whatever words. */
-export function isMissing(error: unknown): boolean {
-  return hasCode(error, 'OBJECT_NOT_FOUND') || (error instanceof Error && hasCode(error.cause, 'OBJECT_NOT_FOUND'))
 }

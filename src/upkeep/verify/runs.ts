@@ -1,3 +1,4 @@
+import { isMissing } from '../../base/errors.ts'
 import type { SegmentReader } from '../../format/segment/read.ts'
 import type { RunIndex } from '../../format/segment/run-index.ts'
 import type { MergedSegment, NamedFile } from '../../model/timeline.ts'
@@ -6,7 +7,6 @@ import { RunItems, readRunIndex } from '../run-indexes.ts'
 import { ChainCheck, eachEvent, type OnEvent, wrongContent } from '../segment-check.ts'
 import type { ChainEnds } from './chain-ends.ts'
 import type { Inspection } from './inspection.ts'
-import { isMissing } from './present.ts'
 
 /** What is known of a run until it is complete; null where it cannot be checked, or was. */
 type RunState = {
