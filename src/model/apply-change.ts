@@ -53,7 +53,8 @@ function withEpochs(known: readonly Epoch[], { addEpoch, endRestores = 0 }: Time
 /** A commit whose answer was lost may be made again: what is in the timeline is not added twice, whatever its key is. */
 function newSegments({ streams, segments }: Timeline, added: readonly StreamSegment[]): readonly StreamSegment[] {
   if (added.length === 0) return added
-  const ranges = new Map(streams.map((stream) => [stream.id, sealedRanges(stream)]))
+  const theirs = new Set(added.map(({ stream }) => stream))
+  const ranges = new Map(streams.filter(({ id }) => theirs.has(id)).map((stream) => [stream.id, sealedRanges(stream)]))
   const keys = new Set(segments.tail.map(({ key }) => key))
   return added.filter((entry) => !keys.has(entry.key) && !isSealed(ranges.get(entry.stream) ?? [], entry))
 }
@@ -64,20 +65,21 @@ function withStreams(
   added: readonly StreamSegment[],
 ): readonly StreamEntry[] {
   if (put.length === 0 && added.length === 0) return known
-  const before = new Map(known.map((stream) => [stream.id, stream]))
-  const after = new Map(before)
-  for (const stream of put) after.set(stream.id, stream)
+  const putById = new Map(put.map((stream) => [stream.id, stream]))
   const bySegments = Map.groupBy(added, ({ stream }) => stream)
-  for (const id of new Set([...put.map((stream) => stream.id), ...bySegments.keys()])) {
-    const stream = after.get(id)
-    if (stream === undefined) continue
-    const old = before.get(id)
+  const changed = (stream: StreamEntry, old: StreamEntry | undefined): StreamEntry => {
     const ranges = old === undefined ? [] : sealedRanges(old)
     // Whoever puts a stream has its own view of it, and knows of no pruning.
-    const based = withBase(stream, old?.base)
-    after.set(id, withSealed(based, withRanges(ranges, bySegments.get(id) ?? [])))
+    return withSealed(withBase(stream, old?.base), withRanges(ranges, bySegments.get(stream.id) ?? []))
   }
-  return after.size === before.size ? [...after.values()] : [...after.values()].sort(byId)
+  const isNew = new Set(putById.keys())
+  const streams = known.map((old) => {
+    isNew.delete(old.id)
+    const stream = putById.get(old.id)
+    return stream === undefined && !bySegments.has(old.id) ? old : changed(stream ?? old, old)
+  })
+  const fresh = [...putById.values()].filter(({ id }) => isNew.has(id)).map((stream) => changed(stream, undefined))
+  return fresh.length === 0 ? streams : [...streams, ...fresh].sort(byId)
 }
 
 function byId(a: StreamEntry, b: StreamEntry): number {

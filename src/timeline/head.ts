@@ -12,17 +12,19 @@ import {
   type SegmentTree,
   type Timeline,
   type TimelineChange,
+  type TreeNode,
 } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import {
   EMPTY_LEDGER,
   LEDGER,
   type Ledger,
+  type LedgerEntry,
   type LedgerNodes,
   ledgerNodes,
   nextLedger,
   readLedger,
-  sectionsOf,
+  together,
 } from './ledger.ts'
 import { NodeFiles } from './nodes.ts'
 import { decodeRoot, encodeRoot, type Root } from './root.ts'
@@ -92,21 +94,22 @@ export async function nextGeneration(
 /** A timeline that was made otherwise, as the generation behind `head`. Errors: as `nextGeneration`. */
 export function madeGeneration(
   timeline: Timeline,
-  head: Pick<TimelineHead, 'ledger' | 'sha256'>,
+  { sha256: previous }: Pick<TimelineHead, 'sha256'>,
   nodes: CatalogueNodes,
 ): Promise<NextGeneration> {
   const files = new NodeFiles(timeline.generation, new Map(), 0)
   const segments = carried(timeline.segments, SEGMENTS.listed, (content) => files.add(SEGMENTS, content))
-  return generationOf({ ...timeline, segments }, head, nodes.ledger, files)
+  return generationOf({ ...timeline, segments }, { ...EMPTY_HEAD, sha256: previous }, nodes.ledger, files)
 }
 
 async function generationOf(
   timeline: Timeline,
-  head: Pick<TimelineHead, 'ledger' | 'sha256'>,
+  head: Pick<TimelineHead, 'timeline' | 'ledger' | 'sha256'>,
   nodes: LedgerNodes,
   files: NodeFiles,
 ): Promise<NextGeneration> {
-  const { ledger, own } = await nextLedger(head.ledger, timeline, nodes, (content) => files.add(LEDGER, content))
+  const write: WriteNode<TreeNode, LedgerEntry> = (content) => files.add(LEDGER, content)
+  const { ledger, own } = await nextLedger(head.ledger, [head.timeline, timeline], nodes, write)
   const { generation, segments } = timeline
   const content = { ...own, ledger: ledger.nodes, segments }
   const bytes = encodeRoot({ generation, previous: head.sha256, content })
@@ -180,8 +183,8 @@ export async function headOf(
   known: TimelineHead = EMPTY_HEAD,
 ): Promise<TimelineHead> {
   const { generation, content, sha256: hash, bytes } = root
-  const ledger = await readLedger(content.ledger, nodes.ledger, known.ledger)
-  const timeline: Timeline = { generation, ...sectionsOf(ledger, content), segments: content.segments }
+  const ledger = await readLedger(content.ledger, content, nodes.ledger, known.ledger)
+  const timeline: Timeline = { generation, ...together(ledger.settled, content), segments: content.segments }
   return { timeline, ledger, sha256: hash, rootBytes: bytes }
 }
 

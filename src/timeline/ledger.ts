@@ -2,7 +2,7 @@ import { isLedgerEntry, isTreeNode } from '../format/timeline-shape.ts'
 import type { Timeline, TreeNode } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { NodeReader, type TreeKind } from './nodes.ts'
-import { carried, entriesOf, type ReadNode, rewritten, type WriteNode } from './tree.ts'
+import { carried, type ReadNode, rewritten, type WriteNode } from './tree.ts'
 
 /** What a timeline knows besides its segments, one by one. */
 export type LedgerSection = Exclude<keyof Timeline, 'generation' | 'segments'>
@@ -44,104 +44,8 @@ export function ledgerNodes(store: Pick<ObjectStore, 'get'>): LedgerNodes {
   return new NodeReader(LEDGER, store)
 }
 
-/** The nodes of a ledger, and what stands in them: a process has all of it in memory. */
-export interface Ledger {
-  readonly nodes: readonly TreeNode[]
-  /** The entries of every leaf, by its key. */
-  readonly leaves: ReadonlyMap<string, readonly LedgerEntry[]>
-}
-
-/** Before the first generation. */
-export const EMPTY_LEDGER: Ledger = { nodes: [], leaves: new Map() }
-
 /** What a timeline says besides its segments. */
 export type Sections = Omit<Timeline, 'generation' | 'segments'>
-
-/** Reads the ledger of these nodes; leaves that are `known` are not read again. */
-export async function readLedger(
-  nodes: readonly TreeNode[],
-  { read }: LedgerNodes,
-  known: Ledger = EMPTY_LEDGER,
-): Promise<Ledger> {
-  if (nodes.map(({ key }) => key).join() === known.nodes.map(({ key }) => key).join()) return known
-  const leaves = new Map<string, readonly LedgerEntry[]>()
-  const once: ReadNode<TreeNode, LedgerEntry> = async (node) => {
-    const entries = known.leaves.get(node.key)
-    const content = entries === undefined ? await read(node) : { height: 0 as const, entries }
-    if ('entries' in content) leaves.set(node.key, content.entries)
-    return content
-  }
-  for await (const _ of entriesOf(nodes, once, () => true));
-  return { nodes, leaves }
-}
-
-/** Everything that a timeline says besides its segments: what stands in the ledger, and what the root has itself. */
-export function sectionsOf({ leaves }: Ledger, own: Sections): Sections {
-  const entries = [...leaves.values()].flat()
-  const all = <S extends LedgerSection>(section: S): readonly NonNullable<Timeline[S]>[number][] => [
-    ...entries.map((entry) => entry[section]).filter((value) => value !== undefined),
-    ...(own[section] ?? []),
-  ]
-  const [repairs, forgotten] = [all('repairs'), all('forgotten')]
-  const [marks, holds] = [all('marks'), all('holds')]
-  const [pruned, condemned] = [all('pruned'), all('condemned')]
-  return {
-    epochs: [...all('epochs')].sort((a, b) => a.epoch - b.epoch),
-    streams: [...all('streams')].sort((a, b) => (a.id < b.id ? -1 : 1)),
-    snapshots: [...all('snapshots')].sort((a, b) => (a.ulid < b.ulid ? -1 : 1)),
-    losses: all('losses'),
-    acknowledgements: all('acknowledgements'),
-    erasures: all('erasures'),
-    ...(repairs.length === 0 ? {} : { repairs }),
-    ...(forgotten.length === 0 ? {} : { forgotten: [...forgotten].sort((a, b) => a.first - b.first) }),
-    ...(marks.length === 0 ? {} : { marks: [...marks].sort((a, b) => (a.name < b.name ? -1 : 1)) }),
-    ...(holds.length === 0 ? {} : { holds: [...holds].sort((a, b) => (a.id < b.id ? -1 : 1)) }),
-    ...(pruned.length === 0 ? {} : { pruned: [...pruned].sort((a, b) => (a.from < b.from ? -1 : 1)) }),
-    ...(condemned.length === 0 ? {} : { condemned: [...condemned].sort((a, b) => (a.key < b.key ? -1 : 1)) }),
-  }
-}
-
-/** The ledger of the next generation, and what its root has itself: streams that are open, and what is new. */
-export async function nextLedger(
-  ledger: Ledger,
-  timeline: Timeline,
-  { read }: LedgerNodes,
-  write: WriteNode<TreeNode, LedgerEntry>,
-): Promise<{ readonly ledger: Ledger; readonly own: Sections }> {
-  const leaves = new Map(ledger.leaves)
-  const noting: WriteNode<TreeNode, LedgerEntry> = (content) => {
-    const node = write(content)
-    if ('entries' in content) leaves.set(node.key, content.entries)
-    return node
-  }
-  const present = new Set(LEDGER_SECTIONS.flatMap((section): readonly object[] => timeline[section] ?? []))
-  const isPresent = (entry: LedgerEntry): boolean => present.has(valueIn(entry))
-  const stale = new Set([...ledger.leaves].filter(([, entries]) => !entries.every(isPresent)).map(([key]) => key))
-  const known: ReadNode<TreeNode, LedgerEntry> = async (node) => {
-    // The very values of the timeline, and not others that are equal.
-    const entries = ledger.leaves.get(node.key)
-    return entries === undefined ? read(node) : { height: 0, entries }
-  }
-  const mayTouch = ({ height, key }: TreeNode): boolean => height > 0 || stale.has(key)
-  const map = (entry: LedgerEntry): LedgerEntry | null => (isPresent(entry) ? entry : null)
-  const kept =
-    stale.size === 0
-      ? { nodes: ledger.nodes, tail: [] }
-      : await rewritten({ nodes: ledger.nodes, tail: [] }, { mayTouch, map, listed: LEDGER.listed }, known, noting)
-  for (const key of stale) leaves.delete(key)
-  const placed = new Set([...leaves.values()].flat().map(valueIn))
-  const fresh = LEDGER_SECTIONS.flatMap((section) =>
-    (timeline[section] ?? [])
-      .filter((value) => !placed.has(value) && !isOpen(value))
-      .map((value) => entryOf(section, value)),
-  )
-  const { nodes, tail } = carried({ nodes: kept.nodes, tail: fresh }, LEDGER.listed, noting)
-  const own = sectionsOf(
-    { nodes: [], leaves: new Map([['', tail]]) },
-    { ...NOTHING, streams: timeline.streams.filter(isOpen) },
-  )
-  return { ledger: { nodes, leaves }, own }
-}
 
 const NOTHING: Sections = {
   epochs: [],
@@ -150,6 +54,206 @@ const NOTHING: Sections = {
   losses: [],
   acknowledgements: [],
   erasures: [],
+}
+
+/** The nodes of a ledger, and what stands in them: a process has all of it in memory. */
+export interface Ledger {
+  readonly nodes: readonly TreeNode[]
+  /** The entries of every leaf, by its key. */
+  readonly leaves: ReadonlyMap<string, readonly LedgerEntry[]>
+  /** What the leaves say together: made of what they said before, since few of them change. */
+  readonly settled: Sections
+  /** What the root has itself, and stays as it is: streams that are open are not in it. */
+  readonly tail: readonly LedgerEntry[]
+}
+
+/** Before the first generation. */
+export const EMPTY_LEDGER: Ledger = { nodes: [], leaves: new Map(), settled: NOTHING, tail: [] }
+
+type ValueOf<S extends LedgerSection> = NonNullable<Timeline[S]>[number]
+
+const byText =
+  <V>(text: (value: V) => string): ((a: V, b: V) => number) =>
+  (a, b) =>
+    text(a) < text(b) ? -1 : 1
+
+/** How the values of a section are ordered; null: as they stand in the files. */
+const ORDER: { readonly [S in LedgerSection]: ((a: ValueOf<S>, b: ValueOf<S>) => number) | null } = {
+  epochs: (a, b) => a.epoch - b.epoch,
+  streams: byText(({ id }) => id),
+  snapshots: byText(({ ulid }) => ulid),
+  losses: null,
+  acknowledgements: null,
+  erasures: null,
+  marks: byText(({ name }) => name),
+  holds: byText(({ id }) => id),
+  pruned: byText(({ from }) => from),
+  condemned: byText(({ key }) => key),
+  repairs: null,
+  forgotten: (a, b) => a.first - b.first,
+}
+
+/** Sections of which each is what `of` gives. */
+function sectionsFrom(of: <S extends LedgerSection>(section: S) => readonly ValueOf<S>[]): Sections {
+  const [repairs, forgotten] = [of('repairs'), of('forgotten')]
+  const [marks, holds] = [of('marks'), of('holds')]
+  const [pruned, condemned] = [of('pruned'), of('condemned')]
+  return {
+    epochs: of('epochs'),
+    streams: of('streams'),
+    snapshots: of('snapshots'),
+    losses: of('losses'),
+    acknowledgements: of('acknowledgements'),
+    erasures: of('erasures'),
+    ...(repairs.length === 0 ? {} : { repairs }),
+    ...(forgotten.length === 0 ? {} : { forgotten }),
+    ...(marks.length === 0 ? {} : { marks }),
+    ...(holds.length === 0 ? {} : { holds }),
+    ...(pruned.length === 0 ? {} : { pruned }),
+    ...(condemned.length === 0 ? {} : { condemned }),
+  }
+}
+
+/** More values of a section, in its order: hardly more than a copy, where few are added to many. */
+function withMore<S extends LedgerSection>(
+  section: S,
+  values: readonly ValueOf<S>[],
+  more: readonly ValueOf<S>[],
+): readonly ValueOf<S>[] {
+  if (more.length === 0) return values
+  const order = ORDER[section]
+  return order === null ? [...values, ...more] : [...values, ...more].sort(order)
+}
+
+function valuesOf<S extends LedgerSection>(section: S, entries: readonly LedgerEntry[]): readonly ValueOf<S>[] {
+  return entries.map((entry): ValueOf<S> | undefined => entry[section]).filter((value) => value !== undefined)
+}
+
+/** What leaves say together; what they have in common with those of `known` is not gone through again. */
+function settledOf(leaves: Ledger['leaves'], known: Ledger): Sections {
+  if (leaves === known.leaves) return known.settled
+  const added = [...leaves].flatMap(([key, entries]) => (known.leaves.has(key) ? [] : entries))
+  const gone = new Set<object>(
+    [...known.leaves].flatMap(([key, entries]) => (leaves.has(key) ? [] : entries.map(valueIn))),
+  )
+  return sectionsFrom((section) => {
+    if (gone.size > 0 && ORDER[section] === null) return valuesOf(section, [...leaves.values()].flat())
+    const before = known.settled[section] ?? []
+    const kept = gone.size === 0 ? before : before.filter((value) => !gone.has(value))
+    return withMore(section, kept, valuesOf(section, added))
+  })
+}
+
+/** Reads the ledger of these nodes, beside what the root has itself; leaves that are `known` are not read again. */
+export async function readLedger(
+  nodes: readonly TreeNode[],
+  own: Sections,
+  { read }: LedgerNodes,
+  known: Ledger = EMPTY_LEDGER,
+): Promise<Ledger> {
+  const tail = entriesIn(own).filter(({ streams }) => streams?.state !== 'open')
+  if (nodes.map(({ key }) => key).join() === known.nodes.map(({ key }) => key).join()) return { ...known, tail }
+  const leaves = new Map<string, readonly LedgerEntry[]>()
+  const walk = async (node: TreeNode): Promise<void> => {
+    const entries = known.leaves.get(node.key)
+    const content = entries === undefined ? await read(node) : { height: 0 as const, entries }
+    if ('entries' in content) leaves.set(node.key, content.entries)
+    else for (const below of content.nodes) await walk(below)
+  }
+  for (const node of nodes) await walk(node)
+  return { nodes, leaves, settled: settledOf(leaves, known), tail }
+}
+
+/** Both together: such as what stands in leaves, and what a root has itself. */
+export function together(sections: Sections, more: Sections): Sections {
+  return sectionsFrom((section) => withMore(section, sections[section] ?? [], more[section] ?? []))
+}
+
+/** What entries of leaves say, with what a root has itself. */
+export function sectionsOf(entries: readonly LedgerEntry[], own: Sections): Sections {
+  return together(
+    sectionsFrom((section) => withMore(section, [], valuesOf(section, entries))),
+    own,
+  )
+}
+
+/**
+ * The ledger of the generation `after` the one `before`, whose ledger it is given, and what its root has itself: streams that are open, and what is
+ * new. What is the same value in both is not looked at, however much it is.
+ */
+export async function nextLedger(
+  ledger: Ledger,
+  [before, after]: readonly [before: Sections, after: Sections],
+  { read }: LedgerNodes,
+  write: WriteNode<TreeNode, LedgerEntry>,
+): Promise<{ readonly ledger: Ledger; readonly own: Sections }> {
+  const { gone, fresh } = changeOf(before, after)
+  const tail = inOrder([...ledger.tail.filter((entry) => !gone.has(valueIn(entry))), ...fresh])
+  for (const entry of ledger.tail) gone.delete(valueIn(entry))
+  const stale = new Set(
+    [...(gone.size === 0 ? [] : ledger.leaves)]
+      .filter(([, entries]) => entries.some((entry) => gone.has(valueIn(entry))))
+      .map(([key]) => key),
+  )
+  const written = new Map<string, readonly LedgerEntry[]>()
+  const noting: WriteNode<TreeNode, LedgerEntry> = (content) => {
+    const node = write(content)
+    if ('entries' in content) written.set(node.key, content.entries)
+    return node
+  }
+  const known: ReadNode<TreeNode, LedgerEntry> = async (node) => {
+    // The very values of the timeline, and not others that are equal.
+    const entries = ledger.leaves.get(node.key)
+    return entries === undefined ? read(node) : { height: 0, entries }
+  }
+  const mayTouch = ({ height, key }: TreeNode): boolean => height > 0 || stale.has(key)
+  const map = (entry: LedgerEntry): LedgerEntry | null => (gone.has(valueIn(entry)) ? null : entry)
+  const kept =
+    stale.size === 0
+      ? { nodes: ledger.nodes, tail: [] }
+      : await rewritten({ nodes: ledger.nodes, tail: [] }, { mayTouch, map, listed: LEDGER.listed }, known, noting)
+  const next = carried({ nodes: kept.nodes, tail }, LEDGER.listed, noting)
+  const isSame = stale.size + written.size === 0
+  const leaves = isSame
+    ? ledger.leaves
+    : new Map([...ledger.leaves].filter(([key]) => !stale.has(key)).concat([...written]))
+  const own = sectionsOf(next.tail, { ...NOTHING, streams: after.streams.filter(isOpen) })
+  return { ledger: { nodes: next.nodes, leaves, settled: settledOf(leaves, ledger), tail: next.tail }, own }
+}
+
+/** What one has and the other has not: values that can stand in leaves, and entries that are to. */
+function changeOf(
+  before: Sections,
+  after: Sections,
+): { readonly gone: Set<object>; readonly fresh: readonly LedgerEntry[] } {
+  const gone = new Set<object>()
+  const fresh: LedgerEntry[] = []
+  for (const section of LEDGER_SECTIONS) {
+    const [old, now]: readonly (readonly Value[])[] = [before[section] ?? [], after[section] ?? []]
+    if (old === undefined || now === undefined || old === now) continue
+    const [middle, other] = differing(old, now)
+    const [had, has] = [new Set(middle), new Set(other)]
+    for (const value of middle) if (!has.has(value) && !isOpen(value)) gone.add(value)
+    for (const value of other) if (!had.has(value) && !isOpen(value)) fresh.push(entryOf(section, value))
+  }
+  return { gone, fresh }
+}
+
+/** Both without what they begin and end with alike. */
+function differing<T>(a: readonly T[], b: readonly T[]): readonly [readonly T[], readonly T[]] {
+  const least = Math.min(a.length, b.length)
+  let [start, end] = [0, 0]
+  while (start < least && a[start] === b[start]) start++
+  while (end < least - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++
+  return [a.slice(start, a.length - end), b.slice(start, b.length - end)]
+}
+
+function inOrder(entries: readonly LedgerEntry[]): readonly LedgerEntry[] {
+  return LEDGER_SECTIONS.flatMap((section) => entries.filter((entry) => section in entry))
+}
+
+function entriesIn(sections: Sections): readonly LedgerEntry[] {
+  return LEDGER_SECTIONS.flatMap((section) => (sections[section] ?? []).map((value) => entryOf(section, value)))
 }
 
 type Value = NonNullable<Timeline[LedgerSection]>[number]

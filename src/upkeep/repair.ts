@@ -18,7 +18,6 @@ import { ahead } from '../restore/ahead.ts'
 import { claimGeneration, latestBeyond } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { catalogueNodes, madeGeneration } from '../timeline/head.ts'
-import { EMPTY_LEDGER } from '../timeline/ledger.ts'
 import { GENERATIONS } from '../timeline/log.ts'
 import { type Generations, type Salvage, salvage } from './repair/generations.ts'
 import { type NewIndex, putIndexes, withIndexes } from './repair/indexes.ts'
@@ -176,8 +175,7 @@ function isPruned(
 /** Commits the catalogue of a plan as the next generation. False where another process committed it first. */
 export async function commitRepair(store: ObjectStore, { timeline, previous, indexes }: RepairPlan): Promise<boolean> {
   await putIndexes(store, indexes)
-  const head = { ledger: EMPTY_LEDGER, sha256: previous }
-  const { bytes, files } = await madeGeneration(timeline, head, catalogueNodes(store))
+  const { bytes, files } = await madeGeneration(timeline, { sha256: previous }, catalogueNodes(store))
   for (const file of files) await store.put(file.key, file.bytes, { ifAbsent: true })
   return claimGeneration(store, GENERATIONS, timeline.generation, bytes)
 }

@@ -13,7 +13,6 @@ import { Snapshots } from '../../src/restore/snapshots.ts'
 import type { ItemState } from '../../src/restore/target.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { catalogueNodes, madeGeneration, readHead } from '../../src/timeline/head.ts'
-import { EMPTY_LEDGER } from '../../src/timeline/ledger.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { readRunChain } from '../../src/upkeep/run-chains.ts'
 import { RunItems } from '../../src/upkeep/run-indexes.ts'
@@ -196,7 +195,7 @@ async function rewriteGenerations(store: ObjectStore, last: number, forged: Forg
     const tail = (await allSegments(store, timeline)).map((entry) => forged.segments.get(entry.key) ?? entry)
     const snapshots = timeline.snapshots.map((one) => forged.snapshots.get(one.prefix) ?? one)
     const next: Timeline = { ...timeline, streams, snapshots, segments: { nodes: [], tail } }
-    const made = await madeGeneration(next, { ledger: EMPTY_LEDGER, sha256: previous }, nodes)
+    const made = await madeGeneration(next, { sha256: previous }, nodes)
     for (const { key, bytes } of made.files) await store.put(key, bytes)
     await store.put(timelineKey(generation), made.bytes)
     previous = sha256(made.bytes)

@@ -10,7 +10,6 @@ import type { SegmentEntry, StreamEntry, Timeline } from '../../src/model/timeli
 import { type Ulid, ulidTime } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { catalogueNodes, madeGeneration } from '../../src/timeline/head.ts'
-import { EMPTY_LEDGER } from '../../src/timeline/ledger.ts'
 import { TimelineLog } from '../../src/timeline/log.ts'
 import { show } from './arbitrary.ts'
 import { openRig, type Rig } from './capture-rig.ts'
@@ -151,7 +150,7 @@ export class World {
     const generation = timeline.generation + 1
     const previous = sha256(await this.store.get(timelineKey(timeline.generation)))
     const next = { ...change(timeline, await allSegments(this.store, timeline)), generation }
-    const made = await madeGeneration(next, { ledger: EMPTY_LEDGER, sha256: previous }, catalogueNodes(this.store))
+    const made = await madeGeneration(next, { sha256: previous }, catalogueNodes(this.store))
     for (const { key, bytes } of made.files) await this.store.put(key, bytes)
     await this.store.put(timelineKey(generation), made.bytes)
   }

@@ -4,7 +4,7 @@ import { parseTimelineKey, timelineKey } from '../../format/keys.ts'
 import { EMPTY_TIMELINE, type Timeline, type TreeNode } from '../../model/timeline.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { type CatalogueNodes, catalogueNodes, lastForgotten } from '../../timeline/head.ts'
-import { type LedgerEntry, type LedgerNodes, type Sections, sectionsOf } from '../../timeline/ledger.ts'
+import { type LedgerNodes, type Sections, sectionsOf } from '../../timeline/ledger.ts'
 import { decodeRoot, type Root } from '../../timeline/root.ts'
 import type { ReadNode } from '../../timeline/tree.ts'
 import { type Recalled, recall } from './recall.ts'
@@ -88,7 +88,7 @@ async function sectionsIn(
   }
   const damaged: string[] = []
   const leaves = await readable(ledger, read, damaged)
-  const sections = sectionsOf({ nodes: [], leaves: new Map(leaves.map((entries, i) => [`${i}`, entries])) }, own)
+  const sections = sectionsOf(leaves.flat(), own)
   return { sections, isWhole: damaged.length === 0 }
 }
 
@@ -99,11 +99,9 @@ async function readableOf(
   { damaged, inLedger }: { readonly damaged: string[]; readonly inLedger: string[] },
 ): Promise<Timeline> {
   const { ledger, segments, ...own } = root.content
-  const leaves = new Map<string, readonly LedgerEntry[]>()
-  for (const [i, entries] of (await readable(ledger, nodes.ledger.read, inLedger)).entries())
-    leaves.set(`${i}`, entries)
+  const entries = (await readable(ledger, nodes.ledger.read, inLedger)).flat()
   const below = (await readable(segments.nodes, nodes.segments.read, damaged)).flat()
-  const sections = sectionsOf({ nodes: [], leaves }, own)
+  const sections = sectionsOf(entries, own)
   return { generation: root.generation, ...sections, segments: { nodes: [], tail: [...below, ...segments.tail] } }
 }
 

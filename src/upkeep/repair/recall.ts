@@ -64,7 +64,7 @@ export async function recall(
   for (const key of unnamed) {
     const entries = await leafOf(store, key)
     if (entries === null) continue
-    const sections = sectionsOf({ nodes: [], leaves: new Map([[key, entries]]) }, NOTHING)
+    const sections = sectionsOf(entries, NOTHING)
     sources.push({ generation: nodeGeneration(key) ?? 0, isCommitted: false, sections })
   }
   return merged(
@@ -144,8 +144,7 @@ function merged(timeline: Timeline, sources: readonly Testimony[]): Recalled {
     holds,
   }
   const { generation, segments, pruned: _, ...own } = timeline
-  const known: ReadonlyMap<string, readonly LedgerEntry[]> = new Map([['', entriesOf(own)]])
-  const sections = sectionsOf({ nodes: [], leaves: known }, { ...fresh, ...(pruned.length === 0 ? {} : { pruned }) })
+  const sections = sectionsOf(entriesOf(own), { ...fresh, ...(pruned.length === 0 ? {} : { pruned }) })
   const doubtful = withRanges(
     pruned,
     all(sources, (from) => from.pruned),
