@@ -27,6 +27,9 @@ interface Probe {
   readonly events: number
 }
 
+/** Records of which one is looked for: of millions, what is noted would be most of the memory of this process. */
+const PROBED = 10_000
+
 /** A record with about ten events, as most are that are looked for. */
 class Probes {
   last: Ulid = firstUlidAt(0)
@@ -42,8 +45,8 @@ class Probes {
     for (const chunk of chunks) {
       for (const { kind, resource, id } of chunk.changes) {
         const known = this.#events.get(id)
-        if (known === undefined) this.#events.set(id, { item: { kind, resource, id }, events: 1 })
-        else known.events++
+        if (known !== undefined) known.events++
+        else if (this.#events.size < PROBED) this.#events.set(id, { item: { kind, resource, id }, events: 1 })
       }
       this.last = chunk.ulids.at(-1) ?? this.last
       yield chunk
