@@ -49,7 +49,7 @@ export interface EraseResult {
 export async function eraseRecord(archive: Archive, item: Item, options: EraseOptions): Promise<EraseResult> {
   const { timeline } = archive.seams
   for (let attempt = 1; ; attempt++) {
-    const began = timeline.timeline.erasures.length
+    const began = (await timeline.refresh()).erasures.length
     try {
       return await eraseOnce(archive, item, options)
     } catch (error) {

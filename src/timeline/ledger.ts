@@ -178,8 +178,8 @@ export function sectionsOf(entries: readonly LedgerEntry[], own: Sections): Sect
 }
 
 /**
- * The ledger of the generation `after` the one `before`, whose ledger it is given, and what its root has itself: streams that are open, and what is
- * new. What is the same value in both is not looked at, however much it is.
+ * The ledger of the generation that says `after`, made from that of the one that says `before`, and what its root has itself:
+ * streams that are open, and what is new. Values that both begin and end with are hardly looked at, however many they are.
  */
 export async function nextLedger(
   ledger: Ledger,
@@ -229,12 +229,10 @@ function changeOf(
   const gone = new Set<object>()
   const fresh: LedgerEntry[] = []
   for (const section of LEDGER_SECTIONS) {
-    const [old, now]: readonly (readonly Value[])[] = [before[section] ?? [], after[section] ?? []]
-    if (old === undefined || now === undefined || old === now) continue
-    const [middle, other] = differing(old, now)
-    const [had, has] = [new Set(middle), new Set(other)]
-    for (const value of middle) if (!has.has(value) && !isOpen(value)) gone.add(value)
-    for (const value of other) if (!had.has(value) && !isOpen(value)) fresh.push(entryOf(section, value))
+    const [old, now] = differing<Value>(before[section] ?? [], after[section] ?? [])
+    const [had, has] = [new Set(old), new Set(now)]
+    for (const value of old) if (!has.has(value) && !isOpen(value)) gone.add(value)
+    for (const value of now) if (!had.has(value) && !isOpen(value)) fresh.push(entryOf(section, value))
   }
   return { gone, fresh }
 }
