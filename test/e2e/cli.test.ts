@@ -6,7 +6,16 @@ import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
-import { type Application, BIN, fingerprint, jsonLines, type Run, talkTo, tidemark } from '../support/cli.ts'
+import {
+  type Application,
+  BIN,
+  fingerprint,
+  jsonLines,
+  type Run,
+  talkTo,
+  tidemark as tidemarkProcess,
+} from '../support/cli.ts'
+import { tidemarkHere as tidemark } from '../support/in-process.ts'
 import { openDatabase } from '../support/s3db.ts'
 
 interface Mark {
@@ -82,6 +91,26 @@ async function stateOf(path: string): Promise<Mark['state']> {
   await db.disconnect()
   return state
 }
+
+test.each([
+  ['log', 'users/u1', '--json'],
+  ['show', 'users/u0', '--at', 'yesterday'],
+  ['status', '--store', 'file:./none', '--json'],
+  ['restore', '--to', 'latest', '--target', 'file:./of-a-process'],
+  ['restor'],
+  [],
+])('a process of its own says, does and returns what this one does: %s', async (...args) => {
+  const env = { TIDEMARK_STORE: store, ...KEYS }
+  const path = join(directory, 'of-a-process')
+  const left: unknown[] = []
+  for (const how of [tidemarkProcess, tidemark]) {
+    const { code, out, err } = await how(directory, args, env)
+    const made = await readFile(join(path, 'users.jsonl.gz')).catch(() => null)
+    left.push({ code, out, err, made: made === null ? null : gunzipSync(made).toString() })
+    await rm(path, { recursive: true, force: true })
+  }
+  expect(left[1]).toEqual(left[0])
+})
 
 describe('reading', () => {
   test('status says what is there, what is reachable, and what to type next', async () => {

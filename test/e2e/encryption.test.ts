@@ -9,7 +9,8 @@ import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vit
 import { Tidemark } from '../../src/index.ts'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
 import { openStore, type StoreSpec } from '../../src/store/open.ts'
-import { tidemark as cli, jsonLines } from '../support/cli.ts'
+import { jsonLines } from '../support/cli.ts'
+import { tidemarkHere as cli } from '../support/in-process.ts'
 import { s3ForTests } from '../support/s3.ts'
 import { readSealedStore } from '../support/sealed-reader.ts'
 

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { type Secret, secretFromEnvironment, secretOf } from '../../src/store/encryption/secret.ts'
-import { jsonLines, tidemark } from '../support/cli.ts'
+import { jsonLines } from '../support/cli.ts'
+import { tidemarkHere as tidemark } from '../support/in-process.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 /** What somebody types who has never used it. */

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type DryRunOptions, makeImage, type Sample, Tidemark } from '../../src/index.ts'
 import { Replica } from '../../src/testing/replica.ts'
-import { tidemark as cli, jsonLines } from '../support/cli.ts'
+import { jsonLines } from '../support/cli.ts'
+import { tidemarkHere as cli } from '../support/in-process.ts'
 import { ModelDatabase } from '../support/model-database.ts'
 
 const COUNT = 3000

@@ -20,7 +20,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { sha256 } from '../../src/base/bytes.ts'
 import { sealJson, unsealJson } from '../../src/format/sealed-json.ts'
 import { Tidemark } from '../../src/index.ts'
-import { fingerprint, ROOT, talkTo, tidemark } from '../support/cli.ts'
+import { fingerprint, ROOT, talkTo } from '../support/cli.ts'
+import { tidemarkHere as tidemark } from '../support/in-process.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'hostile-'))

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
-import { fingerprint, jsonLines, type Run, tidemark } from '../support/cli.ts'
+import { fingerprint, jsonLines, type Run } from '../support/cli.ts'
+import { tidemarkHere as tidemark } from '../support/in-process.ts'
 import { openDatabase } from '../support/s3db.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'looking-'))

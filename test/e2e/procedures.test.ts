@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Tidemark } from '../../src/engine/tidemark.ts'
-import { jsonLines, ROOT, tidemark } from '../support/cli.ts'
+import { jsonLines, ROOT } from '../support/cli.ts'
+import { tidemarkHere as tidemark } from '../support/in-process.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 const document = readFileSync(join(ROOT, 'schemas/PROCEDURES.md'), 'utf8')

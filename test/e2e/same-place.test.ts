@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { S3db } from 's3db.js/lite'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { TidemarkPlugin } from '../../src/s3db/plugin.ts'
-import { tidemark as cli } from '../support/cli.ts'
+import { tidemarkHere as cli } from '../support/in-process.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'place-'))
 const store = `file:${home}/store`

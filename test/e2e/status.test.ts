@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Status, Verdict } from '../../src/index.ts'
 import { Tidemark } from '../../src/index.ts'
-import { type Application, fingerprint, jsonLines, type Run, talkTo, tidemark } from '../support/cli.ts'
+import { type Application, fingerprint, jsonLines, type Run, talkTo } from '../support/cli.ts'
+import { tidemarkHere as tidemark } from '../support/in-process.ts'
 
 let directory = ''
 let app: Application | null = null
