@@ -71,11 +71,12 @@ const s3 = s3ForTests()
 describe.skipIf(s3 === null)('over the network', () => {
   contract(
     'ObjectStore: encryption over S3',
+    // Pages are those of the store below; thousands of requests to see them are made once.
     objectStoreContract(async () => {
       if (s3 === null) throw new Error('no S3 server')
       const { options, dispose } = await s3.fresh()
       return { store: encrypted(new S3Store(options)), dispose }
-    }),
+    }).filter(({ name }) => !name.startsWith('lists more than a thousand keys')),
   )
 
   contract(

@@ -9,13 +9,13 @@ import { BIN, tidemark } from '../support/cli.ts'
 import { ModelDatabase, recordImage } from '../support/model-database.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'interrupted-'))
-const PASSPHRASE = 'correct horse battery staple'
+const KEY = '0f'.repeat(32)
 const SECRET = 'Jane Roe'
 
 /** An encrypted store with more segments than a small memory merges at once, and two resources. */
 beforeAll(async () => {
   const database = new ModelDatabase()
-  const store = { url: `file:${home}/store`, encryption: { passphrase: PASSPHRASE } }
+  const store = { url: `file:${home}/store`, encryption: { key: KEY } }
   const source = await Tidemark.capture({ store, journal: `${home}/journal`, source: database })
   for (let round = 0; round < 6; round++) {
     const write = (i: number): Promise<void> =>
@@ -55,7 +55,7 @@ async function interruptOnce(
 ): Promise<{ code: number | null; isSent: boolean }> {
   const env = {
     ...process.env,
-    TIDEMARK_PASSPHRASE: PASSPHRASE,
+    TIDEMARK_KEY: KEY,
     TIDEMARK_STORE: `file:${home}/store`,
     TMPDIR: directory,
   }
@@ -114,7 +114,7 @@ test('what a killed process left is encrypted, and swept by the next one that pu
   await interrupt(directory, 'SIGKILL', ...COMMANDS[0])
   expect(readable(directory)).toMatchObject({ put: true, clear: [] })
   const { code } = await tidemark(home, COMMANDS[0], {
-    TIDEMARK_PASSPHRASE: PASSPHRASE,
+    TIDEMARK_KEY: KEY,
     TIDEMARK_STORE: `file:${home}/store`,
     TMPDIR: directory,
   })

@@ -255,7 +255,7 @@ test('of two that repair at once one commits, and the other finds the same, or n
 })
 
 test('an encrypted store is repaired too, and verify reads on and names what else is damaged', async () => {
-  const store = { url: url(), encryption: { passphrase: 'correct horse battery' } }
+  const store = { url: url(), encryption: { key: new Uint8Array(32).fill(7) } }
   const tidemark = await Tidemark.capture({ store, journal: `${home}/journal`, source: database.current })
   await write(tidemark, 'a', 'b')
   await tidemark.close()

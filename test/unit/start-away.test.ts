@@ -306,13 +306,13 @@ test('an empty place where a store was is no place for a new one', async () => {
 test('without the store an encrypted one is begun with its key alone, in clear by nobody', async () => {
   mount('a')
   const database = new ModelDatabase()
-  const store = { url: join(home, 'a'), encryption: { passphrase: 'the tide' } }
+  const store = { url: join(home, 'a'), encryption: { key: new Uint8Array(32).fill(1) } }
   const journal = { directory: join(home, 'journal of a'), encrypt: true }
   await (await start('a', database, { store, journal })).close()
   unmount('a')
   for (const [encryption, code] of [
     [undefined, 'ENCRYPTION_KEY_NEEDED'],
-    [{ passphrase: 'the ebb' }, 'ENCRYPTION_KEY_WRONG'],
+    [{ key: new Uint8Array(32).fill(2) }, 'ENCRYPTION_KEY_WRONG'],
   ] as const) {
     const other = encryption === undefined ? { url: store.url } : { url: store.url, encryption }
     expect(await codeOf(start('a', database, { store: other, journal }))).toBe(code)
