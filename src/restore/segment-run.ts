@@ -1,5 +1,6 @@
 import { EMPTY, utf8 } from '../base/bytes.ts'
 import { segmentCorrupt } from '../format/segment/corrupt.ts'
+import { PageMemory } from '../format/segment/page-memory.ts'
 import type { RowGroup } from '../format/segment/row-group.ts'
 import type { ByteValues, CodedBytes, CodedValues } from '../format/segment/values.ts'
 import { type Image, type Item, KINDS } from '../model/event.ts'
@@ -63,6 +64,8 @@ export class SegmentRun implements Run {
   #columns: Columns | null = null
   /** After-images of the group, once one was asked for. */
   #images: { readonly jsons: ByteValues; readonly raws: ByteValues } | null = null
+  /** Of these images. What is handed on is copied: it may be looked at when this has those of the next group. */
+  #memory = new PageMemory()
   #at = 0
   /** The row that stands for the item. */
   #current = 0
@@ -106,7 +109,10 @@ export class SegmentRun implements Run {
       this.#columns = null
       this.#images = null
       const { done, value: group } = await this.#groups.next()
-      if (done === true) return false
+      if (done === true) {
+        this.#memory = new PageMemory()
+        return false
+      }
       this.#group = group
       this.#first = this.#nextFirst()
       this.#columns = this.#columnsOf(group)
@@ -128,16 +134,22 @@ export class SegmentRun implements Run {
     const group = this.#group
     if (group === null) return null
     if (group.rows === 1 && group.bytesOf('after') + group.bytesOf('after_raw') > KEPT_IMAGE) return largeImage(group)
-    this.#images ??= { jsons: group.bytes('after'), raws: group.bytes('after_raw') }
+    this.#images ??= this.#imagesOf(group)
     const { jsons, raws } = this.#images
-    const json = jsons.bytes(this.#current)
-    return json === null ? null : { json, raw: raws.bytes(this.#current) }
+    if (jsons.isNull(this.#current)) return null
+    return { json: jsons.copy(this.#current) ?? EMPTY, raw: raws.copy(this.#current) }
+  }
+
+  #imagesOf(group: RowGroup): { readonly jsons: ByteValues; readonly raws: ByteValues } {
+    this.#memory.clear()
+    return { jsons: group.decoded('after', this.#memory), raws: group.decoded('after_raw', this.#memory) }
   }
 
   async close(): Promise<void> {
     this.#group = null
     this.#columns = null
     this.#images = null
+    this.#memory = new PageMemory()
     await this.#groups?.return(undefined)
   }
 

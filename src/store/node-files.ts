@@ -48,7 +48,7 @@ async function readFrom(
   const stats = await handle.stat()
   if (!stats.isFile()) return null
   const { start, end } = range ?? { start: 0, end: stats.size }
-  const bytes = new Uint8Array(Math.max(0, Math.min(end, stats.size) - start))
+  const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(end, stats.size) - start))
   let filled = 0
   while (filled < bytes.length) {
     const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled)

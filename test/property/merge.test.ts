@@ -2,14 +2,16 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { EMPTY } from '../../src/base/bytes.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
-import { type Image, type Item, KINDS, type Kind } from '../../src/model/event.ts'
-import { mergeRuns, mergeStamped } from '../../src/restore/merge.ts'
+import { type Event, type Image, type Item, KINDS, type Kind, NO_CONTEXT } from '../../src/model/event.ts'
+import { MIN_ULID, UlidGenerator } from '../../src/model/ulid.ts'
+import { type MergedItem, mergeRuns, mergeStamped } from '../../src/restore/merge.ts'
 import { Passes } from '../../src/restore/passes.ts'
 import { emptyRow, prefixOf, type Row, type Run, type StampRange } from '../../src/restore/run.ts'
 import { partOf } from '../../src/restore/run-part.ts'
 import { SegmentRun } from '../../src/restore/segment-run.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { image, show, trickyId } from '../support/arbitrary.ts'
+import { recordImage } from '../support/model-database.ts'
 import { events, frames, open } from '../support/segments.ts'
 
 interface Entry {
@@ -215,3 +217,20 @@ test('an item whose events stand in several row groups of several segments is me
 function itemOf({ kind, resource, id }: Item): string {
   return JSON.stringify([kind, resource, id])
 }
+
+test('what a merge has handed on stays what it is while it reads on', async () => {
+  const ulids = new UlidGenerator(() => 1_790_000_000_000)
+  const list = Array.from({ length: 40 }, (_, i): Event => {
+    const after = recordImage({ id: String(i), text: String(i % 7).repeat(1000) })
+    const stamp = { ulid: ulids.next(), stream: 's', sequence: i + 1 }
+    const item = { kind: 'record', resource: 'r', id: String(i).padStart(2, '0') } as const
+    return { ...item, context: NO_CONTEXT, operation: 'insert', before: null, after, stamp }
+  })
+  const encoded = encodeSegment(frames(list, 1), { stream: 's', level: 0, rowGroupRows: 4 })
+  const range = { after: MIN_ULID, through: encoded.info.lastUlid, selection: {} }
+  const found: MergedItem[] = []
+  for await (const batch of mergeRuns([new SegmentRun([partOf((await open(encoded)).reader, {})], range)])) {
+    found.push(...batch)
+  }
+  expect(found.map(({ id, image }) => [id, show(image)])).toEqual(list.map(({ id, after }) => [id, show(after)]))
+})

@@ -1,32 +1,89 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { promisify } from 'node:util'
-import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { constants, createZstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { expect, test } from 'vitest'
+import { PageMemory } from '../../src/format/segment/page-memory.ts'
 import { zstdCompress, zstdDecompress } from '../../src/format/segment/zstd.ts'
+import { frameBytes } from '../../src/format/segment/zstd-frame.ts'
 
 const CONTENTS: readonly Buffer[] = [
+  Buffer.alloc(0),
   Buffer.from('a'),
+  Buffer.alloc(255, 'at the edges of'),
+  Buffer.alloc(256, 'how a length is written'),
+  Buffer.alloc(65_791, 'in two bytes'),
+  Buffer.alloc(65_792, 'and in four'),
   Buffer.alloc(200_000, 'a page of many'),
-  ...[100, 64 * 1024, 1_000_001].map((bytes) => randomBytes(bytes)),
+  ...[100, 64 * 1024, 1_000_001, 9_000_000].map((bytes) => randomBytes(bytes)),
 ]
 
-test('what is compressed is read by others, whatever room there was for it', () => {
+/** Frames of the same content that others may have made: with the length and without, with a checksum, with a window of its own. */
+async function framesOf(content: Buffer): Promise<readonly Buffer[]> {
+  const checked = { [constants.ZSTD_c_checksumFlag]: 1 }
+  const narrow = { [constants.ZSTD_c_windowLog]: 10 }
+  const stream = createZstdCompress()
+  stream.end(content)
+  return [
+    zstdCompressSync(content),
+    zstdCompressSync(content, { params: checked }),
+    zstdCompressSync(content, { params: narrow }),
+    await buffer(stream),
+  ]
+}
+
+test('what is compressed is read by others, and is one frame that says its length', () => {
   for (const content of CONTENTS) {
-    const [first, second] = [64, 2 * content.length + 1024].map((room) => zstdCompress(content, room))
-    expect(zstdDecompressSync(first ?? '').equals(content)).toBe(true)
-    expect(second).toEqual(first)
+    const compressed = zstdCompress(content)
+    expect(zstdDecompressSync(compressed).equals(content)).toBe(true)
+    expect(frameBytes(compressed)).toBe(content.length)
   }
 })
 
-test('what others compress is read, and nothing that has more bytes than it may', () => {
+test('what others compress is read, and nothing that has more or fewer bytes than it is to have', async () => {
   for (const content of CONTENTS) {
-    const most = Math.max(64, content.length)
-    expect(content.equals(zstdDecompress(zstdCompressSync(content), most))).toBe(true)
-    if (content.length > 64) expect(() => zstdDecompress(zstdCompressSync(content), most - 1)).toThrow()
+    for (const frame of await framesOf(content)) {
+      expect(content.equals(zstdDecompress(frame, content.length))).toBe(true)
+      expect(() => zstdDecompress(frame, content.length + 1)).toThrow()
+      if (content.length > 1) expect(() => zstdDecompress(frame, content.length - 1)).toThrow()
+    }
   }
   expect(() => zstdDecompress(Buffer.from('no page'), 64)).toThrow()
+})
+
+test('a frame that is not whole is no frame, and leaves nothing behind for the next page', async () => {
+  const [content, next] = [Buffer.from('what is in a page '.repeat(30)), randomBytes(300)]
+  for (const frame of (await framesOf(content)).slice(0, 3)) {
+    for (let end = 0; end < frame.length; end++) {
+      expect(frameBytes(frame.subarray(0, end))).toBe(null)
+      expect(() => zstdDecompress(frame.subarray(0, end), content.length)).toThrow()
+    }
+    expect(frameBytes(Buffer.concat([frame, Buffer.alloc(1)]))).toBe(null)
+    for (let bit = 0; bit < 8 * frame.length; bit++) {
+      const damaged = Buffer.from(frame)
+      damaged.writeUInt8(damaged.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
+      try {
+        // It may pass for another page of the same length: what stands around it has checksums.
+        zstdDecompress(damaged, content.length)
+      } catch {}
+      expect(next.equals(zstdDecompress(zstdCompress(next), next.length))).toBe(true)
+    }
+  }
+})
+
+test('pages that are taken into one memory stand beside each other until it is cleared', () => {
+  const memory = new PageMemory()
+  for (const size of [10, 5000, 200_000]) {
+    const pages = [1, 2, 3].map((number) => Buffer.alloc(size, `page ${number} `))
+    const taken = pages.map((page) => zstdDecompress(zstdCompress(page), size, memory))
+    for (const [i, page] of pages.entries()) expect(page.equals(taken[i] ?? Buffer.alloc(0))).toBe(true)
+    memory.clear()
+  }
+  const before = memory.take(100)
+  memory.clear()
+  expect(memory.take(100).byteOffset).toBe(before.byteOffset)
 })
 
 test('the buffer of a page is garbage when nobody uses the page any more', async () => {

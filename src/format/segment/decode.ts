@@ -4,6 +4,7 @@ import { isUlidBytes } from '../../model/ulid.ts'
 import { expect } from './corrupt.ts'
 import { decodeBooleans, decodeByteArrays, decodeDelta, decodeHybrid } from './encodings.ts'
 import type { ColumnChunk } from './footer.ts'
+import type { PageMemory } from './page-memory.ts'
 import { DELTA_BINARY_PACKED, type Page, type Pages, PLAIN, RLE_DICTIONARY, readPages } from './pages.ts'
 import type { ColumnDeclaration } from './schema.ts'
 import { ByteValues, type CodedBytes, type CodedValues } from './values.ts'
@@ -16,10 +17,15 @@ interface Covered {
   readonly start: number
 }
 
-/** Decodes a column whose values are texts or bytes. */
-export function decodeBytes(bytes: Uint8Array, chunk: ColumnChunk, column: ColumnDeclaration): ByteValues {
+/** Decodes a column whose values are texts or bytes; those of no dictionary into `memory`, where it is given. */
+export function decodeBytes(
+  bytes: Uint8Array,
+  chunk: ColumnChunk,
+  column: ColumnDeclaration,
+  memory: PageMemory | null = null,
+): ByteValues {
   if (column.encoding === 'dictionary') return spread(decodeCodedBytes(bytes, chunk, column))
-  const pages = readPages(bytes, chunk)
+  const pages = readPages(bytes, chunk, memory)
   const nulls = column.nullable ? new Uint8Array(chunk.values) : null
   const values = plainBytes(cover(pages, nulls), chunk.values, nulls)
   if (column.type === 'text') checkTexts(values)

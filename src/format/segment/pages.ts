@@ -1,5 +1,6 @@
 import { expect, Malformed } from './corrupt.ts'
 import type { ColumnChunk } from './footer.ts'
+import type { PageMemory } from './page-memory.ts'
 import { ThriftReader } from './thrift.ts'
 import { zstdDecompress } from './zstd.ts'
 
@@ -29,8 +30,11 @@ export interface Pages {
   readonly data: readonly Page[]
 }
 
-/** Splits a column chunk into its pages. Their sizes are checked against the footer before anything is allocated. */
-export function readPages(bytes: Uint8Array, chunk: ColumnChunk): Pages {
+/**
+ * Splits a column chunk into its pages, which are decompressed into `memory` where it is given. Their sizes are checked against the
+ * footer before anything is allocated.
+ */
+export function readPages(bytes: Uint8Array, chunk: ColumnChunk, memory: PageMemory | null = null): Pages {
   let dictionary: Page | null = null
   const data: Page[] = []
   let at = 0
@@ -40,7 +44,9 @@ export function readPages(bytes: Uint8Array, chunk: ColumnChunk): Pages {
     const { type, encoding, values, compressedSize, size, start } = pageHeader(bytes, at)
     expect(compressedSize <= bytes.length - start && size <= sizeLeft, 'a page is larger than its column')
     sizeLeft -= size
-    const body = decompress(bytes.subarray(start, start + compressedSize), size, chunk.compressed)
+    const stored = bytes.subarray(start, start + compressedSize)
+    const body = chunk.compressed ? decompress(stored, size, memory) : stored
+    expect(body.length === size, 'a page has the wrong length')
     if (type === DICTIONARY_PAGE) {
       expect(dictionary === null && data.length === 0 && encoding === PLAIN, 'a dictionary page is out of place')
       expect(values * 4 <= body.length, 'a dictionary is too small for its entries')
@@ -91,21 +97,10 @@ export function pageHeader(bytes: Uint8Array, at: number): PageHeader {
   return { type, encoding, values, compressedSize, size, start: reader.offset }
 }
 
-/** zlib's least buffer. */
-const LEAST_BUFFER = 64
-
-function decompress(body: Uint8Array, size: number, compressed: boolean): Uint8Array {
-  if (!compressed) {
-    expect(body.length === size, 'a page has the wrong length')
-    return body
-  }
-  const room = Math.max(size, LEAST_BUFFER)
-  let out: Uint8Array
+function decompress(body: Uint8Array, size: number, memory: PageMemory | null): Uint8Array {
   try {
-    out = zstdDecompress(body, room)
+    return zstdDecompress(body, size, memory)
   } catch (error) {
     throw new Malformed('a page cannot be decompressed', { cause: error })
   }
-  expect(out.length === size, 'a page has the wrong length')
-  return out
 }

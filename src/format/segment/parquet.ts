@@ -20,9 +20,6 @@ export interface ParquetFile {
 const ENCODINGS = { plain: PLAIN, dictionary: RLE_DICTIONARY, delta: DELTA_BINARY_PACKED } as const
 /** Fewer bytes are not worth a call of the compressor. */
 const LEAST_COMPRESSED = 128
-/** What comes out is seldom more than this part of what goes in; where it is, it is made in pieces. */
-const EXPECTED_RATIO = 4
-const LEAST_ROOM = 1024
 
 const file = new ByteWriter()
 
@@ -96,7 +93,7 @@ interface WrittenPage {
 
 /** Returns the length of the page before compression, with its header. */
 function writePage({ type, encoding, values, body, compressed }: WrittenPage): number {
-  const stored = compressed ? compress(body) : body
+  const stored = compressed ? zstdCompress(body) : body
   const start = file.length
   const thrift = new ThriftWriter(file)
   thrift.struct(() => {
@@ -115,8 +112,4 @@ function writePage({ type, encoding, values, body, compressed }: WrittenPage): n
   const header = file.length - start
   file.bytes(stored)
   return header + body.length
-}
-
-function compress(body: Buffer): Uint8Array {
-  return zstdCompress(body, Math.max(LEAST_ROOM, Math.ceil(body.length / EXPECTED_RATIO)))
 }

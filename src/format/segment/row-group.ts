@@ -1,6 +1,7 @@
 import { decoding, segmentCorrupt } from './corrupt.ts'
 import { decodeBytes, decodeCodedBytes, decodeCodes, decodeFlags, decodeNumbers } from './decode.ts'
 import type { RowGroupMetadata } from './footer.ts'
+import type { PageMemory } from './page-memory.ts'
 import {
   type BytesColumn,
   COLUMNS,
@@ -44,9 +45,9 @@ export class RowGroup {
     return this.#decode(column, decodeCodedBytes)
   }
 
-  /** The same as `bytes`, decoded anew each time. */
-  decoded(column: BytesColumn): ByteValues {
-    return this.#decode(column, decodeBytes)
+  /** The same as `bytes`, decoded anew each time, and into `memory` where it is given: valid until that is cleared. */
+  decoded(column: BytesColumn, memory: PageMemory | null = null): ByteValues {
+    return this.#decode(column, (bytes, chunk, declaration) => decodeBytes(bytes, chunk, declaration, memory))
   }
 
   /** How long a column is once it is decoded, as the footer says. */

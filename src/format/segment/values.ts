@@ -22,6 +22,12 @@ export class ByteValues {
     return this.isNull(i) ? null : this.data.subarray(this.starts[i], this.ends[i])
   }
 
+  /** A copy of value i, or null. */
+  copy(i: number): Uint8Array | null {
+    const view = this.bytes(i)
+    return view === null ? null : Buffer.from(view)
+  }
+
   /** Value i as text, or null. */
   text(i: number): string | null {
     if (this.isNull(i)) return null
