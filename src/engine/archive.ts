@@ -16,7 +16,7 @@ import { type Limit, noSuchEvent, resolveMoment } from '../restore/resolve.ts'
 import { Segments } from '../restore/segments.ts'
 import { Snapshots } from '../restore/snapshots.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import type { TimelineLog } from '../timeline/log.ts'
+import type { ReadThrough, TimelineLog } from '../timeline/log.ts'
 import { eachNode, eachSegment, neighboursOf, segmentNodes, segmentsAt, segmentsBetween } from '../timeline/segments.ts'
 import type { Knowledge } from '../upkeep/reconcile.ts'
 import { filesOf } from '../upkeep/run-chains.ts'
@@ -104,8 +104,8 @@ export class Archive {
   }
 
   /** The timeline as others left it, and what is reachable of it. */
-  async refresh(): Promise<TimelineReach> {
-    await this.seams.timeline.refresh()
+  async refresh(through: ReadThrough = 'last'): Promise<TimelineReach> {
+    await this.seams.timeline.refresh(through)
     return this.#known()
   }
 
@@ -131,16 +131,20 @@ export class Archive {
     return { bound, plan: await planRestore(this.sources.nodes, timeline, bound.ulid) }
   }
 
-  /** Resolves a moment, whatever gaps there are before it. Errors: `MOMENT_INVALID`, `MOMENT_UNREACHABLE`. */
-  async locate(moment: Moment): Promise<Located> {
+  /**
+   * Resolves a moment, whatever gaps there are before it. `through`: how far the timeline is read for one that is reachable then.
+   * Errors: `MOMENT_INVALID`, `MOMENT_UNREACHABLE`.
+   */
+  async locate(moment: Moment, through: ReadThrough = 'last'): Promise<Located> {
     const named = markNameOf(moment) === null ? null : await this.refresh()
     const wanted = parseMoment(moment, named?.timeline.marks)
     if (wanted === null) return this.#locateLatest()
     const now = this.seams.clock.now()
     const isFuture = wanted.ulid > lastUlidAt(now)
     // What is reachable is final: whoever writes, or has died of it, has nothing to say about it any more.
-    const known = named ?? (await this.refresh())
-    const isFinal = known.reach.latest !== null && wanted.ulid <= known.reach.latest
+    const read = named ?? (await this.refresh(through))
+    const isFinal = read.reach.latest !== null && wanted.ulid <= read.reach.latest
+    const known = isFinal || through === 'last' ? read : await this.refresh()
     const { timeline, reach, failure } =
       isFuture || isFinal ? { ...known, failure: null } : await this.#makeFinal(wanted.ulid)
     const { openStream, latest } = reach

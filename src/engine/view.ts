@@ -102,7 +102,7 @@ export class View {
   }
 
   #locate(): Promise<Located> {
-    this.#located ??= this.#archive.locate(this.#moment)
+    this.#located ??= this.#archive.locate(this.#moment, 'listed')
     return this.#located
   }
 }

@@ -19,8 +19,8 @@ import { Kept } from './kept.ts'
 
 /** An index up to this size is read as a whole: another request costs more than these bytes. */
 const WHOLE_BYTES = 16 * 1024
-/** Where other items are looked up in a run too, its places are read together up to this size: those of a million events. */
-const PLACES_BYTES = 128 * 1024
+/** The same where other items are looked up in the run too; of a larger one, its places up to this size: those of a million events. */
+const SHARED_BYTES = 128 * 1024
 /** Blocks of indexes that are kept. */
 const KEPT_BYTES = 16 * 1024 * 1024
 /** What a block takes beside its bytes. */
@@ -40,13 +40,13 @@ export class RunLookup {
 
   /**
    * The first and the last row group of a run that may have events of an item; null: it certainly has none. One request of some
-   * kilobytes. Errors: `SEGMENT_CORRUPT`, and those of the store.
+   * kilobytes; a small index is known as a whole then. Errors: `SEGMENT_CORRUPT`, and those of the store.
    */
-  async find(index: RunIndexFile, item: Item): Promise<RowGroupRange | null> {
+  async find(index: RunIndexFile, item: Item, next: NextLookups): Promise<RowGroupRange | null> {
     const { buckets } = layoutOf(index)
     const hash = new ItemHasher(parseRunFileKey(index.key)?.run ?? '').hash(item)
     const bucket = bucketOf(hash, buckets)
-    const [block] = await this.#blocks(index, bucket, bucket)
+    const [block] = await this.#blocks(index, [bucket, bucket], next)
     return block === undefined ? null : findInBucket(index, bucket, block, hash)
   }
 
@@ -57,18 +57,22 @@ export class RunLookup {
     next: NextLookups,
   ): Promise<readonly RowGroupPlace[]> {
     const layout = layoutOf(index)
-    const isAll = next === 'others' && layout.placeBlocks * BLOCK_BYTES <= PLACES_BYTES
+    const isAll = next === 'others' && layout.placeBlocks * BLOCK_BYTES <= SHARED_BYTES
     const from = isAll ? layout.buckets : placeBlockOf(first, layout)
     const to = isAll ? layout.buckets + layout.placeBlocks - 1 : placeBlockOf(last, layout)
-    const blocks = await this.#blocks(index, from, to)
+    const blocks = await this.#blocks(index, [from, to], next)
     const places = blocks.flatMap((bytes, i) => placesIn(index, from + i, bytes))
     const start = first - (from - layout.buckets) * BLOCK_PLACES
     return places.slice(start, start + last - first + 1)
   }
 
   /** The blocks from one to another. */
-  async #blocks(index: RunIndexFile, from: number, to: number): Promise<readonly Uint8Array[]> {
-    const isSmall = index.bytes <= WHOLE_BYTES
+  async #blocks(
+    index: RunIndexFile,
+    [from, to]: readonly [from: number, to: number],
+    next: NextLookups,
+  ): Promise<readonly Uint8Array[]> {
+    const isSmall = index.bytes <= (next === 'others' ? SHARED_BYTES : WHOLE_BYTES)
     const missing = numbers(from, to).filter((number) => this.#kept.get(nameOf(index, number)) === undefined)
     const [first, last] = [missing[0], missing.at(-1)]
     if (first !== undefined && last !== undefined) {

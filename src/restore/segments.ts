@@ -80,9 +80,11 @@ export class Segments {
     const { entries } = unit
     const [first] = entries
     if (first === undefined || likelihoodOf(unit, item) === 'no') return null
-    if (!('run' in first)) return inSegment(await this.open(first), item)
+    // Whoever comes by again finds all of it then, and its index would be a request more.
+    const isSmall = entries.length === 1 && first.bytes <= WHOLE_BYTES && next === 'others'
+    if (!('run' in first) || isSmall) return inSegment(await this.open(first), item)
     const { index } = first.run
-    const range = await this.#runs.find(index, item)
+    const range = await this.#runs.find(index, item, next)
     if (range === null) return null
     const files = new Map(entries.map((entry) => [parseRunFileKey(entry.key)?.file, entry]))
     const placed = async (): Promise<readonly Placed[]> =>

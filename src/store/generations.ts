@@ -21,7 +21,8 @@ export async function latestGeneration(store: ObjectStore, names: GenerationName
   return latestBeyond(store, names, await latestListed(store, names, known))
 }
 
-async function latestListed(store: ObjectStore, names: GenerationNames, known: number): Promise<number> {
+/** The same as far as a listing shows it: it may be behind what was put. */
+export async function latestListed(store: ObjectStore, names: GenerationNames, known = 0): Promise<number> {
   let latest = known
   for (let step = LISTED_AT_ONCE; ; ) {
     const page = await firstPage(store, names, latest)

@@ -3,7 +3,7 @@ import { hasCode, TidemarkError } from '../base/errors.ts'
 import { parseTimelineKey, SEGMENT_PREFIX, SNAPSHOT_PREFIX, TIMELINE_PREFIX, timelineKey } from '../format/keys.ts'
 import type { Head } from '../model/head.ts'
 import type { Timeline, TimelineChange } from '../model/timeline.ts'
-import { claimGeneration, type GenerationNames, hasLater, latestGeneration } from '../store/generations.ts'
+import { claimGeneration, type GenerationNames, hasLater, latestBeyond, latestListed } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { deletionRefused } from '../store/refusals.ts'
 import { forgetGenerations, forgettable, headIn, readHeads } from './forget.ts'
@@ -18,6 +18,12 @@ const MAX_LOSSES = 200
 
 /** Generations after which it is tried again to let old ones go where that failed. */
 const FORGET_AGAIN_AFTER = 64
+
+/**
+ * How far a timeline is read: to the last generation, or to the last that a listing shows, which may be behind. That is a request
+ * less, and enough for a moment that is reachable in it, since what is reachable is final.
+ */
+export type ReadThrough = 'last' | 'listed'
 
 /** The timeline of a store: read, and moved on by one conditional put at a time. */
 export class TimelineLog {
@@ -75,8 +81,8 @@ export class TimelineLog {
   }
 
   /** Reads what other writers committed meanwhile. */
-  refresh(): Promise<Timeline> {
-    return this.#inTurn(() => this.#refresh())
+  refresh(through: ReadThrough = 'last'): Promise<Timeline> {
+    return this.#inTurn(() => this.#refresh(through))
   }
 
   /**
@@ -140,21 +146,33 @@ export class TimelineLog {
     }
   }
 
-  async #refresh(): Promise<Timeline> {
+  async #refresh(through: ReadThrough = 'last'): Promise<Timeline> {
     const { generation } = this.#head.timeline
     for (let before = generation; ; ) {
-      const latest = await latestGeneration(this.#store, GENERATIONS, generation)
+      const listed = await latestListed(this.#store, GENERATIONS, generation)
+      const isEnough = through === 'listed' && listed > 0
+      // The next one is asked for beside it: nearly always there is none.
+      const [latest, found] = await Promise.all([
+        isEnough ? listed : latestBeyond(this.#store, GENERATIONS, listed),
+        listed === generation ? this.#head : this.#readHead(listed).catch(goneHead),
+      ])
       if (latest === 0) await requireNew(this.#store)
       try {
-        if (latest !== generation) this.#head = await readHead(this.#store, latest, this.nodes, this.#head)
+        const head = latest === listed ? found : await this.#readHead(latest)
+        if (head instanceof TidemarkError) throw head
+        this.#head = head
         this.#isRead = true
-        return this.#head.timeline
+        return head.timeline
       } catch (error) {
         // Whoever sleeps here for long finds that it has gone meanwhile, and later ones are there.
-        if (latest === before || !hasCode(error, 'OBJECT_NOT_FOUND', 'TIMELINE_CORRUPT')) throw error
+        if (latest === before || !isGone(error)) throw error
         before = latest
       }
     }
+  }
+
+  #readHead(generation: number): Promise<TimelineHead> {
+    return readHead(this.#store, generation, this.nodes, this.#head)
   }
 
   /**
@@ -195,6 +213,16 @@ export class TimelineLog {
     this.#queue = result.catch(() => undefined) // the caller has the error; the queue goes on
     return result
   }
+}
+
+function isGone(error: unknown): error is TidemarkError {
+  return hasCode(error, 'OBJECT_NOT_FOUND', 'TIMELINE_CORRUPT')
+}
+
+/** The error of a generation that may have gone, or may be damaged: it counts where it is the last one. */
+function goneHead(error: unknown): TidemarkError {
+  if (isGone(error)) return error
+  throw error
 }
 
 /** The first generation is committed before anything else is put: where there is something, the timeline is lost. */

@@ -15,10 +15,13 @@ const LEAF_BYTES = 16 * 1024
 const FANOUT = 32
 
 /**
- * Entries or nodes of a node that is joined with a neighbour which is written anew. Merges leave one entry of a hundred: without
- * it every hour would keep a node of its own, and a look at a day would read them all.
+ * Nodes in a node that is joined with a neighbour which is written anew, and entries in such a leaf. Merges leave one entry of a
+ * hundred: without it every hour would keep a node of its own, and a look at a day would read them all.
  */
 const SMALL_WIDTH = FANOUT / 4
+const SMALL_LEAF_WIDTH = FANOUT / 2
+/** Bytes of entries of leaves that are joined, at most: whoever reads one asks once for what would be two requests. */
+const JOINED_BYTES = 2 * LEAF_BYTES
 
 /** What stands in a node. */
 export type NodeContent<Node extends TreeNode, Entry> =
@@ -84,11 +87,11 @@ export async function rewritten<Node extends TreeNode, Entry>(
   write: WriteNode<Node, Entry>,
 ): Promise<Tree<Node, Entry>> {
   const listOf = async (list: readonly Node[]): Promise<readonly Node[]> => {
-    const result: Node[] = []
+    const result: (Node | NodeContent<Node, Entry>)[] = []
     /** Of neighbours, one of which is written anew: those that fit into one node become one. */
     let joined: NodeContent<Node, Entry> | null = null
     const flush = (): void => {
-      if (joined !== null) result.push(write(joined))
+      if (joined !== null) result.push(joined)
       joined = null
     }
     for (const node of list) {
@@ -107,10 +110,13 @@ export async function rewritten<Node extends TreeNode, Entry>(
       if (joined === null) result.push(node)
     }
     flush()
-    return result
+    return written(result, write)
   }
-  const smallOf = async (node: Node | undefined, height: number): Promise<NodeContent<Node, Entry> | null> =>
-    node !== undefined && node.height === height && node.width <= SMALL_WIDTH ? read(node) : null
+  const smallOf = async (
+    one: Node | NodeContent<Node, Entry> | undefined,
+    height: number,
+  ): Promise<NodeContent<Node, Entry> | null> =>
+    one !== undefined && isNode(one) && one.height === height && isSmall(one) ? read(one) : null
   /** Null where nothing below the node changes. */
   const contentOf = async (node: Node): Promise<NodeContent<Node, Entry> | null> => {
     const content = await read(node)
@@ -124,6 +130,35 @@ export async function rewritten<Node extends TreeNode, Entry>(
   return { nodes: await listOf(nodes), tail: mapped(tail, map) }
 }
 
+function isNode<Node extends TreeNode, Entry>(one: Node | NodeContent<Node, Entry>): one is Node {
+  return 'key' in one
+}
+
+function isSmall({ height, width }: TreeNode): boolean {
+  return width <= (height === 0 ? SMALL_LEAF_WIDTH : SMALL_WIDTH)
+}
+
+/** The list with nodes for what is to be written. Where the nodes of one would do in the list itself, it is left out: it is a request for nothing. */
+function written<Node extends TreeNode, Entry>(
+  list: readonly (Node | NodeContent<Node, Entry>)[],
+  write: WriteNode<Node, Entry>,
+): readonly Node[] {
+  let result: readonly Node[] = []
+  for (const one of list.toReversed()) {
+    if (isNode(one)) result = [one, ...result]
+    else if ('nodes' in one && isList([...one.nodes, ...result])) result = [...one.nodes, ...result]
+    else result = [write(one), ...result]
+  }
+  return result
+}
+
+/** Whether nodes can stand in a list: see above. */
+function isList(nodes: readonly TreeNode[]): boolean {
+  const counts = Map.groupBy(nodes, ({ height }) => height)
+  const isFalling = nodes.every(({ height }, i) => i === 0 || height <= (nodes[i - 1]?.height ?? 0))
+  return isFalling && [...counts.values()].every((same) => same.length < FANOUT)
+}
+
 function together<Node extends TreeNode, Entry>(
   a: NodeContent<Node, Entry>,
   b: NodeContent<Node, Entry>,
@@ -131,7 +166,7 @@ function together<Node extends TreeNode, Entry>(
 ): NodeContent<Node, Entry> | null {
   if ('entries' in a && 'entries' in b) {
     const entries = [...a.entries, ...b.entries]
-    return JSON.stringify(listed(entries)).length <= LEAF_BYTES ? { height: 0, entries } : null
+    return JSON.stringify(listed(entries)).length <= JOINED_BYTES ? { height: 0, entries } : null
   }
   if ('entries' in a || 'entries' in b || a.height !== b.height) return null
   const nodes = [...a.nodes, ...b.nodes]

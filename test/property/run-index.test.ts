@@ -145,10 +145,11 @@ test('an item is looked for in no row group but those from its first to its last
       for (const item of list) {
         const own = groups.flatMap((items, number) => (items.includes(keyOf(item)) ? [number] : []))
         const expected = places.slice(own[0], (own.at(-1) ?? 0) + 1)
-        const range = await lookup.find(run.index, item)
-        if (range === null) throw new Error('it is there')
-        for (const next of ['none', 'others'] as const)
+        for (const next of ['none', 'others'] as const) {
+          const range = await lookup.find(run.index, item, next)
+          if (range === null) throw new Error('it is there')
           expect(await lookup.places(run.index, range, next)).toEqual(expected)
+        }
       }
     }),
     RUNS,
@@ -195,7 +196,7 @@ test('an index that is not what was written answers nothing: no block of another
         // One of so few items is read as a whole: every block of it is checked.
         const lookUp = async (): Promise<void> => {
           const lookup = new RunLookup(store)
-          const range = await lookup.find(run.index, list[0] ?? { kind: 'record', resource: '', id: '' })
+          const range = await lookup.find(run.index, list[0] ?? { kind: 'record', resource: '', id: '' }, 'none')
           if (range !== null) await lookup.places(run.index, range, 'none')
         }
         await expect(lookUp()).rejects.toMatchObject({ category: 'corrupt', details: { key: INDEX } })

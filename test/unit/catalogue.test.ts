@@ -136,6 +136,29 @@ test('what merges have left of many nodes stands in few, each commit below 64 Ki
   expect(count).toBeLessThanOrEqual(3)
 })
 
+test('where merges have left little, no node stands between the root and its leaves, and a leaf takes in those beside it', async () => {
+  for (const count of [1000, 2000, 3000]) {
+    const { store, log } = await storeOf(count)
+    const expected = new Set(segments(count).map(({ key }) => key))
+    // All but the last of each hundred, so that what is left of every node is a little.
+    for (let from = 0; from + 100 <= count - 100; from += 100) {
+      const merged = segments(99, from)
+      await log.commit(() => ({ merge: { replaced: merged.map(({ key }) => key), by: [runOf(merged)] } }))
+      for (const { key } of merged) expected.delete(key)
+      expected.add(runOf(merged).key)
+    }
+    const { timeline, nodes } = await TimelineLog.open(store)
+    expect((await allSegments(store, timeline)).map(({ key }) => key).sort()).toEqual([...expected].sort())
+    const widths: number[] = []
+    for await (const { height, width } of eachNode(nodes.segments, timeline.segments)) {
+      expect(height).toBe(0)
+      widths.push(width)
+    }
+    // As many entries of some 600 bytes as 16 KiB have, at least.
+    expect(widths.length).toBeLessThanOrEqual(2 + Math.ceil(expected.size / 25))
+  }
+})
+
 test('what is next to a ULID is told from the nodes around it', async () => {
   const { log } = await storeOf(5000)
   const { nodes, timeline } = log

@@ -6,6 +6,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import { RecordKeys } from '../../src/capture/record-keys.ts'
 import { openStoreLog, storeLogKey } from '../../src/capture/store-log.ts'
 import { eraseRecord } from '../../src/engine/erasure.ts'
+import { Tidemark } from '../../src/engine/tidemark.ts'
 import type { Item } from '../../src/model/event.ts'
 import { keysOf } from '../../src/testing/objects.ts'
 import { openRig, type Rig } from '../support/capture-rig.ts'
@@ -68,6 +69,33 @@ test('an erasure removes every file that held the record, also those that no lis
   const left = await keysOf(store.list(''))
   for (const { key } of segments) expect(left).not.toContain(key)
   for (const { prefix } of snapshots) expect(left.filter((key) => key.startsWith(prefix))).toEqual([])
+  await rig.session.close()
+})
+
+test('what a listing shows to be final is read as it was, what it does not show yet as it is, and what was erased by nobody', async () => {
+  const [store, database] = [new LateListing(), new ModelDatabase()]
+  const rig = await openRig({ store, database, directory, clock: systemClock, ack: 'memory' })
+  const written: string[] = []
+  for (let n = 1; n <= 3; n++) {
+    await database.write(person('ann'), recordImage({ id: 'ann', n }))
+    await rig.session.complete(null)
+    written.push((await rig.timeline.refresh()).streams[0]?.lastUlid ?? '')
+    if (n === 2) await store.freeze()
+  }
+  const annAt = async (moment: string): Promise<unknown> => {
+    const reader = await Tidemark.open({ store: { url: 'test://late', objects: store } })
+    return reader
+      .at(moment)
+      .get('people', 'ann')
+      .finally(() => reader.close())
+  }
+  for (const [i, ulid] of written.entries()) expect(await annAt(ulid)).toEqual({ id: 'ann', n: i + 1 })
+  expect(await annAt('latest')).toEqual({ id: 'ann', n: 3 })
+  await database.write(person('ann'), null)
+  await rig.session.complete(null)
+  await eraseRecord(rig.archive, person('ann'), { reason: 'asked for' })
+  // The listing still shows the generation from before, whose files have gone.
+  await expect(annAt(written[0] ?? '')).rejects.toMatchObject({ code: 'OBJECT_NOT_FOUND' })
   await rig.session.close()
 })
 
