@@ -1,11 +1,13 @@
 import { text } from '../base/bytes.ts'
 import type { Image, Item } from '../model/event.ts'
 import type { Version } from '../model/fold.ts'
-import { findRecent, findVersion } from '../restore/lookup.ts'
+import { sameSince } from '../restore/gaps.ts'
+import { type Before, findRecent, findVersion } from '../restore/lookup.ts'
 import type { Moment } from '../restore/moment.ts'
 import { type Plan, planRestore, startOfPlan } from '../restore/plan.ts'
 import { replay } from '../restore/replay.ts'
 import type { ItemState, Selection } from '../restore/target.ts'
+import { knownBetween } from '../timeline/segments.ts'
 import type { Archive, Located } from './archive.ts'
 import { nearestRecords, noResource, requireEver } from './names.ts'
 import { checkName } from './options.ts'
@@ -19,6 +21,7 @@ export class View {
   readonly #moment: Moment
   #located: Promise<Located> | null = null
   #plan: Promise<Plan> | null = null
+  #before: Promise<Before> | null = null
 
   constructor(archive: Archive, moment: Moment) {
     this.#archive = archive
@@ -33,8 +36,7 @@ export class View {
     checkName('get', 'resource', resource)
     checkName('get', 'id', id)
     const item = { kind: 'record', resource, id } as const
-    const version =
-      (await this.#recent(item)) ?? (await findVersion(this.#archive.sources, await this.#planned(), item))
+    const version = (await this.#recent(item)) ?? (await this.#find(item))
     if (version !== null) return version.image === null ? null : parse(version.image)
     await requireEver(this.#archive, await this.#planned(), resource)
     return null
@@ -47,6 +49,20 @@ export class View {
     const { snapshot } = startOfPlan(timeline, bound.ulid)
     const between = { after: snapshot.ulid, through: bound.ulid }
     return findRecent(this.#archive.sources, timeline.segments, between, item)
+  }
+
+  async #find(item: Item): Promise<Version | null> {
+    const { sources } = this.#archive
+    return findVersion(sources, await this.#planned(), item, await this.#known())
+  }
+
+  #known(): Promise<Before> {
+    const { nodes } = this.#archive.sources
+    this.#before ??= this.#locate().then(({ bound, timeline }) => ({
+      since: sameSince(timeline, startOfPlan(timeline, bound.ulid), bound.ulid),
+      between: (after, through) => knownBetween(nodes, timeline.segments, after, through),
+    }))
+    return this.#before
   }
 
   /**

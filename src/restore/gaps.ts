@@ -89,6 +89,27 @@ export function startOf(timeline: Timeline, moment: Ulid): Start | null {
   )
 }
 
+/**
+ * From where on the events say everything that `snapshot`, which `startOf` gave for `moment`, says of an item that they are about:
+ * the ULID of an earlier snapshot from which the same state is made, with no gap and nothing pruned since, and no database read in
+ * between; its own where there is none.
+ */
+export function sameSince(timeline: Timeline, { snapshot, except }: Start, moment: Ulid): Ulid {
+  let since = snapshot
+  if (except.length > 0) return since.ulid
+  const gaps = gapsOf(timeline)
+  for (const earlier of timeline.snapshots.filter(({ ulid }) => ulid < snapshot.ulid).reverse()) {
+    const isWhole =
+      since.consistentFrom === since.ulid &&
+      earlier.consistentFrom <= since.ulid &&
+      !isCutOff(timeline.pruned, earlier, moment) &&
+      exceptionsOf(timeline, earlier, moment, gaps).length === 0
+    if (!isWhole) break
+    since = earlier
+  }
+  return since.ulid
+}
+
 /** Whether whoever captures the database should read it whole: no snapshot gives a state without gaps any more. */
 export function needsBaseline(timeline: Timeline): boolean {
   const start = startOf(timeline, lastUlidAt(2 ** 48 - 1))

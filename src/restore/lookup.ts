@@ -13,16 +13,43 @@ import { type ItemRowGroups, likelihoodOf, type SegmentUnit, unitsOf } from './s
 /** Where nothing tells which segments have an item, so many are asked first; where none of them has it, twice as many. */
 const FIRST_ASKED = 1
 
+/** What is known of the history before the snapshot of a plan without asking for it. */
+export interface Before {
+  /** Of an item that has events since, these say what the snapshot says: see `sameSince`. */
+  readonly since: Ulid
+  /** The segments with events in `(after, through]`; null: that is not known. */
+  readonly between: (after: Ulid, through: Ulid) => readonly SegmentEntry[] | null
+}
+
 /**
  * The version of one item at the plan's moment, or null where it never existed until then, or was erased. Reads the one gzip member
- * and the row groups that can hold the item; newest segments first, and none that cannot say anything newer.
+ * and the row groups that can hold the item; newest segments first, and none that cannot say anything newer. With `before` the
+ * snapshot is left out where what was read says what is in it.
  */
-export async function findVersion(sources: ReplaySources, plan: Plan, item: Item): Promise<Version | null> {
+export async function findVersion(
+  sources: ReplaySources,
+  plan: Plan,
+  item: Item,
+  before: Before | null = null,
+): Promise<Version | null> {
   const { segments, snapshot, moment } = plan
-  const changed = await newestVersion(sources, { segments, after: snapshot.ulid, through: moment }, item)
-  if (changed !== null) return openedVersion(sources, changed, item)
+  const after = before?.since ?? snapshot.ulid
+  const found = await newestVersion(sources, { segments, after, through: moment }, item)
+  if (found !== null && isLast(found, plan, item, before)) return openedVersion(sources, found, item)
   const image = await (await sources.snapshots.open(snapshot)).find(item)
   return image === null ? null : openedVersion(sources, { ulid: snapshot.ulid, image }, item)
+}
+
+/** Whether nothing that was not searched has an event of an item between this one and the snapshot of a plan. */
+function isLast({ ulid }: Version, { segments, snapshot }: Plan, item: Item, before: Before | null): boolean {
+  if (ulid > snapshot.ulid) return true
+  const others = before?.between(ulid, snapshot.ulid) ?? null
+  const searched = new Set(segments.map(({ key }) => key))
+  return others?.every((entry) => searched.has(entry.key) || hasNot(entry, item)) === true
+}
+
+function hasNot(entry: SegmentEntry, item: Item): boolean {
+  return likelihoodOf({ ...entry, entries: [entry] }, item) === 'no'
 }
 
 /**

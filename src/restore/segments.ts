@@ -80,9 +80,9 @@ export class Segments {
     const { entries } = unit
     const [first] = entries
     if (first === undefined || likelihoodOf(unit, item) === 'no') return null
-    // Whoever comes by again finds all of it then, and its index would be a request more.
-    const isSmall = entries.length === 1 && first.bytes <= WHOLE_BYTES && next === 'others'
-    if (!('run' in first) || isSmall) return inSegment(await this.open(first), item)
+    // Of a run that most likely has it, and is small: its index would be a request more.
+    const isSmall = entries.length === 1 && first.bytes <= WHOLE_BYTES && first.filter !== undefined
+    if (!('run' in first) || (isSmall && next === 'others')) return inSegment(await this.open(first), item)
     const { index } = first.run
     const range = await this.#runs.find(index, item, next)
     if (range === null) return null

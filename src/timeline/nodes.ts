@@ -95,6 +95,11 @@ export class NodeReader<Node extends TreeNode, Entry> {
     return content
   }
 
+  /** What stands in a node, where that is known; null: it would have to be read. */
+  known({ key }: Node): NodeContent<Node, Entry> | null {
+    return this.#kept.get(key)?.content ?? null
+  }
+
   async #get(key: string): Promise<Uint8Array> {
     try {
       return await this.#store.get(key)

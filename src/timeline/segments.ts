@@ -52,6 +52,29 @@ export async function segmentsBetween(
   return found.sort((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))
 }
 
+/** The segments with events in `(after, through]`, in any order, without a request; null: nodes would have to be read for it. */
+export function knownBetween(
+  nodes: SegmentNodes,
+  { nodes: list, tail }: SegmentTree,
+  after: Ulid,
+  through: Ulid,
+): readonly SegmentEntry[] | null {
+  const isWanted = ({ firstUlid, lastUlid }: Pick<SegmentEntry, 'firstUlid' | 'lastUlid'>): boolean =>
+    lastUlid > after && firstUlid <= through
+  const found = tail.filter(isWanted)
+  for (const node of list.filter(isWanted)) {
+    const content = nodes.known(node)
+    if (content === null) return null
+    const below =
+      'entries' in content
+        ? content.entries.filter(isWanted)
+        : knownBetween(nodes, { nodes: content.nodes, tail: [] }, after, through)
+    if (below === null) return null
+    found.push(...below)
+  }
+  return found
+}
+
 /** The events of the segments that reach beyond a ULID; reads only nodes that it lies within. */
 export async function eventsAfter(nodes: SegmentNodes, index: SegmentTree, ulid: Ulid): Promise<number> {
   let events = 0
