@@ -1,7 +1,10 @@
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
 import { CountingStore } from '../../test/support/stores.ts'
+import { peakMbOfCommand } from '../lib/command.ts'
 import { type Cost, costOf, type GrowthRow, growthOver } from '../lib/cost.ts'
 import { writeHistory } from '../lib/history-store.ts'
 import { steadyChunks, steadyStates } from '../lib/steady-history.ts'
@@ -19,7 +22,8 @@ const KIB = 1024
 
 async function growthAt(segments: number): Promise<GrowthRow> {
   return inTemporaryDirectory(async (directory) => {
-    const objects = new CountingStore(new FilesystemStore(directory))
+    const place = join(directory, 'store')
+    const objects = new CountingStore(new FilesystemStore(place))
     const steady = { segments, events: EVENTS, records: RECORDS, beginMs: BEGIN, everyMs: EVERY }
     await writeHistory(objects, firstUlidAt(BEGIN), [steadyStates(RECORDS)], steadyChunks(steady))
     const opened = (): Promise<Tidemark> => Tidemark.open({ store: { url: 'bench://store', objects } })
@@ -31,6 +35,10 @@ async function growthAt(segments: number): Promise<GrowthRow> {
     })
     mustBe(status.result === segments, 'the segments of a store')
     const tidemark = await opened()
+    // This process holds what it wrote the store from: what a compaction takes is seen in one of its own.
+    const copy = join(directory, 'copy')
+    await cp(place, copy, { recursive: true })
+    const peakMb = await peakMbOfCommand(['compact', '--grace', '0s', '--store', `file:${copy}`])
     const late = new Date(BEGIN + segments * EVERY * 0.9).toISOString()
     const snapshot = await costOf(objects, () => tidemark.snapshot({ at: late }))
     mustBe(snapshot.result.records === RECORDS, 'a snapshot')
@@ -60,7 +68,7 @@ async function growthAt(segments: number): Promise<GrowthRow> {
       'prune, requests': pruning.requests,
       'sweep, us/segment': each(sweeping.ms * 1000),
       'sweep, requests': sweeping.requests,
-      'memory after, MiB': process.memoryUsage().rss / KIB / KIB,
+      'compaction, peak MiB': peakMb,
     }
   })
 }
