@@ -80,10 +80,25 @@ async function inStore(store: string | StoreSpec): Promise<{ ids: string[]; stat
   }
 }
 
-/** How the same application ends without a backup. */
-async function bare(spec: ApplicationSpec, signal: NodeJS.Signals | null): Promise<Pick<Run, 'code' | 'signal'>> {
-  const database = spec.database.replace(/^file:.*/, `file://${mkdtempSync(join(directory, 'bare-'))}/db`)
-  const { code, signal: killedBy } = await run({ ...spec, tidemark: null, database }, signal)
+type Ended = Pick<Run, 'code' | 'signal'>
+const ends = new Map<string, Promise<Ended>>()
+
+/** How the same application ends without a backup, which it is not given in any way. */
+function bare({ database, handler, end }: ApplicationSpec, signal: NodeJS.Signals | null): Promise<Ended> {
+  const isFile = database.startsWith('file:')
+  const kind = JSON.stringify([isFile, handler, end, signal])
+  const found = ends.get(kind) ?? runBare(isFile, { handler, end }, signal)
+  ends.set(kind, found)
+  return found
+}
+
+async function runBare(
+  isFile: boolean,
+  parts: Pick<ApplicationSpec, 'handler' | 'end'>,
+  signal: NodeJS.Signals | null,
+): Promise<Ended> {
+  const database = isFile ? `file://${mkdtempSync(join(directory, 'bare-'))}/db` : 'memory://app'
+  const { code, signal: killedBy } = await run({ ...parts, database, tidemark: null, wiring: 'usePlugin' }, signal)
   return { code, signal: killedBy }
 }
 

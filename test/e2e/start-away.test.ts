@@ -145,19 +145,19 @@ test.skipIf(!isThere)(
     const [plain, plainStore] = applicationOn(running, bucket, 'plain', false)
     const [sealed, sealedStore] = applicationOn(running, bucket, 'sealed', true)
     const both = [plain, sealed]
-    for (const application of both) await application.start()
+    await Promise.all(both.map((application) => application.start()))
     // One stream is closed in the timeline, one is open there for ever.
     await plain.finish()
     await sealed.kill()
     for (const state of ['frozen', 'down'] as const) {
       await become('up')
       await become(state)
-      for (const application of both) expect(await application.start(), state).toMatch(/^W /)
-      for (const application of both) await application.kill()
+      for (const said of await Promise.all(both.map((one) => one.start()))) expect(said, state).toMatch(/^W /)
+      await Promise.all(both.map((application) => application.kill()))
     }
-    for (const application of both) expect(await application.start()).toMatch(/^W /)
+    for (const said of await Promise.all(both.map((one) => one.start()))) expect(said).toMatch(/^W /)
     await become('up')
-    for (const application of both) expect(await application.finish()).toBe(0)
+    expect(await Promise.all(both.map((application) => application.finish()))).toEqual([0, 0])
     for (const [application, store] of [
       [plain, plainStore],
       [sealed, sealedStore],

@@ -1,4 +1,4 @@
-import { S3db } from 's3db.js'
+import { S3db } from 's3db.js/lite'
 import { TidemarkPlugin, type TidemarkPluginOptions } from '../../src/s3db/plugin.ts'
 
 /** What the application of `signal-application.ts` is like. */
