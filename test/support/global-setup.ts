@@ -17,7 +17,9 @@ declare module 'vitest' {
  */
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
   project.provide('s3Server', null)
-  if (await isWanted(project, /support\/cli\.ts'/)) process.env.TIDEMARK_TEST_BIN = await bundledCli()
+  // Once, where several projects of the run want it.
+  if (process.env.TIDEMARK_TEST_BIN === undefined && (await isWanted(project, /support\/cli\.ts'/)))
+    process.env.TIDEMARK_TEST_BIN = await bundledCli()
   if (!(await isWanted(project, /support\/s3(db-on-s3)?\.ts'/))) return undefined
   try {
     if (!isInstalled() && canInstall()) {
