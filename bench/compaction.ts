@@ -44,7 +44,7 @@ export async function run({ events, chunk, runs }: CompactionBenchOptions = DEFA
   const [merging, encoding]: [number[], number[]] = [[], []]
   for (let lap = 0; lap <= runs; lap++) {
     const request = { run: newUlid(lap), level: 1, erasures: 0, units, memory: MEMORY }
-    const { ms, result } = await timed(() => writeRun(store, request, () => {}))
+    const { cpuMs, result } = await timed(() => writeRun(store, request, () => {}))
     const merged = result.files.reduce((sum, file) => sum + file.events, 0)
     mustBe(merged === events, `${merged} of ${events} events were merged`)
     // As long as the merge: both meet the machine as it is, and the first of each is left out.
@@ -52,8 +52,8 @@ export async function run({ events, chunk, runs }: CompactionBenchOptions = DEFA
       for (const _ of units) if (last !== undefined) encode(last)
     })
     if (lap === 0) continue
-    merging.push(events / ms)
-    encoding.push((units.length * (last?.changes.length ?? 0)) / encoded.ms)
+    merging.push(events / cpuMs)
+    encoding.push((units.length * (last?.changes.length ?? 0)) / encoded.cpuMs)
   }
   const [ours, peer] = [median(merging), median(encoding)]
   return [

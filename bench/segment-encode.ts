@@ -77,7 +77,7 @@ class SideThread {
     this.#worker = new Worker(new URL('./lib/encode-side.ts', import.meta.url), { workerData: { side, events } })
   }
 
-  /** Thousands of events a second. */
+  /** Thousands of events a second of the processor. */
   get rate(): number {
     return median(this.#rates)
   }
@@ -88,8 +88,8 @@ class SideThread {
   }
 
   async run(counts: boolean): Promise<void> {
-    const { ms, bytes, events, imageBytes } = await this.#ask<SideResult>('run')
-    if (counts) this.#rates.push(events / ms)
+    const { cpuMs, bytes, events, imageBytes } = await this.#ask<SideResult>('run')
+    if (counts) this.#rates.push(events / cpuMs)
     if (this.#seen) return
     this.#seen = true
     this.bytes += bytes

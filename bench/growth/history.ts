@@ -12,7 +12,7 @@ import { CountingStore } from '../../test/support/stores.ts'
 import { type Cost, costOf, type GrowthRow, growthOver } from '../lib/cost.ts'
 import { type Chunk, dataset } from '../lib/dataset.ts'
 import { BEFORE_DATASET, coldSources, mergeHistory, writeHistory } from '../lib/history-store.ts'
-import { inTemporaryDirectory, mustBe } from '../lib/timing.ts'
+import { cpuMs, inTemporaryDirectory, mustBe } from '../lib/timing.ts'
 
 /*
  * What reading costs against how many events there are, a tenth as many records, in segments of at most 50,000 events and at
@@ -33,6 +33,8 @@ const PROBED = 10_000
 /** A record with about ten events, as most are that are looked for. */
 class Probes {
   last: Ulid = firstUlidAt(0)
+  /** Milliseconds of the processor in which the events were made up. */
+  makingMs = 0
   readonly #events = new Map<string, { item: Item; events: number }>()
 
   get one(): Probe {
@@ -42,6 +44,7 @@ class Probes {
   }
 
   *noting(chunks: Iterable<Chunk>): Generator<Chunk> {
+    let started = cpuMs()
     for (const chunk of chunks) {
       for (const { kind, resource, id } of chunk.changes) {
         const known = this.#events.get(id)
@@ -49,7 +52,9 @@ class Probes {
         else if (this.#events.size < PROBED) this.#events.set(id, { item: { kind, resource, id }, events: 1 })
       }
       this.last = chunk.ulids.at(-1) ?? this.last
+      this.makingMs += cpuMs() - started
       yield chunk
+      started = cpuMs()
     }
   }
 }
@@ -115,7 +120,7 @@ async function growthAt(events: number): Promise<GrowthRow> {
     const [restoreRuns, verifyRuns] = await whole(store, events, last)
     return {
       size: events,
-      'write, us/event': (write.ms * 1000) / events,
+      'write, us/event': ((write.ms - probes.makingMs) * 1000) / events,
       'merge, us/event': (merge.ms * 1000) / events,
       'open, ms': open.ms,
       ...costsOf('segments', segments),

@@ -1,4 +1,5 @@
 import type { CountingStore } from '../../test/support/stores.ts'
+import { cpuMs } from './timing.ts'
 
 /** What something cost: milliseconds of the processor and on the clock, bytes, requests to the store. */
 export interface Cost {
@@ -11,11 +12,6 @@ export interface Cost {
 
 /** What one size costs, by what was measured; `size` is the size. */
 export type GrowthRow = Readonly<Record<string, number> & { size: number }>
-
-function cpuMs(): number {
-  const { user, system } = process.cpuUsage()
-  return (user + system) / 1000
-}
 
 /** What `act` costs, and its result. */
 export async function costOf<T>(store: CountingStore, act: () => Promise<T>): Promise<Cost & { readonly result: T }> {
