@@ -84,7 +84,7 @@ export async function nextGeneration(
   const before = await replaced(merged, erasedBy(change.erase), nodes.segments, write)
   const timeline = applyChange({ ...head.timeline, segments: before }, change)
   return generationOf(
-    { ...timeline, segments: carried(timeline.segments, SEGMENTS.listed, write) },
+    { ...timeline, segments: await carried(timeline.segments, SEGMENTS, nodes.segments.read, write) },
     head,
     nodes.ledger,
     files,
@@ -92,13 +92,14 @@ export async function nextGeneration(
 }
 
 /** A timeline that was made otherwise, as the generation behind `head`. Errors: as `nextGeneration`. */
-export function madeGeneration(
+export async function madeGeneration(
   timeline: Timeline,
   { sha256: previous }: Pick<TimelineHead, 'sha256'>,
   nodes: CatalogueNodes,
 ): Promise<NextGeneration> {
   const files = new NodeFiles(timeline.generation, new Map(), 0)
-  const segments = carried(timeline.segments, SEGMENTS.listed, (content) => files.add(SEGMENTS, content))
+  const write: WriteNode<IndexNode, SegmentEntry> = (content) => files.add(SEGMENTS, content)
+  const segments = await carried(timeline.segments, SEGMENTS, nodes.segments.read, write)
   return generationOf({ ...timeline, segments }, { ...EMPTY_HEAD, sha256: previous }, nodes.ledger, files)
 }
 
@@ -157,7 +158,7 @@ function replaced(
     const other = by.get(entry.key)
     return other === undefined ? entry : other
   }
-  return rewritten(index, { mayTouch, map, listed: SEGMENTS.listed }, nodes.read, write)
+  return rewritten(index, { mayTouch, map, leaves: SEGMENTS }, nodes.read, write)
 }
 
 /** Without the segments that a pruning takes out. */
@@ -173,7 +174,7 @@ function pruned(
   const mayTouch = (node: IndexNode): boolean =>
     ranges.some(({ from, through }) => from <= node.lastUlid && through >= node.firstUlid)
   const map = (entry: SegmentEntry): SegmentEntry | null => (keys.has(entry.key) ? null : entry)
-  return rewritten(index, { mayTouch, map, listed: SEGMENTS.listed }, nodes.read, write)
+  return rewritten(index, { mayTouch, map, leaves: SEGMENTS }, nodes.read, write)
 }
 
 /** The head that a root leads to; what `known` has of the ledger is not read again. Errors: `TIMELINE_CORRUPT`. */

@@ -5,16 +5,15 @@ import { nodeGeneration, nodeKey } from '../format/keys.ts'
 import { sealJson, unsealJson } from '../format/sealed-json.ts'
 import type { TreeNode } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { type ListEntries, type NodeContent, widthOf } from './tree.ts'
+import { type Leaves, type NodeContent, widthOf } from './tree.ts'
 
 /** What a tree is made of. */
-export interface TreeKind<Node extends TreeNode, Entry> {
+export interface TreeKind<Node extends TreeNode, Entry> extends Leaves<Entry> {
   /** The name of its entries in a file. */
   readonly name: 'segments' | 'ledger'
   readonly isEntry: (value: unknown) => value is Entry
   readonly isNode: (value: unknown) => value is Node
-  /** Entries as they stand in a file, and the other way round. */
-  readonly listed: ListEntries<Entry>
+  /** Entries of what stands in a file: `listed`, the other way round. */
   readonly entriesOf: (listed: readonly unknown[]) => readonly unknown[]
   /** The node of a file, with what is told of everything below it. */
   readonly nodeOf: (file: TreeNode, content: NodeContent<Node, Entry>) => Node

@@ -12,6 +12,7 @@ export const SEGMENTS: TreeKind<IndexNode, SegmentEntry> = {
   isEntry: (value): value is SegmentEntry => areSegments([value]),
   isNode: isIndexNode,
   listed: listedSegments,
+  joinedBytes: 36 * 1024,
   entriesOf: entriesOfList,
   nodeOf,
 }

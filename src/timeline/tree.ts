@@ -1,3 +1,4 @@
+import { TidemarkError } from '../base/errors.ts'
 import type { Tree, TreeNode } from '../model/timeline.ts'
 
 /*
@@ -12,16 +13,16 @@ import type { Tree, TreeNode } from '../model/timeline.ts'
 /** Bytes of entries, as JSON, that make a node: a root with its tail and a node that is just full stay far below 64 KiB. */
 const LEAF_BYTES = 16 * 1024
 /** Nodes of one height that make one of the next. */
-const FANOUT = 32
+const FANOUT = 20
 
 /**
  * Nodes in a node that is joined with a neighbour which is written anew, and entries in such a leaf. Merges leave one entry of a
  * hundred: without it every hour would keep a node of its own, and a look at a day would read them all.
  */
-const SMALL_WIDTH = FANOUT / 4
-const SMALL_LEAF_WIDTH = FANOUT / 2
-/** Bytes of entries of leaves that are joined, at most: whoever reads one asks once for what would be two requests. */
-const JOINED_BYTES = 2 * LEAF_BYTES
+const SMALL_WIDTH = 8
+const SMALL_LEAF_WIDTH = 16
+/** Entries differ in size: how much larger than it may be a leaf is guessed to be that is read all the same. */
+const PROBABLY = 1.25
 
 /** What stands in a node. */
 export type NodeContent<Node extends TreeNode, Entry> =
@@ -37,23 +38,71 @@ export type ReadNode<Node extends TreeNode, Entry> = (node: Node) => Promise<Nod
 /** Entries as they stand in a file, one for each. */
 export type ListEntries<Entry> = (entries: readonly Entry[]) => readonly unknown[]
 
-/** The tree with what is too much for its root in nodes: pure but for `write`. */
-export function carried<Node extends TreeNode, Entry>(
+/** What leaves are made of. */
+export interface Leaves<Entry> {
+  readonly listed: ListEntries<Entry>
+  /**
+   * Bytes of entries that leaves which stand side by side may have together where they are joined: whoever reads them asks once
+   * for what would be several requests, and a commit writes that much. A little more than some whole leaves have.
+   */
+  readonly joinedBytes: number
+}
+
+/** The tree with what is too much for its root in nodes. A leaf is read where it and a new one beside it may become one. */
+export async function carried<Node extends TreeNode, Entry>(
   { nodes, tail }: Tree<Node, Entry>,
-  listed: ListEntries<Entry>,
+  leaves: Leaves<Entry>,
+  read: ReadNode<Node, Entry>,
   write: WriteNode<Node, Entry>,
-): Tree<Node, Entry> {
-  const leaves: Node[] = []
-  let from = 0
-  let bytes = 0
+): Promise<Tree<Node, Entry>> {
+  const { full, rest } = cut(tail, leaves.listed)
+  const result = [...nodes]
+  let last: NodeContent<Node, Entry> | null = null
+  for (const entries of full) {
+    const leaf: NodeContent<Node, Entry> = { height: 0, entries }
+    const before: NodeContent<Node, Entry> | null = last ?? (await roomIn(result.at(-1), entries.length, leaves, read))
+    const both: NodeContent<Node, Entry> | null = before === null ? null : together(before, leaf, leaves)
+    if (both === null && last !== null) result.push(write(last))
+    if (both !== null && last === null) result.pop()
+    last = both ?? leaf
+  }
+  if (last !== null) result.push(write(last))
+  return { nodes: grouped(result, write), tail: rest }
+}
+
+/** Entries for whole leaves, and those that are too few for one. */
+function cut<Entry>(
+  tail: readonly Entry[],
+  listed: ListEntries<Entry>,
+): { readonly full: readonly (readonly Entry[])[]; readonly rest: readonly Entry[] } {
+  const full: (readonly Entry[])[] = []
+  let [from, bytes] = [0, 0]
   for (const [i, entry] of listed(tail).entries()) {
     bytes += JSON.stringify(entry).length
     if (bytes < LEAF_BYTES) continue
-    leaves.push(write({ height: 0, entries: tail.slice(from, i + 1) }))
+    full.push(tail.slice(from, i + 1))
     from = i + 1
     bytes = 0
   }
-  return { nodes: grouped([...nodes, ...leaves], write), tail: tail.slice(from) }
+  return { full, rest: tail.slice(from) }
+}
+
+/** What stands in a leaf that probably has room for so many more entries; null: it has none, or is damaged. */
+async function roomIn<Node extends TreeNode, Entry>(
+  node: Node | undefined,
+  more: number,
+  { joinedBytes }: Leaves<Entry>,
+  read: ReadNode<Node, Entry>,
+): Promise<NodeContent<Node, Entry> | null> {
+  const bytes = node === undefined ? 0 : (node.width / more + 1) * LEAF_BYTES
+  if (node === undefined || node.height > 0 || bytes > joinedBytes * PROBABLY) return null
+  try {
+    return await read(node)
+  } catch (error) {
+    // Nothing of it is needed for what is new, which is not to wait for a repair.
+    if (error instanceof TidemarkError && error.category === 'corrupt') return null
+    throw error
+  }
 }
 
 function grouped<Node extends TreeNode, Entry>(nodes: readonly Node[], write: WriteNode<Node, Entry>): readonly Node[] {
@@ -76,13 +125,13 @@ export interface Rewriting<Node extends TreeNode, Entry> {
   readonly mayTouch: (node: Node) => boolean
   /** What takes the place of an entry: itself, another, or nothing. */
   readonly map: (entry: Entry) => Entry | null
-  readonly listed: ListEntries<Entry>
+  readonly leaves: Leaves<Entry>
 }
 
 /** The tree with other entries: only nodes on the way to these, and small ones beside them, are read, and written anew. */
 export async function rewritten<Node extends TreeNode, Entry>(
   { nodes, tail }: Tree<Node, Entry>,
-  { mayTouch, map, listed }: Rewriting<Node, Entry>,
+  { mayTouch, map, leaves }: Rewriting<Node, Entry>,
   read: ReadNode<Node, Entry>,
   write: WriteNode<Node, Entry>,
 ): Promise<Tree<Node, Entry>> {
@@ -103,7 +152,7 @@ export async function rewritten<Node extends TreeNode, Entry>(
       const right: NodeContent<Node, Entry> | null =
         content ?? (joined === null ? null : await smallOf(node, joined.height))
       const both: NodeContent<Node, Entry> | null =
-        left === null || right === null ? null : together(left, right, listed)
+        left === null || right === null ? null : together(left, right, leaves)
       if (both === null) flush()
       else if (joined === null) result.pop()
       joined = both ?? content
@@ -162,11 +211,11 @@ function isList(nodes: readonly TreeNode[]): boolean {
 function together<Node extends TreeNode, Entry>(
   a: NodeContent<Node, Entry>,
   b: NodeContent<Node, Entry>,
-  listed: ListEntries<Entry>,
+  { listed, joinedBytes }: Leaves<Entry>,
 ): NodeContent<Node, Entry> | null {
   if ('entries' in a && 'entries' in b) {
     const entries = [...a.entries, ...b.entries]
-    return JSON.stringify(listed(entries)).length <= JOINED_BYTES ? { height: 0, entries } : null
+    return JSON.stringify(listed(entries)).length <= joinedBytes ? { height: 0, entries } : null
   }
   if ('entries' in a || 'entries' in b || a.height !== b.height) return null
   const nodes = [...a.nodes, ...b.nodes]

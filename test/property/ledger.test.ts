@@ -27,7 +27,7 @@ function changeOf({ what, number }: Step, commit: number): TimelineChange {
   if (what === 'mark') return { putMark: { name: `m${number}`, ulid: idOf(commit), at: idOf(commit) } }
   if (what === 'unmark') return { removeMark: `m${number}` }
   // Long ones: the root soon has enough for a leaf.
-  const reason = 'the disk is gone '.repeat(60)
+  const reason = 'the disk is gone '.repeat(180)
   const lost = { stream: id, firstSequence: commit + 1, after: idOf(0), through: idOf(commit + 1), reason, by: 'Ann' }
   if (what === 'lose') return { addLosses: [{ ...lost, cause: 'ended' }] }
   const stream = streamOf(commit + 1, what === 'close' ? 'closed' : 'open', id)

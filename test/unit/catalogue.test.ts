@@ -5,6 +5,7 @@ import { totalsOf } from '../../src/model/segment-index.ts'
 import type {
   MergedSegment,
   SegmentEntry,
+  SnapshotEntry,
   StreamEntry,
   StreamSegment,
   TimelineChange,
@@ -220,6 +221,36 @@ test('many streams that come and go are in nodes, and are what they were', async
   const { timeline } = await TimelineLog.open(store)
   expect(timeline.streams).toEqual(closed.map((stream) => (stream.id === again.id ? again : stream)))
   expect(timeline).toEqual(log.timeline)
+})
+
+test('a ledger of years is read by few requests, and those at once', async () => {
+  for (const days of [30, 365, 1000]) {
+    const store = new CountingStore(new MemoryStore())
+    const log = await TimelineLog.open(store)
+    const snapshots = Array.from({ length: days }, (_, day): SnapshotEntry => {
+      const ulid = firstUlidAt(1_760_000_000_000 + day * 86_400_000)
+      const [prefix, manifestSha256] = [`snapshot/${ulid}/`, String(day).padStart(64, '0')]
+      return { ulid, consistentFrom: ulid, prefix, records: 1e7, bytes: 1e9, manifestSha256 }
+    })
+    for (const snapshot of snapshots) await log.commit(() => ({ addSnapshots: [snapshot] }))
+    store.reset()
+    const { timeline } = await TimelineLog.open(store)
+    expect(timeline.snapshots).toEqual(snapshots)
+    // The root, and a node for each 72 KiB or less: 280 bytes of JSON each day.
+    expect(store.calls.get).toBeLessThanOrEqual(1 + Math.ceil((days * 280) / (48 * KIB)))
+  }
+})
+
+test('what is new does not wait for a leaf that is damaged, beside which it stands then', async () => {
+  const { store, log } = await storeOf(30)
+  const [leaf] = log.timeline.segments.nodes
+  if (leaf === undefined) throw new Error('there is a leaf')
+  const bytes = await store.get(leaf.key)
+  await store.put(leaf.key, bytes.subarray(1))
+  const writer = await TimelineLog.open(store)
+  for (let n = 30; n < 80; n++) await writer.commit(() => next(n))
+  await store.put(leaf.key, bytes)
+  expect(await allSegments(store, writer.timeline)).toEqual(segments(80))
 })
 
 test('losses and acknowledgements keep the order of their commits, in the root and in nodes', async () => {
