@@ -1,3 +1,4 @@
+import { Kept } from '../base/kept.ts'
 import { parseRunFileKey } from '../format/keys.ts'
 import { ItemHasher } from '../format/segment/item-hash.ts'
 import {
@@ -15,7 +16,6 @@ import {
 import type { Item } from '../model/event.ts'
 import type { RunIndexFile } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { Kept } from './kept.ts'
 
 /** An index up to this size is read as a whole: another request costs more than these bytes. */
 const WHOLE_BYTES = 16 * 1024

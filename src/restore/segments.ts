@@ -1,3 +1,4 @@
+import { Kept } from '../base/kept.ts'
 import { parseRunFileKey } from '../format/keys.ts'
 import { EVENT_COLUMNS } from '../format/segment/events.ts'
 import { placedRowGroup } from '../format/segment/placed-group.ts'
@@ -7,7 +8,6 @@ import type { RowGroupPlace } from '../format/segment/run-index.ts'
 import type { Item } from '../model/event.ts'
 import type { MergedSegment, SegmentEntry } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { Kept } from './kept.ts'
 import { type NextLookups, RunLookup } from './run-lookup.ts'
 
 /** Bytes that open segments take which are kept: some ten kilobytes of a small one, a megabyte of a large one. */

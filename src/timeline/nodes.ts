@@ -1,5 +1,6 @@
 import { nonce, sha256 } from '../base/bytes.ts'
 import { hasCode, TidemarkError } from '../base/errors.ts'
+import { Kept } from '../base/kept.ts'
 import { LIMITS } from '../base/limits.ts'
 import { nodeGeneration, nodeKey } from '../format/keys.ts'
 import { sealJson, unsealJson } from '../format/sealed-json.ts'
@@ -71,8 +72,7 @@ const KEPT_BYTES = 16 * 1024 * 1024
 export class NodeReader<Node extends TreeNode, Entry> {
   readonly #kind: TreeKind<Node, Entry>
   readonly #store: Pick<ObjectStore, 'get'>
-  readonly #kept = new Map<string, { readonly content: NodeContent<Node, Entry>; readonly bytes: number }>()
-  #bytes = 0
+  readonly #kept = new Kept<NodeContent<Node, Entry>>(KEPT_BYTES)
 
   constructor(kind: TreeKind<Node, Entry>, store: Pick<ObjectStore, 'get'>) {
     this.#kind = kind
@@ -83,20 +83,16 @@ export class NodeReader<Node extends TreeNode, Entry> {
   readonly read = async (node: Node): Promise<NodeContent<Node, Entry>> => {
     const { key } = node
     const known = this.#kept.get(key)
-    if (known !== undefined) {
-      this.#kept.delete(key)
-      this.#kept.set(key, known)
-      return known.content
-    }
+    if (known !== undefined) return known
     const bytes = await this.#get(key)
     const content = decodeNode(this.#kind, node, bytes)
-    this.#keep(key, { content, bytes: bytes.length })
+    this.#kept.keep(key, content, bytes.length)
     return content
   }
 
   /** What stands in a node, where that is known; null: it would have to be read. */
   known({ key }: Node): NodeContent<Node, Entry> | null {
-    return this.#kept.get(key)?.content ?? null
+    return this.#kept.peek(key) ?? null
   }
 
   async #get(key: string): Promise<Uint8Array> {
@@ -105,16 +101,6 @@ export class NodeReader<Node extends TreeNode, Entry> {
     } catch (error) {
       if (hasCode(error, 'OBJECT_NOT_FOUND')) throw damagedNode(key, 'it is missing', error)
       throw error
-    }
-  }
-
-  #keep(key: string, kept: { readonly content: NodeContent<Node, Entry>; readonly bytes: number }): void {
-    if (!this.#kept.has(key)) this.#bytes += kept.bytes
-    this.#kept.set(key, kept)
-    for (const [oldest, { bytes }] of this.#kept) {
-      if (this.#bytes <= KEPT_BYTES) return
-      this.#kept.delete(oldest)
-      this.#bytes -= bytes
     }
   }
 }
