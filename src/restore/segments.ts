@@ -141,10 +141,24 @@ interface Placed {
 }
 
 function inRun(store: ObjectStore, placed: () => Promise<readonly Placed[]>): ItemRowGroups {
-  async function* read(windowed: typeof windowsOf): AsyncGenerator<RowGroup> {
-    for (const window of windowed(await placed())) yield* await readWindow(store, window)
+  async function* forward(): AsyncGenerator<RowGroup> {
+    for (const window of windowsOf(await placed())) yield* await readWindow(store, window)
   }
-  return { forward: () => read(windowsOf), backward: () => read((places) => places.toReversed().map((one) => [one])) }
+  async function* backward(): AsyncGenerator<RowGroup> {
+    for (const window of windowsFromEnd(await placed())) yield* (await readWindow(store, window)).toReversed()
+  }
+  return { forward, backward }
+}
+
+/** The last row group, then twice as many each time: of what has very many, one that is far from the end costs few requests. */
+function windowsFromEnd(places: readonly Placed[]): readonly (readonly Placed[])[] {
+  const windows: (readonly Placed[])[] = []
+  for (let [end, most] = [places.length, 1]; end > 0; most *= 2) {
+    const window = windowsOf(places.slice(Math.max(0, end - most), end)).at(-1) ?? []
+    windows.push(window)
+    end -= window.length
+  }
+  return windows
 }
 
 /** Row groups that stand one behind the other in a file, a few together. */

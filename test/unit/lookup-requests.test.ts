@@ -212,6 +212,23 @@ test('in one process the next records of a run cost two requests each, of a smal
   }
 })
 
+test('of a record that has most of a run, every moment costs few requests, and gives its last event until then', async () => {
+  const { store, entry, plan } = await runOf(
+    Array.from({ length: 3000 }, () => 'hot'),
+    { rowGroupRows: 30 },
+  )
+  const stamps: string[] = []
+  for await (const { stamp } of findEvents(sourcesOver(store), [entry], itemOf('hot'))) stamps.push(stamp.ulid)
+  expect(stamps).toHaveLength(3000)
+  for (const n of [0, 1, 29, 30, 700, 1500, 2970, 2999]) {
+    const counting = new CountingStore(store)
+    const moment = stamps[n] ?? ''
+    expect((await findVersion(sourcesOver(counting), { ...plan, moment }, itemOf('hot')))?.ulid).toBe(moment)
+    // The index, and windows of 1, 2, 4 … of 100 row groups.
+    expect(counting.calls.get).toBeLessThanOrEqual(1 + 7)
+  }
+})
+
 test('what a lookup reads of a run does not grow with its events, large or small', async () => {
   for (const [count, textBytes] of [
     [20_000, 0],
