@@ -37,6 +37,8 @@ export interface Door {
   readonly name: string
   /** Answers what is asked from now on, and what was asked meanwhile. */
   open(owner: StreamDoor): void
+  /** Whether somebody was asked, and has not answered yet. */
+  readonly isAnswering: boolean
   /** Answers no more. Resolves when those who were asked have answered; who asks now waits until the door is gone. */
   shut(): Promise<void>
   /** Takes the door away. `directory`: where it is now, if that was renamed. */
@@ -56,6 +58,9 @@ export async function makeDoor(
     await chmod(join(directory, name), 0o600)
     return {
       name,
+      get isAnswering() {
+        return desk.isAnswering
+      },
       open: (owner) => desk.open(owner),
       shut: () => desk.shut(),
       close: async (now = directory) => {
@@ -102,6 +107,10 @@ class Desk {
   open(owner: StreamDoor): void {
     this.#owner = owner
     for (const ask of this.#waiting.splice(0)) ask()
+  }
+
+  get isAnswering(): boolean {
+    return this.#answering.size > 0
   }
 
   async shut(): Promise<void> {

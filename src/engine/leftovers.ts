@@ -10,6 +10,7 @@ export class Leftovers {
   readonly #sealerOf: (stream: OwnedStream) => Sealer
   readonly #log: Logger
   readonly #sealers = new Map<OwnedStream, Sealer>()
+  readonly #going = new Set<Promise<void>>()
 
   constructor(sealerOf: (stream: OwnedStream) => Sealer, log: Logger) {
     this.#sealerOf = sealerOf
@@ -39,8 +40,9 @@ export class Leftovers {
         await sealer.close()
         if (sealer.stream.state !== 'closed' || !this.#sealers.delete(stream)) continue
         endClockOf(sealer.stream)
-        await stream.door?.shut()
-        await stream.release()
+        const going = this.#letGo(stream)
+        // Who was asked at its door may wait for this to end before it answers.
+        if (stream.door?.isAnswering !== true) await going
       } catch (error) {
         this.#log.error(
           { error: messageOf(error), stream: stream.entry.id },
@@ -48,6 +50,26 @@ export class Leftovers {
         )
       }
     }
+  }
+
+  /** Resolves when all that were closed are let go of: not to be waited for by who answers. */
+  async gone(): Promise<void> {
+    while (this.#going.size > 0) await Promise.all(this.#going)
+  }
+
+  #letGo(stream: OwnedStream): Promise<void> {
+    const isAnswered = stream.door?.shut()
+    const going = Promise.resolve(isAnswered)
+      .then(() => stream.release())
+      .catch((error: unknown) =>
+        this.#log.error(
+          { error: messageOf(error), stream: stream.entry.id },
+          'The journal of an earlier process is in the store, and could not be let go of; the next start does that.',
+        ),
+      )
+      .finally(() => this.#going.delete(going))
+    this.#going.add(going)
+    return going
   }
 
   /** Answers other processes for each, with what `complete` does and what it itself says. */

@@ -375,7 +375,7 @@ export class Session {
 
   async #release(): Promise<void> {
     await this.#adoption.ended()
-    await this.#unsettled?.release()
+    await Promise.all([this.#leftovers.gone(), this.#unsettled?.release()])
     for (const { door } of this.#streams) await door?.shut()
     this.#peers.close()
     for (const { release } of this.#streams) await release()
