@@ -1,7 +1,8 @@
+import { Tidemark } from '../../src/engine/tidemark.ts'
 import type { Item } from '../../src/model/event.ts'
 import { totalsOf } from '../../src/model/segment-index.ts'
 import { firstUlidAt, type Ulid } from '../../src/model/ulid.ts'
-import { findEvents, findVersion } from '../../src/restore/lookup.ts'
+import { findEvents } from '../../src/restore/lookup.ts'
 import { planRestore } from '../../src/restore/plan.ts'
 import { replay } from '../../src/restore/replay.ts'
 import { FilesystemStore } from '../../src/store/filesystem.ts'
@@ -24,7 +25,9 @@ const LEAST_SEGMENTS = 16
 
 interface Probe {
   readonly item: Item
-  readonly events: number
+  events: number
+  /** Whether it is there at the end. */
+  isThere: boolean
 }
 
 /** Records of which one is looked for: of millions, what is noted would be most of the memory of this process. */
@@ -35,10 +38,11 @@ class Probes {
   last: Ulid = firstUlidAt(0)
   /** Milliseconds of the processor in which the events were made up. */
   makingMs = 0
-  readonly #events = new Map<string, { item: Item; events: number }>()
+  readonly #probes = new Map<string, Probe>()
 
   get one(): Probe {
-    const found = [...this.#events.values()].sort((a, b) => Math.abs(a.events - 10) - Math.abs(b.events - 10))[0]
+    const there = [...this.#probes.values()].filter(({ isThere }) => isThere)
+    const found = there.sort((a, b) => Math.abs(a.events - 10) - Math.abs(b.events - 10))[0]
     if (found === undefined) throw new Error('there are no records')
     return found
   }
@@ -46,16 +50,21 @@ class Probes {
   *noting(chunks: Iterable<Chunk>): Generator<Chunk> {
     let started = cpuMs()
     for (const chunk of chunks) {
-      for (const { kind, resource, id } of chunk.changes) {
-        const known = this.#events.get(id)
-        if (known !== undefined) known.events++
-        else if (this.#events.size < PROBED) this.#events.set(id, { item: { kind, resource, id }, events: 1 })
-      }
+      for (const change of chunk.changes) this.#note(change)
       this.last = chunk.ulids.at(-1) ?? this.last
       this.makingMs += cpuMs() - started
       yield chunk
       started = cpuMs()
     }
+  }
+
+  #note({ kind, resource, id, after }: Chunk['changes'][number]): void {
+    const isThere = after !== null
+    const known = this.#probes.get(id)
+    if (known !== undefined) {
+      known.events++
+      known.isThere = isThere
+    } else if (this.#probes.size < PROBED) this.#probes.set(id, { item: { kind, resource, id }, events: 1, isThere })
   }
 }
 
@@ -67,9 +76,10 @@ interface Lookups {
 
 async function lookups(store: CountingStore, { item, events }: Probe, last: Ulid): Promise<Lookups> {
   const get = await costOf(store, async () => {
-    const { timeline } = await TimelineLog.open(store)
-    const sources = coldSources(store)
-    return findVersion(sources, await planRestore(sources.nodes, timeline, last), item)
+    const tidemark = await Tidemark.open({ store: { url: 'bench://store', objects: store } })
+    const record = await tidemark.at('latest').get(item.resource, item.id)
+    await tidemark.close()
+    return record
   })
   const history = await costOf(store, async () => {
     const { timeline } = await TimelineLog.open(store)
