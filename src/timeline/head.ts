@@ -110,7 +110,9 @@ async function generationOf(
   files: NodeFiles,
 ): Promise<NextGeneration> {
   const write: WriteNode<TreeNode, LedgerEntry> = (content) => files.add(LEDGER, content)
-  const { ledger, own } = await nextLedger(head.ledger, [head.timeline, timeline], nodes, write)
+  // Where a node of segments is written too, nothing is joined: a commit writes at most 64 KiB.
+  const shape = files.files.length === 0 ? LEDGER : { ...LEDGER, joinedBytes: 0 }
+  const { ledger, own } = await nextLedger(head.ledger, [head.timeline, timeline], nodes, write, shape)
   const { generation, segments } = timeline
   const content = { ...own, ledger: ledger.nodes, segments }
   const bytes = encodeRoot({ generation, previous: head.sha256, content })

@@ -181,7 +181,7 @@ test('what stands in nodes of the catalogue is found, and a node that nothing na
   const acknowledged = { stream: at, firstSequence: 1, lastSequence: null, reason: '.'.repeat(200), by: 'ops', at }
   await log.commit(() => ({
     addSegments: segments(1200),
-    putStreams: Array.from({ length: 1600 }, (_, n) => streamOf(1200, 'closed', firstUlidAt(1_760_000_000_000 + n))),
+    putStreams: Array.from({ length: 4500 }, (_, n) => streamOf(1200, 'closed', firstUlidAt(1_760_000_000_000 + n))),
     addAcknowledgements: Array.from({ length: 100 }, () => acknowledged),
   }))
   const heights = (nodes: readonly TreeNode[]): number[] => nodes.map(({ height }) => height)

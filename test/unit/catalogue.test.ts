@@ -223,21 +223,40 @@ test('many streams that come and go are in nodes, and are what they were', async
   expect(timeline).toEqual(log.timeline)
 })
 
-test('a ledger of years is read by few requests, and those at once', async () => {
+/** The snapshot of a day. */
+function snapshotOf(day: number): SnapshotEntry {
+  const ulid = firstUlidAt(1_760_000_000_000 + day * 86_400_000)
+  const [prefix, manifestSha256] = [`snapshot/${ulid}/`, String(day).padStart(64, '0')]
+  return { ulid, consistentFrom: ulid, prefix, records: 1e7, bytes: 1e9, manifestSha256 }
+}
+
+test('a ledger of years is read by few requests, and a commit to it writes less than 64 KiB', async () => {
   for (const days of [30, 365, 1000]) {
     const store = new CountingStore(new MemoryStore())
     const log = await TimelineLog.open(store)
-    const snapshots = Array.from({ length: days }, (_, day): SnapshotEntry => {
-      const ulid = firstUlidAt(1_760_000_000_000 + day * 86_400_000)
-      const [prefix, manifestSha256] = [`snapshot/${ulid}/`, String(day).padStart(64, '0')]
-      return { ulid, consistentFrom: ulid, prefix, records: 1e7, bytes: 1e9, manifestSha256 }
-    })
-    for (const snapshot of snapshots) await log.commit(() => ({ addSnapshots: [snapshot] }))
+    const snapshots = Array.from({ length: days }, (_, day) => snapshotOf(day))
+    for (const snapshot of snapshots) {
+      store.reset()
+      await log.commit(() => ({ addSnapshots: [snapshot] }))
+      expect(store.bytesWritten).toBeLessThan(64 * KIB)
+    }
     store.reset()
     const { timeline } = await TimelineLog.open(store)
     expect(timeline.snapshots).toEqual(snapshots)
-    // The root, and a node for each 72 KiB or less: 280 bytes of JSON each day.
-    expect(store.calls.get).toBeLessThanOrEqual(1 + Math.ceil((days * 280) / (48 * KIB)))
+    // The root, and a node for each 40 KiB or less: 280 bytes of JSON each day.
+    expect(store.calls.get).toBeLessThanOrEqual(1 + Math.ceil((days * 280) / (32 * KIB)))
+  }
+})
+
+test('a commit that adds to both trees writes less than 64 KiB, whatever becomes full in it', async () => {
+  for (const begin of [1, 11, 23, 37]) {
+    const { store, log } = await storeOf(begin)
+    for (let n = begin; n < begin + 700; n++) {
+      store.reset()
+      await log.commit(() => ({ ...next(n), addSnapshots: [snapshotOf(n)] }))
+      expect(store.bytesWritten).toBeLessThan(64 * KIB)
+    }
+    expect((await TimelineLog.open(store)).timeline).toEqual(log.timeline)
   }
 })
 
