@@ -23,12 +23,12 @@ test('what all files of a run have stands once in a list, in roots and in nodes,
   const store = new MemoryStore()
   const log = await TimelineLog.open(store)
   await log.commit(() => ({ putStreams: [streamOf(3)], addSegments: segments(3) }))
-  const by = [...runOf('0000000a', 120), ...runOf('0000000b', 9)]
+  const by = [...runOf('0000000a', 300), ...runOf('0000000b', 9)]
   // Others in between, and of another run with the same chain file: nothing is taken for something else.
   const [one] = runOf('0000000a', 1)
   if (one === undefined) throw new Error('there is a file')
   const odd = { ...one, key: one.key.replace('0000-', '0099-'), run: { ...one.run, bytes: 501 } }
-  const all = [...by.slice(0, 125), odd, ...by.slice(125)]
+  const all = [...by.slice(0, 305), odd, ...by.slice(305)]
   await log.commit(() => ({ merge: { replaced: [segment(1).key], by: all } }))
   const { timeline } = await TimelineLog.open(store)
   const read = await allSegments(store, timeline)
