@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { EMPTY, utf8 } from '../base/bytes.ts'
 import { segmentCorrupt } from '../format/segment/corrupt.ts'
 import { PageMemory } from '../format/segment/page-memory.ts'
@@ -136,8 +137,10 @@ export class SegmentRun implements Run {
     if (group.rows === 1 && group.bytesOf('after') + group.bytesOf('after_raw') > KEPT_IMAGE) return largeImage(group)
     this.#images ??= this.#imagesOf(group)
     const { jsons, raws } = this.#images
-    if (jsons.isNull(this.#current)) return null
-    return { json: jsons.copy(this.#current) ?? EMPTY, raw: raws.copy(this.#current) }
+    const json = jsons.copy(this.#current)
+    if (json === null) return null
+    if (!isUtf8(json)) throw group.corrupt('a text is not UTF-8')
+    return { json, raw: raws.copy(this.#current) }
   }
 
   #imagesOf(group: RowGroup): { readonly jsons: ByteValues; readonly raws: ByteValues } {

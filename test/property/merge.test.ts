@@ -234,3 +234,14 @@ test('what a merge has handed on stays what it is while it reads on', async () =
   }
   expect(found.map(({ id, image }) => [id, show(image)])).toEqual(list.map(({ id, after }) => [id, show(after)]))
 })
+
+test('an image that is no UTF-8 is refused where it would be handed on', async () => {
+  const after = { json: Buffer.from([0x22, ...Buffer.from('x'.repeat(300)), 0xff, 0x22]), raw: null }
+  const stamp = { ulid: new UlidGenerator(() => 1_790_000_000_000).next(), stream: 's', sequence: 1 }
+  const item = { kind: 'record', resource: 'r', id: '1' } as const
+  const event: Event = { ...item, context: NO_CONTEXT, operation: 'insert', before: null, after, stamp }
+  const encoded = encodeSegment(frames([event], 1), { stream: 's', level: 0 })
+  const range = { after: MIN_ULID, through: encoded.info.lastUlid, selection: {} }
+  const merged = mergeRuns([new SegmentRun([partOf((await open(encoded)).reader, {})], range)])
+  await expect(merged.next()).rejects.toMatchObject({ code: 'SEGMENT_CORRUPT' })
+})

@@ -24,8 +24,11 @@ export class ByteValues {
 
   /** A copy of value i, or null. */
   copy(i: number): Uint8Array | null {
-    const view = this.bytes(i)
-    return view === null ? null : Buffer.from(view)
+    if (this.isNull(i)) return null
+    const [start = 0, end = 0] = [this.starts[i], this.ends[i]]
+    const copy = Buffer.allocUnsafe(end - start)
+    copy.set(this.data.subarray(start, end))
+    return copy
   }
 
   /** Value i as text, or null. */
