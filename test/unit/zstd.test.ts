@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { constants, createZstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { PageMemory } from '../../src/format/segment/page-memory.ts'
-import { zstdCompress, zstdDecompress } from '../../src/format/segment/zstd.ts'
+import { contextOf, zstdCompress, zstdDecompress } from '../../src/format/segment/zstd.ts'
 import { frameBytes } from '../../src/format/segment/zstd-frame.ts'
 
 const CONTENTS: readonly Buffer[] = [
@@ -70,6 +70,21 @@ test('a frame that is not whole is no frame, and leaves nothing behind for the n
       } catch {}
       expect(next.equals(zstdDecompress(zstdCompress(next), next.length))).toBe(true)
     }
+  }
+})
+
+test('a stream without the handle that is expected does the same, call by call', () => {
+  const never = (): never => {
+    throw new Error('it has a handle')
+  }
+  const strange = Object.defineProperty(createZstdCompress(), '_handle', { value: {} })
+  for (const content of CONTENTS) {
+    const byHandle = Buffer.alloc(content.length + 100_000)
+    const once = Buffer.alloc(content.length + 100_000)
+    const length = contextOf(createZstdCompress(), never).put(content, byHandle)
+    const onceLength = contextOf(strange, (input) => zstdCompressSync(input)).put(content, once)
+    expect(zstdDecompressSync(once.subarray(0, onceLength)).equals(content)).toBe(true)
+    expect(zstdDecompressSync(byHandle.subarray(0, length)).equals(content)).toBe(true)
   }
 })
 

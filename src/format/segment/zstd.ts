@@ -26,16 +26,21 @@ interface Handle {
   ): void
 }
 
-/** A context that makes one frame after the other. After an error it is not to be used again. */
-class ZstdContext {
-  readonly #stream: zlib.ZstdCompress | zlib.ZstdDecompress
+type ZstdStream = zlib.ZstdCompress | zlib.ZstdDecompress
+
+/** Puts all of `input` through, and returns how many bytes of `output` it filled. Not to be used again once it has thrown. */
+export interface ZstdContext {
+  put(input: Uint8Array, output: Uint8Array): number
+}
+
+/** One that makes one frame after the other by the handle of a stream. */
+class HandleContext implements ZstdContext {
+  readonly #stream: ZstdStream
   readonly #handle: Handle
   /** Bytes of output and of input that the last call left over. */
   readonly #left: Uint32Array
 
-  constructor(stream: zlib.ZstdCompress | zlib.ZstdDecompress) {
-    const { _handle: handle, _writeState: left }: { _handle?: unknown; _writeState?: unknown } = Object(stream)
-    if (!isHandle(handle) || !(left instanceof Uint32Array)) throw new TypeError('node:zlib has no handle of zstd')
+  constructor(stream: ZstdStream, handle: Handle, left: Uint32Array) {
     this.#stream = stream
     this.#handle = handle
     this.#left = left
@@ -43,13 +48,25 @@ class ZstdContext {
     stream.on('error', () => {})
   }
 
-  /** Puts all of `input` through, and returns how many bytes of `output` it filled. */
   put(input: Uint8Array, output: Uint8Array): number {
     this.#handle.writeSync(END, input, 0, input.length, output, 0, output.length)
     if (this.#stream.errored !== null) throw this.#stream.errored
     const [free = 0, rest = 0] = this.#left
     if (rest > 0) throw new RangeError(`zstd left ${rest} of ${input.length} bytes`)
     return output.length - free
+  }
+}
+
+/** The context of a stream. Where a Node to come has other handles, each frame is made by `once`: the same bytes, only slower. */
+export function contextOf(stream: ZstdStream, once: (input: Uint8Array, most: number) => Uint8Array): ZstdContext {
+  const { _handle: handle, _writeState: left }: { _handle?: unknown; _writeState?: unknown } = Object(stream)
+  if (isHandle(handle) && left instanceof Uint32Array) return new HandleContext(stream, handle, left)
+  return {
+    put: (input, output) => {
+      const bytes = once(input, output.length)
+      output.set(bytes)
+      return bytes.length
+    },
   }
 }
 
@@ -65,7 +82,7 @@ let kept = Buffer.alloc(0)
 export function zstdCompress(body: Uint8Array): Uint8Array {
   // With that much room (ZSTD_COMPRESSBOUND) it is done in one go, and the frame has the length of what is in it.
   const room = roomOf(body.length + (body.length >> 8) + 128)
-  const context = compressor ?? new ZstdContext(zlib.createZstdCompress({ params: LEVEL }))
+  const context = compressor ?? contextOf(zlib.createZstdCompress({ params: LEVEL }), compressedOnce)
   compressor = null
   const compressed = room.subarray(0, context.put(body, room))
   if (frameBytes(compressed) !== body.length) throw new Error(`zstd made no frame of ${body.length} bytes`)
@@ -77,14 +94,23 @@ export function zstdCompress(body: Uint8Array): Uint8Array {
 export function zstdDecompress(body: Uint8Array, bytes: number, memory: PageMemory | null = null): Uint8Array {
   const stated = frameBytes(body)
   // What is no single frame that says its length is for a context of its own: it could leave another one in the middle of it.
-  if (stated === null) return expectBytes(zlib.zstdDecompressSync(body, { maxOutputLength: Math.max(1, bytes) }), bytes)
+  if (stated === null) return expectBytes(decompressedOnce(body, bytes), bytes)
   if (stated !== bytes) throw unlike(stated, bytes)
   const out = memory === null ? Buffer.allocUnsafeSlow(bytes) : memory.take(bytes)
-  const context = decompressor ?? new ZstdContext(zlib.createZstdDecompress())
+  const context = decompressor ?? contextOf(zlib.createZstdDecompress(), decompressedOnce)
   decompressor = null
   expectBytes(out.subarray(0, context.put(body, out)), bytes)
   decompressor = context
   return out
+}
+
+function compressedOnce(body: Uint8Array): Uint8Array {
+  return zlib.zstdCompressSync(body, { params: LEVEL })
+}
+
+/** Throws where more than `most` bytes come out. */
+function decompressedOnce(body: Uint8Array, most: number): Uint8Array {
+  return zlib.zstdDecompressSync(body, { maxOutputLength: Math.max(1, most) })
 }
 
 function expectBytes(out: Uint8Array, bytes: number): Uint8Array {
