@@ -1,5 +1,5 @@
 import { sha256 } from '../base/bytes.ts'
-import { hasCode, TidemarkError } from '../base/errors.ts'
+import { hasCode, isMissing, TidemarkError } from '../base/errors.ts'
 import { parseTimelineKey, SEGMENT_PREFIX, SNAPSHOT_PREFIX, TIMELINE_PREFIX, timelineKey } from '../format/keys.ts'
 import type { Head } from '../model/head.ts'
 import type { Timeline, TimelineChange } from '../model/timeline.ts'
@@ -7,7 +7,15 @@ import { claimGeneration, type GenerationNames, hasLater, latestBeyond, latestLi
 import type { ObjectStore } from '../store/object-store.ts'
 import { deletionRefused } from '../store/refusals.ts'
 import { forgetGenerations, forgettable, headIn, readHeads } from './forget.ts'
-import { type CatalogueNodes, catalogueNodes, EMPTY_HEAD, nextGeneration, readHead, type TimelineHead } from './head.ts'
+import {
+  type CatalogueNodes,
+  catalogueNodes,
+  EMPTY_HEAD,
+  type NextGeneration,
+  nextGeneration,
+  readHead,
+  type TimelineHead,
+} from './head.ts'
 import { decodeRoot } from './root.ts'
 
 /** How generations are named. */
@@ -97,7 +105,10 @@ export class TimelineLog {
       for (let losses = 0; losses < MAX_LOSSES; losses++) {
         const wanted = await change(this.#head.timeline)
         if (wanted === null) return this.#head.timeline
-        const { bytes, files, next } = await nextGeneration(this.#head, wanted, this.nodes, put)
+        const made = await this.#next(wanted, put)
+        // Whoever has gone on since may have let go of what this generation names: it is gone on from theirs.
+        if (made === null) continue
+        const { bytes, files, next } = made
         for (const file of files) {
           await this.#store.put(file.key, file.bytes, { ifAbsent: true })
           put.set(file.sha256, file.key)
@@ -117,6 +128,17 @@ export class TimelineLog {
         },
       )
     })
+  }
+
+  /** The generation behind the one that is known; null where others have gone on, which is known then. */
+  async #next(change: TimelineChange, put: ReadonlyMap<string, string>): Promise<NextGeneration | null> {
+    const { generation } = this.#head.timeline
+    try {
+      return await nextGeneration(this.#head, change, this.nodes, put)
+    } catch (error) {
+      if (!isMissing(error) || (await this.#refresh()).generation === generation) throw error
+      return null
+    }
   }
 
   /** False where another writer was first, or went on so far that the number was free again: see `forgetGenerations`. */

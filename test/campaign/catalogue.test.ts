@@ -9,6 +9,11 @@ test('what is committed is there once, whoever sleeps, dies, writes again or for
     expect(tally.of(name)).toBeGreaterThan(0)
 })
 
+test('who writes nodes anew that others have let go of meanwhile goes on from theirs', async () => {
+  const tally = await runCampaign(catalogueCampaign(), { first: 76, seeds: 1 })
+  expect(tally.of('segments written again')).toBeGreaterThan(0)
+})
+
 /** A process that does not look whether others are ahead once it has put its generation. */
 function neverLooks(store: ObjectStore): ObjectStore {
   let hasPut = false
