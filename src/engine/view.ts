@@ -58,10 +58,14 @@ export class View {
 
   #known(): Promise<Before> {
     const { nodes } = this.#archive.sources
-    this.#before ??= this.#locate().then(({ bound, timeline }) => ({
-      since: sameSince(timeline, startOfPlan(timeline, bound.ulid), bound.ulid),
-      between: (after, through) => knownBetween(nodes, timeline.segments, after, through),
-    }))
+    this.#before ??= Promise.all([this.#locate(), this.#planned()]).then(([{ timeline }, plan]) => {
+      // Segments have events from before the snapshot where they were merged.
+      const from = plan.segments.reduce((least, { firstUlid }) => (firstUlid < least ? firstUlid : least), plan.moment)
+      return {
+        since: sameSince(timeline, plan, plan.moment, from),
+        between: (after, through) => knownBetween(nodes, timeline.segments, after, through),
+      }
+    })
     return this.#before
   }
 

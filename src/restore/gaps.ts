@@ -92,13 +92,14 @@ export function startOf(timeline: Timeline, moment: Ulid): Start | null {
 /**
  * From where on the events say everything that `snapshot`, which `startOf` gave for `moment`, says of an item that they are about:
  * the ULID of an earlier snapshot from which the same state is made, with no gap and nothing pruned since, and no database read in
- * between; its own where there is none.
+ * between; its own where there is none. `from`: where the events begin that somebody reads; nothing is gained before it.
  */
-export function sameSince(timeline: Timeline, { snapshot, except }: Start, moment: Ulid): Ulid {
+export function sameSince(timeline: Timeline, { snapshot, except }: Start, moment: Ulid, from: Ulid): Ulid {
   let since = snapshot
-  if (except.length > 0) return since.ulid
+  if (except.length > 0 || snapshot.ulid <= from) return since.ulid
   const gaps = gapsOf(timeline)
   for (const earlier of timeline.snapshots.filter(({ ulid }) => ulid < snapshot.ulid).reverse()) {
+    if (since.ulid <= from) break
     const isWhole =
       since.consistentFrom === since.ulid &&
       earlier.consistentFrom <= since.ulid &&

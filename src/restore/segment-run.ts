@@ -65,8 +65,8 @@ export class SegmentRun implements Run {
   #columns: Columns | null = null
   /** After-images of the group, once one was asked for. */
   #images: { readonly jsons: ByteValues; readonly raws: ByteValues } | null = null
-  /** Of these images. What is handed on is copied: it may be looked at when this has those of the next group. */
-  #memory = new PageMemory()
+  /** Of these. What is handed on is copied: it may be looked at when this has those of the next group. */
+  #memory = imageMemory()
   #at = 0
   /** The row that stands for the item. */
   #current = 0
@@ -111,7 +111,7 @@ export class SegmentRun implements Run {
       this.#images = null
       const { done, value: group } = await this.#groups.next()
       if (done === true) {
-        this.#memory = new PageMemory()
+        this.#memory = imageMemory()
         return false
       }
       this.#group = group
@@ -144,15 +144,17 @@ export class SegmentRun implements Run {
   }
 
   #imagesOf(group: RowGroup): { readonly jsons: ByteValues; readonly raws: ByteValues } {
-    this.#memory.clear()
-    return { jsons: group.decoded('after', this.#memory), raws: group.decoded('after_raw', this.#memory) }
+    const { jsons, raws } = this.#memory
+    jsons.clear()
+    raws.clear()
+    return { jsons: group.decoded('after', jsons), raws: group.decoded('after_raw', raws) }
   }
 
   async close(): Promise<void> {
     this.#group = null
     this.#columns = null
     this.#images = null
-    this.#memory = new PageMemory()
+    this.#memory = imageMemory()
     await this.#groups?.return(undefined)
   }
 
@@ -204,6 +206,11 @@ export class SegmentRun implements Run {
     row.ulidData = ulids.data
     row.ulidStart = ulids.starts[i] ?? 0
   }
+}
+
+/** Memory for the images of a row group, each column's its own. */
+function imageMemory(): { readonly jsons: PageMemory; readonly raws: PageMemory } {
+  return { jsons: new PageMemory(), raws: new PageMemory() }
 }
 
 /** A row group that is out of order would be merged as if it had been passed already: of what is in it, older states would stand. */

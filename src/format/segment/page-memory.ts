@@ -1,6 +1,6 @@
 /**
  * Memory that the pages of one row group after the other are decompressed into: in a long scan, memory of its own for each page
- * would cost more than its decompression. What was taken is valid until `clear`, and it holds no more than was taken at most.
+ * would cost more than its decompression. What was taken is valid until `clear`. It keeps what was taken at most between two of these.
  */
 export class PageMemory {
   #buffer = Buffer.alloc(0)
@@ -9,9 +9,8 @@ export class PageMemory {
   /** Memory of `bytes`, with anything in it. */
   take(bytes: number): Uint8Array {
     if (bytes > this.#buffer.length - this.#used) {
-      // What was taken before stays where it is, in the buffer that goes.
-      this.#buffer = Buffer.allocUnsafeSlow(bytes)
-      this.#used = 0
+      // What was taken before stays where it is, in the buffer that goes: the next time there is room for both.
+      this.#buffer = Buffer.allocUnsafeSlow(this.#used + bytes)
     }
     const start = this.#used
     this.#used += bytes
