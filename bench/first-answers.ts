@@ -10,11 +10,12 @@ import { CountingStore } from '../test/support/stores.ts'
 import { writeHistory } from './lib/history-store.ts'
 import { isQuick, numberFlag } from './lib/options.ts'
 import { type BenchRow, median, printRows } from './lib/row.ts'
-import { RESOURCE, steadyChunks, steadyId, steadyStates } from './lib/steady-history.ts'
+import { RESOURCE, steadyChunks, steadyId, steadyNumber, steadyStates } from './lib/steady-history.ts'
 import { inTemporaryDirectory, mustBe } from './lib/timing.ts'
 
 /*
- * node bench/first-answers.ts [--segments 10000] [--quick]: by itself, since merging a year at once takes minutes.
+ * node bench/first-answers.ts [--segments 10000] [--events 20] [--records 5000] [--quick]: by itself, since merging a year at
+ * once takes minutes. With --events 500 --records 10000000 it is a year of five million events over ten million records.
  */
 
 /** A year in so many segments of `events` events each; each answer is asked for so many times, in a process of its own. */
@@ -42,13 +43,15 @@ const MOMENTS = {
   'half a year ago': new Date(BEGIN + YEAR / 2).toISOString(),
 } as const
 type When = keyof typeof MOMENTS
+/** Records that are asked for. */
+const PROBES = 24
 
 interface Answer {
   readonly ms: number
   readonly cpuMs: number
-  /** Requests to the store; a listing is one. */
+  /** Requests to the store, a listing is one: of records the most that one takes. */
   readonly requests: number
-  /** The same of another record afterwards, in the same view; 0 for `status`. */
+  /** The most that another record takes afterwards, in the same view; 0 for `status`. */
   readonly next: number
   readonly answer: string
 }
@@ -62,7 +65,7 @@ export async function run(options: FirstAnswersOptions = isQuick() ? QUICK : FUL
     const place = join(directory, 'store')
     const start = firstUlidAt(BEGIN)
     const steady = { ...options, beginMs: BEGIN, everyMs: YEAR / options.segments }
-    await writeHistory(new FilesystemStore(place), start, [steadyStates(options.records)], steadyChunks(steady))
+    await writeHistory(new FilesystemStore(place), start, steadyStates(options.records), steadyChunks(steady))
     await changed(place, async (tidemark) => {
       for (const at of [YEAR / 2 - DAY / 2, YEAR - DAY])
         await tidemark.snapshot({ at: new Date(BEGIN + at).toISOString() })
@@ -89,19 +92,21 @@ async function changed(place: string, act: (tidemark: Tidemark) => Promise<void>
 async function rowsOf(
   how: string,
   place: string,
-  { segments, runs }: FirstAnswersOptions,
+  options: FirstAnswersOptions,
 ): Promise<{ readonly rows: readonly BenchRow[]; readonly record: string }> {
-  const status = await answersOf('status', place, runs)
-  const size = `${segments} segments were sealed, ${how}`
+  const status = await answersOf('status', place, options)
+  const { segments, events, records } = options
+  const size = `${segments} segments of ${events} events, ${records} records, ${how}`
   const rows: BenchRow[] = [rowOf(`first status, ${how}`, status, size)]
   let record = ''
   for (const when of ['the end', 'half a year ago'] as const) {
-    const answers = await answersOf(when, place, runs)
+    const answers = await answersOf(when, place, options)
     rows.push(rowOf(`first get, ${when}, ${how}`, answers, size))
     for (const { requests, next, answer } of answers.slice(0, 1)) {
       record += answer
-      rows.push(requestsOf(`requests of a first get, ${when}, ${how}`, requests, COLD_REQUESTS, size))
-      rows.push(requestsOf(`requests of the next, ${when}, ${how}`, next, WARM_REQUESTS, size))
+      const most = `${size}; the most of ${PROBES} records`
+      rows.push(requestsOf(`requests of a first get, ${when}, ${how}`, requests, COLD_REQUESTS, most))
+      rows.push(requestsOf(`requests of the next, ${when}, ${how}`, next, WARM_REQUESTS, most))
     }
   }
   return { rows, record }
@@ -118,32 +123,62 @@ function requestsOf(name: string, ours: number, target: string, note: string): B
   return { name, ours, peer: null, unit: '', ratio: null, target, note }
 }
 
-async function answersOf(what: string, place: string, runs: number): Promise<readonly Answer[]> {
+async function answersOf(what: string, place: string, options: FirstAnswersOptions): Promise<readonly Answer[]> {
   const answers: Answer[] = []
-  for (let i = 0; i < runs; i++) answers.push(await answerOf(what, place))
+  for (let i = 0; i < options.runs; i++) answers.push(await answerOf(what, place, options))
   return answers
 }
 
-async function answerOf(what: string, place: string): Promise<Answer> {
+async function answerOf(
+  what: string,
+  place: string,
+  { segments, events, records }: FirstAnswersOptions,
+): Promise<Answer> {
   const script = fileURLToPath(import.meta.url)
-  const { stdout } = await promisify(execFile)(process.execPath, [script, '--as', what, place])
+  const sizes = ['--segments', segments, '--events', events, '--records', records].map(String)
+  const { stdout } = await promisify(execFile)(process.execPath, [script, '--as', what, place, ...sizes])
   return JSON.parse(stdout)
 }
 
 /** In a process of its own. */
-async function answered(what: string, place: string): Promise<Answer> {
+async function answered(what: string, place: string, options: FirstAnswersOptions): Promise<Answer> {
   const objects = new CountingStore(new FilesystemStore(place))
   const [started, before] = [performance.now(), process.cpuUsage()]
   const tidemark = await Tidemark.open({ store: { url: 'bench://store', objects } })
   const view = isWhen(what) ? tidemark.at(MOMENTS[what]) : null
-  const answer = await (view === null ? statusOf(tidemark) : recordOf(view, 7))
+  const [first = 0, ...others] = probesOf(options)
+  const answer = await (view === null ? statusOf(tidemark) : recordOf(view, first))
   const ms = performance.now() - started
   const { user, system } = process.cpuUsage(before)
-  const requests = requestsTo(objects)
-  if (view !== null) await recordOf(view, 300)
-  const next = requestsTo(objects) - requests
+  let [requests, next] = [requestsTo(objects), 0]
+  for (const number of view === null ? [] : others) {
+    objects.reset()
+    if (view !== null) await recordOf(view, number)
+    next = Math.max(next, requestsTo(objects))
+  }
   await tidemark.close()
+  for (const number of isWhen(what) ? others : [])
+    requests = Math.max(requests, await coldRequests(objects, what, number))
   return { ms, cpuMs: (user + system) / 1000, requests, next, answer }
+}
+
+/** Requests of a record with nothing known, opening the store included. */
+async function coldRequests(objects: CountingStore, what: string, number: number): Promise<number> {
+  objects.reset()
+  const tidemark = await Tidemark.open({ store: { url: 'bench://store', objects } })
+  await recordOf(tidemark.at(isWhen(what) ? MOMENTS[what] : 'latest'), number)
+  await tidemark.close()
+  return requestsTo(objects)
+}
+
+/** Records all over the database, and those that were changed last, last before the half of the year, and first. */
+function probesOf({ segments, events, records }: FirstAnswersOptions): readonly number[] {
+  const all = segments * events
+  const changed = [all - 1, Math.floor(all / 2) - 1, 0, Math.floor(all / 3)].map((event) =>
+    steadyNumber(event, records),
+  )
+  const others = Array.from({ length: PROBES - changed.length }, (_, i) => Math.floor((i + 0.5) * (records / PROBES)))
+  return [...others, ...changed]
 }
 
 function isWhen(what: string): what is When {
@@ -167,9 +202,9 @@ async function recordOf(view: View, number: number): Promise<string> {
 
 if (import.meta.main) {
   const [, , as, what = '', place = ''] = process.argv
-  if (as === '--as') console.log(JSON.stringify(await answered(what, place)))
-  else {
-    const base = isQuick() ? QUICK : FULL
-    printRows(await run({ ...base, segments: numberFlag('--segments', base.segments) }))
-  }
+  const base = isQuick() ? QUICK : FULL
+  const [segments, events] = [numberFlag('--segments', base.segments), numberFlag('--events', base.events)]
+  const options = { ...base, segments, events, records: numberFlag('--records', base.records) }
+  if (as === '--as') console.log(JSON.stringify(await answered(what, place, options)))
+  else printRows(await run(options))
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { Tidemark } from '../../src/engine/tidemark.ts'
 import type { Item } from '../../src/model/event.ts'
 import { totalsOf } from '../../src/model/segment-index.ts'
@@ -13,7 +14,8 @@ import { CountingStore } from '../../test/support/stores.ts'
 import { type Cost, costOf, type GrowthRow, growthOver } from '../lib/cost.ts'
 import { type Chunk, dataset } from '../lib/dataset.ts'
 import { BEFORE_DATASET, coldSources, mergeHistory, writeHistory } from '../lib/history-store.ts'
-import { cpuMs, inTemporaryDirectory, mustBe } from '../lib/timing.ts'
+import { framesKept, keepFrames } from '../lib/kept-frames.ts'
+import { inTemporaryDirectory, mustBe } from '../lib/timing.ts'
 
 /*
  * What reading costs against how many events there are, a tenth as many records, in segments of at most 50,000 events and at
@@ -30,14 +32,18 @@ interface Probe {
   isThere: boolean
 }
 
+/** As by default. */
+const SNAPSHOT_EVENTS = 1_000_000
+
 /** Records of which one is looked for: of millions, what is noted would be most of the memory of this process. */
 const PROBED = 10_000
 
 /** A record with about ten events, as most are that are looked for. */
 class Probes {
   last: Ulid = firstUlidAt(0)
-  /** Milliseconds of the processor in which the events were made up. */
-  makingMs = 0
+  /** Of which snapshots are made: see `snapshotsOf`. */
+  readonly moments: Ulid[] = []
+  #events = 0
   readonly #probes = new Map<string, Probe>()
 
   get one(): Probe {
@@ -48,13 +54,13 @@ class Probes {
   }
 
   *noting(chunks: Iterable<Chunk>): Generator<Chunk> {
-    let started = cpuMs()
     for (const chunk of chunks) {
       for (const change of chunk.changes) this.#note(change)
       this.last = chunk.ulids.at(-1) ?? this.last
-      this.makingMs += cpuMs() - started
+      const snapshots = Math.round(this.#events / SNAPSHOT_EVENTS)
+      this.#events += chunk.changes.length
+      if (Math.round(this.#events / SNAPSHOT_EVENTS) > snapshots) this.moments.push(this.last)
       yield chunk
-      started = cpuMs()
     }
   }
 
@@ -93,13 +99,14 @@ async function lookups(store: CountingStore, { item, events }: Probe, last: Ulid
   return { get, history }
 }
 
-/** Processor time of replaying and of verifying all events, in microseconds an event. */
+/** Processor time of replaying all events, whatever snapshots there are, and of verifying them, in microseconds an event. */
 async function whole(store: CountingStore, events: number, last: Ulid): Promise<readonly [number, number]> {
   const restore = await costOf(store, async () => {
     const { timeline } = await TimelineLog.open(store)
     const sources = coldSources(store)
     let records = 0
-    const plan = await planRestore(sources.nodes, timeline, last)
+    const snapshots = timeline.snapshots.toSorted((a, b) => (a.ulid < b.ulid ? -1 : 1)).slice(0, 1)
+    const plan = await planRestore(sources.nodes, { ...timeline, snapshots }, last)
     for await (const batch of replay(sources, plan, {})) records += batch.length
     return records
   })
@@ -113,16 +120,26 @@ async function whole(store: CountingStore, events: number, last: Ulid): Promise<
   return [each(restore), each(verify)]
 }
 
+/** Snapshots as whoever captures makes them by itself, one a million events: the last half a million events before the end. */
+async function snapshotsOf(place: string, moments: readonly Ulid[]): Promise<void> {
+  const tidemark = await Tidemark.open({ store: `file:${place}` })
+  for (const at of moments) await tidemark.snapshot({ at })
+  await tidemark.close()
+}
+
 async function growthAt(events: number): Promise<GrowthRow> {
   return inTemporaryDirectory(async (directory) => {
-    const store = new CountingStore(new FilesystemStore(directory))
+    const [place, path] = [join(directory, 'store'), join(directory, 'frames')]
+    const store = new CountingStore(new FilesystemStore(place))
     const probes = new Probes()
     const chunk = Math.min(CHUNK, Math.ceil(events / LEAST_SEGMENTS))
     const chunks = dataset({ events, records: Math.ceil(events / 10), chunk })
-    const write = await costOf(store, () => writeHistory(store, BEFORE_DATASET, [], probes.noting(chunks)))
+    const kept = keepFrames(path, probes.noting(chunks))
+    const write = await costOf(store, () => writeHistory(store, BEFORE_DATASET, [], framesKept(path, kept)))
     const { one, last } = probes
     const open = await costOf(store, async () => totalsOf((await TimelineLog.open(store)).timeline.segments))
     mustBe(open.result.events === events, 'the events of a store')
+    await snapshotsOf(place, probes.moments)
     const segments = await lookups(store, one, last)
     const [restoreSegments, verifySegments] = await whole(store, events, last)
     const merge = await costOf(store, () => mergeHistory(store))
@@ -130,7 +147,7 @@ async function growthAt(events: number): Promise<GrowthRow> {
     const [restoreRuns, verifyRuns] = await whole(store, events, last)
     return {
       size: events,
-      'write, us/event': ((write.ms - probes.makingMs) * 1000) / events,
+      'write, us/event': (write.ms * 1000) / events,
       'merge, us/event': (merge.ms * 1000) / events,
       'open, ms': open.ms,
       ...costsOf('segments', segments),

@@ -25,7 +25,7 @@ async function growthAt(segments: number): Promise<GrowthRow> {
     const place = join(directory, 'store')
     const objects = new CountingStore(new FilesystemStore(place))
     const steady = { segments, events: EVENTS, records: RECORDS, beginMs: BEGIN, everyMs: EVERY }
-    await writeHistory(objects, firstUlidAt(BEGIN), [steadyStates(RECORDS)], steadyChunks(steady))
+    await writeHistory(objects, firstUlidAt(BEGIN), steadyStates(RECORDS), steadyChunks(steady))
     const opened = (): Promise<Tidemark> => Tidemark.open({ store: { url: 'bench://store', objects } })
     const status = await costOf(objects, async () => {
       const tidemark = await opened()

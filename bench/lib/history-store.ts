@@ -17,6 +17,7 @@ import { TimelineLog } from '../../src/timeline/log.ts'
 import { eachSegment, segmentNodes } from '../../src/timeline/segments.ts'
 import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
 import { type Chunk, encodeChunk } from './dataset.ts'
+import type { Frames } from './kept-frames.ts'
 
 const DATABASE = 'bench'
 const MEMORY = 128 * 1024 * 1024
@@ -30,7 +31,7 @@ export async function writeHistory(
   store: ObjectStore,
   start: Ulid,
   states: Iterable<readonly ItemState[]>,
-  chunks: Iterable<Chunk>,
+  chunks: Iterable<Chunk | Frames>,
 ): Promise<readonly StreamSegment[]> {
   const createdAt = new Date(ulidTime(start)).toISOString()
   const file = { format: 2, id: start, database: DATABASE, createdAt, storeKey: null, recordKeys: false } as const
@@ -39,9 +40,13 @@ export async function writeHistory(
   const snapshot = await writeSnapshot(store, start, states)
   const addSegments: StreamSegment[] = []
   // Encoded in order, before anything is waited for; stored several at once.
-  const add = (chunk: Chunk): Promise<void> => {
+  const add = (chunk: Chunk | Frames): Promise<void> => {
     const previous = addSegments.at(-1)?.chain.value ?? chainStart(start)
-    const { bytes, info } = encodeSegment(encodeChunk(chunk), { stream: start, level: 0, previous })
+    const { bytes, info } = encodeSegment('changes' in chunk ? encodeChunk(chunk) : chunk, {
+      stream: start,
+      level: 0,
+      previous,
+    })
     const key = segmentKey({ ...info, nonce: '00000000' })
     addSegments.push({ key, ...info })
     return store.put(key, bytes)

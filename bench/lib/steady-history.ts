@@ -15,24 +15,32 @@ export interface SteadyHistory {
 /** Of all records. */
 export const RESOURCE = 'users'
 
+/** Records of a batch. */
+const BATCH = 1000
+
 /** Ids of records, in their order. */
 export function steadyId(number: number): string {
-  return `u${String(number).padStart(6, '0')}`
+  return `u${String(number).padStart(7, '0')}`
+}
+
+/** The record that an event is about, by their numbers from 0. */
+export function steadyNumber(event: number, records: number): number {
+  return (event * 7919) % records
 }
 
 function imageOf(number: number, version: number): Image {
   return { json: Buffer.from(JSON.stringify({ id: steadyId(number), version, text: 'x'.repeat(200) })), raw: null }
 }
 
-/** What there is before the first event: the schema, and all records. */
-export function steadyStates(records: number): readonly ItemState[] {
+/** What there is before the first event, in batches: the schema, and all records. */
+export function* steadyStates(records: number): Generator<readonly ItemState[]> {
   const schema = { json: Buffer.from('{"attributes":{"text":"string"}}'), raw: null }
-  return [
-    { kind: 'schema', resource: RESOURCE, id: '', image: schema },
-    ...Array.from({ length: records }, (_, n): ItemState => {
-      return { kind: 'record', resource: RESOURCE, id: steadyId(n), image: imageOf(n, 0) }
-    }),
-  ]
+  yield [{ kind: 'schema', resource: RESOURCE, id: '', image: schema }]
+  for (let first = 0; first < records; first += BATCH) {
+    yield Array.from({ length: Math.min(BATCH, records - first) }, (_, n): ItemState => {
+      return { kind: 'record', resource: RESOURCE, id: steadyId(first + n), image: imageOf(first + n, 0) }
+    })
+  }
 }
 
 /** Updates of records all over the database, one segment after the other. */
@@ -44,7 +52,7 @@ export function* steadyChunks({ segments, events, records, beginMs, everyMs }: S
     now = beginMs + 1 + Math.floor(segment * everyMs)
     const changes: Change[] = []
     for (let n = segment * events; n < (segment + 1) * events; n++) {
-      const number = (n * 7919) % records
+      const number = steadyNumber(n, records)
       const version = versions.get(number) ?? 0
       versions.set(number, version + 1)
       const item = { kind: 'record', resource: RESOURCE, id: steadyId(number) } as const

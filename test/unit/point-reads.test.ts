@@ -29,7 +29,7 @@ function versionsAt(segments: number): readonly number[] {
 async function storeOf(segments: number, moments: readonly number[]): Promise<MemoryStore> {
   const store = new MemoryStore()
   const steady = { segments, events: EVENTS, records: RECORDS, beginMs: BEGIN, everyMs: EVERY }
-  await writeHistory(store, firstUlidAt(BEGIN), [steadyStates(RECORDS)], steadyChunks(steady))
+  await writeHistory(store, firstUlidAt(BEGIN), steadyStates(RECORDS), steadyChunks(steady))
   const tidemark = await open(store)
   for (const at of moments) await tidemark.snapshot({ at: new Date(at - DAY / 2).toISOString() })
   await tidemark.close()
