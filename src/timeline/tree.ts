@@ -12,8 +12,8 @@ import type { Tree, TreeNode } from '../model/timeline.ts'
  */
 /** Bytes of entries, as JSON, that make a node: a root with its tail and a node that is just full stay far below 64 KiB. */
 const LEAF_BYTES = 16 * 1024
-/** Nodes of one height that make one of the next. */
-const FANOUT = 20
+/** Nodes of one height that make one of the next: a year of ten thousand segments whose entries have full filters is two nodes high. */
+const FANOUT = 24
 
 /**
  * Nodes in a node that is joined with a neighbour which is written anew, and entries in such a leaf. Merges leave one entry of a
