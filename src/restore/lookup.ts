@@ -90,7 +90,9 @@ async function newestVersion(
   for (let most = FIRST_ASKED; ; most = Math.min(OPENED_AHEAD, 2 * most)) {
     const together = nextAsked(asked, most).filter((unit) => !isDecided(unit))
     if (together.length === 0) return found
-    const opened = together.map((unit) => [unit, sources.segments.find(unit, item, 'others')] as const)
+    const opened = together.map(
+      (unit) => [unit, sources.segments.find(unit, item, { next: 'others', through })] as const,
+    )
     for (const [, groups] of opened) groups.catch(() => {}) // thrown in its turn, below
     for (const [unit, groups] of opened) {
       // Nothing older is read, nor has to be readable, once something newer is found.
@@ -180,7 +182,9 @@ export async function* findStoredEvents(
   // Segments of several streams overlap in time: events wait until no segment left can hold an earlier one.
   let waiting: Event[] = []
   const units = unitsOf(segments)
-  const opened = ahead(units.entries(), OPENED_AHEAD, ([, unit]) => sources.segments.find(unit, item, 'none'))
+  const opened = ahead(units.entries(), OPENED_AHEAD, ([, unit]) =>
+    sources.segments.find(unit, item, { next: 'none', through: null }),
+  )
   for await (const [[index, unit], groups] of opened) {
     const next = units[index + 1]?.firstUlid
     // Nothing can come in between: none of them waits in memory for the others.

@@ -6,6 +6,7 @@ import {
   BLOCK_PLACES,
   bucketOf,
   checkBlock,
+  type FoundItem,
   findInBucket,
   layoutOf,
   placeBlockOf,
@@ -39,10 +40,10 @@ export class RunLookup {
   }
 
   /**
-   * The first and the last row group of a run that may have events of an item; null: it certainly has none. One request of some
-   * kilobytes; a small index is known as a whole then. Errors: `SEGMENT_CORRUPT`, and those of the store.
+   * Where a run may have events of an item, and from when on; null: it certainly has none. One request of some kilobytes; a small
+   * index is known as a whole then. Errors: `SEGMENT_CORRUPT`, and those of the store.
    */
-  async find(index: RunIndexFile, item: Item, next: NextLookups): Promise<RowGroupRange | null> {
+  async find(index: RunIndexFile, item: Item, next: NextLookups): Promise<FoundItem | null> {
     const { buckets } = layoutOf(index)
     const hash = new ItemHasher(parseRunFileKey(index.key)?.run ?? '').hash(item)
     const bucket = bucketOf(hash, buckets)

@@ -7,6 +7,7 @@ import type { RowGroup } from '../format/segment/row-group.ts'
 import type { RowGroupPlace } from '../format/segment/run-index.ts'
 import type { Item } from '../model/event.ts'
 import type { MergedSegment, SegmentEntry } from '../model/timeline.ts'
+import { type Ulid, ulidTime } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { type NextLookups, RunLookup } from './run-lookup.ts'
 
@@ -22,6 +23,13 @@ const WINDOW_BYTES = 512 * 1024
 /** What is looked through for an item at once: a segment of level 0, or the files of a run, as many of them as are asked for. */
 export interface SegmentUnit extends Pick<SegmentEntry, 'firstUlid' | 'lastUlid'> {
   readonly entries: readonly SegmentEntry[]
+}
+
+/** What of an item is looked for. */
+export interface LookedFor {
+  readonly next: NextLookups
+  /** Nothing behind this; null: whatever there is. */
+  readonly through: Ulid | null
 }
 
 /** Whether files have events of an item, as far as the catalogue tells: 'no' is certain, 'likely' is what a filter says. */
@@ -73,10 +81,10 @@ export class Segments {
   }
 
   /**
-   * Where the events of an item are; null: there are certainly none, and where a filter in the catalogue says so nothing is read.
-   * Of a run no footer is read, but its index: `next` says whether other items are looked for in it, too. Errors: as `open`.
+   * Where the events of an item are; null: there are certainly none that are asked for, and where a filter in the catalogue says so
+   * nothing is read. Of a run no footer is read, but its index. Errors: as `open`.
    */
-  async find(unit: SegmentUnit, item: Item, next: NextLookups): Promise<ItemRowGroups | null> {
+  async find(unit: SegmentUnit, item: Item, { next, through }: LookedFor): Promise<ItemRowGroups | null> {
     const { entries } = unit
     const [first] = entries
     if (first === undefined || likelihoodOf(unit, item) === 'no') return null
@@ -84,12 +92,12 @@ export class Segments {
     const isSmall = entries.length === 1 && first.bytes <= WHOLE_BYTES && first.filter !== undefined
     if (!('run' in first) || (isSmall && next === 'others')) return inSegment(await this.open(first), item)
     const { index } = first.run
-    const range = await this.#runs.find(index, item, next)
-    if (range === null) return null
+    const found = await this.#runs.find(index, item, next)
+    if (found === null || (through !== null && found.since > ulidTime(through))) return null
     const files = new Map(entries.map((entry) => [parseRunFileKey(entry.key)?.file, entry]))
     const placed = async (): Promise<readonly Placed[]> =>
       // Files that are not asked for have no events of the time that is.
-      (await this.#runs.places(index, range, next)).flatMap((place) => {
+      (await this.#runs.places(index, found.rowGroups, next)).flatMap((place) => {
         const entry = files.get(place.file)
         return entry !== undefined && 'run' in entry ? [{ entry, place }] : []
       })

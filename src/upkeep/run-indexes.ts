@@ -1,22 +1,16 @@
 import { sha256 } from '../base/bytes.ts'
 import { openSegment, type SegmentReader } from '../format/segment/read.ts'
 import type { RowGroup } from '../format/segment/row-group.ts'
-import {
-  decodeIndex,
-  hashIn,
-  pairOf,
-  type RowGroupPlace,
-  type RunIndex,
-  rowGroupIn,
-} from '../format/segment/run-index.ts'
+import { decodeIndex, type RowGroupPlace, type RunIndex } from '../format/segment/run-index.ts'
 import { RunIndexBuilder } from '../format/segment/run-index-builder.ts'
+import { type Pairs, rowGroupIn, timedGroup, timeIn } from '../format/segment/run-index-pairs.ts'
 import type { RunIndexFile, SegmentFile } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { type OnRowGroup, wrongContent } from './segment-check.ts'
 
-/** Columns that say which item a row is about. */
-const ITEM_COLUMNS = ['kind', 'resource', 'record_id'] as const
+/** Columns that say which item a row is about, and when it was. */
+const ITEM_COLUMNS = ['kind', 'resource', 'record_id', 'ulid'] as const
 
 /** The bytes of an index, and what the timeline says of it. */
 export interface MadeIndex {
@@ -51,27 +45,36 @@ export class RunItems {
     this.#of(file).addPart(part)
   }
 
+  /** Takes what others have gathered of other files. */
+  addAll(others: RunItems): void {
+    for (const [file, builder] of others.#files) this.#of(file).addAll(builder)
+  }
+
   /** The index of all files, for a file with this key. Errors: `LIMIT_EXCEEDED`. */
   make(key: string): MadeIndex {
     const { bytes, rowGroups } = this.#whole().finish(key)
     return { bytes, file: { key, bytes: bytes.length, sha256: sha256(bytes), rowGroups } }
   }
 
-  /** What was gathered so far. */
-  index(): RunIndex {
-    return this.#whole().index()
+  /** How many row groups were gathered so far. */
+  get rowGroups(): number {
+    return [...this.#files.values()].reduce((sum, { rowGroups }) => sum + rowGroups, 0)
   }
 
-  /** Whether an index says of every item where it is, and nothing else. */
+  /** Whether an index says of every item where it is and from when on, and nothing else. */
   isToldBy({ pairs, places }: RunIndex): boolean {
-    const whole = this.index()
+    const builder = this.#whole()
+    if (builder.scale().since < pairs.since) return false
+    const whole = builder.index(pairs)
     const isPlaced = places.length === whole.places.length && places.every((place, i) => isSame(place, whole.places[i]))
     if (!isPlaced) return false
     const [own, other] = [rangesOf(whole.pairs), rangesOf(pairs)]
     for (;;) {
       const [a, b] = [own.next(), other.next()]
       if (a.done === true || b.done === true) return a.done === b.done
-      if (a.value[0] !== b.value[0] || a.value[1] !== b.value[1]) return false
+      const isTold = a.value.hash === b.value.hash && a.value.first === b.value.first && a.value.last === b.value.last
+      // An earlier time costs a reader a request; a later one would hide an event.
+      if (!isTold || b.value.since > a.value.since) return false
     }
   }
 
@@ -83,7 +86,7 @@ export class RunItems {
 
   #whole(): RunIndexBuilder {
     const whole = new RunIndexBuilder(this.#run)
-    for (const [, file] of [...this.#files].sort(([a], [b]) => a - b)) whole.addPart(file.index())
+    for (const [, file] of [...this.#files].sort(([a], [b]) => a - b)) whole.addAll(file)
     return whole
   }
 }
@@ -94,13 +97,23 @@ function isSame(a: RowGroupPlace, b: RowGroupPlace | undefined): boolean {
   return PLACE.every((member) => a[member] === b?.[member])
 }
 
-/** Of every hash its first and its last pair: there may be more between. */
-function* rangesOf(pairs: Float64Array): Generator<readonly [first: number, last: number]> {
-  for (let at = 0; at < pairs.length; ) {
-    const first = pairs[at] ?? 0
-    let last = first
-    for (at++; at < pairs.length && hashIn(pairs[at] ?? 0) === hashIn(first); at++) last = pairs[at] ?? 0
-    yield [first, last]
+/** What is told of a hash. */
+interface HashRange {
+  readonly hash: number
+  readonly first: number
+  readonly last: number
+  readonly since: number
+}
+
+/** Of every hash its first and its last row group, between which there may be more, and the time of its first event. */
+function* rangesOf(pairs: Pairs): Generator<HashRange> {
+  const { hashes, groups } = pairs
+  for (let at = 0; at < hashes.length; ) {
+    const hash = hashes[at] ?? 0
+    const first = at
+    let since = Number.POSITIVE_INFINITY
+    for (; at < hashes.length && hashes[at] === hash; at++) since = Math.min(since, timeIn(groups[at] ?? 0, pairs))
+    yield { hash, first: rowGroupIn(groups[first] ?? 0), last: rowGroupIn(groups[at - 1] ?? 0), since }
   }
 }
 
@@ -115,17 +128,19 @@ export async function readRunIndex(store: Pick<ObjectStore, 'get'>, file: RunInd
 export function partsOfIndex({ pairs, places }: RunIndex): ReadonlyMap<number, RunIndex> {
   const firsts = new Map<number, number>()
   for (const [rowGroup, { file }] of places.entries()) if (!firsts.has(file)) firsts.set(file, rowGroup)
-  const byFile = new Map<number, number[]>()
-  for (const pair of pairs) {
-    const file = places[rowGroupIn(pair)]?.file ?? 0
-    const own = byFile.get(file) ?? []
-    own.push(pairOf(hashIn(pair), rowGroupIn(pair) - (firsts.get(file) ?? 0)))
+  const byFile = new Map<number, { readonly hashes: number[]; readonly groups: number[] }>()
+  for (const [i, group] of pairs.groups.entries()) {
+    const file = places[rowGroupIn(group)]?.file ?? 0
+    const own = byFile.get(file) ?? { hashes: [], groups: [] }
+    own.hashes.push(pairs.hashes[i] ?? 0)
+    own.groups.push(timedGroup(rowGroupIn(group) - (firsts.get(file) ?? 0), timeIn(group, pairs), pairs))
     byFile.set(file, own)
   }
   return new Map(
     [...firsts.keys()].map((file) => {
-      const own = places.filter((place) => place.file === file)
-      return [file, { pairs: Float64Array.from(byFile.get(file) ?? []), places: own }]
+      const { hashes, groups } = byFile.get(file) ?? { hashes: [], groups: [] }
+      const own = { ...pairs, hashes: Uint32Array.from(hashes), groups: Uint32Array.from(groups) }
+      return [file, { pairs: own, places: places.filter((place) => place.file === file) }]
     }),
   )
 }

@@ -5,11 +5,12 @@ import { LIMITS } from '../../src/base/limits.ts'
 import { EventColumns } from '../../src/format/segment/columns.ts'
 import { eventsOf } from '../../src/format/segment/events.ts'
 import { encodeRunFile } from '../../src/format/segment/run-file.ts'
-import { BLOCK_BYTES, decodeIndex, layoutOf, rowGroupIn } from '../../src/format/segment/run-index.ts'
+import { BLOCK_BYTES, decodeIndex, layoutOf } from '../../src/format/segment/run-index.ts'
 import { RunIndexBuilder } from '../../src/format/segment/run-index-builder.ts'
+import { rowGroupIn } from '../../src/format/segment/run-index-pairs.ts'
 import type { Event, Item } from '../../src/model/event.ts'
 import type { MergedSegment, RunFile } from '../../src/model/timeline.ts'
-import { firstUlidAt } from '../../src/model/ulid.ts'
+import { firstUlidAt, lastUlidAt, ulidTime } from '../../src/model/ulid.ts'
 import { hasEvent } from '../../src/restore/lookup.ts'
 import type { ReplaySources } from '../../src/restore/replay.ts'
 import { RunLookup } from '../../src/restore/run-lookup.ts'
@@ -81,7 +82,8 @@ async function eventsIn(
   way: 'forward' | 'backward',
 ): Promise<string[]> {
   const found: Event[] = []
-  const groups = await new Segments(store).find(unit, item, way === 'forward' ? 'none' : 'others')
+  const next = way === 'forward' ? 'none' : 'others'
+  const groups = await new Segments(store).find(unit, item, { next, through: null })
   if (groups === null) return []
   for await (const group of groups[way]()) {
     const own = [...eventsOf(group)].filter((event) => keyOf(event) === keyOf(item))
@@ -108,9 +110,53 @@ test('of every item all events are found by the index, in order, and of others n
           { kind: 'record', resource: 'users', id },
           { kind: 'object', resource: id, id: 'u1' },
         ] as const) {
-          if (!items.has(keyOf(item))) expect(await new Segments(store).find(unit, item, 'none')).toBeNull()
+          if (!items.has(keyOf(item)))
+            expect(await new Segments(store).find(unit, item, { next: 'none', through: null })).toBeNull()
         }
       }
+    }),
+    RUNS,
+  )
+})
+
+test('an item is not looked for in a run whose first event of it is later, and in every other: what a moment has is found', async () => {
+  await fc.assert(
+    fc.asyncProperty(events(), shape, async (list, how) => {
+      const { store, unit, run } = await runOf(list, how)
+      const times = list.map(({ stamp }) => ulidTime(stamp.ulid))
+      const unitMs = Math.max(1, (Math.max(...times) - Math.min(...times) + 1) / 2048)
+      for (const own of Map.groupBy(list, keyOf).values()) {
+        const [item] = own
+        if (item === undefined) continue
+        const first = Math.min(...own.map(({ stamp }) => ulidTime(stamp.ulid)))
+        const since = (await new RunLookup(store).find(run.index, item, 'none'))?.since ?? Number.NaN
+        expect(since).toBeLessThanOrEqual(first)
+        expect(since).toBeGreaterThan(first - Math.ceil(unitMs))
+        const isAsked = async (ms: number): Promise<boolean> =>
+          (await new Segments(store).find(unit, item, { next: 'none', through: lastUlidAt(ms) })) !== null
+        expect(await isAsked(since - 1)).toBe(false)
+        for (const time of times) if (time >= first) expect(await isAsked(time)).toBe(true)
+      }
+    }),
+    RUNS,
+  )
+})
+
+test('what an index tells of the time of an item may be earlier than its first event, and never later', async () => {
+  await fc.assert(
+    fc.asyncProperty(events(), shape, fc.nat(), async (list, how, at) => {
+      const { store, unit, run } = await runOf(list, how)
+      const items = new RunItems(RUN)
+      for (const entry of unit.entries) await items.addFile(entry, await store.get(entry.key))
+      const index = decodeIndex(run.index, await store.get(INDEX))
+      expect(items.isToldBy(index)).toBe(true)
+      const { pairs } = index
+      const isToldSince = (since: number): boolean => items.isToldBy({ ...index, pairs: { ...pairs, since } })
+      expect([isToldSince(pairs.since - 1), isToldSince(pairs.since + 1)]).toEqual([true, false])
+      const hash = pairs.hashes[at % pairs.hashes.length]
+      const later = pairs.groups.map((group, i) => (pairs.hashes[i] === hash ? group + 1 : group))
+      const isRoom = pairs.groups.every((group, i) => pairs.hashes[i] !== hash || group % 2048 < 2047)
+      if (isRoom) expect(items.isToldBy({ ...index, pairs: { ...pairs, groups: later } })).toBe(false)
     }),
     RUNS,
   )
@@ -146,9 +192,9 @@ test('an item is looked for in no row group but those from its first to its last
         const own = groups.flatMap((items, number) => (items.includes(keyOf(item)) ? [number] : []))
         const expected = places.slice(own[0], (own.at(-1) ?? 0) + 1)
         for (const next of ['none', 'others'] as const) {
-          const range = await lookup.find(run.index, item, next)
-          if (range === null) throw new Error('it is there')
-          expect(await lookup.places(run.index, range, next)).toEqual(expected)
+          const found = await lookup.find(run.index, item, next)
+          if (found === null) throw new Error('it is there')
+          expect(await lookup.places(run.index, found.rowGroups, next)).toEqual(expected)
         }
       }
     }),
@@ -196,8 +242,8 @@ test('an index that is not what was written answers nothing: no block of another
         // One of so few items is read as a whole: every block of it is checked.
         const lookUp = async (): Promise<void> => {
           const lookup = new RunLookup(store)
-          const range = await lookup.find(run.index, list[0] ?? { kind: 'record', resource: '', id: '' }, 'none')
-          if (range !== null) await lookup.places(run.index, range, 'none')
+          const found = await lookup.find(run.index, list[0] ?? { kind: 'record', resource: '', id: '' }, 'none')
+          if (found !== null) await lookup.places(run.index, found.rowGroups, 'none')
         }
         await expect(lookUp()).rejects.toMatchObject({ category: 'corrupt', details: { key: INDEX } })
         expect(() => decodeIndex(run.index, bytes)).toThrow(expect.objectContaining({ code: 'SEGMENT_CORRUPT' }))
@@ -248,18 +294,19 @@ test('any bytes at all are an index or refused', () => {
 function builderOf(items: number, rowGroups: number): { readonly builder: RunIndexBuilder; readonly pairs: number } {
   const place = { file: 0, start: 4, bytes: 100, rows: 1, checksum: 0, compressed: 0 }
   const hashes = Array.from({ length: items }, (_, i) => createHash('sha256').update(`${i}`).digest().readUInt32LE(0))
-  const pairs = Float64Array.from(hashes, (hash, i) => hash * 2 ** 21 + (i % rowGroups))
+  const groups = hashes.map((_, i) => (i % rowGroups) * 2048)
   const builder = new RunIndexBuilder(RUN)
+  const pairs = { since: 0, unit: 1, hashes: Uint32Array.from(hashes), groups: Uint32Array.from(groups) }
   builder.addPart({ pairs, places: Array.from({ length: rowGroups }, () => place) })
-  return { builder, pairs: new Set(pairs).size }
+  return { builder, pairs: new Set(hashes.map((hash, i) => `${hash} ${groups[i]}`)).size }
 }
 
 test('of many items no bucket overflows, and an item takes some ten bytes', () => {
   for (const [items, rowGroups] of [
     [0, 0],
     [1, 1],
-    [255, 102],
-    [256, 103],
+    [253, 102],
+    [254, 103],
     [100_000, 2000],
     [300_000, 5],
   ] as const) {
@@ -267,8 +314,8 @@ test('of many items no bucket overflows, and an item takes some ten bytes', () =
     const { bytes, rowGroups: told } = builder.finish(INDEX)
     const name = { key: INDEX, bytes: bytes.length, rowGroups: told }
     const { pairs, places } = decodeIndex(name, bytes)
-    expect([pairs.length, places.length]).toEqual([expected, told])
-    expect(pairs.every((pair) => rowGroupIn(pair) < told)).toBe(true)
+    expect([pairs.hashes.length, places.length]).toEqual([expected, told])
+    expect(pairs.groups.every((group) => rowGroupIn(group) < told)).toBe(true)
     expect(layoutOf(name).placeBlocks).toBe(Math.ceil(told / 102))
     if (items > 1000) expect(bytes.length / (items + 2 * told)).toBeLessThan(11.5)
   }

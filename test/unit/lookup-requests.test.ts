@@ -158,11 +158,19 @@ test('a record that a filter lets pass by mistake, or that has later events only
 /** A run of one file with an update of each of these records, in row groups of so many rows. */
 async function runOf(
   ids: readonly string[],
-  { rowGroupRows, textBytes = 0 }: { readonly rowGroupRows?: number; readonly textBytes?: number },
+  {
+    rowGroupRows,
+    textBytes = 0,
+    everyMs = 0,
+  }: { readonly rowGroupRows?: number; readonly textBytes?: number; readonly everyMs?: number },
 ): Promise<{ readonly store: MemoryStore; readonly entry: MergedSegment; readonly plan: Plan }> {
   const store = new MemoryStore()
   const columns = new EventColumns()
-  const ulids = new UlidGenerator(() => START)
+  let now = START
+  const ulids = new UlidGenerator(() => {
+    now += everyMs
+    return now
+  })
   for (const frame of framesOf(ids, 1, ulids, 1, textBytes)) columns.append(STREAM, frame)
   const about = { run: STREAM, level: 1, file: 0, ...(rowGroupRows === undefined ? {} : { rowGroupRows }) }
   const { bytes, info } = encodeRunFile(columns, about)
@@ -209,6 +217,28 @@ test('in one process the next records of a run cost two requests each, of a smal
       found += id === ids[1500] ? 1 : 0
     expect([found, alone.calls.get]).toEqual([1, 3])
     expect(alone.bytesRead).toBeLessThan(8 * 1024)
+  }
+})
+
+test('a run that has a record only after the moment costs one request, of thousands of records', async () => {
+  const ids = idsOf(12_000)
+  const { store, entry } = await runOf(ids, { rowGroupRows: 2, everyMs: 1000 })
+  const unit = { entries: [entry], firstUlid: entry.firstUlid, lastUlid: entry.lastUlid }
+  const counting = new CountingStore(store)
+  // What an index says of a time is rounded down to a part of 2,048: here some six records.
+  for (const n of [10, 999, 6000, 11_998]) {
+    const through = firstUlidAt(START + (n + 2) * 1000)
+    const found = async (id: string | undefined): Promise<number> => {
+      counting.reset()
+      const groups = await new Segments(counting).find(unit, itemOf(id ?? ''), { next: 'none', through })
+      let rows = 0
+      for await (const group of groups?.backward() ?? []) rows += group.rows
+      return rows
+    }
+    expect(await found(ids[n])).toBe(2)
+    if (n + 10 >= ids.length) continue
+    expect(await found(ids[n + 10])).toBe(0)
+    expect(counting.calls.get).toBe(1)
   }
 })
 

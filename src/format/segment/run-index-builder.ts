@@ -2,7 +2,7 @@ import { TidemarkError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { KINDS } from '../../model/event.ts'
 import type { RunIndexFile } from '../../model/timeline.ts'
-import type { Ulid } from '../../model/ulid.ts'
+import { type Ulid, ulidTimeAt } from '../../model/ulid.ts'
 import { hashOf, ItemHasher } from './item-hash.ts'
 import type { RowGroup } from './row-group.ts'
 import {
@@ -12,14 +12,12 @@ import {
   BUCKET_PAIRS,
   blockChecksum,
   bucketOf,
-  hashIn,
-  PAIR_BYTES,
   PLACE_BYTES,
-  pairOf,
   type RowGroupPlace,
   type RunIndex,
-  rowGroupIn,
+  writeBucket,
 } from './run-index.ts'
+import { PairList, type Pairs, rowGroupIn, type TimeScale, timeIn } from './run-index-pairs.ts'
 import type { ByteValues, CodedValues } from './values.ts'
 
 /** Pairs of a bucket that are aimed at: so far below the most that, of thousands of buckets, hardly one has more. */
@@ -35,41 +33,51 @@ export interface EncodedIndex extends Pick<RunIndexFile, 'rowGroups'> {
 }
 
 /**
- * Gathers the items of the row groups of a run, in their order: eight bytes an item, and a place a row group. Each item has a
+ * Gathers the items of the row groups of a run, in their order: sixteen bytes an item, and a place a row group. Each item has a
  * pair with its first row group, and one with its last, where that is another.
  */
 export class RunIndexBuilder {
   readonly #hasher: ItemHasher
   readonly #places: RowGroupPlace[] = []
-  #pairs: Float64Array = new Float64Array(1024)
-  #count = 0
+  readonly #pairs = new PairList()
   /** The item of the last row so far, behind its prefix. */
   #item: Buffer = Buffer.alloc(0)
   #itemBytes = -1
   #hash = 0
-  /** The pair with the last row group of that item; -1: it has none but the first. */
+  /** Number of the pair with the last row group of that item; -1: it has none but the first. */
   #last = -1
 
   constructor(run: Ulid) {
     this.#hasher = new ItemHasher(run)
   }
 
-  /** Takes the items of the next row group, of which the kinds, the resources and the ids were read. */
+  /** Takes the items of the next row group, of which the kinds, the resources, the ids and the stamps were read. */
   add(place: RowGroupPlace, group: RowGroup): void {
     this.#places.push(place)
     const [kinds, resources, ids] = [group.codes('kind'), group.codes('resource'), group.bytes('record_id')]
+    const ulids = group.bytes('ulid')
     const prefixes = new Map<number, Uint8Array>()
     for (let row = 0; row < group.rows; row++) {
       if (row > 0 && isSameItem(kinds, resources, ids, row)) continue
-      this.#addItem(this.#prefixOf(prefixes, kinds, resources, row), ids, row)
+      // Of an item the stamps grow from row to row.
+      const time = ulidTimeAt(ulids.data, ulids.starts[row] ?? 0)
+      this.#addItem(this.#prefixOf(prefixes, kinds, resources, row), ids, row, time)
     }
   }
 
   /** Takes the next row groups with their pairs, which are numbered from 0 in `part`. */
   addPart({ pairs, places }: RunIndex): void {
     const first = this.#places.length
-    for (const pair of pairs) this.#push(hashIn(pair), first + rowGroupIn(pair))
+    for (const [i, group] of pairs.groups.entries())
+      this.#pairs.push(pairs.hashes[i] ?? 0, first + rowGroupIn(group), timeIn(group, pairs))
     for (const place of places) this.#places.push(place)
+    this.#itemBytes = -1
+  }
+
+  /** Takes the next row groups from another, with what it has gathered. */
+  addAll(other: RunIndexBuilder): void {
+    this.#pairs.addAll(other.#pairs, this.#places.length)
+    for (const place of other.#places) this.#places.push(place)
     this.#itemBytes = -1
   }
 
@@ -83,15 +91,15 @@ export class RunIndexBuilder {
     return prefix
   }
 
-  #addItem(prefix: Uint8Array, { data, starts, ends }: ByteValues, row: number): void {
+  #addItem(prefix: Uint8Array, { data, starts, ends }: ByteValues, row: number, time: number): void {
     const rowGroup = this.#places.length - 1
     const id = data.subarray(starts[row], ends[row])
     const before = this.#itemBytes < 0 ? null : this.#item.subarray(0, this.#itemBytes)
     const isNew = before === null || !isJoined(before, prefix, id)
     if (!isNew) {
       // The item of the last row of the row group before goes on here.
-      if (this.#last < 0) this.#last = this.#push(this.#hash, rowGroup)
-      else this.#pairs[this.#last] = pairOf(this.#hash, rowGroup)
+      if (this.#last < 0) this.#last = this.#pairs.push(this.#hash, rowGroup, time)
+      else this.#pairs.move(this.#last, rowGroup, time)
       return
     }
     this.#itemBytes = prefix.length + id.length
@@ -99,28 +107,28 @@ export class RunIndexBuilder {
     this.#item.set(prefix)
     this.#item.set(id, prefix.length)
     this.#hash = hashOf(this.#item.subarray(0, this.#itemBytes))
-    this.#push(this.#hash, rowGroup)
+    this.#pairs.push(this.#hash, rowGroup, time)
     this.#last = -1
   }
 
-  #push(hash: number, rowGroup: number): number {
-    if (this.#count === this.#pairs.length) {
-      const wider = new Float64Array(2 * this.#count)
-      wider.set(this.#pairs)
-      this.#pairs = wider
-    }
-    this.#pairs[this.#count] = pairOf(hash, rowGroup)
-    return this.#count++
+  /** How many row groups were taken so far. */
+  get rowGroups(): number {
+    return this.#places.length
   }
 
-  /** What was gathered so far. */
-  index(): RunIndex {
-    return { pairs: this.#sorted(), places: this.#places }
+  /** The scale of what was gathered so far. */
+  scale(): TimeScale {
+    return this.#pairs.scale()
+  }
+
+  /** What was gathered so far. `scale`: of its times, none of which may be earlier than it begins. */
+  index(scale: TimeScale = this.scale()): RunIndex {
+    return { pairs: this.#pairs.sorted(scale), places: this.#places }
   }
 
   /** The index for a file with this key. Errors: `LIMIT_EXCEEDED`. */
   finish(key: string): EncodedIndex {
-    const pairs = this.#sorted()
+    const pairs = this.#pairs.sorted(this.scale())
     const counts = countsOf(pairs)
     const buckets = counts.length
     const blocks = buckets + Math.ceil(this.#places.length / BLOCK_PLACES)
@@ -128,7 +136,7 @@ export class RunIndexBuilder {
     const bytes = Buffer.alloc(blocks * BLOCK_BYTES)
     let next = 0
     for (const [bucket, count] of counts.entries()) {
-      writePairs(bytes, bucket * BLOCK_BYTES, pairs.subarray(next, next + count))
+      writeBucket(bytes.subarray(bucket * BLOCK_BYTES), pairs, next, next + count)
       next += count
     }
     for (let from = 0, at = buckets * BLOCK_BYTES; from < this.#places.length; from += BLOCK_PLACES, at += BLOCK_BYTES)
@@ -138,11 +146,6 @@ export class RunIndexBuilder {
       bytes.writeUInt32LE(blockChecksum(key, block, bytes.subarray(at, at + BLOCK_BYTES)), at)
     }
     return { bytes, rowGroups: this.#places.length }
-  }
-
-  #sorted(): Float64Array {
-    const sorted = this.#pairs.slice(0, this.#count).sort()
-    return sorted.filter((pair, i) => pair !== sorted[i - 1])
   }
 }
 
@@ -164,23 +167,15 @@ function isJoined(whole: Buffer, prefix: Uint8Array, id: Uint8Array): boolean {
 }
 
 /** How many pairs each bucket has, in so few buckets that they are well filled. */
-function countsOf(pairs: Float64Array): Uint32Array {
-  for (let buckets = Math.max(1, Math.ceil(pairs.length / AIMED_PAIRS)); ; ) {
+function countsOf({ hashes }: Pairs): Uint32Array {
+  for (let buckets = Math.max(1, Math.ceil(hashes.length / AIMED_PAIRS)); ; ) {
     const counts = new Uint32Array(buckets)
-    for (const pair of pairs) {
-      const bucket = bucketOf(hashIn(pair), buckets)
+    for (const hash of hashes) {
+      const bucket = bucketOf(hash, buckets)
       counts[bucket] = (counts[bucket] ?? 0) + 1
     }
     if (counts.every((count) => count <= BUCKET_PAIRS)) return counts
     buckets += Math.ceil(buckets * MORE_BUCKETS)
-  }
-}
-
-function writePairs(bytes: Buffer, block: number, pairs: Float64Array): void {
-  bytes.writeUInt32LE(pairs.length, block + 4)
-  for (const [i, pair] of pairs.entries()) {
-    bytes.writeUInt32LE(hashIn(pair), block + BLOCK_HEAD_BYTES + i * PAIR_BYTES)
-    bytes.writeUInt32LE(rowGroupIn(pair), block + BLOCK_HEAD_BYTES + i * PAIR_BYTES + 4)
   }
 }
 

@@ -3,12 +3,13 @@ import { TidemarkError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { RunIndexFile } from '../../model/timeline.ts'
 import { expect, Malformed } from './corrupt.ts'
+import { type Pairs, rowGroupIn, type TimeScale, timeIn } from './run-index-pairs.ts'
 
 /*
  * The index of a run: which of its row groups have an item, and where these are. Blocks of one size, each with a checksum,
  * so that one range answers for an item:
  *
- *   buckets   pairs of the hash of an item and a row group, in order; a bucket has those of a range of hashes
+ *   buckets   the scale of times, and pairs (run-index-pairs.ts) in order; a bucket has those of a range of hashes
  *   places    of each row group: its file, where it stands there, and what it takes to read it without the footer
  *
  * How many there are of each follows from the size of the file and the number of row groups, which the timeline has.
@@ -17,10 +18,14 @@ import { expect, Malformed } from './corrupt.ts'
 export const BLOCK_BYTES = 2048
 /** Bytes in front of what a block has: its checksum, and how many entries it has. */
 export const BLOCK_HEAD_BYTES = 8
+/** Bytes of the scale of times, in front of the pairs of a bucket. */
+const SCALE_BYTES = 12
+/** Where the pairs of a bucket begin. */
+const PAIRS_AT: number = BLOCK_HEAD_BYTES + SCALE_BYTES
 /** Of a pair. */
-export const PAIR_BYTES = 8
+const PAIR_BYTES = 8
 /** Most pairs of a bucket. */
-export const BUCKET_PAIRS: number = (BLOCK_BYTES - BLOCK_HEAD_BYTES) / PAIR_BYTES
+export const BUCKET_PAIRS: number = Math.floor((BLOCK_BYTES - PAIRS_AT) / PAIR_BYTES)
 /** Of a place. */
 export const PLACE_BYTES = 20
 /** Places of every block of them but the last. */
@@ -90,51 +95,67 @@ export function checkBlock({ key }: IndexName, number: number, block: Uint8Array
 /** The first and the last row group that may have an item. */
 export type RowGroupRange = readonly [first: number, last: number]
 
-/** Row groups are fewer: a pair is a safe integer. */
-const ROW_GROUPS = 2 ** 21
-
-/** A pair as one number: the hash of an item, and a row group with events of it. As pairs are ordered, so are the numbers. */
-export function pairOf(hash: number, rowGroup: number): number {
-  return hash * ROW_GROUPS + rowGroup
-}
-
-/** The hash in a pair. */
-export function hashIn(pair: number): number {
-  return Math.floor(pair / ROW_GROUPS)
-}
-
-/** The row group in a pair. */
-export function rowGroupIn(pair: number): number {
-  return pair % ROW_GROUPS
-}
-
-/** The pairs of a bucket, in order. `block`: its bytes. Errors: `SEGMENT_CORRUPT`. */
-function pairsIn({ key, rowGroups, bytes }: IndexName, number: number, block: Uint8Array): Float64Array {
+/** The pairs in a bucket, in order. `block`: its bytes. Errors: `SEGMENT_CORRUPT`. */
+function pairsIn({ key, rowGroups, bytes }: IndexName, number: number, block: Uint8Array): Pairs {
   const { buckets } = layoutOf({ key, rowGroups, bytes })
   return inIndex(key, () => {
     const view = checked(key, number, block)
-    const pairs = new Float64Array(countIn(view, BUCKET_PAIRS))
-    for (let i = 0; i < pairs.length; i++) {
-      const at = BLOCK_HEAD_BYTES + i * PAIR_BYTES
-      const [hash, rowGroup] = [view.getUint32(at, true), view.getUint32(at + 4, true)]
-      const pair = pairOf(hash, rowGroup)
-      const isBehind = i === 0 || pair > (pairs[i - 1] ?? 0)
-      const isHere = isBehind && rowGroup < rowGroups && bucketOf(hash, buckets) === number
+    const count = countIn(view, BUCKET_PAIRS)
+    const [hashes, groups] = [new Uint32Array(count), new Uint32Array(count)]
+    for (let i = 0; i < count; i++) {
+      const at = PAIRS_AT + i * PAIR_BYTES
+      const [hash, group] = [view.getUint32(at, true), view.getUint32(at + 4, true)]
+      const isBehind = i === 0 || isOrdered(hashes[i - 1] ?? 0, groups[i - 1] ?? 0, hash, group)
+      const isHere = isBehind && rowGroupIn(group) < rowGroups && bucketOf(hash, buckets) === number
       expect(isHere, `its block ${number} has a pair that cannot stand there`)
-      pairs[i] = pair
+      hashes[i] = hash
+      groups[i] = group
     }
-    return pairs
+    return { ...scaleIn(view), hashes, groups }
   })
+}
+
+function isOrdered(hash: number, group: number, nextHash: number, nextGroup: number): boolean {
+  return hash < nextHash || (hash === nextHash && rowGroupIn(group) < rowGroupIn(nextGroup))
+}
+
+function scaleIn(view: DataView): TimeScale {
+  const [low, high] = [view.getUint32(BLOCK_HEAD_BYTES, true), view.getUint32(BLOCK_HEAD_BYTES + 4, true)]
+  const scale = { since: high * 2 ** 32 + low, unit: view.getUint32(BLOCK_HEAD_BYTES + 8, true) }
+  expect(high < 2 ** 21, 'it has a time that cannot be')
+  return scale
+}
+
+/** What an index tells of an item. */
+export interface FoundItem {
+  readonly rowGroups: RowGroupRange
+  /** Milliseconds since 1970: no event of the item in the run is earlier. */
+  readonly since: number
 }
 
 /**
  * The row groups that may have an item of this hash, by its bucket; null: none, and the item is certainly not in the run. Two
  * items may have one hash: then those between are among them. Errors: `SEGMENT_CORRUPT`.
  */
-export function findInBucket(name: IndexName, number: number, block: Uint8Array, hash: number): RowGroupRange | null {
-  const found = pairsIn(name, number, block).filter((pair) => hashIn(pair) === hash)
-  const [first, last] = [found[0], found.at(-1)]
-  return first === undefined || last === undefined ? null : [rowGroupIn(first), rowGroupIn(last)]
+export function findInBucket(name: IndexName, number: number, block: Uint8Array, hash: number): FoundItem | null {
+  const pairs = pairsIn(name, number, block)
+  const first = pairs.hashes.indexOf(hash)
+  if (first < 0) return null
+  const own = pairs.groups.subarray(first, pairs.hashes.lastIndexOf(hash) + 1)
+  const since = own.reduce((least, group) => Math.min(least, timeIn(group, pairs)), Number.POSITIVE_INFINITY)
+  return { rowGroups: [rowGroupIn(own[0] ?? 0), rowGroupIn(own.at(-1) ?? 0)], since }
+}
+
+/** Writes a bucket, but for its checksum: those of the pairs `[from, to)`. */
+export function writeBucket(block: Buffer, { since, unit, hashes, groups }: Pairs, from: number, to: number): void {
+  block.writeUInt32LE(to - from, 4)
+  block.writeUInt32LE(since % 2 ** 32, BLOCK_HEAD_BYTES)
+  block.writeUInt32LE(Math.floor(since / 2 ** 32), BLOCK_HEAD_BYTES + 4)
+  block.writeUInt32LE(unit, BLOCK_HEAD_BYTES + 8)
+  for (let i = from, at = PAIRS_AT; i < to; i++, at += PAIR_BYTES) {
+    block.writeUInt32LE(hashes[i] ?? 0, at)
+    block.writeUInt32LE(groups[i] ?? 0, at + 4)
+  }
 }
 
 /** The places in a block: the first is that of the row group whose block and order say so. Errors: `SEGMENT_CORRUPT`. */
@@ -183,8 +204,7 @@ function countIn(view: DataView, most: number): number {
 
 /** Everything in an index. */
 export interface RunIndex {
-  /** In order, see `pairOf`. */
-  readonly pairs: Float64Array
+  readonly pairs: Pairs
   /** In the order of the row groups. */
   readonly places: readonly RowGroupPlace[]
 }
@@ -194,17 +214,23 @@ export function decodeIndex(name: IndexName, bytes: Uint8Array): RunIndex {
   const { buckets, placeBlocks } = layoutOf(name)
   inIndex(name.key, () => expect(bytes.length === name.bytes, 'it has another length'))
   const block = (number: number): Uint8Array => bytes.subarray(number * BLOCK_BYTES, (number + 1) * BLOCK_BYTES)
-  const pairs = new Float64Array(buckets * BUCKET_PAIRS)
+  const [hashes, groups] = [new Uint32Array(buckets * BUCKET_PAIRS), new Uint32Array(buckets * BUCKET_PAIRS)]
   const places: RowGroupPlace[] = []
+  let scale: TimeScale | null = null
   let count = 0
   for (let number = 0; number < buckets; number++) {
-    const some = pairsIn(name, number, block(number))
-    pairs.set(some, count)
-    count += some.length
+    const { since, unit, ...some } = pairsIn(name, number, block(number))
+    const isOne = scale === null || (scale.since === since && scale.unit === unit)
+    inIndex(name.key, () => expect(isOne, `its block ${number} has other times`))
+    scale = { since, unit }
+    hashes.set(some.hashes, count)
+    groups.set(some.groups, count)
+    count += some.hashes.length
   }
   for (let number = buckets; number < buckets + placeBlocks; number++)
     places.push(...placesIn(name, number, block(number)))
-  return { pairs: pairs.subarray(0, count), places }
+  const pairs = { since: 0, unit: 1, ...scale, hashes: hashes.subarray(0, count), groups: groups.subarray(0, count) }
+  return { pairs, places }
 }
 
 /** Runs a decoder; what it finds malformed becomes `SEGMENT_CORRUPT` with the name of the index. */

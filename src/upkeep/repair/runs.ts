@@ -117,7 +117,7 @@ async function readFile(
     const entry = { level, firstUlid, lastUlid, events, ...file }
     const own = new RunItems(info.run)
     await check.addFile(reader, entry, null, own.add)
-    items.addPart(info.file, own.index())
+    items.addAll(own)
     return entry
   } catch (error) {
     if (isCorrupt(error)) return null
@@ -127,7 +127,7 @@ async function readFile(
 
 /** An index that says where the items of a run are; null: none does. */
 async function findIndex(store: ObjectStore, keys: readonly string[], items: RunItems): Promise<RunIndexFile | null> {
-  const rowGroups = items.index().places.length
+  const { rowGroups } = items
   for (const key of keys) {
     try {
       const bytes = await store.get(key)

@@ -21,7 +21,7 @@ interface Place {
 export interface RunIndex {
   run: string
   buckets: number
-  pairs: [hash: number, rowGroup: number][]
+  pairs: [hash: number, rowGroup: number, since: number][]
   places: Place[]
 }
 
@@ -39,18 +39,20 @@ export function readIndex({ index }: Run, files: Files): RunIndex {
     const sum = crc32(Buffer.concat([Buffer.from(index.key), u32(block), own.subarray(4)]))
     must(own.readUInt32LE(0) === sum, `${index.key}: block ${block} has another checksum`)
     const count = own.readUInt32LE(4)
-    const size = block < buckets ? 8 : 20
-    must(count <= Math.floor((BLOCK - 8) / size), `${index.key}: too many entries`)
+    const [first, size] = block < buckets ? [20, 8] : [8, 20]
+    must(count <= Math.floor((BLOCK - first) / size), `${index.key}: too many entries`)
     must(
-      own.subarray(8 + count * size).every((byte) => byte === 0),
+      own.subarray(first + count * size).every((byte) => byte === 0),
       `${index.key}: something behind the entries`,
     )
-    for (let at = 8; at < 8 + count * size; at += size) {
+    const [since, unit] = [Number(own.readBigUInt64LE(8)), own.readUInt32LE(16)]
+    for (let at = first; at < first + count * size; at += size) {
       if (block >= buckets) found.places.push(placeAt(own, at))
       else {
         const hash = own.readUInt32LE(at)
         must(Math.floor((hash * buckets) / 2 ** 32) === block, `${index.key}: a hash in another bucket`)
-        found.pairs.push([hash, own.readUInt32LE(at + 4)])
+        const group = own.readUInt32LE(at + 4)
+        found.pairs.push([hash, Math.floor(group / 2048), since + (group % 2048) * unit])
       }
     }
   }
@@ -92,6 +94,7 @@ export function checkRunIndex(run: Run, files: Files, own: readonly RunFileRead[
   const index = readIndex(run, files)
   const places: Place[] = []
   const groups = new Map<string, { item: Item; numbers: number[] }>()
+  const times = new Map<number, number>()
   for (const { segment, events } of own.toSorted((a, b) => (a.segment.key < b.segment.key ? -1 : 1))) {
     const bytes = Buffer.from(files.get(segment.key) ?? [])
     let row = 0
@@ -99,6 +102,8 @@ export function checkRunIndex(run: Run, files: Files, own: readonly RunFileRead[
       for (const event of events.slice(row, row + Number(group.num_rows))) {
         const known = groups.get(nameOf(event)) ?? { item: event, numbers: [] }
         known.numbers.push(places.length)
+        const hash = hashOf(index.run, event)
+        times.set(hash, Math.min(times.get(hash) ?? Number.POSITIVE_INFINITY, timeOf(event.ulid)))
         groups.set(nameOf(event), known)
       }
       row += Number(group.num_rows)
@@ -116,11 +121,20 @@ export function checkRunIndex(run: Run, files: Files, own: readonly RunFileRead[
   }
   const told = new Map<number, number[]>()
   for (const [hash, rowGroup] of index.pairs) told.set(hash, [...(told.get(hash) ?? []), rowGroup])
+  for (const [hash, , since] of index.pairs) {
+    const isEarlier = index.pairs.some(([other, , time]) => other === hash && time <= (times.get(hash) ?? 0))
+    must(isEarlier && since < 2 ** 53, `${run.index.key}: an item has an earlier event`)
+  }
   must(told.size === hashes.size, `${run.index.key}: other items`)
   for (const [hash, numbers] of hashes) {
     const of = told.get(hash) ?? []
     must(of[0] === numbers[0] && of.at(-1) === numbers.at(-1), `${run.index.key}: an item is elsewhere`)
   }
+}
+
+/** The milliseconds of a ULID: its first 10 characters, in base 32. */
+function timeOf(ulid: string): number {
+  return [...ulid.slice(0, 10)].reduce((ms, char) => 32 * ms + '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.indexOf(char), 0)
 }
 
 /** What the footer of a file says of a row group. */
