@@ -10,6 +10,7 @@ export const LIMITS: Readonly<
     | 'runIndexBytes'
     | 'footerBytes'
     | 'filterBytes'
+    | 'runFilterBytes'
     | 'memberBytes'
     | 'jsonBytes'
     | 'rootBytes'
@@ -37,6 +38,8 @@ export const LIMITS: Readonly<
   footerBytes: 67_108_864,
   /** Largest filter of a segment that stands in the catalogue too, bytes: of some 680 items. */
   filterBytes: 1024,
+  /** The same of a file of a run, of some 1,360 items: there are fewer of these, and their index is another request. */
+  runFilterBytes: 2048,
   /** Largest uncompressed gzip member of a snapshot, bytes. */
   memberBytes: 536_870_912,
   /** Largest JSON file of a store, bytes. */

@@ -1,3 +1,4 @@
+import { LIMITS } from '../base/limits.ts'
 import { isMarkName } from '../model/mark.ts'
 import type { IndexNode, SegmentEntry, StreamEntry, TreeNode } from '../model/timeline.ts'
 import { isShortFilter } from './segment/bloom.ts'
@@ -22,7 +23,9 @@ const segmentFile = {
 }
 
 /** Not every writer tells it. */
-const possible = { filter: isShortFilter }
+const filterUpTo = (most: number): Readonly<Record<string, Check>> => ({
+  filter: (value) => isShortFilter(value, most),
+})
 
 const sealedSegment = shaped(
   {
@@ -34,7 +37,7 @@ const sealedSegment = shaped(
     lastSequence: positive,
     chain: shaped({ previous: hash, value: hash }),
   },
-  possible,
+  filterUpTo(LIMITS.filterBytes),
 )
 
 const RUN = 'segment\\/[0-7][0-9A-HJKMNP-TV-Z]{25}\\/[0-9]{2}\\/'
@@ -56,7 +59,7 @@ const mergedSegment = shaped(
       }),
     }),
   },
-  possible,
+  filterUpTo(LIMITS.runFilterBytes),
 )
 
 const segment: Check = (value) => (shaped({ run: () => true })(value) ? mergedSegment(value) : sealedSegment(value))

@@ -18,6 +18,7 @@ import { Snapshots } from '../../src/restore/snapshots.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ByteRange, ObjectStore } from '../../src/store/object-store.ts'
 import { segmentNodes } from '../../src/timeline/segments.ts'
+import { openWhole } from '../../src/upkeep/repair/segments.ts'
 import { RunItems } from '../../src/upkeep/run-indexes.ts'
 import { recordImage } from '../support/model-database.ts'
 import { CountingStore } from '../support/stores.ts'
@@ -239,6 +240,26 @@ test('a run that has a record only after the moment costs one request, of thousa
     if (n + 10 >= ids.length) continue
     expect(await found(ids[n + 10])).toBe(0)
     expect(counting.calls.get).toBe(1)
+  }
+})
+
+test('of the run of an hour with a thousand records the catalogue has the filter: for one that is not in it nothing is read', async () => {
+  for (const [count, hasFilter] of [
+    [1000, true],
+    [1365, true],
+    [1366, false],
+  ] as const) {
+    const { store, entry } = await runOf(idsOf(count), {})
+    expect(entry.filter !== undefined).toBe(hasFilter)
+    // Whoever makes the entry from the file says the same.
+    expect((await openWhole(entry.key, await store.get(entry.key))).file.filter).toBe(entry.filter)
+    const counting = new CountingStore(store)
+    const sources = sourcesOver(counting)
+    for (let n = 0; n < 100; n++)
+      for await (const _ of findEvents(sources, [entry], itemOf(`other ${n}`))) throw new Error('it is not in it')
+    // Of a hundred a filter lets one or two pass.
+    if (hasFilter) expect(counting.calls.get).toBeLessThan(10)
+    else expect(counting.calls.get).toBeGreaterThan(0)
   }
 })
 

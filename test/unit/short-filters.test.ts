@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { LIMITS } from '../../src/base/limits.ts'
 import { compactNow } from '../../src/engine/compaction.ts'
 import { buildBloom, isShortFilter, shortFilter } from '../../src/format/segment/bloom.ts'
+import { areSegments } from '../../src/format/timeline-shape.ts'
 import type { Item } from '../../src/model/event.ts'
 import type { SegmentEntry } from '../../src/model/timeline.ts'
 import { findEvents, findVersion } from '../../src/restore/lookup.ts'
@@ -14,6 +15,7 @@ import { TimelineLog } from '../../src/timeline/log.ts'
 import { checkEvents } from '../../src/upkeep/segment-check.ts'
 import { ALL_TOLD, openReader } from '../support/capture-rig.ts'
 import { allSegments } from '../support/catalogue.ts'
+import { segment } from '../support/many-segments.ts'
 import { fillHour } from '../support/merged-world.ts'
 import { keyOf } from '../support/model-database.ts'
 import { itemOf, RECORDS, World } from '../support/reach-world.ts'
@@ -60,7 +62,7 @@ test('files that the catalogue says an item is not in are not asked, merged or n
       await compactNow((await openReader(world.store, world.clock, undefined, async () => ALL_TOLD)).archive, {})
     const segments = await segmentsNow()
     expect(segments.some((entry) => 'run' in entry)).toBe(isMerged)
-    expect(segments.every(({ filter }) => isShortFilter(filter))).toBe(true)
+    expect(segments.every(({ filter }) => isShortFilter(filter, LIMITS.filterBytes))).toBe(true)
     expect(await lookUp(segments, NOBODY)).toEqual({ stamps: [], files: 0 })
     let [asked, found] = [0, 0]
     for (let n = 0; n < RECORDS; n++) {
@@ -121,27 +123,52 @@ test('a filter that is not the one of the file is damage', async () => {
   })
 })
 
-test('a filter is told up to its limit, and nothing else is taken for one', () => {
+test('a filter is told up to its limit, of runs up to another, and nothing else is taken for one', () => {
   const hashes = (count: number): Uint32Array => Uint32Array.from({ length: count }, (_, i) => i * 2654435761)
-  for (const count of [1, 20, 21, 22, 600, 682]) {
-    const bloom = buildBloom(hashes(count))
-    expect(bloom.length).toBeLessThanOrEqual(LIMITS.filterBytes)
-    const told = shortFilter(bloom)
-    expect(isShortFilter(told)).toBe(true)
-    expect(Buffer.from(told ?? '', 'base64')).toEqual(Buffer.from(bloom))
+  const { filterBytes, runFilterBytes } = LIMITS
+  for (const [most, counts] of [
+    [filterBytes, [1, 20, 21, 22, 600, 682]],
+    [runFilterBytes, [1, 682, 683, 1000, 1365]],
+  ] as const) {
+    for (const count of counts) {
+      const bloom = buildBloom(hashes(count))
+      expect(bloom.length).toBeLessThanOrEqual(most)
+      const told = shortFilter(bloom, most)
+      expect(isShortFilter(told, most)).toBe(true)
+      expect(Buffer.from(told ?? '', 'base64')).toEqual(Buffer.from(bloom))
+    }
+    const tooLong = buildBloom(hashes((counts.at(-1) ?? 0) + 1))
+    expect(shortFilter(tooLong, most)).toBeUndefined()
+    const whole = Buffer.alloc(32).toString('base64')
+    for (const value of [
+      undefined,
+      null,
+      7,
+      '',
+      'AA==',
+      whole.slice(1),
+      `${whole}\n`,
+      whole.replace('=', ''),
+      Buffer.from(tooLong).toString('base64'),
+    ])
+      expect(isShortFilter(value, most)).toBe(false)
   }
-  expect(shortFilter(buildBloom(hashes(683)))).toBeUndefined()
-  const whole = Buffer.alloc(32).toString('base64')
-  for (const value of [
-    undefined,
-    null,
-    7,
-    '',
-    'AA==',
-    whole.slice(1),
-    `${whole}\n`,
-    whole.replace('=', ''),
-    Buffer.alloc(1056).toString('base64'),
-  ])
-    expect(isShortFilter(value)).toBe(false)
+})
+
+test('the catalogue takes the filter of a run that is longer than one of a segment may be, and none that is longer still', () => {
+  const sealed = segment(0)
+  const { firstUlid, lastUlid, sha256, footer } = sealed
+  const at = `segment/${firstUlid}/02/`
+  const index = { key: `${at}index-0123abcd.bin`, bytes: 4096, sha256, rowGroups: 1 }
+  const run = { key: `${at}chain-0123abcd.json.gz`, bytes: 500, sha256, index }
+  const merged = { key: `${at}0000-0123abcd.parquet`, level: 2, run, firstUlid, lastUlid, events: 9, bytes: 900 }
+  const filter = (bytes: number): string => Buffer.alloc(bytes, 1).toString('base64')
+  for (const [entry, most] of [
+    [sealed, LIMITS.filterBytes],
+    [{ ...merged, sha256, footer }, LIMITS.runFilterBytes],
+  ] as const) {
+    expect(areSegments([entry])).toBe(true)
+    expect(areSegments([{ ...entry, filter: filter(most) }])).toBe(true)
+    expect(areSegments([{ ...entry, filter: filter(most + 32) }])).toBe(false)
+  }
 })

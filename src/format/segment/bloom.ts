@@ -1,4 +1,3 @@
-import { LIMITS } from '../../base/limits.ts'
 import { finalMix } from './hash.ts'
 
 /*
@@ -42,15 +41,15 @@ function blockOf(hash: number, blocks: number): number {
   return Math.floor((hash * blocks) / 2 ** 32) * BLOCK_BYTES
 }
 
-/** A filter as the catalogue has it, base64; undefined where it is too long for that. */
-export function shortFilter(bloom: Uint8Array): string | undefined {
-  return bloom.length <= LIMITS.filterBytes ? Buffer.from(bloom).toString('base64') : undefined
+/** A filter as the catalogue has it, base64; undefined where it is too long for that: longer than `most` bytes. */
+export function shortFilter(bloom: Uint8Array, most: number): string | undefined {
+  return bloom.length <= most ? Buffer.from(bloom).toString('base64') : undefined
 }
 
 /** Whether a value is what `shortFilter` gives. */
-export function isShortFilter(value: unknown): boolean {
+export function isShortFilter(value: unknown, most: number): boolean {
   if (typeof value !== 'string') return false
   const bytes = Buffer.from(value, 'base64')
-  const isWhole = bytes.length > 0 && bytes.length % BLOCK_BYTES === 0 && bytes.length <= LIMITS.filterBytes
+  const isWhole = bytes.length > 0 && bytes.length % BLOCK_BYTES === 0 && bytes.length <= most
   return isWhole && bytes.toString('base64') === value
 }

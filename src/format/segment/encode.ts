@@ -69,7 +69,12 @@ export function encodeColumns(
 ): EncodedSegment {
   const rowGroupRows = options.rowGroupRows ?? fittingRows(columns, ROW_GROUP_ROWS)
   const metadata = [[CHAIN_KEY, JSON.stringify(chainJson(chain))]] as const
-  const { bytes, file } = encodeFile(columns, rowGroupRows, formatRange(range), metadata)
+  const { bytes, file } = encodeFile(
+    columns,
+    { rowGroupRows, filterBytes: LIMITS.filterBytes },
+    formatRange(range),
+    metadata,
+  )
   return { bytes, info: { ...range, ...file, chain: { previous: chain.previous, value: chainValue(chain) } } }
 }
 
@@ -79,10 +84,18 @@ export interface EncodedFile {
   readonly file: Pick<SegmentFile, 'bytes' | 'sha256' | 'footer' | 'filter'>
 }
 
+/** How rows become a file. */
+export interface FileOptions {
+  /** Rows of every row group but the last. */
+  readonly rowGroupRows: number
+  /** Bytes up to which the timeline has the filter too. */
+  readonly filterBytes: number
+}
+
 /** Encodes what `columns` holds, with its description, and with `metadata` besides. */
 export function encodeFile(
   columns: EventColumns,
-  rowGroupRows: number,
+  { rowGroupRows, filterBytes }: FileOptions,
   description: string,
   metadata: readonly (readonly [string, string])[] = [],
 ): EncodedFile {
@@ -97,7 +110,7 @@ export function encodeFile(
     [CHECKSUMS_KEY, checksums],
   ])
   const footer = { bytes: footerBytes, crc32: crc32(bytes.subarray(-footerBytes)) }
-  const filter = shortFilter(bloom)
+  const filter = shortFilter(bloom, filterBytes)
   const file = { bytes: bytes.length, sha256: sha256(bytes), footer, ...(filter === undefined ? {} : { filter }) }
   return { bytes, file }
 }

@@ -1,4 +1,5 @@
 import { crc32, utf8 } from '../../base/bytes.ts'
+import { LIMITS } from '../../base/limits.ts'
 import { type Item, KINDS, type Kind } from '../../model/event.ts'
 import { compareItems } from '../../model/order.ts'
 import type { SegmentFile } from '../../model/timeline.ts'
@@ -134,7 +135,7 @@ export class SegmentReader {
 
   /** The filter of its items as the catalogue has it; undefined where it is too long for that. */
   get filter(): string | undefined {
-    return shortFilter(this.#bloom)
+    return shortFilter(this.#bloom, 'run' in this.info ? LIMITS.runFilterBytes : LIMITS.filterBytes)
   }
 
   /** Indexes of the row groups that can hold rows of `range`; an item's rows may stand in several. */

@@ -1,3 +1,4 @@
+import { LIMITS } from '../../base/limits.ts'
 import type { MergedSegment } from '../../model/timeline.ts'
 import type { Ulid } from '../../model/ulid.ts'
 import type { EventColumns } from './columns.ts'
@@ -36,7 +37,8 @@ export function encodeRunFile(
 ): EncodedRunFile {
   const { firstUlid, lastUlid } = range
   const about = { level, firstUlid, lastUlid, events: columns.count }
-  const encoded = encodeFile(columns, rowGroupRows, formatRunFile({ ...about, run, file }))
+  const options = { rowGroupRows, filterBytes: LIMITS.runFilterBytes }
+  const encoded = encodeFile(columns, options, formatRunFile({ ...about, run, file }))
   return { bytes: encoded.bytes, file, info: { ...about, ...encoded.file } }
 }
 
