@@ -18,8 +18,13 @@ import { Look, SettledNodes } from './settled.ts'
 import { abandonRuns, type SweptReplaced, sweepReplaced } from './sweep.ts'
 import type { RunRequest, WrittenRun } from './write-run.ts'
 
-/** Entries of the catalogue that are looked at together; a store that is looked after has fewer. */
-const LOOKED_AT = 20_000
+/**
+ * Bytes of entries of the catalogue that are looked at together, some thousands of entries: all of them are put in order again
+ * after every merge. Of what is merged, the next ones move up; lower levels come first, so hardly a window is cut in two by it.
+ */
+const LOOKED_AT_BYTES = 2 * 1024 * 1024
+/** About what an entry takes in memory, without its filter. */
+const ENTRY_BYTES = 800
 
 /** What a compaction works with. */
 export interface CompactionSeams {
@@ -105,7 +110,7 @@ export async function nextPlan(
   const { latest } = reachOf(timeline)
   if (latest === null) return null
   const look = new Look(settled)
-  let entries: SegmentEntry[] = []
+  let [entries, bytes]: [SegmentEntry[], number] = [[], 0]
   for await (const some of look.entries(timeline.segments, nodes.read)) {
     for (const entry of some) {
       if (settled.isSplit(entry)) {
@@ -113,12 +118,13 @@ export async function nextPlan(
         return nextPlan(timeline, nodes, settled)
       }
       // The files of a run follow one another: they are looked at together.
-      if (entries.length >= LOOKED_AT && !isSameRun(entries.at(-1), entry)) {
+      if (bytes >= LOOKED_AT_BYTES && !isSameRun(entries.at(-1), entry)) {
         const plan = planCompaction(entries, latest)
         if (plan !== null) return plan
-        entries = []
+        ;[entries, bytes] = [[], 0]
       }
       entries.push(entry)
+      bytes += ENTRY_BYTES + (entry.filter?.length ?? 0)
     }
   }
   const plan = planCompaction(entries, latest)

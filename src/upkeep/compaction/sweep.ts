@@ -15,6 +15,9 @@ export interface SweptReplaced {
   readonly refused: readonly Undeleted[]
 }
 
+/** Bytes of keys that are held against the timeline together. */
+const SWEPT_BYTES = 2 * 1024 * 1024
+
 /**
  * Deletes the files that merges replaced before `untilMs`, and their lists; what the timeline names stays: its merge was not
  * committed. Errors: those of the store.
@@ -24,15 +27,32 @@ export async function sweepReplaced(
   timeline: TimelineLog,
   untilMs: number,
 ): Promise<SweptReplaced> {
-  const due: ReplacedFiles[] = []
+  const swept = { deleted: 0, refused: [] as Undeleted[] }
+  let [due, bytes]: [ReplacedFiles[], number] = [[], 0]
+  const sweepDue = async (): Promise<void> => {
+    const { deleted, refused } = await sweepLists(store, timeline, due)
+    swept.deleted += deleted
+    swept.refused.push(...refused)
+    ;[due, bytes] = [[], 0]
+  }
   for await (const list of replacedLists(store)) {
     if (ulidTime(list.ulid) > untilMs) break
     due.push(list)
+    bytes += list.keys.reduce((sum, key) => sum + key.length, 0)
+    if (bytes >= SWEPT_BYTES) await sweepDue()
   }
-  const refused: Undeleted[] = []
-  if (due.length === 0) return { deleted: 0, refused }
+  if (due.length > 0) await sweepDue()
+  return swept
+}
+
+async function sweepLists(
+  store: ObjectStore,
+  timeline: TimelineLog,
+  due: readonly ReplacedFiles[],
+): Promise<SweptReplaced> {
   const { segments } = await timeline.refresh()
   const named = await namedKeys(timeline.nodes.segments, segments, rangesOf(due))
+  const refused: Undeleted[] = []
   let deleted = 0
   for (const { ulid, keys } of due) {
     const gone = keys.filter((key) => !named.has(key))
