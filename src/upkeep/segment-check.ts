@@ -1,12 +1,13 @@
 import { utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { ChainRows, chainValue, digestBytes, digestEvent, LARGE_BYTES, SALT_BYTES } from '../format/segment/chain.ts'
+import { chainValue, digestBytes, digestEvent, LARGE_BYTES } from '../format/segment/chain.ts'
+import { ChainRoom, ChainRows } from '../format/segment/chain-rows.ts'
 import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
 import type { SegmentReader } from '../format/segment/read.ts'
 import { RowEvents } from '../format/segment/row-events.ts'
 import type { RowGroup } from '../format/segment/row-group.ts'
-import type { PartChain } from '../format/segment/run-chain.ts'
-import type { Salts } from '../format/segment/salts.ts'
+import { type PartChain, sequencesOf } from '../format/segment/run-chain.ts'
+import { SALT_BYTES } from '../format/segment/salts.ts'
 import type { Event } from '../model/event.ts'
 import type { SegmentFile, StreamSegment } from '../model/timeline.ts'
 import { RowOrder } from './row-order.ts'
@@ -65,10 +66,11 @@ export class ChainCheck {
   /** `name`: the key of what is checked. The chains are by stream and sequence. */
   constructor(name: string, chains: readonly PartChain[]) {
     this.#name = name
+    const room = new ChainRoom(sequencesOf(chains))
     const parts = chains.map((part): CheckedPart => {
-      const rows = new ChainRows(part.firstSequence, part.lastSequence)
+      const rows = new ChainRows(part.chain.salts, part.firstSequence, part.lastSequence, room)
       for (const { sequence, ulid, digest } of part.chain.erased)
-        rows.set(sequence, ulid, latin1(Buffer.from(digest, 'hex')))
+        rows.setErased(sequence, ulid, latin1(Buffer.from(digest, 'hex')))
       return { ...part, rows }
     })
     this.#parts = Map.groupBy(parts, ({ stream }) => stream)
@@ -131,8 +133,8 @@ export class ChainCheck {
       const part = this.#partOf(streams.values[streams.codes[row] ?? -1] ?? '', sequence)
       if (part === null || compareAt(ulids.data, at, least) < 0 || compareAt(ulids.data, at, greatest) > 0)
         throw wrongContent(file.key, `event ${ulids.text(row)} is not what the timeline says`)
-      const digest = this.#digest(part.chain.salts, sequence, { group, rows, row })
-      if (digest === null || !part.rows.setBytes(sequence, ulids.data, at, digest))
+      const digest = this.#digest(part.rows, sequence, { group, rows, row })
+      if (digest === null || !part.rows.set(sequence, ulids.data, at, digest))
         throw wrongContent(file.key, `event ${ulids.text(row)} is twice there, or stands where one was erased`)
     }
     if (onEvent !== null) for (const event of eventsOf(group)) await onEvent(event)
@@ -152,14 +154,16 @@ export class ChainCheck {
   }
 
   /** As Latin-1; null where the salt of the event is gone. */
-  #digest(salts: Salts, sequence: number, { group, rows, row }: PlacedRow): string | null {
+  #digest(links: ChainRows, sequence: number, { group, rows, row }: PlacedRow): string | null {
     const size = rows.at(row)
-    if (size > LARGE_BYTES) {
-      const salt = salts.of(sequence)
-      if (salt !== null) for (const event of eventsOf(group, row, row + 1)) return latin1(digestEvent(salt, event))
+    const isLarge = size > LARGE_BYTES
+    const bytes = SALT_BYTES + (isLarge ? 0 : size)
+    if (bytes > this.#salted.length) this.#salted = Buffer.alloc(2 * bytes)
+    if (!links.putSalt(sequence, this.#salted)) return null
+    if (isLarge) {
+      const [event] = eventsOf(group, row, row + 1)
+      return event === undefined ? null : latin1(digestEvent(this.#salted.subarray(0, SALT_BYTES), event))
     }
-    if (SALT_BYTES + size > this.#salted.length) this.#salted = Buffer.alloc(2 * (SALT_BYTES + size))
-    if (!salts.put(sequence, this.#salted)) return null
     return digestBytes(this.#salted.subarray(0, rows.write(this.#salted, SALT_BYTES, row)))
   }
 }

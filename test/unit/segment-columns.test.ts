@@ -50,17 +50,26 @@ test('columns hold the same events, however many were expected', () => {
   for (const expected of [0, 1, 99, 100, 101, 5000]) expect(heldBy(expected)).toEqual(held)
 })
 
-test('the salt that is written somewhere is that of the event, or none where it is gone', () => {
+test('salts that are written one behind the other are those of their events, and none where they are gone', () => {
   const all = Salts.fresh()
-  const gone = new Set([2, 300])
-  const target = Buffer.alloc(20)
-  for (const salts of [all, all.without(gone, 1, 700)]) {
-    for (const sequence of [1, 2, 255, 256, 299, 300, 700]) {
-      target.fill(0)
-      const isThere = salts === all || !gone.has(sequence)
-      expect(salts.put(sequence, target)).toBe(isThere)
-      const wanted = isThere ? all.of(sequence) : Buffer.alloc(16)
-      expect(target.equals(Buffer.concat([wanted ?? Buffer.alloc(0), Buffer.alloc(4)]))).toBe(true)
+  const gone = [2, 300]
+  for (const salts of [all, all.without(new Set(gone), 1, 700)]) {
+    for (const [first, last] of [
+      [1, 700],
+      [2, 2],
+      [255, 256],
+      [257, 299],
+      [299, 513],
+    ] as const) {
+      const target = Buffer.alloc((last - first + 1) * 16 + 8)
+      const isGone = (sequence: number): boolean => salts !== all && gone.includes(sequence)
+      expect(salts.write(first, last, target, 4)).toEqual(
+        gone.filter((one) => isGone(one) && one >= first && one <= last),
+      )
+      const sequences = Array.from({ length: last - first + 1 }, (_, i) => first + i)
+      const wanted = sequences.map((one) => (isGone(one) ? Buffer.alloc(16) : (all.of(one) ?? Buffer.alloc(0))))
+      expect(target.equals(Buffer.concat([Buffer.alloc(4), ...wanted, Buffer.alloc(4)]))).toBe(true)
     }
   }
+  expect(all.without(new Set(gone), 1, 700).of(300)).toBeNull()
 })

@@ -3,9 +3,10 @@ import { EMPTY } from '../../base/bytes.ts'
 import { type Change, type Event, type Image, imageBytes } from '../../model/event.ts'
 import { isUlid, type Ulid } from '../../model/ulid.ts'
 import { EVENT_HEADER_BYTES, encodedEventBytes, encodeEvent } from '../event-codec.ts'
+import { ChainRows } from './chain-rows.ts'
 import type { EventColumns } from './columns.ts'
 import { expect } from './corrupt.ts'
-import { Salts } from './salts.ts'
+import { SALT_BYTES, Salts } from './salts.ts'
 
 /*
  * The hash chain of a stream goes over its events, in the order of their sequences, whatever files they are in:
@@ -17,11 +18,6 @@ import { Salts } from './salts.ts'
  * stream lists the links at which its parts end. Who erases an event leaves its digest, but not its salt.
  */
 const ULID_BYTES = 26
-const ULID_AT = 8
-const DIGEST_AT = ULID_AT + ULID_BYTES
-const ROW_BYTES = DIGEST_AT + 32
-/** Of the salt of an event. */
-export const SALT_BYTES = 16
 const HASH = /^[0-9a-f]{64}$/
 
 /** An event whose content was erased: what is left of it for the chain. */
@@ -90,83 +86,21 @@ function emptied(image: Image | null): Image | null {
   return image === null ? null : { json: EMPTY, raw: image.raw === null ? null : EMPTY }
 }
 
-/** What the links of a run of events are made of: one row an event, filled in any order. */
-export class ChainRows {
-  readonly #first: number
-  readonly #rows: Buffer
-  readonly #filled: Uint8Array
-
-  constructor(firstSequence: number, lastSequence: number) {
-    this.#first = firstSequence
-    this.#rows = Buffer.alloc((lastSequence - firstSequence + 1) * ROW_BYTES)
-    this.#filled = new Uint8Array(lastSequence - firstSequence + 1)
-  }
-
-  /** False where the sequence is not of the run, or was set before. `digest`: its 32 bytes, as Latin-1. */
-  set(sequence: number, ulid: Ulid, digest: string): boolean {
-    const at = this.#take(sequence)
-    if (at < 0) return false
-    putLatin1(this.#rows, at + ULID_AT, ulid)
-    putLatin1(this.#rows, at + DIGEST_AT, digest)
-    return true
-  }
-
-  /** The same with a ULID that begins at `start` of `ulids`. */
-  setBytes(sequence: number, ulids: Uint8Array, start: number, digest: string): boolean {
-    const at = this.#take(sequence)
-    if (at < 0) return false
-    const rows = this.#rows
-    for (let i = 0; i < ULID_BYTES; i++) rows[at + ULID_AT + i] = ulids[start + i] ?? 0
-    putLatin1(rows, at + DIGEST_AT, digest)
-    return true
-  }
-
-  /** Where the row of a sequence begins, which has its sequence then; negative where there is none that is free. */
-  #take(sequence: number): number {
-    const row = sequence - this.#first
-    if (this.#filled[row] !== 0) return -1
-    this.#filled[row] = 1
-    const [rows, at] = [this.#rows, row * ROW_BYTES]
-    const [low, high] = [sequence % 2 ** 32, Math.floor(sequence / 2 ** 32)]
-    for (let i = 0; i < 4; i++) {
-      rows[at + i] = low >>> (8 * i)
-      rows[at + 4 + i] = high >>> (8 * i)
-    }
-    return at
-  }
-
-  /** Whether every sequence of the run was set. */
-  get complete(): boolean {
-    return !this.#filled.includes(0)
-  }
-
-  /** The link behind `previous` over the sequences of the run from `first` to `last`. */
-  link(previous: string, first: number, last: number): string {
-    const rows = this.#rows.subarray((first - this.#first) * ROW_BYTES, (last - this.#first + 1) * ROW_BYTES)
-    return createHash('sha256').update(Buffer.from(previous, 'hex')).update(rows).digest('hex')
-  }
-}
-
 /** The chain of a segment as it is sealed: the gapless events of one stream, one link. */
 export function chainOf(columns: EventColumns, previous: string, salts: Salts): SegmentChain {
   const [first, last] = [columns.sequence[0] ?? 0, columns.sequence[columns.count - 1] ?? 0]
-  const rows = new ChainRows(first, last)
+  const rows = new ChainRows(salts, first, last)
   let salted = Buffer.alloc(64 * 1024)
   for (let event = 0; event < columns.count; event++) {
     const sequence = columns.sequence[event] ?? 0
     const [start, end] = [columns.encodedStart(event), columns.encodedEnd(event)]
     const length = SALT_BYTES + end - start
     if (length > salted.length) salted = Buffer.alloc(length * 2)
-    if (!salts.put(sequence, salted)) throw new RangeError(`event ${sequence} has no salt`)
+    if (!rows.putSalt(sequence, salted)) throw new RangeError(`event ${sequence} has no salt`)
     columns.bufferAt(event).copy(salted, SALT_BYTES, start, end)
-    rows.setBytes(sequence, columns.ulids, event * ULID_BYTES, digestBytes(salted.subarray(0, length)))
+    rows.set(sequence, columns.ulids, event * ULID_BYTES, digestBytes(salted.subarray(0, length)))
   }
   return { previous, links: [[last, rows.link(previous, first, last)]], salts, erased: [] }
-}
-
-/** In a loop: a call into the runtime costs more. */
-function putLatin1(target: Uint8Array, at: number, text: string): void {
-  for (let i = 0; i < text.length; i++) target[at + i] = text.charCodeAt(i)
 }
 
 /** The last link of a chain: that of the stream up to the end of the segment. */

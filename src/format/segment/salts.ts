@@ -12,12 +12,10 @@ import { expect } from './corrupt.ts'
  * nothing was erased from, and the other salts of the blocks that something was.
  */
 const BLOCK = 256
-const SALT_BYTES = 16
+/** Of the salt of an event. */
+export const SALT_BYTES = 16
 const SECRET_BYTES = 32
-/** Blocks whose salts are kept once they are made: a megabyte for 65,536 events. */
-const MADE_BLOCKS = 4096
-const ZEROS = Buffer.alloc(16)
-const ROOM = Buffer.alloc(BLOCK * SALT_BYTES)
+const ZEROS = Buffer.alloc(BLOCK * SALT_BYTES)
 const HEX = /^(?:[0-9a-f]{2})+$/
 
 /** Salts as the metadata of a segment has them: all hexadecimal. */
@@ -30,18 +28,22 @@ export interface StoredSalts {
   readonly events?: readonly (readonly [number, string])[]
 }
 
+/** What is left of salts some of which are gone. */
+interface LeftSalts {
+  readonly keys: ReadonlyMap<number, string>
+  readonly events: ReadonlyMap<number, string>
+}
+
 /** The salts of the events of a segment, by sequence. */
 export class Salts {
   readonly #stored: StoredSalts
-  readonly #keys: ReadonlyMap<number, string>
-  readonly #events: ReadonlyMap<number, string>
-  /** The salts of blocks, by number: rows come by item, and so from any block. */
-  readonly #made = new Map<number, Uint8Array>()
+  /** Null where there is a secret: a run can have a hundred thousand of these. */
+  readonly #left: LeftSalts | null
 
   constructor(stored: StoredSalts) {
     this.#stored = stored
-    this.#keys = new Map(stored.blocks)
-    this.#events = new Map(stored.events)
+    const { secret, blocks, events } = stored
+    this.#left = secret === undefined ? { keys: new Map(blocks), events: new Map(events) } : null
   }
 
   /** New salts for any sequences. */
@@ -63,30 +65,35 @@ export class Salts {
     return this.#stored
   }
 
-  /** The salt of an event, or null where it is gone: a view. */
+  /** The salt of an event, or null where it is gone. */
   of(sequence: number): Uint8Array | null {
-    const block = Math.floor(sequence / BLOCK)
-    const salts = this.#made.get(block) ?? this.#make(block)
-    if (salts === null) {
-      const salt = this.#events.get(sequence)
-      return salt === undefined ? null : Buffer.from(salt, 'hex')
-    }
-    const at = (sequence - block * BLOCK) * SALT_BYTES
-    return salts.subarray(at, at + SALT_BYTES)
+    const salt = Buffer.alloc(SALT_BYTES)
+    return this.write(sequence, sequence, salt, 0).length === 0 ? salt : null
   }
 
-  /** Writes the salt of an event at the beginning of `target`; false where it is gone. */
-  put(sequence: number, target: Uint8Array): boolean {
-    const block = Math.floor(sequence / BLOCK)
-    const salts = this.#made.get(block) ?? this.#make(block)
-    if (salts === null) {
-      const salt = this.of(sequence)
-      if (salt !== null) target.set(salt)
-      return salt !== null
+  /** Writes the salts of `first` to `last` one behind the other at `at` of `target`; returns the sequences whose salts are gone. */
+  write(first: number, last: number, target: Uint8Array, at: number): readonly number[] {
+    const gone: number[] = []
+    for (let from = first; from <= last; ) {
+      const block = Math.floor(from / BLOCK)
+      const through = Math.min(last, (block + 1) * BLOCK - 1)
+      const key = this.#keyOf(block)
+      const place = at + (from - first) * SALT_BYTES
+      if (key === null) gone.push(...this.#writeLeft(from, through, target, place))
+      else target.set(saltsOf(key, from - block * BLOCK, through - from + 1), place)
+      from = through + 1
     }
-    const at = (sequence - block * BLOCK) * SALT_BYTES
-    for (let i = 0; i < SALT_BYTES; i++) target[i] = salts[at + i] ?? 0
-    return true
+    return gone
+  }
+
+  #writeLeft(first: number, last: number, target: Uint8Array, at: number): readonly number[] {
+    const gone: number[] = []
+    for (let sequence = first; sequence <= last; sequence++) {
+      const salt = this.#left?.events.get(sequence)
+      if (salt === undefined) gone.push(sequence)
+      else target.set(Buffer.from(salt, 'hex'), at + (sequence - first) * SALT_BYTES)
+    }
+    return gone
   }
 
   /** The salts of `firstSequence` to `lastSequence` without those of `gone`, from which those cannot be made again. */
@@ -100,34 +107,35 @@ export class Salts {
         blocks.push([block, key.toString('hex')])
         continue
       }
-      for (let sequence = block * BLOCK; sequence < (block + 1) * BLOCK; sequence++) {
-        if (sequence < firstSequence || sequence > lastSequence || gone.has(sequence)) continue
-        const salt = this.of(sequence)
-        if (salt !== null) events.push([sequence, Buffer.from(salt).toString('hex')])
+      const [from, through] = [Math.max(firstSequence, block * BLOCK), Math.min(lastSequence, (block + 1) * BLOCK - 1)]
+      const salts = Buffer.alloc((through - from + 1) * SALT_BYTES)
+      const before = new Set(this.write(from, through, salts, 0))
+      for (let sequence = from; sequence <= through; sequence++) {
+        if (gone.has(sequence) || before.has(sequence)) continue
+        const at = (sequence - from) * SALT_BYTES
+        events.push([sequence, salts.toString('hex', at, at + SALT_BYTES)])
       }
     }
     return new Salts({ blocks, events })
   }
 
-  #make(block: number): Uint8Array | null {
-    const key = this.#keyOf(block)
-    if (key === null) return null
-    if (this.#made.size >= MADE_BLOCKS) this.#made.clear()
-    const salts = createCipheriv('aes-256-ctr', key, ZEROS).update(ROOM)
-    this.#made.set(block, salts)
-    return salts
-  }
-
   #keyOf(block: number): Buffer | null {
     const { secret } = this.#stored
     if (secret === undefined) {
-      const key = this.#keys.get(block)
+      const key = this.#left?.keys.get(block)
       return key === undefined ? null : Buffer.from(key, 'hex')
     }
     const number = Buffer.alloc(8)
     number.writeBigUInt64LE(BigInt(block))
     return createHash('sha256').update(Buffer.from(secret, 'hex')).update(number).digest()
   }
+}
+
+/** So many salts of a block from its `from`-th on: each is one block of the cipher. */
+function saltsOf(key: Buffer, from: number, count: number): Uint8Array {
+  const counter = Buffer.alloc(16)
+  counter[15] = from
+  return createCipheriv('aes-256-ctr', key, counter).update(ZEROS.subarray(0, count * SALT_BYTES))
 }
 
 function isHex(value: unknown, bytes: number): value is string {
