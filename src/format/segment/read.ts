@@ -169,7 +169,8 @@ export class SegmentReader {
     for (let next = 1; next <= windows.length; next++) {
       const groups = await ahead
       ahead = read(windows[next] ?? [])
-      yield* groups
+      // Each has what was decoded of it, which goes with it.
+      for (let group = groups.shift(); group !== undefined; group = groups.shift()) yield group
     }
   }
 

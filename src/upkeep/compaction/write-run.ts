@@ -2,6 +2,7 @@ import { nonce, sha256 } from '../../base/bytes.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { runFileKey } from '../../format/keys.ts'
+import { CHAIN_ROW_BYTES } from '../../format/segment/chain-rows.ts'
 import { openSegment, type SegmentReader } from '../../format/segment/read.ts'
 import { compareParts, encodeRunChain, type PartChain, sequencesOf } from '../../format/segment/run-chain.ts'
 import type { MergedSegment, NamedFile, SegmentEntry } from '../../model/timeline.ts'
@@ -19,8 +20,13 @@ import type { MergeUnit } from './plan.ts'
 const OPENED_AHEAD = 16
 /** Fewer are no merge. */
 const LEAST_UNITS = 2
-/** What each event takes until all are checked: its row of the chain, its salt, and a place of its item. */
-const CHECKED_BYTES = 99
+/** What each event takes until all are checked: its row of the chain with its salt, and a place of its item. */
+const CHECKED_BYTES = CHAIN_ROW_BYTES + 16
+/**
+ * What each segment takes that was merged before, or is merged now, as long as its events are checked: what is known of its
+ * chain, and that as text while the chain file is made. Where few events are in each, it is more than these take.
+ */
+const PART_BYTES = 1792
 /** A file takes its size while it is gathered, and as much again while it is encoded and read back. */
 const FILE_COPIES = 2
 /** Of the memory, what a file may take while it is gathered. */
@@ -103,14 +109,18 @@ async function openUnits(store: RunStore, request: RunRequest): Promise<readonly
   const opened: OpenUnit[] = []
   let [bytes, sequences] = [FILE_COPIES * fileBytesOf(request), 0]
   for await (const [, unit] of ahead(units, OPENED_AHEAD, (entries) => openUnit(store, entries))) {
-    const events = sequencesOf(unit.chains)
-    bytes += unit.bytes + CHECKED_BYTES * events
-    sequences += events
+    bytes += unit.bytes + checkedBytes(unit.chains)
+    sequences += sequencesOf(unit.chains)
     const fits = sequences <= LIMITS.runEvents && (bytes <= memory || opened.length < LEAST_UNITS)
     if (!fits) break
     opened.push(unit)
   }
   return opened
+}
+
+/** About what it takes to check the events of these against their chains. */
+export function checkedBytes(chains: readonly PartChain[]): number {
+  return PART_BYTES * chains.length + CHECKED_BYTES * sequencesOf(chains)
 }
 
 function fileBytesOf({ memory, fileBytes = Math.min(FILE_BYTES, memory / FILE_PART) }: RunRequest): number {
