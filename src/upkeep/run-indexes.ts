@@ -113,7 +113,7 @@ function* rangesOf(pairs: Pairs): Generator<HashRange> {
     const first = at
     let since = Number.POSITIVE_INFINITY
     for (; at < hashes.length && hashes[at] === hash; at++) since = Math.min(since, timeIn(groups[at] ?? 0, pairs))
-    yield { hash, first: rowGroupIn(groups[first] ?? 0), last: rowGroupIn(groups[at - 1] ?? 0), since }
+    yield { hash, first: rowGroupIn(groups[first] ?? 0, pairs), last: rowGroupIn(groups[at - 1] ?? 0, pairs), since }
   }
 }
 
@@ -130,10 +130,10 @@ export function partsOfIndex({ pairs, places }: RunIndex): ReadonlyMap<number, R
   for (const [rowGroup, { file }] of places.entries()) if (!firsts.has(file)) firsts.set(file, rowGroup)
   const byFile = new Map<number, { readonly hashes: number[]; readonly groups: number[] }>()
   for (const [i, group] of pairs.groups.entries()) {
-    const file = places[rowGroupIn(group)]?.file ?? 0
+    const file = places[rowGroupIn(group, pairs)]?.file ?? 0
     const own = byFile.get(file) ?? { hashes: [], groups: [] }
     own.hashes.push(pairs.hashes[i] ?? 0)
-    own.groups.push(timedGroup(rowGroupIn(group) - (firsts.get(file) ?? 0), timeIn(group, pairs), pairs))
+    own.groups.push(timedGroup(rowGroupIn(group, pairs) - (firsts.get(file) ?? 0), timeIn(group, pairs), pairs))
     byFile.set(file, own)
   }
   return new Map(

@@ -7,7 +7,7 @@ import { eventsOf } from '../../src/format/segment/events.ts'
 import { encodeRunFile } from '../../src/format/segment/run-file.ts'
 import { BLOCK_BYTES, decodeIndex, layoutOf } from '../../src/format/segment/run-index.ts'
 import { RunIndexBuilder } from '../../src/format/segment/run-index-builder.ts'
-import { rowGroupIn } from '../../src/format/segment/run-index-pairs.ts'
+import { rowGroupIn, timesOf } from '../../src/format/segment/run-index-pairs.ts'
 import type { Event, Item } from '../../src/model/event.ts'
 import type { MergedSegment, RunFile } from '../../src/model/timeline.ts'
 import { firstUlidAt, lastUlidAt, ulidTime } from '../../src/model/ulid.ts'
@@ -124,7 +124,7 @@ test('an item is not looked for in a run whose first event of it is later, and i
     fc.asyncProperty(events(), shape, async (list, how) => {
       const { store, unit, run } = await runOf(list, how)
       const times = list.map(({ stamp }) => ulidTime(stamp.ulid))
-      const unitMs = Math.max(1, (Math.max(...times) - Math.min(...times) + 1) / 2048)
+      const unitMs = Math.max(1, (Math.max(...times) - Math.min(...times) + 1) / timesOf(run.index.rowGroups))
       for (const own of Map.groupBy(list, keyOf).values()) {
         const [item] = own
         if (item === undefined) continue
@@ -155,7 +155,7 @@ test('what an index tells of the time of an item may be earlier than its first e
       expect([isToldSince(pairs.since - 1), isToldSince(pairs.since + 1)]).toEqual([true, false])
       const hash = pairs.hashes[at % pairs.hashes.length]
       const later = pairs.groups.map((group, i) => (pairs.hashes[i] === hash ? group + 1 : group))
-      const isRoom = pairs.groups.every((group, i) => pairs.hashes[i] !== hash || group % 2048 < 2047)
+      const isRoom = pairs.groups.every((group, i) => pairs.hashes[i] !== hash || group % pairs.times < pairs.times - 1)
       if (isRoom) expect(items.isToldBy({ ...index, pairs: { ...pairs, groups: later } })).toBe(false)
     }),
     RUNS,
@@ -294,9 +294,10 @@ test('any bytes at all are an index or refused', () => {
 function builderOf(items: number, rowGroups: number): { readonly builder: RunIndexBuilder; readonly pairs: number } {
   const place = { file: 0, start: 4, bytes: 100, rows: 1, checksum: 0, compressed: 0 }
   const hashes = Array.from({ length: items }, (_, i) => createHash('sha256').update(`${i}`).digest().readUInt32LE(0))
-  const groups = hashes.map((_, i) => (i % rowGroups) * 2048)
+  const times = timesOf(rowGroups)
+  const groups = hashes.map((_, i) => (i % rowGroups) * times)
   const builder = new RunIndexBuilder(RUN)
-  const pairs = { since: 0, unit: 1, hashes: Uint32Array.from(hashes), groups: Uint32Array.from(groups) }
+  const pairs = { since: 0, unit: 1, times, hashes: Uint32Array.from(hashes), groups: Uint32Array.from(groups) }
   builder.addPart({ pairs, places: Array.from({ length: rowGroups }, () => place) })
   return { builder, pairs: new Set(hashes.map((hash, i) => `${hash} ${groups[i]}`)).size }
 }
@@ -315,10 +316,15 @@ test('of many items no bucket overflows, and an item takes some ten bytes', () =
     const name = { key: INDEX, bytes: bytes.length, rowGroups: told }
     const { pairs, places } = decodeIndex(name, bytes)
     expect([pairs.hashes.length, places.length]).toEqual([expected, told])
-    expect(pairs.groups.every((group) => rowGroupIn(group) < told)).toBe(true)
+    expect(pairs.groups.every((group) => rowGroupIn(group, pairs) < told)).toBe(true)
     expect(layoutOf(name).placeBlocks).toBe(Math.ceil(told / 102))
     if (items > 1000) expect(bytes.length / (items + 2 * told)).toBeLessThan(11.5)
   }
+})
+
+test('a time takes the bits that row groups leave free', () => {
+  const times = [1, 2, 3, 4096, 4097, 2 ** 21].map(timesOf)
+  expect(times).toEqual([2 ** 20, 2 ** 20, 2 ** 20, 2 ** 20, 2 ** 19, 2 ** 11])
 })
 
 test('an index that no reader takes is not written', () => {

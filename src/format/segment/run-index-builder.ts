@@ -69,7 +69,7 @@ export class RunIndexBuilder {
   addPart({ pairs, places }: RunIndex): void {
     const first = this.#places.length
     for (const [i, group] of pairs.groups.entries())
-      this.#pairs.push(pairs.hashes[i] ?? 0, first + rowGroupIn(group), timeIn(group, pairs))
+      this.#pairs.push(pairs.hashes[i] ?? 0, first + rowGroupIn(group, pairs), timeIn(group, pairs))
     for (const place of places) this.#places.push(place)
     this.#itemBytes = -1
   }
@@ -118,7 +118,7 @@ export class RunIndexBuilder {
 
   /** The scale of what was gathered so far. */
   scale(): TimeScale {
-    return this.#pairs.scale()
+    return this.#pairs.scale(this.#places.length)
   }
 
   /** What was gathered so far. `scale`: of its times, none of which may be earlier than it begins. */

@@ -1,13 +1,11 @@
 /*
- * A pair of the index of a run: the hash of an item, and a row group with events of it. In the bits that the number of a row
- * group leaves free stands about when the first of these happened, in units of the time that the run spans. So who asks for an
+ * A pair of the index of a run: the hash of an item, and a row group with events of it. In the bits that the numbers of row
+ * groups leave free stands about when the first of these happened, in units of the time that the run spans. So who asks for an
  * item as it was before that knows that the run says nothing of it, and reads none of its rows.
  */
-/** Bits of the time in a pair; the row group has those above them. */
-const TIME_BITS = 11
-/** Units that the time of a run is divided into. */
-const TIMES: number = 2 ** TIME_BITS
 const MOST_UNIT = 2 ** 32 - 1
+/** Enough: of a month a few seconds. */
+const MOST_TIME_BITS = 20
 
 /** What the times of pairs count from, and by. */
 export interface TimeScale {
@@ -15,6 +13,13 @@ export interface TimeScale {
   readonly since: number
   /** Milliseconds, at least 1. */
   readonly unit: number
+  /** How many units there are: of the 32 bits, what the numbers of row groups leave free. */
+  readonly times: number
+}
+
+/** The `times` of the pairs of an index. */
+export function timesOf(rowGroups: number): number {
+  return 2 ** Math.min(MOST_TIME_BITS, Math.clz32(rowGroups - 1))
 }
 
 /** Pairs by hash and row group, none twice; both lists as they are stored. */
@@ -25,24 +30,24 @@ export interface Pairs extends TimeScale {
 }
 
 /** The scale for events from one time to another, milliseconds since 1970. */
-function timeScale(first: number, last: number): TimeScale {
-  const unit = Math.min(MOST_UNIT, Math.max(1, Math.ceil((last - first + 1) / TIMES)))
-  return { since: first, unit }
+function timeScale(first: number, last: number, times: number): TimeScale {
+  const unit = Math.min(MOST_UNIT, Math.max(1, Math.ceil((last - first + 1) / times)))
+  return { since: first, unit, times }
 }
 
 /** The row group of a pair with its time. */
-export function timedGroup(rowGroup: number, time: number, { since, unit }: TimeScale): number {
-  return rowGroup * TIMES + Math.min(TIMES - 1, Math.floor((time - since) / unit))
+export function timedGroup(rowGroup: number, time: number, { since, unit, times }: TimeScale): number {
+  return rowGroup * times + Math.min(times - 1, Math.floor((time - since) / unit))
 }
 
 /** The row group of a pair. */
-export function rowGroupIn(group: number): number {
-  return group >>> TIME_BITS
+export function rowGroupIn(group: number, { times }: Pick<TimeScale, 'times'>): number {
+  return Math.floor(group / times)
 }
 
 /** The time of a pair, milliseconds since 1970: no event of the item in this row group is earlier. */
-export function timeIn(group: number, { since, unit }: TimeScale): number {
-  return since + (group % TIMES) * unit
+export function timeIn(group: number, { since, unit, times }: TimeScale): number {
+  return since + (group % times) * unit
 }
 
 /** Pairs that were gathered in any order. */
@@ -78,14 +83,14 @@ export class PairList {
       this.push(other.#hashes[at] ?? 0, firstRowGroup + (other.#rowGroups[at] ?? 0), other.#times[at] ?? 0)
   }
 
-  /** The scale for what was gathered. */
-  scale(): TimeScale {
+  /** The scale for what was gathered, in an index of so many row groups. */
+  scale(rowGroups: number): TimeScale {
     let [first, last] = [Number.POSITIVE_INFINITY, 0]
     for (const time of this.#times.subarray(0, this.#count)) {
       if (time < first) first = time
       if (time > last) last = time
     }
-    return timeScale(Math.min(first, last), last)
+    return timeScale(Math.min(first, last), last, timesOf(rowGroups))
   }
 
   /** In order, none twice: of two items with one hash in one row group the earlier time stands. */
@@ -103,7 +108,8 @@ export class PairList {
     let kept = 0
     for (let at = 0; at < this.#count; at++) {
       const [hash, group] = [words[2 * at + high] ?? 0, words[2 * at + low] ?? 0]
-      const isTwice = kept > 0 && hashes[kept - 1] === hash && rowGroupIn(groups[kept - 1] ?? 0) === rowGroupIn(group)
+      const isSameGroup = rowGroupIn(groups[kept - 1] ?? 0, scale) === rowGroupIn(group, scale)
+      const isTwice = kept > 0 && hashes[kept - 1] === hash && isSameGroup
       if (isTwice) continue
       hashes[kept] = hash
       groups[kept++] = group

@@ -3,7 +3,7 @@ import { TidemarkError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { RunIndexFile } from '../../model/timeline.ts'
 import { expect, Malformed } from './corrupt.ts'
-import { type Pairs, rowGroupIn, type TimeScale, timeIn } from './run-index-pairs.ts'
+import { type Pairs, rowGroupIn, type TimeScale, timeIn, timesOf } from './run-index-pairs.ts'
 
 /*
  * The index of a run: which of its row groups have an item, and where these are. Blocks of one size, each with a checksum,
@@ -101,29 +101,28 @@ function pairsIn({ key, rowGroups, bytes }: IndexName, number: number, block: Ui
   return inIndex(key, () => {
     const view = checked(key, number, block)
     const count = countIn(view, BUCKET_PAIRS)
+    const scale = scaleIn(view, rowGroups)
     const [hashes, groups] = [new Uint32Array(count), new Uint32Array(count)]
     for (let i = 0; i < count; i++) {
       const at = PAIRS_AT + i * PAIR_BYTES
       const [hash, group] = [view.getUint32(at, true), view.getUint32(at + 4, true)]
-      const isBehind = i === 0 || isOrdered(hashes[i - 1] ?? 0, groups[i - 1] ?? 0, hash, group)
-      const isHere = isBehind && rowGroupIn(group) < rowGroups && bucketOf(hash, buckets) === number
+      const [beforeHash, before] = [hashes[i - 1] ?? 0, groups[i - 1] ?? 0]
+      const isLater = hash === beforeHash && rowGroupIn(before, scale) < rowGroupIn(group, scale)
+      const isBehind = i === 0 || beforeHash < hash || isLater
+      const isHere = isBehind && rowGroupIn(group, scale) < rowGroups && bucketOf(hash, buckets) === number
       expect(isHere, `its block ${number} has a pair that cannot stand there`)
       hashes[i] = hash
       groups[i] = group
     }
-    return { ...scaleIn(view), hashes, groups }
+    return { ...scale, hashes, groups }
   })
 }
 
-function isOrdered(hash: number, group: number, nextHash: number, nextGroup: number): boolean {
-  return hash < nextHash || (hash === nextHash && rowGroupIn(group) < rowGroupIn(nextGroup))
-}
-
-function scaleIn(view: DataView): TimeScale {
+function scaleIn(view: DataView, rowGroups: number): TimeScale {
   const [low, high] = [view.getUint32(BLOCK_HEAD_BYTES, true), view.getUint32(BLOCK_HEAD_BYTES + 4, true)]
-  const scale = { since: high * 2 ** 32 + low, unit: view.getUint32(BLOCK_HEAD_BYTES + 8, true) }
   expect(high < 2 ** 21, 'it has a time that cannot be')
-  return scale
+  const unit = view.getUint32(BLOCK_HEAD_BYTES + 8, true)
+  return { since: high * 2 ** 32 + low, unit, times: timesOf(rowGroups) }
 }
 
 /** What an index tells of an item. */
@@ -143,7 +142,7 @@ export function findInBucket(name: IndexName, number: number, block: Uint8Array,
   if (first < 0) return null
   const own = pairs.groups.subarray(first, pairs.hashes.lastIndexOf(hash) + 1)
   const since = own.reduce((least, group) => Math.min(least, timeIn(group, pairs)), Number.POSITIVE_INFINITY)
-  return { rowGroups: [rowGroupIn(own[0] ?? 0), rowGroupIn(own.at(-1) ?? 0)], since }
+  return { rowGroups: [rowGroupIn(own[0] ?? 0, pairs), rowGroupIn(own.at(-1) ?? 0, pairs)], since }
 }
 
 /** Writes a bucket, but for its checksum: those of the pairs `[from, to)`. */
@@ -216,7 +215,7 @@ export function decodeIndex(name: IndexName, bytes: Uint8Array): RunIndex {
   const block = (number: number): Uint8Array => bytes.subarray(number * BLOCK_BYTES, (number + 1) * BLOCK_BYTES)
   const [hashes, groups] = [new Uint32Array(buckets * BUCKET_PAIRS), new Uint32Array(buckets * BUCKET_PAIRS)]
   const places: RowGroupPlace[] = []
-  let scale: TimeScale | null = null
+  let scale: Pick<TimeScale, 'since' | 'unit'> | null = null
   let count = 0
   for (let number = 0; number < buckets; number++) {
     const { since, unit, ...some } = pairsIn(name, number, block(number))
@@ -229,7 +228,15 @@ export function decodeIndex(name: IndexName, bytes: Uint8Array): RunIndex {
   }
   for (let number = buckets; number < buckets + placeBlocks; number++)
     places.push(...placesIn(name, number, block(number)))
-  const pairs = { since: 0, unit: 1, ...scale, hashes: hashes.subarray(0, count), groups: groups.subarray(0, count) }
+  const times = timesOf(name.rowGroups)
+  const pairs = {
+    since: 0,
+    unit: 1,
+    ...scale,
+    times,
+    hashes: hashes.subarray(0, count),
+    groups: groups.subarray(0, count),
+  }
   return { pairs, places }
 }
 

@@ -33,6 +33,8 @@ export function readIndex({ index }: Run, files: Files): RunIndex {
   const placeBlocks = Math.ceil(index.rowGroups / 102)
   const buckets = bytes.length / BLOCK - placeBlocks
   must(buckets >= 1, `${index.key} has no buckets`)
+  const leadingZeros = index.rowGroups < 2 ? 32 : 31 - Math.floor(Math.log2(index.rowGroups - 1))
+  const times = 2 ** Math.min(20, leadingZeros)
   const found: RunIndex = { run: index.key.split('/')[1] ?? '', buckets, pairs: [], places: [] }
   for (let block = 0; block < buckets + placeBlocks; block++) {
     const own = bytes.subarray(block * BLOCK, (block + 1) * BLOCK)
@@ -52,7 +54,7 @@ export function readIndex({ index }: Run, files: Files): RunIndex {
         const hash = own.readUInt32LE(at)
         must(Math.floor((hash * buckets) / 2 ** 32) === block, `${index.key}: a hash in another bucket`)
         const group = own.readUInt32LE(at + 4)
-        found.pairs.push([hash, Math.floor(group / 2048), since + (group % 2048) * unit])
+        found.pairs.push([hash, Math.floor(group / times), since + (group % times) * unit])
       }
     }
   }
