@@ -7,7 +7,6 @@ import { openSegment, type SegmentReader } from '../../format/segment/read.ts'
 import { compareParts, encodeRunChain, type PartChain, sequencesOf } from '../../format/segment/run-chain.ts'
 import type { MergedSegment, NamedFile, SegmentEntry } from '../../model/timeline.ts'
 import type { Ulid } from '../../model/ulid.ts'
-import { ahead } from '../../restore/ahead.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { readRunChain } from '../run-chains.ts'
 import { RunItems } from '../run-indexes.ts'
@@ -18,6 +17,8 @@ import type { MergeUnit } from './plan.ts'
 
 /** Units whose footers are read at once. */
 const OPENED_AHEAD = 16
+/** Of the memory, what the chains of these may take, and how many times its file one takes while it is read. */
+const [OPENED_PART, CHAIN_TIMES] = [8, 16]
 /** Fewer are no merge. */
 const LEAST_UNITS = 2
 /** What each event takes until all are checked: its row of the chain with its salt, and a place of its item. */
@@ -108,14 +109,32 @@ async function openUnits(store: RunStore, request: RunRequest): Promise<readonly
   const { units, memory } = request
   const opened: OpenUnit[] = []
   let [bytes, sequences] = [FILE_COPIES * fileBytesOf(request), 0]
-  for await (const [, unit] of ahead(units, OPENED_AHEAD, (entries) => openUnit(store, entries))) {
-    bytes += unit.bytes + checkedBytes(unit.chains)
-    sequences += sequencesOf(unit.chains)
-    const fits = sequences <= LIMITS.runEvents && (bytes <= memory || opened.length < LEAST_UNITS)
-    if (!fits) break
-    opened.push(unit)
+  for (const some of openedTogether(units, memory / OPENED_PART)) {
+    for (const unit of await Promise.all(some.map((entries) => openUnit(store, entries)))) {
+      bytes += unit.bytes + checkedBytes(unit.chains)
+      sequences += sequencesOf(unit.chains)
+      const fits = sequences <= LIMITS.runEvents && (bytes <= memory || opened.length < LEAST_UNITS)
+      if (!fits) return opened
+      opened.push(unit)
+    }
   }
   return opened
+}
+
+/** Those that are opened at once, before it is known what they take: of runs of very many segments one after the other. */
+function* openedTogether(units: readonly MergeUnit[], most: number): Generator<readonly MergeUnit[]> {
+  let [some, bytes]: [MergeUnit[], number] = [[], 0]
+  for (const unit of units) {
+    const [first] = unit
+    const size = first !== undefined && 'run' in first ? CHAIN_TIMES * first.run.bytes : 0
+    if (some.length >= OPENED_AHEAD || (some.length > 0 && bytes + size > most)) {
+      yield some
+      ;[some, bytes] = [[], 0]
+    }
+    some.push(unit)
+    bytes += size
+  }
+  yield some
 }
 
 /** About what it takes to check the events of these against their chains. */
