@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
+import { collectBuffers } from './base/collect-buffers.ts'
 import { builtInParts } from './cli/built-in.ts'
-import { collectBuffers } from './cli/collect-buffers.ts'
 import { EXIT_CODES } from './cli/exit-codes.ts'
 import { runProgram } from './cli/program.ts'
 import { holdYoungSpace } from './cli/young-space.ts'

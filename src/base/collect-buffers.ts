@@ -5,12 +5,20 @@ import { runInNewContext } from 'node:vm'
 /** Bytes of buffers, above what the last collection has left, from which on garbage is collected. */
 const MOST_GARBAGE = 24 * 1024 * 1024
 
+let isDone = false
+
+/** Whether `collectBuffers` was called in this thread: then threads that it starts do the same. */
+export function isCollecting(): boolean {
+  return isDone
+}
+
 /**
  * V8 collects the garbage of old buffers when there are 64 MB more of them than were in use: a third of all the memory that a
- * large restore takes. In this process it is collected earlier, for some ten milliseconds each time. For a process of one's own:
+ * large restore takes. In this thread it is collected earlier, for some ten milliseconds each time. For a process of one's own:
  * the flag is that of all of it.
  */
 export function collectBuffers(): void {
+  isDone = true
   let left = 0
   let collect: (() => void) | null = null
   // Whoever works has collections of young objects, many in a second: no clock is needed.

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import { collectBuffers } from '../../src/cli/collect-buffers.ts'
+import { collectBuffers } from '../../src/base/collect-buffers.ts'
 
 /** A process in which buffers become garbage when they are old, and many objects besides: prints how many bytes of buffers there were at most. */
 if (process.argv[2] === 'held') collectBuffers()

@@ -1,11 +1,18 @@
 import { Worker } from 'node:worker_threads'
 import { ownBuffer } from '../../base/bytes.ts'
+import { isCollecting } from '../../base/collect-buffers.ts'
 import { failureOf, type ThreadFailure, toldError } from '../../base/thread-failure.ts'
 import type { ByteRange, ObjectStore } from '../../store/object-store.ts'
 import type { RunRequest, WrittenRun } from './write-run.ts'
 
 /** Room for young objects, MiB: of what a merge makes hardly any gets old, and what V8 would take is 32 and more. */
 const YOUNG_MB = 8
+
+/** How the thread works. */
+export interface MergeSettings {
+  /** As the process does whose own it is. */
+  readonly collectsBuffers: boolean
+}
 
 /** What the thread asks of the store, or tells. Bytes are given away. */
 export type FromMerge =
@@ -63,7 +70,8 @@ export class MergeThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(this.#file, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } })
+    const workerData: MergeSettings = { collectsBuffers: isCollecting() }
+    const worker = new Worker(this.#file, { workerData, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } })
     const lost = (error: Error): void => {
       if (this.#worker === worker) this.#worker = null
       // One that failed ends a moment later: the next run has another by then.

@@ -1,8 +1,12 @@
-import { parentPort } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import { ownBuffer } from '../../base/bytes.ts'
+import { collectBuffers } from '../../base/collect-buffers.ts'
 import { failureOf, toldError } from '../../base/thread-failure.ts'
-import type { FromMerge, ToMerge } from './merge-thread.ts'
+import type { FromMerge, MergeSettings, ToMerge } from './merge-thread.ts'
 import { type RunStore, writeRun } from './write-run.ts'
+
+const { collectsBuffers }: MergeSettings = workerData
+if (collectsBuffers) collectBuffers()
 
 const waiting = new Map<number, PromiseWithResolvers<Uint8Array>>()
 let last = 0
