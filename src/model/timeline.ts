@@ -288,6 +288,7 @@ export interface TimelineChange {
 export interface MergeChange {
   /** Keys of what is replaced. */
   readonly replaced: readonly string[]
+  /** Come to stand, in this order, where the first of these stood. */
   readonly by: readonly MergedSegment[]
 }
 

@@ -81,7 +81,8 @@ export async function nextGeneration(
   const write: WriteNode<IndexNode, SegmentEntry> = (content) => files.add(SEGMENTS, content)
   const kept = await pruned(head.timeline.segments, change.prune, nodes.segments, write)
   const merged = await withMerge(kept, change.merge, nodes.segments, write)
-  const before = await replaced(merged, erasedBy(change.erase), nodes.segments, write)
+  const before =
+    change.erase === undefined ? merged : await replaced(merged, erasedBy(change.erase), nodes.segments, write)
   const timeline = applyChange({ ...head.timeline, segments: before }, change)
   return generationOf(
     { ...timeline, segments: await carried(timeline.segments, SEGMENTS, nodes.segments.read, write) },
@@ -119,18 +120,19 @@ async function generationOf(
   return { bytes, files: files.files, next: { timeline, ledger, sha256: sha256(bytes), rootBytes: bytes.length } }
 }
 
-/** What takes the place of segments: for each key another entry, or none; the ULIDs of both lie within `ranges`. */
+/** What takes the place of segments: of an entry itself, others, or none; the ULIDs of all that change lie within `ranges`. */
 interface Replacement {
-  readonly by: ReadonlyMap<string, SegmentEntry | null>
+  readonly map: (entry: SegmentEntry) => readonly SegmentEntry[]
   readonly ranges: readonly Pick<SegmentEntry, 'firstUlid' | 'lastUlid'>[]
 }
 
 /** The segments that an erasure has written again, in the place of those with the record, with their ranges. */
-function erasedBy({ segments }: Pick<ErasureChange, 'segments'> = { segments: [] }): Replacement {
-  return { by: new Map(segments.map((one) => [one.key, one.by])), ranges: segments.map(({ by }) => by) }
+function erasedBy({ segments }: Pick<ErasureChange, 'segments'>): Replacement {
+  const by = new Map(segments.map((one) => [one.key, one.by]))
+  return { map: (entry) => [by.get(entry.key) ?? entry], ranges: segments.map((one) => one.by) }
 }
 
-/** With the files of a run, as the last ones, instead of what was merged into it. */
+/** With the files of a run instead of what was merged into it, where the first of that stood: so entries stay in the order of time. */
 async function withMerge(
   index: SegmentTree,
   merge: MergeChange | undefined,
@@ -138,28 +140,31 @@ async function withMerge(
   write: WriteNode<IndexNode, SegmentEntry>,
 ): Promise<SegmentTree> {
   if (merge === undefined) return index
-  const by = new Map(merge.replaced.map((key) => [key, null]))
-  const left = await replaced(index, { by, ranges: merge.by }, nodes, write)
-  return { nodes: left.nodes, tail: [...left.tail, ...merge.by] }
+  const gone = new Set(merge.replaced)
+  let rest: readonly SegmentEntry[] = merge.by
+  const map = (entry: SegmentEntry): readonly SegmentEntry[] => {
+    if (!gone.has(entry.key)) return [entry]
+    const here = rest
+    rest = []
+    return here
+  }
+  const { nodes: list, tail } = await replaced(index, { map, ranges: merge.by }, nodes, write)
+  // None of what was merged is there: that is for whoever commits, and nothing is left out here.
+  return { nodes: list, tail: [...tail, ...rest] }
 }
 
 function replaced(
   index: SegmentTree,
-  { by, ranges }: Replacement,
+  { map, ranges }: Replacement,
   nodes: SegmentNodes,
   write: WriteNode<IndexNode, SegmentEntry>,
-): Promise<SegmentTree> | SegmentTree {
-  if (by.size === 0) return index
+): Promise<SegmentTree> {
   const firstUlid = ranges.reduce((least, range) => (range.firstUlid < least ? range.firstUlid : least), 'Z')
   const lastUlid = ranges.reduce((greatest, range) => (range.lastUlid > greatest ? range.lastUlid : greatest), '')
   const mayTouch = (node: IndexNode): boolean =>
     firstUlid <= node.lastUlid &&
     lastUlid >= node.firstUlid &&
     ranges.some((range) => range.firstUlid <= node.lastUlid && range.lastUlid >= node.firstUlid)
-  const map = (entry: SegmentEntry): SegmentEntry | null => {
-    const other = by.get(entry.key)
-    return other === undefined ? entry : other
-  }
   return rewritten(index, { mayTouch, map, leaves: SEGMENTS }, nodes.read, write)
 }
 
@@ -175,7 +180,7 @@ function pruned(
   const ranges = union(change.segments.map(({ firstUlid, lastUlid }) => ({ from: firstUlid, through: lastUlid })))
   const mayTouch = (node: IndexNode): boolean =>
     ranges.some(({ from, through }) => from <= node.lastUlid && through >= node.firstUlid)
-  const map = (entry: SegmentEntry): SegmentEntry | null => (keys.has(entry.key) ? null : entry)
+  const map = (entry: SegmentEntry): readonly SegmentEntry[] => (keys.has(entry.key) ? [] : [entry])
   return rewritten(index, { mayTouch, map, leaves: SEGMENTS }, nodes.read, write)
 }
 

@@ -34,6 +34,7 @@ export const LEDGER: TreeKind<TreeNode, LedgerEntry> = {
   listed: (entries) => entries,
   // All of it is read by whoever opens a store; with a root whose tails are nearly full a commit stays below 64 KiB.
   joinedBytes: 40 * 1024,
+  belong: () => false,
   entriesOf: (listed) => listed,
   nodeOf: (file) => file,
 }
@@ -216,7 +217,7 @@ export async function nextLedger(
     return written.get(node.key) ?? (entries === undefined ? read(node) : { height: 0, entries })
   }
   const mayTouch = ({ height, key }: TreeNode): boolean => height > 0 || stale.has(key)
-  const map = (entry: LedgerEntry): LedgerEntry | null => (gone.has(valueIn(entry)) ? null : entry)
+  const map = (entry: LedgerEntry): readonly LedgerEntry[] => (gone.has(valueIn(entry)) ? [] : [entry])
   const kept =
     stale.size === 0
       ? { nodes: ledger.nodes, tail: [] }

@@ -13,6 +13,7 @@ export const SEGMENTS: TreeKind<IndexNode, SegmentEntry> = {
   isNode: isIndexNode,
   listed: listedSegments,
   joinedBytes: 36 * 1024,
+  belong: isOneRun,
   entriesOf: entriesOfList,
   nodeOf,
 }
@@ -23,6 +24,11 @@ export type SegmentNodes = NodeReader<IndexNode, SegmentEntry>
 /** The nodes of a store. */
 export function segmentNodes(store: Pick<ObjectStore, 'get'>): SegmentNodes {
   return new NodeReader(SEGMENTS, store)
+}
+
+/** Who looks for an item in a run needs all files of it. */
+function isOneRun(a: SegmentEntry, b: SegmentEntry): boolean {
+  return 'run' in a && 'run' in b && a.run.key === b.run.key
 }
 
 function nodeOf(file: TreeNode, content: NodeContent<IndexNode, SegmentEntry>): IndexNode {

@@ -8,7 +8,7 @@ import type { Tree, TreeNode } from '../model/timeline.ts'
  * written anew along its path, together with what is small beside it. Nodes are never changed, so that whoever has read one keeps it.
  *
  * In a list of nodes the heights never rise: what is carried stands where the lower ones stood, at the end of the higher
- * ones; what is written anew keeps its height and its place.
+ * ones; what is written anew keeps its height and its place. So entries keep their order, which is nearly that of time.
  */
 /** Bytes of entries, as JSON, that make a node: a root with its tail and a node that is just full stay far below 64 KiB. */
 const LEAF_BYTES = 16 * 1024
@@ -46,6 +46,8 @@ export interface Leaves<Entry> {
    * for what would be several requests, and a commit writes that much. A little more than some whole leaves have.
    */
   readonly joinedBytes: number
+  /** Whether neighbours are to stand in one leaf, where there is room for both and all that belongs to them. */
+  readonly belong: (a: Entry, b: Entry) => boolean
 }
 
 /** The tree with what is too much for its root in nodes. A leaf is read where it and a new one beside it may become one. */
@@ -123,8 +125,8 @@ function grouped<Node extends TreeNode, Entry>(nodes: readonly Node[], write: Wr
 export interface Rewriting<Node extends TreeNode, Entry> {
   /** Whether something below the node may change. */
   readonly mayTouch: (node: Node) => boolean
-  /** What takes the place of an entry: itself, another, or nothing. */
-  readonly map: (entry: Entry) => Entry | null
+  /** What takes the place of an entry: itself, others, or nothing. Is asked once for each that may change, in their order. */
+  readonly map: (entry: Entry) => readonly Entry[]
   readonly leaves: Leaves<Entry>
 }
 
@@ -143,9 +145,7 @@ export async function rewritten<Node extends TreeNode, Entry>(
       if (joined !== null) result.push(joined)
       joined = null
     }
-    for (const node of list) {
-      const content: NodeContent<Node, Entry> | null = mayTouch(node) ? await contentOf(node) : null
-      if (content !== null && widthOf(content) === 0) continue
+    const add = async (node: Node, content: NodeContent<Node, Entry> | null): Promise<void> => {
       // A small one that stays as it is goes into what is written anew beside it.
       const left: NodeContent<Node, Entry> | null =
         joined ?? (content === null ? null : await smallOf(result.at(-1), content.height))
@@ -158,6 +158,10 @@ export async function rewritten<Node extends TreeNode, Entry>(
       joined = both ?? content
       if (joined === null) result.push(node)
     }
+    for (const node of list) {
+      const parts = mayTouch(node) ? await partsOf(node) : null
+      for (const content of parts ?? [null]) await add(node, content)
+    }
     flush()
     return written(result, write)
   }
@@ -166,17 +170,17 @@ export async function rewritten<Node extends TreeNode, Entry>(
     height: number,
   ): Promise<NodeContent<Node, Entry> | null> =>
     one !== undefined && isNode(one) && one.height === height && isSmall(one) ? read(one) : null
-  /** Null where nothing below the node changes. */
-  const contentOf = async (node: Node): Promise<NodeContent<Node, Entry> | null> => {
+  /** What is written in the place of a node: nothing where nothing is left of it, several where it is too much for one; null where nothing below it changes. */
+  const partsOf = async (node: Node): Promise<readonly NodeContent<Node, Entry>[] | null> => {
     const content = await read(node)
     if ('entries' in content) {
-      const entries = mapped(content.entries, map)
-      return isSame(entries, content.entries) ? null : { height: 0, entries }
+      const entries = content.entries.flatMap(map)
+      return isSame(entries, content.entries) ? null : partedEntries(entries, content.entries, leaves)
     }
     const below = await listOf(content.nodes)
-    return isSame(below, content.nodes) ? null : { height: content.height, nodes: below }
+    return isSame(below, content.nodes) ? null : partedNodes(below, content.height)
   }
-  return { nodes: await listOf(nodes), tail: mapped(tail, map) }
+  return { nodes: await listOf(nodes), tail: tail.flatMap(map) }
 }
 
 function isNode<Node extends TreeNode, Entry>(one: Node | NodeContent<Node, Entry>): one is Node {
@@ -222,8 +226,61 @@ function together<Node extends TreeNode, Entry>(
   return nodes.length <= FANOUT ? { height: a.height, nodes } : null
 }
 
-function mapped<Entry>(entries: readonly Entry[], map: (entry: Entry) => Entry | null): readonly Entry[] {
-  return entries.map(map).filter((entry) => entry !== null)
+/**
+ * Entries as they fit into leaves, about as much in each; those that belong together are parted only where they are too much for
+ * one. `before`: what stood there. A leaf that has not grown stays one, whatever may be joined.
+ */
+function partedEntries<Node extends TreeNode, Entry>(
+  entries: readonly Entry[],
+  before: readonly Entry[],
+  { listed, joinedBytes, belong }: Leaves<Entry>,
+): readonly NodeContent<Node, Entry>[] {
+  const sizes = sizesOf(entries, listed)
+  const total = sum(sizes)
+  const most = Math.max(joinedBytes, sum(sizesOf(before, listed)))
+  const enough = total / Math.ceil(total / most)
+  const parts: NodeContent<Node, Entry>[] = []
+  let [from, bytes] = [0, 0]
+  for (const [i, size] of sizes.entries()) {
+    const isFirst = !isBeside(entries, i, belong)
+    // What belongs together is looked at where it begins.
+    let needed = size
+    for (let next = i + 1; isFirst && isBeside(entries, next, belong); next++) needed += sizes[next] ?? 0
+    if (bytes > 0 && (bytes + needed > most || (isFirst && bytes >= enough))) {
+      parts.push({ height: 0, entries: entries.slice(from, i) })
+      from = i
+      bytes = 0
+    }
+    bytes += size
+  }
+  return bytes === 0 ? parts : [...parts, { height: 0, entries: entries.slice(from) }]
+}
+
+/** Bytes of each, as it stands in a file behind those before it. */
+function sizesOf<Entry>(entries: readonly Entry[], listed: ListEntries<Entry>): readonly number[] {
+  return listed(entries).map((entry) => JSON.stringify(entry).length + 1)
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0)
+}
+
+/** Whether an entry belongs to the one before it. */
+function isBeside<Entry>(entries: readonly Entry[], i: number, belong: Leaves<Entry>['belong']): boolean {
+  const [before, entry] = [entries[i - 1], entries[i]]
+  return before !== undefined && entry !== undefined && belong(before, entry)
+}
+
+/** Nodes of a node of this height, as they fit into such nodes: no more of any height in each than are made one. */
+function partedNodes<Node extends TreeNode, Entry>(
+  nodes: readonly Node[],
+  height: number,
+): readonly NodeContent<Node, Entry>[] {
+  if (nodes.length === 0) return []
+  const counts = [...Map.groupBy(nodes, (node) => node.height).values()].map((same) => same.length)
+  const parts = Math.max(...counts) <= FANOUT ? 1 : Math.ceil(nodes.length / FANOUT)
+  const begin = (part: number): number => Math.floor((part * nodes.length) / parts)
+  return Array.from({ length: parts }, (_, part) => ({ height, nodes: nodes.slice(begin(part), begin(part + 1)) }))
 }
 
 function isSame<T>(a: readonly T[], b: readonly T[]): boolean {

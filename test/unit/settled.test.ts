@@ -92,10 +92,13 @@ class World {
     for await (const entries of entriesOf(nodes, this.#log.nodes.segments.read, () => true)) leaves.push(entries)
     const runsIn = (entries: readonly SegmentEntry[]): string[] =>
       entries.flatMap((entry) => ('run' in entry && entry.level === 4 ? [entry.run.key] : []))
-    const shared = leaves.find((entries, i) =>
+    const shared = leaves.filter((entries, i) =>
       runsIn(entries).some((run) => leaves.some((other, j) => i !== j && runsIn(other).includes(run))),
     )
-    const gone = shared?.filter((entry) => !('run' in entry)).slice(0, 1) ?? []
+    const gone = shared
+      .flat()
+      .filter((entry) => !('run' in entry))
+      .slice(0, 1)
     const at = newUlid(BEGIN)
     if (gone.length === 0) return false
     await this.#log.commit(() => ({ prune: { segments: gone, snapshots: [], pruned: [], bases: new Map(), at } }))
