@@ -30,7 +30,7 @@ export const LIMITS: Readonly<
   chunkBytes: 1_073_741_824,
   /** Most rows of a row group of a segment: a run of a billion equal values takes six bytes. */
   rowGroupRows: 1_048_576,
-  /** Most events of a run of merged segments, erased ones included: who verifies it has 66 bytes of each in memory. */
+  /** Most events of a run of merged segments, erased ones included: who verifies it has 83 bytes of each in memory. */
   runEvents: 2_097_152,
   /** Largest index of a run, bytes: twice what one of as many items and row groups has. */
   runIndexBytes: 134_217_728,

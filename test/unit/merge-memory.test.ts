@@ -10,6 +10,7 @@ import { MIN_ULID, newUlid } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { MergeUnit } from '../../src/upkeep/compaction/plan.ts'
 import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
+import { CountingStore } from '../support/stores.ts'
 
 const MIB = 1024 * 1024
 
@@ -30,7 +31,7 @@ test.each(['walking', 'standing', 'checking'])('a merge counts what it holds: %s
 const [RUNS, RUN_EVENTS, FEW] = [4, 600, 2]
 
 /** Segments of one stream with so many events each, as units of a merge. */
-async function segmentsOf(store: MemoryStore, chunk: number): Promise<readonly MergeUnit[]> {
+async function segmentsOf(store: CountingStore, chunk: number): Promise<readonly MergeUnit[]> {
   const units: MergeUnit[] = []
   const stream = MIN_ULID
   let previous = chainStart(stream)
@@ -45,7 +46,7 @@ async function segmentsOf(store: MemoryStore, chunk: number): Promise<readonly M
 }
 
 test('a merge of what was many segments takes less of it at once than of what was few, in the same memory', async () => {
-  const store = new MemoryStore()
+  const store = new CountingStore(new MemoryStore())
   const request = { level: 1, erasures: 0, fileBytes: MIB / 8 }
   const written = async (level: number, units: readonly MergeUnit[], memory: number) => {
     const { replaced, files } = await writeRun(
@@ -71,4 +72,9 @@ test('a merge of what was many segments takes less of it at once than of what wa
   expect(await replacedOf(large, 3 * MIB)).toBe(RUNS)
   expect(await replacedOf(runs, 3 * MIB)).toBeLessThan(RUNS)
   expect(await replacedOf(runs, 8 * MIB)).toBe(RUNS)
+  // Of those that do not fit in only the first is opened.
+  store.reset()
+  expect(await replacedOf(runs, 2 * MIB)).toBe(2)
+  const read = new Set(store.log.filter((line) => line.startsWith('get ') && line.includes('/01/chain-')))
+  expect(read.size).toBe(3)
 })

@@ -15,7 +15,7 @@ export function openSince(complete: Ulid): Ulid {
 export interface MergeBounds {
   /** Segments and runs that are merged at once. */
   readonly inputs: number
-  /** Their events together: who verifies a run has 66 bytes of each in memory. */
+  /** Their events together: who verifies a run has 83 bytes of each in memory. */
   readonly events: number
   /** Their bytes together, as stored. */
   readonly bytes: number
