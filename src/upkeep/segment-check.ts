@@ -1,6 +1,6 @@
 import { utf8 } from '../base/bytes.ts'
 import { TidemarkError } from '../base/errors.ts'
-import { chainValue, digestBytes, digestEvent, LARGE_BYTES } from '../format/segment/chain.ts'
+import { chainValue, digestBytes, digestEvent, LARGE_BYTES, type SegmentChain } from '../format/segment/chain.ts'
 import { ChainRoom, ChainRows } from '../format/segment/chain-rows.ts'
 import { EVENT_COLUMNS, eventsOf } from '../format/segment/events.ts'
 import type { SegmentReader } from '../format/segment/read.ts'
@@ -47,8 +47,10 @@ export async function eachEvent(reader: SegmentReader, onEvent: OnEvent): Promis
   }
 }
 
-/** One part of what is checked, and the rows of its links. */
-interface CheckedPart extends PartChain {
+/** Of one part of what is checked no more than its links and their rows: a run of many small segments has very many. */
+interface CheckedPart
+  extends Pick<PartChain, 'firstSequence' | 'lastSequence'>,
+    Pick<SegmentChain, 'previous' | 'links'> {
   readonly rows: ChainRows
 }
 
@@ -67,13 +69,17 @@ export class ChainCheck {
   constructor(name: string, chains: readonly PartChain[]) {
     this.#name = name
     const room = new ChainRoom(sequencesOf(chains))
-    const parts = chains.map((part): CheckedPart => {
-      const rows = new ChainRows(part.chain.salts, part.firstSequence, part.lastSequence, room)
-      for (const { sequence, ulid, digest } of part.chain.erased)
+    const parts = new Map<string, CheckedPart[]>()
+    for (const { stream, firstSequence, lastSequence, chain } of chains) {
+      const { previous, links, salts, erased } = chain
+      const rows = new ChainRows(salts, firstSequence, lastSequence, room)
+      for (const { sequence, ulid, digest } of erased)
         rows.setErased(sequence, ulid, latin1(Buffer.from(digest, 'hex')))
-      return { ...part, rows }
-    })
-    this.#parts = Map.groupBy(parts, ({ stream }) => stream)
+      const own = parts.get(stream) ?? []
+      own.push({ firstSequence, lastSequence, previous, links, rows })
+      parts.set(stream, own)
+    }
+    this.#parts = parts
   }
 
   /** Takes every event of a file. Errors: `OBJECT_CORRUPT`, `SEGMENT_CORRUPT`. */
@@ -111,9 +117,9 @@ export class ChainCheck {
     const orders = this.#orders.filter((order) => order !== undefined)
     if (!orders.every((order, i) => i === 0 || orders[i - 1]?.isFollowedBy(order) === true))
       throw wrongContent(this.#name, 'the files of its run are not in order')
-    for (const { firstSequence, lastSequence, chain, rows } of [...this.#parts.values()].flat()) {
-      let [previous, first] = [chain.previous, firstSequence]
-      for (const [last, value] of chain.links) {
+    for (const { firstSequence, lastSequence, links, rows, ...part } of [...this.#parts.values()].flat()) {
+      let [previous, first] = [part.previous, firstSequence]
+      for (const [last, value] of links) {
         if (last < first || last > lastSequence || rows.link(previous, first, last) !== value)
           throw wrongContent(this.#name, `events ${first} to ${last} are not those that its hash chain was made of`)
         previous = value

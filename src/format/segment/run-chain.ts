@@ -66,7 +66,8 @@ export function decodeRunChain(name: string, bytes: Uint8Array): RunChain {
     expect(format === FORMAT, `its format is not ${FORMAT}`)
     expect(typeof run === 'string' && isUlid(run) && isCount(level) && isCount(erasures), 'it names no run')
     expect(Array.isArray(chains) && chains.length > 0, 'it has no chains')
-    const parts = chains.map(partChain)
+    const parts: PartChain[] = []
+    for (const row of chains) parts.push(partChain(row, parts.at(-1)))
     const inOrder = parts.every((part, i) => {
       const before = parts[i - 1]
       return before === undefined || before.stream < part.stream || isBehind(before, part)
@@ -81,7 +82,8 @@ function isBehind(before: PartChain, part: PartChain): boolean {
   return before.stream === part.stream && before.lastSequence < part.firstSequence
 }
 
-function partChain(row: unknown): PartChain {
+/** There can be a hundred thousand of these: texts that are those of the one before it are not kept twice. */
+function partChain(row: unknown, before: PartChain | undefined): PartChain {
   expect(Array.isArray(row) && row.length === 6, 'one of its chains is malformed')
   const [stream, firstSequence, lastSequence, firstUlid, lastUlid, value]: readonly unknown[] = row
   expect(typeof stream === 'string' && isUlid(stream), 'a stream of its chains is none')
@@ -91,7 +93,13 @@ function partChain(row: unknown): PartChain {
   expect(typeof lastUlid === 'string' && isUlid(lastUlid), 'the last ULID of one of its chains is none')
   const chain = parseChain(value)
   expect(chain.links.at(-1)?.[0] === lastSequence, 'one of its chains ends elsewhere')
-  return { stream, firstSequence, lastSequence, firstUlid, lastUlid, chain }
+  const previous = sameText(chain.previous, before?.chain.links.at(-1)?.[1])
+  const range = { firstSequence, lastSequence, firstUlid, lastUlid }
+  return { stream: sameText(stream, before?.stream), ...range, chain: { ...chain, previous } }
+}
+
+function sameText(own: string, known: string | undefined): string {
+  return own === known ? known : own
 }
 
 function inflate(bytes: Uint8Array): Uint8Array {

@@ -24,10 +24,10 @@ const LEAST_UNITS = 2
 /** What each event takes until all are checked: its row of the chain with its salt, and a place of its item. */
 const CHECKED_BYTES = CHAIN_ROW_BYTES + 16
 /**
- * What each segment takes that was merged before, or is merged now, as long as its events are checked: what is known of its
- * chain, and that as text while the chain file is made. Where few events are in each, it is more than these take.
+ * What each segment takes that was merged before, or is merged now: a kilobyte that is known of its chain until its events are
+ * checked, the text of that while the chain file is read and made, and the garbage that V8 leaves beside so many small objects.
  */
-const PART_BYTES = 1792
+const PART_BYTES = 3072
 /** A file takes its size while it is gathered, and as much again while it is encoded and read back. */
 const FILE_COPIES = 2
 /** Of the memory, what a file may take while it is gathered. */
@@ -57,6 +57,16 @@ export interface WrittenRun {
 /** Of a store. */
 export type RunStore = Pick<ObjectStore, 'get' | 'put'>
 
+/** Is given the key of a file before it is put. */
+type OnRunFile = (key: string) => Promise<void> | void
+
+/** A run whose chain file is written. */
+interface BegunRun extends Pick<WrittenRun, 'replaced'> {
+  readonly chainFile: NamedFile
+  readonly check: ChainCheck
+  readonly inputs: readonly MergeInput[]
+}
+
 /** A unit with its open files and its chains. */
 interface OpenUnit {
   readonly entries: MergeUnit
@@ -70,23 +80,11 @@ interface OpenUnit {
  * chains, and the index of what was read back. `onFile` is given every key before it is put. Errors: those of the store, `SEGMENT_CORRUPT`,
  * `OBJECT_CORRUPT`: what was written is to be deleted then.
  */
-export async function writeRun(
-  store: RunStore,
-  request: RunRequest,
-  onFile: (key: string) => Promise<void> | void,
-): Promise<WrittenRun> {
-  const { run, level, erasures } = request
-  const units = await openUnits(store, request)
-  const chains = units.flatMap((unit) => unit.chains).sort(compareParts)
-  const bytes = encodeRunChain({ run, level, erasures, chains })
-  const key = runFileKey({ run, level, file: 'chain', nonce: nonce() })
-  const chainFile: NamedFile = { key, bytes: bytes.length, sha256: sha256(bytes) }
-  await onFile(key)
-  await putWhole(store, key, bytes, chainFile.sha256)
-  const check = new ChainCheck(key, chains)
+export async function writeRun(store: RunStore, request: RunRequest, onFile: OnRunFile): Promise<WrittenRun> {
+  const { run, level } = request
+  const { chainFile, check, inputs, replaced } = await beginRun(store, request, onFile)
   const items = new RunItems(run)
   const files: Omit<MergedSegment, 'run'>[] = []
-  const inputs = units.map(({ readers }) => new MergeInput(readers))
   const options = { run, level, fileBytes: fileBytesOf(request) }
   for await (const { bytes: file, info, file: number } of mergeInputs(inputs, options)) {
     const entry = { ...info, key: runFileKey({ run, level, file: number, nonce: nonce() }) }
@@ -100,8 +98,22 @@ export async function writeRun(
   await onFile(index.file.key)
   await putWhole(store, index.file.key, index.bytes, index.file.sha256)
   const named = { ...chainFile, index: index.file }
-  const replaced = units.flatMap(({ entries }) => entries.map((entry) => entry.key))
   return { replaced, files: files.map((entry) => ({ ...entry, run: named })) }
+}
+
+/** Opens what is merged, and writes the chain file. By itself, so that what only that file needs is not kept while files are written. */
+async function beginRun(store: RunStore, request: RunRequest, onFile: OnRunFile): Promise<BegunRun> {
+  const { run, level, erasures } = request
+  const units = await openUnits(store, request)
+  const chains = units.flatMap((unit) => unit.chains).sort(compareParts)
+  const bytes = encodeRunChain({ run, level, erasures, chains })
+  const key = runFileKey({ run, level, file: 'chain', nonce: nonce() })
+  const chainFile: NamedFile = { key, bytes: bytes.length, sha256: sha256(bytes) }
+  await onFile(key)
+  await putWhole(store, key, bytes, chainFile.sha256)
+  const inputs = units.map(({ readers }) => new MergeInput(readers))
+  const replaced = units.flatMap(({ entries }) => entries.map((entry) => entry.key))
+  return { chainFile, check: new ChainCheck(key, chains), inputs, replaced }
 }
 
 /** Opens units, oldest first, as many as may be merged at once. */
