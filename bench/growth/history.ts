@@ -133,8 +133,7 @@ async function growthAt(events: number): Promise<GrowthRow> {
     const store = new CountingStore(new FilesystemStore(place))
     const probes = new Probes()
     const chunk = Math.min(CHUNK, Math.ceil(events / LEAST_SEGMENTS))
-    const chunks = dataset({ events, records: Math.ceil(events / 10), chunk })
-    const kept = keepFrames(path, probes.noting(chunks))
+    const kept = keepFrames(path, probes.noting(dataset({ events, records: Math.ceil(events / 10), chunk })))
     const write = await costOf(store, () => writeHistory(store, BEFORE_DATASET, [], framesKept(path, kept)))
     const { one, last } = probes
     const open = await costOf(store, async () => totalsOf((await TimelineLog.open(store)).timeline.segments))
