@@ -6,6 +6,7 @@ import { FilesystemStore } from '../src/store/filesystem.ts'
 import { SetClock } from '../test/support/kept-history.ts'
 import { CountingStore } from '../test/support/stores.ts'
 import { numberFlag } from './lib/options.ts'
+import { storedIn } from './lib/stored.ts'
 import { inTemporaryDirectory, mustBe } from './lib/timing.ts'
 
 /*
@@ -56,14 +57,7 @@ class LeftAlone {
 
   async #tell(day: number): Promise<void> {
     const { put, get, head, list, delete: deleted } = this.#store.calls
-    const kinds = new Map<string, number>()
-    let bytes = 0
-    for await (const { key, bytes: size } of this.#store.list('')) {
-      const kind = key.split('/')[0] ?? ''
-      kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
-      bytes += size
-    }
-    const files = [...kinds].map(([kind, count]) => `${count} ${kind}`).join(', ')
+    const { bytes, files } = await storedIn(this.#store)
     console.log(
       `day ${day}: ${(bytes / 1e3).toFixed(0)} KB in ${files}; that day ${put} puts, ${get + head} gets and heads, ${list} lists, ${deleted} deletes`,
     )

@@ -8,6 +8,7 @@ import { ModelDatabase, recordImage } from '../test/support/model-database.ts'
 import { random } from '../test/support/random.ts'
 import { CountingStore } from '../test/support/stores.ts'
 import { isQuick, numberFlag } from './lib/options.ts'
+import { storedIn } from './lib/stored.ts'
 import { mustBe } from './lib/timing.ts'
 
 /*
@@ -92,13 +93,7 @@ class Year {
 
   async #tell(day: number, calls: CountingStore['calls'], written: number): Promise<void> {
     const [put, get, list, deleted] = [calls.put, calls.get + calls.head, calls.list, calls.delete]
-    const kinds = new Map<string, number>()
-    let bytes = 0
-    for await (const { key, bytes: size } of this.#store.list('')) {
-      const kind = key.split('/')[0] ?? ''
-      kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
-      bytes += size
-    }
+    const { bytes, files } = await storedIn(this.#store)
     const [[id, value] = ['', 0]] = this.#values
     this.#store.reset()
     const started = performance.now()
@@ -110,7 +105,7 @@ class Year {
     archive.close()
     console.log(
       [
-        `day ${day}: ${(bytes / 1e6).toFixed(1)} MB in ${[...kinds].map(([kind, count]) => `${count} ${kind}`).join(', ')}`,
+        `day ${day}: ${(bytes / 1e6).toFixed(1)} MB in ${files}`,
         `that day ${put} puts, ${get} gets and heads, ${list} lists, ${deleted} deletes, ${(written / 1e6).toFixed(1)} MB written`,
         `generation ${timeline.timeline.generation}, root ${(timeline.rootBytes / 1024).toFixed(1)} KiB`,
         `open and get ${requests} requests, ${ms.toFixed(0)} ms`,
