@@ -64,17 +64,16 @@ export class RunItems {
   /** Whether an index says of every item where it is and from when on, and nothing else. */
   isToldBy({ pairs, places }: RunIndex): boolean {
     const builder = this.#whole()
-    if (builder.scale().since < pairs.since) return false
-    const whole = builder.index(pairs)
+    const whole = builder.index()
     const isPlaced = places.length === whole.places.length && places.every((place, i) => isSame(place, whole.places[i]))
     if (!isPlaced) return false
     const [own, other] = [rangesOf(whole.pairs), rangesOf(pairs)]
     for (;;) {
       const [a, b] = [own.next(), other.next()]
-      if (a.done === true || b.done === true) return a.done === b.done
-      const isTold = a.value.hash === b.value.hash && a.value.first === b.value.first && a.value.last === b.value.last
       // An earlier time costs a reader a request; a later one would hide an event.
-      if (!isTold || b.value.since > a.value.since) return false
+      if (a.done === true || b.done === true) return a.done === b.done && builder.isBehind(pairs)
+      if (a.value.hash !== b.value.hash || a.value.first !== b.value.first || a.value.last !== b.value.last)
+        return false
     }
   }
 
@@ -102,18 +101,16 @@ interface HashRange {
   readonly hash: number
   readonly first: number
   readonly last: number
-  readonly since: number
 }
 
-/** Of every hash its first and its last row group, between which there may be more, and the time of its first event. */
+/** Of every hash its first and its last row group, between which there may be more. */
 function* rangesOf(pairs: Pairs): Generator<HashRange> {
   const { hashes, groups } = pairs
   for (let at = 0; at < hashes.length; ) {
     const hash = hashes[at] ?? 0
     const first = at
-    let since = Number.POSITIVE_INFINITY
-    for (; at < hashes.length && hashes[at] === hash; at++) since = Math.min(since, timeIn(groups[at] ?? 0, pairs))
-    yield { hash, first: rowGroupIn(groups[first] ?? 0, pairs), last: rowGroupIn(groups[at - 1] ?? 0, pairs), since }
+    while (at < hashes.length && hashes[at] === hash) at++
+    yield { hash, first: rowGroupIn(groups[first] ?? 0, pairs), last: rowGroupIn(groups[at - 1] ?? 0, pairs) }
   }
 }
 

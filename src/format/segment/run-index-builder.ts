@@ -17,7 +17,7 @@ import {
   type RunIndex,
   writeBucket,
 } from './run-index.ts'
-import { PairList, type Pairs, rowGroupIn, type TimeScale, timeIn } from './run-index-pairs.ts'
+import { PairList, type Pairs, rowGroupIn, timeIn } from './run-index-pairs.ts'
 import type { ByteValues, CodedValues } from './values.ts'
 
 /** Pairs of a bucket that are aimed at: so far below the most that, of thousands of buckets, hardly one has more. */
@@ -116,19 +116,19 @@ export class RunIndexBuilder {
     return this.#places.length
   }
 
-  /** The scale of what was gathered so far. */
-  scale(): TimeScale {
-    return this.#pairs.scale(this.#places.length)
+  /** What was gathered so far. */
+  index(): RunIndex {
+    return { pairs: this.#sorted(), places: this.#places }
   }
 
-  /** What was gathered so far. `scale`: of its times, none of which may be earlier than it begins. */
-  index(scale: TimeScale = this.scale()): RunIndex {
-    return { pairs: this.#pairs.sorted(scale), places: this.#places }
+  /** Whether pairs tell of no item a time that is later than its first event: see `PairList.isBehind`. */
+  isBehind(told: Pairs): boolean {
+    return this.#pairs.isBehind(told)
   }
 
   /** The index for a file with this key. Errors: `LIMIT_EXCEEDED`. */
   finish(key: string): EncodedIndex {
-    const pairs = this.#pairs.sorted(this.scale())
+    const pairs = this.#sorted()
     const counts = countsOf(pairs)
     const buckets = counts.length
     const blocks = buckets + Math.ceil(this.#places.length / BLOCK_PLACES)
@@ -146,6 +146,10 @@ export class RunIndexBuilder {
       bytes.writeUInt32LE(blockChecksum(key, block, bytes.subarray(at, at + BLOCK_BYTES)), at)
     }
     return { bytes, rowGroups: this.#places.length }
+  }
+
+  #sorted(): Pairs {
+    return this.#pairs.sorted(this.#pairs.scale(this.#places.length))
   }
 }
 

@@ -50,6 +50,20 @@ export function timeIn(group: number, { since, unit, times }: TimeScale): number
   return since + (group % times) * unit
 }
 
+/** The least time that pairs tell of a hash, milliseconds since 1970; infinite where they tell none. */
+function sinceOf(pairs: Pairs, hash: number): number {
+  const { hashes, groups } = pairs
+  let [low, high] = [0, hashes.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((hashes[middle] ?? 0) < hash) low = middle + 1
+    else high = middle
+  }
+  let since = Number.POSITIVE_INFINITY
+  for (let at = low; hashes[at] === hash; at++) since = Math.min(since, timeIn(groups[at] ?? 0, pairs))
+  return since
+}
+
 /** Pairs that were gathered in any order. */
 export class PairList {
   #hashes: Uint32Array = new Uint32Array(1024)
@@ -91,6 +105,13 @@ export class PairList {
       if (time > last) last = time
     }
     return timeScale(Math.min(first, last), last, timesOf(rowGroups))
+  }
+
+  /** Whether pairs tell of no hash a time that is later than one that was gathered of it: these are exact, whatever was stored. */
+  isBehind(told: Pairs): boolean {
+    for (let at = 0; at < this.#count; at++)
+      if (sinceOf(told, this.#hashes[at] ?? 0) > (this.#times[at] ?? 0)) return false
+    return true
   }
 
   /** In order, none twice: of two items with one hash in one row group the earlier time stands. */
