@@ -5,8 +5,8 @@ import { expect, test } from 'vitest'
 
 const MIB = 1024 * 1024
 
-async function bufferBytes(how: string): Promise<number> {
-  const script = join(import.meta.dirname, '../support/old-buffers.ts')
+async function bufferBytes(how: string, file = 'old-buffers.ts'): Promise<number> {
+  const script = join(import.meta.dirname, '../support', file)
   const { stdout } = await promisify(execFile)(process.execPath, [script, how])
   return Number(stdout)
 }
@@ -15,4 +15,10 @@ test('the garbage of buffers of a command is collected before V8 would', async (
   const [held, free] = await Promise.all([bufferBytes('held'), bufferBytes('free')])
   expect(held).toBeLessThanOrEqual(60 * MIB)
   expect(free).toBeGreaterThan(60 * MIB)
+})
+
+test('what a merge has left of buffers is collected before the thread begins the next one', async () => {
+  const [collected, free] = await Promise.all(['collected', 'free'].map((how) => bufferBytes(how, 'merge-leavings.ts')))
+  expect(free).toBeGreaterThan(16 * MIB)
+  expect(collected).toBeLessThan(8 * MIB)
 })

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { ownBuffer } from '../../base/bytes.ts'
-import { collectBuffers } from '../../base/collect-buffers.ts'
+import { collectBuffers, collectLeft } from '../../base/collect-buffers.ts'
 import { failureOf, toldError } from '../../base/thread-failure.ts'
 import type { FromMerge, MergeSettings, ToMerge } from './merge-thread.ts'
 import { type RunStore, writeRun } from './write-run.ts'
@@ -36,6 +36,7 @@ const store: RunStore = {
 
 parentPort?.on('message', (message: ToMerge) => {
   if ('request' in message) {
+    collectLeft()
     const onFile = async (key: string): Promise<void> => {
       await ask((file) => ({ file, key }))
     }
