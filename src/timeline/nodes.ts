@@ -95,6 +95,16 @@ export class NodeReader<Node extends TreeNode, Entry> {
     return this.#kept.peek(key) ?? null
   }
 
+  /** Keeps no longer what stands in a node that nobody will ask for. */
+  forget(key: string): void {
+    this.#kept.forget(key)
+  }
+
+  /** Bytes of the files whose content is kept. */
+  get keptBytes(): number {
+    return this.#kept.bytes
+  }
+
   async #get(key: string): Promise<Uint8Array> {
     try {
       return await this.#store.get(key)

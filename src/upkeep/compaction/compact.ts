@@ -5,7 +5,7 @@ import { sealJson } from '../../format/sealed-json.ts'
 import { rewritings } from '../../model/erasure.ts'
 import type { Interval } from '../../model/interval.ts'
 import type { SegmentEntry, Timeline } from '../../model/timeline.ts'
-import { beforeInstant, newUlid } from '../../model/ulid.ts'
+import { beforeInstant, newUlid, type Ulid } from '../../model/ulid.ts'
 import { reachOf } from '../../restore/reach.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import type { TimelineLog } from '../../timeline/log.ts'
@@ -13,6 +13,7 @@ import { type SegmentNodes, segmentsBetween } from '../../timeline/segments.ts'
 import { putReplaced } from '../replaced-files.ts'
 import { filesOf } from '../run-chains.ts'
 import { Lease } from './lease.ts'
+import { LookedNodes } from './looked-nodes.ts'
 import { type CompactionPlan, openSince, planCompaction } from './plan.ts'
 import { Look, SettledNodes } from './settled.ts'
 import { abandonRuns, type SweptReplaced, sweepReplaced } from './sweep.ts'
@@ -20,7 +21,7 @@ import type { RunRequest, WrittenRun } from './write-run.ts'
 
 /**
  * Bytes of entries of the catalogue that are looked at together, some thousands of entries: all of them are put in order again
- * after every merge. Of what is merged, the next ones move up; lower levels come first, so hardly a window is cut in two by it.
+ * after every merge. Of what is merged, the next ones move up.
  */
 const LOOKED_AT_BYTES = 2 * 1024 * 1024
 /** About what an entry takes in memory, without its filter. */
@@ -35,6 +36,8 @@ export interface CompactionSeams {
   readonly memory: number
   /** What earlier looks have seen; absent: nothing. */
   readonly settled?: SettledNodes
+  /** Of entries of the catalogue that are looked at together. Default: 2 MiB. */
+  readonly lookedAtBytes?: number
   /** As `writeRun`. */
   readonly write: (request: RunRequest, onFile: (key: string) => void) => Promise<WrittenRun>
 }
@@ -75,7 +78,13 @@ export interface Compaction extends SweptReplaced {
 export async function compact(seams: CompactionSeams, limits: CompactionLimits): Promise<Compaction> {
   const { store, timeline, clock, settled = new SettledNodes() } = seams
   const merges: Merged[] = []
-  let plan = await nextPlan(await timeline.refresh(), timeline.nodes.segments, settled)
+  const nodes = new LookedNodes(timeline.nodes.segments)
+  const next = async (): Promise<CompactionPlan | null> => {
+    const found = await nextPlan(await timeline.refresh(), nodes, settled, seams.lookedAtBytes)
+    nodes.endLook()
+    return found
+  }
+  let plan = await next()
   // What is merged and cannot be deleted would be stored twice.
   if (plan !== null) await store.delete([leaseKey(0)])
   const lease = plan === null ? null : await Lease.take(store, clock)
@@ -89,7 +98,7 @@ export async function compact(seams: CompactionSeams, limits: CompactionLimits):
         merges.push(merged)
         limits.onMerge?.(merged)
       }
-      plan = await nextPlan(await timeline.refresh(), timeline.nodes.segments, settled)
+      plan = await next()
     }
   } finally {
     await lease?.release()
@@ -106,6 +115,7 @@ export async function nextPlan(
   timeline: Timeline,
   nodes: Pick<SegmentNodes, 'read'>,
   settled: SettledNodes = new SettledNodes(),
+  lookedAtBytes: number = LOOKED_AT_BYTES,
 ): Promise<CompactionPlan | null> {
   const { latest } = reachOf(timeline)
   if (latest === null) return null
@@ -115,11 +125,11 @@ export async function nextPlan(
     for (const entry of some) {
       if (settled.isSplit(entry)) {
         settled.clear()
-        return nextPlan(timeline, nodes, settled)
+        return nextPlan(timeline, nodes, settled, lookedAtBytes)
       }
       // The files of a run follow one another: they are looked at together.
-      if (bytes >= LOOKED_AT_BYTES && !isSameRun(entries.at(-1), entry)) {
-        const plan = planCompaction(entries, latest)
+      if (bytes >= lookedAtBytes && !isSameRun(entries.at(-1), entry)) {
+        const plan = planBefore(entries, latest, entry)
         if (plan !== null) return plan
         ;[entries, bytes] = [[], 0]
       }
@@ -130,6 +140,15 @@ export async function nextPlan(
   const plan = planCompaction(entries, latest)
   if (plan === null) settled.note(look, openSince(latest))
   return plan
+}
+
+/**
+ * The next merge of what is looked at before `next`, whose windows are not looked at as a whole: they would be merged in pieces,
+ * smaller ones from merge to merge. Only where nothing else is found, a piece is better than nothing.
+ */
+function planBefore(entries: readonly SegmentEntry[], latest: Ulid, next: SegmentEntry): CompactionPlan | null {
+  const over = next.firstUlid < latest ? planCompaction(entries, next.firstUlid) : null
+  return over ?? planCompaction(entries, latest)
 }
 
 function isSameRun(a: SegmentEntry | undefined, b: SegmentEntry): boolean {
