@@ -2,6 +2,7 @@ import { type Image, type Item, imageBytes, KINDS } from '../model/event.ts'
 import { currentStands } from '../model/fold.ts'
 import type { Ulid } from '../model/ulid.ts'
 import { agesOf } from './ages.ts'
+import { ahead } from './ahead.ts'
 import { compareKeys, compareStamps, emptyRow, type Row, type Run, ULID_BYTES } from './run.ts'
 import { Tournament } from './tournament.ts'
 
@@ -15,6 +16,8 @@ export interface StampedItem extends MergedItem {
   readonly ulid: Ulid
 }
 
+/** Runs that are loaded at once, before anything is merged. */
+const LOADED_AHEAD = 16
 /** Items that are handed on at once, and bytes of their images: where one is larger, it alone. */
 const BATCH = 1000
 const BATCH_BYTES = 4 * 1024 * 1024
@@ -113,11 +116,11 @@ class Contest {
 
   static async of(runs: readonly Run[], isStamped: boolean): Promise<Contest> {
     const ages = agesOf(runs)
+    for (const [index, run] of runs.entries()) run.row.isStamped = isStamped || ages[index]?.isShared === true
     const rows: Readonly<Row>[] = []
-    for (const [index, run] of runs.entries()) {
-      run.row.isStamped = isStamped || ages[index]?.isShared === true
-      rows.push((await run.load()) ? run.row : END)
-    }
+    // Several at once: over a network each waits for what it reads.
+    for await (const [run, isThere] of ahead(runs, LOADED_AHEAD, (one) => one.load()))
+      rows.push(isThere ? run.row : END)
     return new Contest(
       runs,
       rows,
@@ -225,6 +228,7 @@ function copyRow(from: Readonly<Row>, to: Row): void {
   to.idStart = from.idStart
   to.idEnd = from.idEnd
   to.prefix = from.prefix
+  to.nextPrefix = from.nextPrefix
   to.isStamped = from.isStamped
   to.ulidData = from.ulidData
   to.ulidStart = from.ulidStart

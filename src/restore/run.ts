@@ -36,8 +36,9 @@ export interface Row {
   idData: Uint8Array
   idStart: number
   idEnd: number
-  /** The first six bytes of the id as a number, zero-padded: decides most comparisons. */
+  /** The first six bytes of the id as a number, and the next six, zero-padded: they decide most comparisons. */
   prefix: number
+  nextPrefix: number
   /** Whether the merge asks for the ULID: a run need not read what nobody asks for. */
   isStamped: boolean
   ulidData: Uint8Array
@@ -51,14 +52,23 @@ export const ULID_BYTES = 26
 /** A row to be filled. */
 export function emptyRow(): Row {
   const [id, stamp] = [
-    { idData: EMPTY, idStart: 0, idEnd: 0, prefix: 0 },
+    { idData: EMPTY, idStart: 0, idEnd: 0, prefix: 0, nextPrefix: 0 },
     { ulidData: EMPTY, ulidStart: 0 },
   ]
   return { kindIndex: 0, resource: '', ...id, isStamped: true, ...stamp }
 }
 
+/** Has a row stand on the item of its kind and resource whose id is `data[start, end)`. */
+export function setId(row: Row, data: Uint8Array, start: number, end: number): void {
+  row.idData = data
+  row.idStart = start
+  row.idEnd = end
+  row.prefix = prefixOf(data, start, end)
+  row.nextPrefix = prefixOf(data, start + PREFIX_BYTES, end)
+}
+
 /** The first bytes of `data[start, end)` as a number that sorts as they do. */
-export function prefixOf(data: Uint8Array, start: number, end: number): number {
+function prefixOf(data: Uint8Array, start: number, end: number): number {
   let prefix = 0
   for (let i = 0; i < PREFIX_BYTES; i++) prefix = prefix * 256 + (start + i < end ? (data[start + i] ?? 0) : 0)
   return prefix
@@ -69,8 +79,9 @@ export function compareKeys(a: Readonly<Row>, b: Readonly<Row>): number {
   if (a.kindIndex !== b.kindIndex) return a.kindIndex - b.kindIndex
   if (a.resource !== b.resource) return compareUtf8(a.resource, b.resource)
   if (a.prefix !== b.prefix) return a.prefix - b.prefix
-  // The bytes of the prefix are the same, as far as both have them.
-  return compareRange(a.idData, a.idStart, a.idEnd, b.idData, b.idStart, b.idEnd, PREFIX_BYTES)
+  if (a.nextPrefix !== b.nextPrefix) return a.nextPrefix - b.nextPrefix
+  // The bytes of the prefixes are the same, as far as both have them.
+  return compareRange(a.idData, a.idStart, a.idEnd, b.idData, b.idStart, b.idEnd, 2 * PREFIX_BYTES)
 }
 
 /** The order of the ULIDs of two rows. */

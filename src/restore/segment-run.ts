@@ -7,7 +7,7 @@ import type { ByteValues, CodedBytes, CodedValues } from '../format/segment/valu
 import { type Image, type Item, KINDS } from '../model/event.ts'
 import { compareItems } from '../model/order.ts'
 import type { Ulid } from '../model/ulid.ts'
-import { emptyRow, prefixOf, type Row, type Run, type StampRange } from './run.ts'
+import { emptyRow, type Row, type Run, type StampRange, setId } from './run.ts'
 import { MERGED_COLUMNS, type RunPart } from './run-part.ts'
 import type { Selection } from './target.ts'
 
@@ -67,6 +67,8 @@ export class SegmentRun implements Run {
   #images: { readonly jsons: ByteValues; readonly raws: ByteValues } | null = null
   /** Of these. What is handed on is copied: it may be looked at when this has those of the next group. */
   #memory = imageMemory()
+  /** Where the items of the group end, and which of these comes next. */
+  #ends: Int32Array = new Int32Array(0)
   #at = 0
   /** The row that stands for the item. */
   #current = 0
@@ -89,12 +91,12 @@ export class SegmentRun implements Run {
   }
 
   advance(): boolean {
-    const [group, columns] = [this.#group, this.#columns]
-    if (group === null || columns === null) return false
-    while (this.#at < group.rows) {
-      const start = this.#at
-      this.#at = endOfItem(columns, start, group.rows)
-      const found = this.#lastWanted(columns, start, this.#at)
+    const [columns, ends] = [this.#columns, this.#ends]
+    if (columns === null) return false
+    while (this.#at < ends.length) {
+      const start = ends[this.#at - 1] ?? 0
+      const end = ends[this.#at++] ?? 0
+      const found = this.#lastWanted(columns, start, end)
       if (found < start) continue
       this.#stand(columns, found)
       return true
@@ -117,6 +119,7 @@ export class SegmentRun implements Run {
       this.#group = group
       this.#first = this.#nextFirst()
       this.#columns = this.#columnsOf(group)
+      this.#ends = endsOfItems(this.#columns, group.rows)
       this.#at = 0
       if (this.advance()) return true
     }
@@ -125,7 +128,7 @@ export class SegmentRun implements Run {
   /** The rows of an item may go on in the next group. */
   isLast(): boolean {
     const first = this.#first
-    if (this.#at < (this.#group?.rows ?? 0) || first === null) return true
+    if (this.#at < this.#ends.length || first === null) return true
     const { kindIndex, resource, idData, idStart, idEnd } = this.row
     if (first.kind !== KINDS[kindIndex] || first.resource !== resource) return true
     return Buffer.compare(utf8(first.id), idData.subarray(idStart, idEnd)) !== 0
@@ -198,10 +201,7 @@ export class SegmentRun implements Run {
     this.#current = i
     row.kindIndex = kindOf[kinds.codes[i] ?? -1] ?? 0
     row.resource = resources.values[resources.codes[i] ?? -1] ?? ''
-    row.idData = ids.entries.data
-    row.idStart = ids.entries.starts[code] ?? 0
-    row.idEnd = ids.entries.ends[code] ?? 0
-    row.prefix = prefixOf(row.idData, row.idStart, row.idEnd)
+    setId(row, ids.entries.data, ids.entries.starts[code] ?? 0, ids.entries.ends[code] ?? 0)
     if (ulids === null) return
     row.ulidData = ulids.data
     row.ulidStart = ulids.starts[i] ?? 0
@@ -228,24 +228,21 @@ async function* groupsOf(parts: readonly RunPart[], columns: typeof MERGED_COLUM
   for (const { open, groups } of parts) yield* (await open()).scan(groups, columns)
 }
 
-/** Behind the last of the rows, of `rows`, that are of the item of row `start`. */
-function endOfItem({ ids, kinds, resources, isUniform }: Columns, start: number, rows: number): number {
+/** Behind the last row of each item, in order. In one loop over all rows: it is short, and there are very many. */
+function endsOfItems({ ids, kinds, resources, isUniform }: Columns, rows: number): Int32Array {
   const { codes, entries } = ids
-  let at = start
-  for (;;) {
-    const code = codes[at] ?? 0
-    const [kind, resource] = [kinds.codes[at], resources.codes[at]]
-    do at++
-    while (
-      at < rows &&
-      codes[at] === code &&
-      (isUniform || (kinds.codes[at] === kind && resources.codes[at] === resource))
-    )
-    if (at === rows) return at
-    const isSame = isUniform || (kinds.codes[at] === kind && resources.codes[at] === resource)
+  const ends = new Int32Array(rows)
+  let count = 0
+  for (let at = 1; at < rows; at++) {
+    const [code, last] = [codes[at] ?? 0, codes[at - 1] ?? 0]
+    const isSame =
+      isUniform || (kinds.codes[at] === kinds.codes[at - 1] && resources.codes[at] === resources.codes[at - 1])
     // Two entries of a dictionary that are the same text are not to be there, and are one item.
-    if (!isSame || !entries.same(code, codes[at] ?? 0)) return at
+    if (isSame && (code === last || entries.same(last, code))) continue
+    ends[count++] = at
   }
+  ends[count++] = rows
+  return ends.subarray(0, count)
 }
 
 /** Of a row that has a group for itself; null where it deletes. */

@@ -1,7 +1,7 @@
 import { utf8 } from '../base/bytes.ts'
 import { type Image, KINDS } from '../model/event.ts'
 import type { Ulid } from '../model/ulid.ts'
-import { emptyRow, prefixOf, type Row, type Run, type StampRange } from './run.ts'
+import { emptyRow, type Row, type Run, type StampRange, setId } from './run.ts'
 import type { SnapshotLines, SnapshotReader } from './snapshot-reader.ts'
 import type { Selection } from './target.ts'
 
@@ -54,10 +54,7 @@ export class SnapshotRun implements Run {
   #stand(): boolean {
     const [lines, index, row] = [this.#lines, this.#index, this.row]
     if (lines === null || index >= lines.length) return false
-    row.idData = lines.idData(index)
-    row.idStart = lines.idStart(index)
-    row.idEnd = lines.idEnd(index)
-    row.prefix = prefixOf(row.idData, row.idStart, row.idEnd)
+    setId(row, lines.idData(index), lines.idStart(index), lines.idEnd(index))
     return true
   }
 }

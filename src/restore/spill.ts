@@ -4,7 +4,7 @@ import { type Change, type Image, NO_CONTEXT } from '../model/event.ts'
 import { MIN_ULID, type Ulid } from '../model/ulid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StampedItem } from './merge.ts'
-import { emptyRow, prefixOf, type Row, type Run, type StampRange } from './run.ts'
+import { emptyRow, type Row, type Run, type StampRange, setId } from './run.ts'
 
 /** Uncompressed bytes of a part of a spilled run; one part is in memory at a time. */
 const PART_BYTES = 1024 * 1024
@@ -80,9 +80,8 @@ class SpilledRun implements Run {
     const { row } = this
     row.kindIndex = this.#cursor.kindIndex
     row.resource = text(this.#cursor.field(FIELD.resource) ?? EMPTY)
-    row.idData = this.#cursor.field(FIELD.id) ?? EMPTY
-    row.idEnd = row.idData.length
-    row.prefix = prefixOf(row.idData, 0, row.idEnd)
+    const id = this.#cursor.field(FIELD.id) ?? EMPTY
+    setId(row, id, 0, id.length)
     row.ulidData = this.#cursor.ulidBytes
     return true
   }

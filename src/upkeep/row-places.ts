@@ -1,7 +1,7 @@
 import type { RowGroup } from '../format/segment/row-group.ts'
 import type { ByteValues, CodedValues } from '../format/segment/values.ts'
 import { KINDS } from '../model/event.ts'
-import { prefixOf, type Row } from '../restore/run.ts'
+import { type Row, setId } from '../restore/run.ts'
 
 /** KINDS, as names that a file may or may not have right. */
 const NAMES: readonly string[] = KINDS
@@ -29,10 +29,7 @@ export class RowPlaces {
     const [ids, ulids] = [this.#ids, this.#ulids]
     place.kindIndex = this.#kindOf[this.#kinds.codes[row] ?? -1] ?? -1
     place.resource = this.#resources.values[this.#resources.codes[row] ?? -1] ?? ''
-    place.idData = ids.data
-    place.idStart = ids.starts[row] ?? 0
-    place.idEnd = ids.ends[row] ?? 0
-    place.prefix = prefixOf(place.idData, place.idStart, place.idEnd)
+    setId(place, ids.data, ids.starts[row] ?? 0, ids.ends[row] ?? 0)
     place.ulidData = ulids.data
     place.ulidStart = ulids.starts[row] ?? 0
   }

@@ -6,7 +6,7 @@ import { type Event, type Image, type Item, KINDS, type Kind, NO_CONTEXT } from 
 import { MIN_ULID, UlidGenerator } from '../../src/model/ulid.ts'
 import { type MergedItem, mergeRuns, mergeStamped } from '../../src/restore/merge.ts'
 import { Passes } from '../../src/restore/passes.ts'
-import { emptyRow, prefixOf, type Row, type Run, type StampRange } from '../../src/restore/run.ts'
+import { emptyRow, type Row, type Run, type StampRange, setId } from '../../src/restore/run.ts'
 import { partOf } from '../../src/restore/run-part.ts'
 import { SegmentRun } from '../../src/restore/segment-run.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
@@ -52,10 +52,8 @@ class ArrayRun implements Run {
     if (entry === undefined) return false
     this.row.kindIndex = KINDS.indexOf(entry.kind)
     this.row.resource = entry.resource
-    this.row.idData = Buffer.from(`##${entry.id}##`)
-    this.row.idStart = 2
-    this.row.idEnd = this.row.idData.length - 2
-    this.row.prefix = prefixOf(this.row.idData, this.row.idStart, this.row.idEnd)
+    const id = Buffer.from(`##${entry.id}##`)
+    setId(this.row, id, 2, id.length - 2)
     // What nobody asks for is not there.
     this.row.ulidData = this.row.isStamped ? Buffer.from(entry.ulid) : EMPTY
     return true
@@ -73,10 +71,19 @@ class ArrayRun implements Run {
   async close(): Promise<void> {}
 }
 
+/** Ids that differ first in one of the places where a comparison goes another way, or are as far as others and end. */
+const ALIKE = [6, 7, 12, 13].flatMap((bytes) => [
+  'x'.repeat(bytes - 1),
+  `${'x'.repeat(bytes - 1)}\0`,
+  `${'x'.repeat(bytes - 1)}1`,
+  `${'x'.repeat(bytes - 1)}2`,
+  `${'x'.repeat(bytes - 1)}2 and more`,
+])
+
 const entry: fc.Arbitrary<Entry> = fc.record({
   kind: fc.constantFrom<Kind>('schema', 'object', 'record'),
   resource: fc.constantFrom('a', 'b', '\ufb01', '\u{1f600}'),
-  id: fc.oneof(trickyId, fc.constantFrom('longer-than-six-1', 'longer-than-six-2', 'a\0', 'a\0\0')),
+  id: fc.oneof(trickyId, fc.constantFrom(...ALIKE)),
   ulid: fc.integer({ min: 0, max: 10 ** 6 }).map((n) => String(n).padStart(26, '0')),
   image: fc.option(image),
 })
@@ -244,4 +251,24 @@ test('an image that is no UTF-8 is refused where it would be handed on', async (
   const range = { after: MIN_ULID, through: encoded.info.lastUlid, selection: {} }
   const merged = mergeRuns([new SegmentRun([partOf((await open(encoded)).reader, {})], range)])
   await expect(merged.next()).rejects.toMatchObject({ code: 'SEGMENT_CORRUPT' })
+})
+
+test('runs are loaded together before they are merged: over a network each waits for what it reads', async () => {
+  let [under, most] = [0, 0]
+  class SlowRun extends ArrayRun {
+    override async load(): Promise<boolean> {
+      most = Math.max(most, ++under)
+      await new Promise((resolve) => setImmediate(resolve))
+      under--
+      return super.load()
+    }
+  }
+  const runs = Array.from({ length: 40 }, (_, i) => {
+    const id = String(i).padStart(2, '0')
+    return new SlowRun([{ kind: 'record', resource: 'r', id, ulid: id.padStart(26, '0'), image: null }], 1)
+  })
+  const found: string[] = []
+  for await (const batch of mergeRuns(runs)) found.push(...batch.map(({ id }) => id))
+  expect(found).toEqual(Array.from({ length: 40 }, (_, i) => String(i).padStart(2, '0')))
+  expect([most > 8, most <= 16]).toEqual([true, true])
 })

@@ -10,7 +10,7 @@ import { mergeRuns, mergeStamped } from '../../src/restore/merge.ts'
 import { Passes } from '../../src/restore/passes.ts'
 import { summarize } from '../../src/restore/preview.ts'
 import { type ReplaySources, replay } from '../../src/restore/replay.ts'
-import { emptyRow, prefixOf, type Row, type Run, type StampRange } from '../../src/restore/run.ts'
+import { emptyRow, type Row, type Run, type StampRange, setId } from '../../src/restore/run.ts'
 import { partOf } from '../../src/restore/run-part.ts'
 import { SegmentRun } from '../../src/restore/segment-run.ts'
 import { Segments } from '../../src/restore/segments.ts'
@@ -50,9 +50,7 @@ class LargeRun implements Run {
   advance(): boolean {
     const id = this.#ids[++this.#at]
     if (id === undefined) return false
-    this.row.idData = Buffer.from(String(id).padStart(8, '0'))
-    this.row.idEnd = 8
-    this.row.prefix = prefixOf(this.row.idData, 0, 8)
+    setId(this.row, Buffer.from(String(id).padStart(8, '0')), 0, 8)
     return true
   }
 
@@ -175,8 +173,7 @@ test('an item that goes on in the next row group is not handed on before that, a
       return false
     }
     override async load(): Promise<boolean> {
-      this.row.idData = Buffer.from('a')
-      this.row.idEnd = 1
+      setId(this.row, Buffer.from('a'), 0, 1)
       this.row.ulidData = Buffer.from(String(++this.#at * 2).padStart(26, '0'))
       return this.#at < 3
     }
@@ -185,8 +182,7 @@ test('an item that goes on in the next row group is not handed on before that, a
     }
   }
   const other = new LargeRun([], 1, MIB)
-  other.row.idData = Buffer.from('a')
-  other.row.idEnd = 1
+  setId(other.row, Buffer.from('a'), 0, 1)
   other.row.ulidData = Buffer.from('3'.padStart(26, '0'))
   let loads = 0
   other.load = async () => loads++ === 0

@@ -91,7 +91,7 @@ function spread({ codes, entries }: CodedBytes): ByteValues {
 /** Decodes a column of few distinct texts. */
 export function decodeCodes(bytes: Uint8Array, chunk: ColumnChunk, column: ColumnDeclaration): CodedValues {
   const { codes, entries } = decodeCodedBytes(bytes, chunk, column)
-  return { codes, values: Array.from(entries.starts, (_, i) => entries.text(i) ?? '') }
+  return { codes, values: Array.from(entries.starts, (_, i) => internalized(entries.text(i) ?? '')) }
 }
 
 /** Decodes a column of integers. */
@@ -172,4 +172,9 @@ function pageCodes({ page, start }: Covered, entries: number, count: number): In
 
 function someNull(nulls: Uint8Array | null): Uint8Array | null {
   return nulls?.includes(1) === true ? nulls : null
+}
+
+/** The same text as V8 has it for a name: these are compared by where they are, and whoever merges compares them for each row. */
+function internalized(text: string): string {
+  return Object.keys({ [text]: 0 })[0] ?? text
 }

@@ -1,13 +1,13 @@
 /** The values of a column of bytes: value i is `data[starts[i], ends[i])`, where `nulls` does not say it is null. */
 export class ByteValues {
-  readonly data: Uint8Array
+  readonly data: Buffer
   readonly starts: Uint32Array
   readonly ends: Uint32Array
   /** 1 where the value is null; null where no value is. */
   readonly nulls: Uint8Array | null
 
   constructor(data: Uint8Array, starts: Uint32Array, ends: Uint32Array, nulls: Uint8Array | null) {
-    this.data = data
+    this.data = Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.byteLength)
     this.starts = starts
     this.ends = ends
     this.nulls = nulls
@@ -27,15 +27,14 @@ export class ByteValues {
     if (this.isNull(i)) return null
     const [start = 0, end = 0] = [this.starts[i], this.ends[i]]
     const copy = Buffer.allocUnsafe(end - start)
-    copy.set(this.data.subarray(start, end))
+    this.data.copy(copy, 0, start, end)
     return copy
   }
 
   /** Value i as text, or null. */
   text(i: number): string | null {
     if (this.isNull(i)) return null
-    const { buffer, byteOffset, byteLength } = this.data
-    return Buffer.from(buffer, byteOffset, byteLength).toString('utf8', this.starts[i], this.ends[i])
+    return this.data.toString('utf8', this.starts[i], this.ends[i])
   }
 
   /** Whether values i and j are the same bytes; both must not be null. */
