@@ -181,11 +181,9 @@ export async function* findStoredEvents(
 ): AsyncGenerator<Event> {
   // Segments of several streams overlap in time: events wait until no segment left can hold an earlier one.
   let waiting: Event[] = []
-  const units = unitsOf(segments)
-  const opened = ahead(units.entries(), OPENED_AHEAD, ([, unit]) =>
-    sources.segments.find(unit, item, { next: 'none', through: null }),
-  )
-  for await (const [[index, unit], groups] of opened) {
+  const units = unitsOf(segments).filter((unit) => likelihoodOf(unit, item) !== 'no')
+  const begun = ahead(units.entries(), OPENED_AHEAD, ([, unit]) => beginUnit(sources, unit, item))
+  for await (const [[index, unit], groups] of begun) {
     const next = units[index + 1]?.firstUlid
     // Nothing can come in between: none of them waits in memory for the others.
     const isApart = waiting.length === 0 && (next === undefined || next > unit.lastUlid)
@@ -203,8 +201,27 @@ export async function* findStoredEvents(
   }
 }
 
-async function* eventsOfItem(groups: ItemRowGroups, item: Item): AsyncGenerator<Event> {
-  for await (const group of groups.forward()) yield* eventsIn(group, item)
+/** The row groups of a unit that may have an item, of which the first ones are read; null: there are none. */
+async function beginUnit(
+  sources: ReplaySources,
+  unit: SegmentUnit,
+  item: Item,
+): Promise<AsyncIterable<RowGroup> | null> {
+  const found = await sources.segments.find(unit, item, { next: 'none', through: null })
+  if (found === null) return null
+  const groups = found.forward()
+  const first = await groups.next()
+  return {
+    async *[Symbol.asyncIterator]() {
+      if (first.done === true) return
+      yield first.value
+      yield* groups
+    },
+  }
+}
+
+async function* eventsOfItem(groups: AsyncIterable<RowGroup>, item: Item): AsyncGenerator<Event> {
+  for await (const group of groups) yield* eventsIn(group, item)
 }
 
 function* eventsIn(group: RowGroup, item: Item): Generator<Event> {

@@ -143,6 +143,20 @@ test('where no filter tells who has a record, the newest are asked first, and mo
   expect(waiting.most).toBe(16)
 })
 
+test('a history asks several segments at once, also where few of very many have the record, and is whole and in order', async () => {
+  const batches = Array.from({ length: 200 }, (_, n) => (n % 10 === 3 ? ['rare', `x${n}`] : [`y${n}`, `z${n}`]))
+  const { store, plan } = await dayOf(['rare'], batches)
+  const waiting = new WaitingStore(store)
+  const counting = new CountingStore(waiting)
+  const found: unknown[] = []
+  for await (const { after } of findEvents(sourcesOver(counting), plan.segments, itemOf('rare'))) {
+    found.push(JSON.parse(Buffer.from(after?.json ?? []).toString()).v)
+  }
+  expect(found).toEqual(Array.from({ length: 20 }, (_, n) => 10 * n + 3))
+  expect(waiting.most).toBeGreaterThan(4)
+  expect(new Set(counting.log).size).toBe(counting.log.length)
+})
+
 test('a record that a filter lets pass by mistake, or that has later events only, is looked for in what is older', async () => {
   const batches = Array.from({ length: 6 }, (_, n) => (n === 4 ? ['a'] : ['hot', `x${n}`]))
   const { store, plan } = await dayOf(['hot', 'a'], batches)
