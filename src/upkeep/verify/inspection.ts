@@ -2,6 +2,7 @@ import { createHash, hash } from 'node:crypto'
 import { messageOf, TidemarkError } from '../../base/errors.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { wrongContent } from '../segment-check.ts'
+import { type ExpectedFile, ReadAhead } from './read-ahead.ts'
 
 /** Something that is wrong with the store. */
 export interface Damage {
@@ -28,6 +29,7 @@ const MOST_MISSING = 100
 /** Reads the files of a store, and tells what is wrong with them: the same thing once, however many checks meet it. */
 export class Inspection {
   readonly #store: ObjectStore
+  readonly #files: ReadAhead
   readonly #onFile: OnFile
   readonly #onDamage: OnDamage
   readonly #named: Damage[] = []
@@ -40,6 +42,7 @@ export class Inspection {
 
   constructor(store: ObjectStore, onFile: OnFile, onDamage: OnDamage = () => {}) {
     this.#store = store
+    this.#files = new ReadAhead(store)
     this.#onFile = onFile
     this.#onDamage = onDamage
   }
@@ -59,8 +62,14 @@ export class Inspection {
     return this.#keys.has(hashOf(key))
   }
 
+  /** What `read` is asked for next, in this order. */
+  expect(files: Iterable<ExpectedFile>): void {
+    this.#files.expect(files)
+  }
+
+  /** A whole file. Errors: those of the store. */
   async read(key: string): Promise<Uint8Array> {
-    const bytes = await this.#store.get(key)
+    const bytes = await this.#files.read(key)
     this.count(key, bytes.length)
     return bytes
   }

@@ -6,8 +6,10 @@ import { ledgerNodes } from '../../timeline/ledger.ts'
 import type { Root } from '../../timeline/root.ts'
 import type { SegmentNodes } from '../../timeline/segments.ts'
 import { filesOf } from '../run-chains.ts'
+import { WHOLE_BYTES } from './hashed-segment.ts'
 import type { Inspection } from './inspection.ts'
 import { type Present, unlessGone } from './present.ts'
+import type { ExpectedFile } from './read-ahead.ts'
 
 /** What the catalogue names, as far as it can be read. */
 export interface NamedFiles {
@@ -96,7 +98,7 @@ class SegmentWalk {
 
   async read({ nodes, tail }: SegmentTree): Promise<void> {
     for (const node of nodes) await this.#node(node, [])
-    for (const entry of tail) await this.#segment(entry, [])
+    await this.#segments(tail, [])
   }
 
   /** Until nothing is missing that the timeline names: each file is looked for twice at most. */
@@ -127,7 +129,7 @@ class SegmentWalk {
   async #node(node: IndexNode, path: readonly string[]): Promise<void> {
     const { key } = node
     if (!this.#isWanted(node)) return
-    if (this.named.has(key) && !this.#before.has(key)) {
+    if (this.#wasRead(key)) {
       this.#known.add(key)
       return
     }
@@ -135,17 +137,41 @@ class SegmentWalk {
     const below = [...path, key]
     const isRead = await this.#attempt(key, { path, below: node }, async () => {
       const content = await this.#nodes.read(node)
-      if ('entries' in content) for (const entry of content.entries) await this.#segment(entry, below)
+      if ('entries' in content) await this.#segments(content.entries, below)
       else for (const lower of content.nodes) await this.#node(lower, below)
     })
     this.isWhole = isRead && this.isWhole
+  }
+
+  async #segments(entries: readonly SegmentEntry[], path: readonly string[]): Promise<void> {
+    this.#inspection.expect(this.#unread(entries))
+    for (const entry of entries) await this.#segment(entry, path)
+  }
+
+  /** The files that `#segment` will read as a whole. */
+  *#unread(entries: readonly SegmentEntry[]): Generator<ExpectedFile> {
+    const met = new Set<string>()
+    for (const entry of entries) {
+      if (!this.#isWanted(entry)) continue
+      const files = 'run' in entry ? [entry.run.index, entry.run, entry] : [entry]
+      for (const { key, bytes } of files) {
+        if (met.has(key) || bytes > WHOLE_BYTES || this.#wasRead(key)) continue
+        met.add(key)
+        yield { key, bytes }
+      }
+    }
+  }
+
+  /** By a walk before, or this one, and not to be read again. */
+  #wasRead(key: string): boolean {
+    return this.named.has(key) && !this.#before.has(key)
   }
 
   async #segment(entry: SegmentEntry, path: readonly string[]): Promise<void> {
     const { key } = entry
     if (!this.#isWanted(entry)) return
     if ('run' in entry) await this.#run(entry, path)
-    if (this.named.has(key) && !this.#before.has(key)) {
+    if (this.#wasRead(key)) {
       // An erasure has written others of its run anew, and the chain file.
       if ('run' in entry && !this.#chainsBefore.has(entry.run.key)) this.#listener.onUnread(entry)
       return
@@ -159,7 +185,7 @@ class SegmentWalk {
     const { run } = entry
     this.#chains.add(run.key)
     for (const { key } of [run, run.index]) {
-      if (this.named.has(key) && !this.#before.has(key)) continue
+      if (this.#wasRead(key)) continue
       await this.#attempt(key, { path, below: entry }, () => this.#listener.checkRun(entry, key))
     }
   }
