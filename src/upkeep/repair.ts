@@ -184,14 +184,15 @@ export async function commitRepair(store: ObjectStore, { timeline, previous, ind
 async function readable(inspection: Inspection, timeline: Timeline, listing: Listing): Promise<Timeline> {
   const segments: SegmentEntry[] = []
   const broken = new Set<string>()
+  inspection.expectListed(timeline.segments.tail, listing)
   for (const entry of timeline.segments.tail) {
     const check = (): Promise<void> => inspection.expectHash(entry.key, listing.get(entry.key), entry.sha256)
     if (await isReadable(inspection, entry.key, check)) segments.push(entry)
     else if ('run' in entry) broken.add(entry.run.key)
   }
-  for (const run of new Map(
-    segments.flatMap((entry) => ('run' in entry ? [[entry.run.key, entry.run]] : [])),
-  ).values()) {
+  const runs = new Map(segments.flatMap((entry) => ('run' in entry ? [[entry.run.key, entry.run]] : [])))
+  inspection.expectListed(runs.values(), listing)
+  for (const run of runs.values()) {
     const check = (): Promise<void> => inspection.expectHash(run.key, listing.get(run.key), run.sha256)
     if (!(await isReadable(inspection, run.key, check))) broken.add(run.key)
   }

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { sha256 } from '../../src/base/bytes.ts'
 import { segmentKey } from '../../src/format/keys.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
 import { applyChange } from '../../src/model/apply-change.ts'
@@ -12,6 +13,7 @@ import { Snapshots } from '../../src/restore/snapshots.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { ByteRange } from '../../src/store/object-store.ts'
 import { segmentNodes } from '../../src/timeline/segments.ts'
+import { Inspection } from '../../src/upkeep/verify/inspection.ts'
 import { ReadAhead } from '../../src/upkeep/verify/read-ahead.ts'
 import { verifyStore } from '../../src/upkeep/verify.ts'
 import { recordImage } from '../support/model-database.ts'
@@ -160,4 +162,19 @@ test('a verification has several segments under way, checks each event of them, 
   await store.put(other, await store.get(segments[31]?.key ?? ''))
   const named = new Set((await verified()).damage.map(({ key }) => key).filter((key) => keys.has(key)))
   expect([...named].toSorted()).toEqual([missing, other].toSorted())
+})
+
+test('files that are hashed by their listing are under way together, once each, and large ones in parts', async () => {
+  const store = new WaitingStore()
+  const sizes = [...Array.from({ length: 30 }, (_, i) => 1000 + i), 9 * MIB]
+  const files = sizes.map((bytes, i) => ({ key: `file/${i}`, body: Buffer.alloc(bytes, i) }))
+  for (const { key, body } of files) await store.put(key, body)
+  const listed = new Map(files.map(({ key, body }) => [key, body.length]))
+  const inspection = new Inspection(store, () => {})
+  inspection.expectListed([...files, { key: 'unlisted' }], listed)
+  for (const { key, body } of files) await inspection.expectHash(key, listed.get(key), sha256(body))
+  expect(store.most).toBeGreaterThan(8)
+  expect(store.read).toEqual([...files.map(({ key }) => key), 'file/30'])
+  expect([inspection.files, inspection.bytes]).toEqual([31, sizes.reduce((a, b) => a + b)])
+  await expect(inspection.expectHash('file/1', 1001, sha256(Buffer.from('other')))).rejects.toThrow('is damaged')
 })

@@ -1,4 +1,5 @@
 import { createHash, hash } from 'node:crypto'
+import { sha256 } from '../../base/bytes.ts'
 import { messageOf, TidemarkError } from '../../base/errors.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
 import { wrongContent } from '../segment-check.ts'
@@ -20,7 +21,7 @@ export type OnDamage = (damage: Damage) => Promise<void> | void
 /** What is named in a result; there may be more. */
 export const MOST_NAMED = 1000
 
-/** Files of any size are hashed in parts of this many bytes. */
+/** Larger files are hashed in parts of this many bytes. */
 const PART_BYTES = 8 * 1024 * 1024
 
 /** A file can have any number in its name, and so say that a trillion before it are missing. */
@@ -62,9 +63,19 @@ export class Inspection {
     return this.#keys.has(hashOf(key))
   }
 
-  /** What `read` is asked for next, in this order. */
+  /** What `read` and `expectHash` are asked for next, in this order. */
   expect(files: Iterable<ExpectedFile>): void {
     this.#files.expect(files)
+  }
+
+  /** The same of files that are `listed`. */
+  expectListed(files: Iterable<{ readonly key: string }>, listed: ReadonlyMap<string, number>): void {
+    this.expect(
+      [...files].flatMap(({ key }) => {
+        const bytes = listed.get(key)
+        return bytes === undefined || bytes > PART_BYTES ? [] : [{ key, bytes }]
+      }),
+    )
   }
 
   /** A whole file. Errors: those of the store. */
@@ -74,16 +85,21 @@ export class Inspection {
     return bytes
   }
 
-  /** Reads a file of `listed` bytes in parts. Errors: `OBJECT_CORRUPT` where its SHA-256 is another one, or it is missing. */
+  /** Reads a file of `listed` bytes, a large one in parts. Errors: `OBJECT_CORRUPT` where its SHA-256 is another one, or it is missing. */
   async expectHash(key: string, listed: number | undefined, expected: string): Promise<void> {
     const bytes = listed ?? (await this.#store.head(key))?.bytes // a listing may be behind
     if (bytes === undefined) throw missing(key)
+    const found = bytes <= PART_BYTES ? sha256(await this.#files.read(key)) : await this.#hashOfParts(key, bytes)
+    this.count(key, bytes)
+    if (found !== expected) throw wrongHash(key)
+  }
+
+  async #hashOfParts(key: string, bytes: number): Promise<string> {
     const sum = createHash('sha256')
     for (let start = 0; start < bytes; start += PART_BYTES) {
       sum.update(await this.#store.get(key, { start, end: Math.min(bytes, start + PART_BYTES) }))
     }
-    this.count(key, bytes)
-    if (sum.digest('hex') !== expected) throw wrongHash(key)
+    return sum.digest('hex')
   }
 
   /** Runs a check; what it throws is damage of the file that the error names, or else of `key`. */
