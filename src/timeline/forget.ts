@@ -182,13 +182,20 @@ async function deadNodes(store: ObjectStore, log: Catalogue, last: number): Prom
     const generation = nodeGeneration(key)
     if (generation !== null && generation <= last) candidates.push(key)
   }
-  const { segments, ledger } = log.nodes
   const named = new Map<string, string>()
-  const oldest = await headOrGone(store, last + 1, log.nodes)
-  if (oldest === null) return []
-  for (const { timeline, ledger: own } of [oldest, log.present]) {
-    await name(named, timeline.segments.nodes, segments)
-    await name(named, own.nodes, ledger)
+  try {
+    await nameAll(named, await readHead(store, last + 1, log.nodes), log.nodes)
+  } catch (error) {
+    // Others have gone on, and it went, or nodes of it: they sweep. Or it names what was put for an attempt that went long before it.
+    if (isMissing(error) || hasCode(error, 'TIMELINE_CORRUPT')) return []
+    throw error
+  }
+  const { generation } = log.present.timeline
+  try {
+    await nameAll(named, log.present, log.nodes)
+  } catch (error) {
+    if (isMissing(error) && (await log.refresh()).generation > generation) return []
+    throw error
   }
   return candidates.filter((key) => !named.has(key))
 }
@@ -212,22 +219,20 @@ async function proveNodes(store: ObjectStore, log: Catalogue, since: number): Pr
 
 async function proveNodesOf(store: ObjectStore, { nodes, present }: Catalogue, since: number): Promise<void> {
   const named = new Map<string, string>()
-  await name(named, present.timeline.segments.nodes, nodes.segments)
-  await name(named, present.ledger.nodes, nodes.ledger)
+  await nameAll(named, present, nodes)
   for (const [key, expected] of named) {
     if ((nodeGeneration(key) ?? 0) < since) continue
     if (sha256(await store.get(key)) !== expected) throw damagedNode(key, 'it is not what was written')
   }
 }
 
-/** Null where others have gone on with it: they sweep. */
-async function headOrGone(store: ObjectStore, generation: number, nodes: CatalogueNodes): Promise<TimelineHead | null> {
-  try {
-    return await readHead(store, generation, nodes)
-  } catch (error) {
-    if (hasCode(error, 'OBJECT_NOT_FOUND', 'TIMELINE_CORRUPT')) return null
-    throw error
-  }
+async function nameAll(
+  named: Map<string, string>,
+  { timeline, ledger }: TimelineHead,
+  nodes: CatalogueNodes,
+): Promise<void> {
+  await name(named, timeline.segments.nodes, nodes.segments)
+  await name(named, ledger.nodes, nodes.ledger)
 }
 
 async function name<Node extends TreeNode, Entry>(
