@@ -71,7 +71,7 @@ export function parseTimelineKey(key: string): number | null {
 }
 
 /** Of the lists of heads of generations whose files went. */
-const HEADS_PREFIX = 'heads/'
+export const HEADS_PREFIX = 'heads/'
 
 /** Key of the heads of the generations from `first` to `last`. */
 export function headsKey(first: number, last: number, nonce: string): string {

@@ -30,8 +30,8 @@ import { damagedNode, type NodeReader } from './nodes.ts'
 const KEPT = 256
 /** Nothing is done for less. */
 const LEAST = 256
-/** A list of heads that is as long as that is not made longer. */
-const LONG_LIST = 8192
+/** A list of heads that would be longer than that is not made longer: it is put with a commit, and both are small together. */
+const LONG_LIST = 1024
 
 const HASH_BYTES = 32
 
@@ -88,12 +88,24 @@ export async function forgetGenerations(
   log: Catalogue,
   forgetfulness: Forgetfulness = BY_DEFAULT,
 ): Promise<Forgotten> {
+  let all = NOTHING
+  for (;;) {
+    const { generations, files, refused } = await forgetSome(store, log, forgetfulness)
+    // What is refused is tried again each time.
+    all = { generations: all.generations + generations, files: all.files + files, refused }
+    if (generations < LONG_LIST) return all
+  }
+}
+
+/** As many as one list has heads of. */
+async function forgetSome(store: ObjectStore, log: Catalogue, forgetfulness: Forgetfulness): Promise<Forgotten> {
   const before = await log.refresh()
-  const last = forgettable(before, forgetfulness)
-  if (last === null) return NOTHING
+  const end = forgettable(before, forgetfulness)
+  if (end === null) return NOTHING
   const first = firstKept(before)
+  const last = Math.min(end, first + LONG_LIST - 1)
   const known = before.forgotten?.at(-1)
-  const isLong = known === undefined || known.last !== first - 1 || known.last - known.first + 1 >= LONG_LIST
+  const isLong = known === undefined || known.last !== first - 1 || last - known.first + 1 > LONG_LIST
   const longer = isLong ? null : known
   const found = longer === null ? null : await headsOr(store, longer)
   // Another process may have put a longer one in its place.

@@ -17,8 +17,10 @@ import {
 import type { ObjectStore } from '../store/object-store.ts'
 import {
   EMPTY_LEDGER,
+  goneOf,
   LEDGER,
   type Ledger,
+  type LedgerArrangement,
   type LedgerEntry,
   type LedgerNodes,
   ledgerNodes,
@@ -29,7 +31,7 @@ import {
 import { NodeFiles } from './nodes.ts'
 import { decodeRoot, encodeRoot, type Root } from './root.ts'
 import { SEGMENTS, type SegmentNodes, segmentNodes } from './segments.ts'
-import { carried, rewritten, type WriteNode } from './tree.ts'
+import { type Carrying, carried, type Leaves, rewritten, split, type WriteNode } from './tree.ts'
 
 /** The last generation whose file went; 0: none. */
 export function lastForgotten({ forgotten = [] }: Pick<Timeline, 'forgotten'>): number {
@@ -67,6 +69,30 @@ export interface NextGeneration {
   readonly next: TimelineHead
 }
 
+/** How a generation is laid out in nodes: what it says is the same. */
+export interface Arrangement {
+  /** Of which trees nodes that are small, and need not change, are joined with what is written beside them. */
+  readonly joins: 'both' | 'segments' | 'none'
+  readonly carrying: Carrying
+  /** What a later commit is to take out. Null: that is not known. */
+  readonly going: GoingOut | null
+}
+
+/** What a commit takes out, or writes anew in its place. */
+export interface GoingOut {
+  /** Keys of segments. */
+  readonly keys: ReadonlySet<string>
+  /** Where they are. */
+  readonly ranges: readonly Range[]
+  /** Values of the ledger. */
+  readonly values: ReadonlySet<object>
+}
+
+type Range = Pick<SegmentEntry, 'firstUlid' | 'lastUlid'>
+
+/** As it is where there is room in a commit. */
+const WHOLE: Arrangement = { joins: 'both', carrying: 'full', going: null }
+
 /**
  * What `change` makes of a head. `put`: nodes that an earlier attempt has put. Errors: `LIMIT_EXCEEDED`, `TIMELINE_CORRUPT`,
  * and those of the store.
@@ -76,20 +102,34 @@ export async function nextGeneration(
   change: TimelineChange,
   nodes: CatalogueNodes,
   put: ReadonlyMap<string, string> = new Map(),
+  { joins, carrying, going }: Arrangement = WHOLE,
 ): Promise<NextGeneration> {
   const files = new NodeFiles(head.timeline.generation + 1, put, lastForgotten(head.timeline))
   const write: WriteNode<IndexNode, SegmentEntry> = (content) => files.add(SEGMENTS, content)
-  const kept = await pruned(head.timeline.segments, change.prune, nodes.segments, write)
-  const merged = await withMerge(kept, change.merge, nodes.segments, write)
-  const before =
-    change.erase === undefined ? merged : await replaced(merged, erasedBy(change.erase), nodes.segments, write)
+  const editing: Editing = { nodes: nodes.segments, write, leaves: { ...SEGMENTS, joins: joins !== 'none' } }
+  const kept = await pruned(head.timeline.segments, change.prune, editing)
+  const merged = await withMerge(kept, change.merge, editing)
+  const before = change.erase === undefined ? merged : await replaced(merged, erasedBy(change.erase), editing)
   const timeline = applyChange({ ...head.timeline, segments: before }, change)
-  return generationOf(
-    { ...timeline, segments: await carried(timeline.segments, SEGMENTS, nodes.segments.read, write) },
-    head,
-    nodes.ledger,
-    files,
-  )
+  const parted = going === null ? null : await withoutMixed(timeline.segments, going, editing)
+  const { read } = nodes.segments
+  const segments = await carried(parted ?? timeline.segments, editing.leaves, read, write, carrying)
+  // One at a time.
+  const values = parted === null && going !== null ? going.values : null
+  const arrangement = { joins: joins === 'both', carrying, going: values }
+  return generationOf({ ...timeline, segments }, head, nodes.ledger, files, arrangement)
+}
+
+/** What a change takes out of a head, or writes anew in its place. */
+export function goingOut({ timeline }: Pick<TimelineHead, 'timeline'>, change: TimelineChange): GoingOut {
+  const { merge, erase, prune } = change
+  const keys = [
+    ...(merge?.replaced ?? []),
+    ...(erase?.segments ?? []).map(({ key }) => key),
+    ...(prune?.segments ?? []).map(({ key }) => key),
+  ]
+  const ranges = [...(merge?.by ?? []), ...(erase?.segments ?? []).map(({ by }) => by), ...(prune?.segments ?? [])]
+  return { keys: new Set(keys), ranges, values: goneOf(timeline, applyChange(timeline, change)) }
 }
 
 /** A timeline that was made otherwise, as the generation behind `head`. Errors: as `nextGeneration`. */
@@ -104,16 +144,22 @@ export async function madeGeneration(
   return generationOf({ ...timeline, segments }, { ...EMPTY_HEAD, sha256: previous }, nodes.ledger, files)
 }
 
+/** How segments of nodes are replaced. */
+interface Editing {
+  readonly nodes: SegmentNodes
+  readonly write: WriteNode<IndexNode, SegmentEntry>
+  readonly leaves: Leaves<SegmentEntry>
+}
+
 async function generationOf(
   timeline: Timeline,
   head: Pick<TimelineHead, 'timeline' | 'ledger' | 'sha256'>,
   nodes: LedgerNodes,
   files: NodeFiles,
+  arrangement?: LedgerArrangement,
 ): Promise<NextGeneration> {
   const write: WriteNode<TreeNode, LedgerEntry> = (content) => files.add(LEDGER, content)
-  // Where a node of segments is written too, nothing is joined: a commit writes at most 64 KiB.
-  const shape = files.files.length === 0 ? LEDGER : { ...LEDGER, joinedBytes: 0 }
-  const { ledger, own } = await nextLedger(head.ledger, [head.timeline, timeline], nodes, write, shape)
+  const { ledger, own } = await nextLedger(head.ledger, [head.timeline, timeline], nodes, write, arrangement)
   const { generation, segments } = timeline
   const content = { ...own, ledger: ledger.nodes, segments }
   const bytes = encodeRoot({ generation, previous: head.sha256, content })
@@ -123,7 +169,7 @@ async function generationOf(
 /** What takes the place of segments: of an entry itself, others, or none; the ULIDs of all that change lie within `ranges`. */
 interface Replacement {
   readonly map: (entry: SegmentEntry) => readonly SegmentEntry[]
-  readonly ranges: readonly Pick<SegmentEntry, 'firstUlid' | 'lastUlid'>[]
+  readonly ranges: readonly Range[]
 }
 
 /** The segments that an erasure has written again, in the place of those with the record, with their ranges. */
@@ -133,12 +179,7 @@ function erasedBy({ segments }: Pick<ErasureChange, 'segments'>): Replacement {
 }
 
 /** With the files of a run instead of what was merged into it, where the first of that stood: so entries stay in the order of time. */
-async function withMerge(
-  index: SegmentTree,
-  merge: MergeChange | undefined,
-  nodes: SegmentNodes,
-  write: WriteNode<IndexNode, SegmentEntry>,
-): Promise<SegmentTree> {
+async function withMerge(index: SegmentTree, merge: MergeChange | undefined, editing: Editing): Promise<SegmentTree> {
   if (merge === undefined) return index
   const gone = new Set(merge.replaced)
   let rest: readonly SegmentEntry[] = merge.by
@@ -148,7 +189,7 @@ async function withMerge(
     rest = []
     return here
   }
-  const { nodes: list, tail } = await replaced(index, { map, ranges: merge.by }, nodes, write)
+  const { nodes: list, tail } = await replaced(index, { map, ranges: merge.by }, editing)
   // None of what was merged is there: that is for whoever commits, and nothing is left out here.
   return { nodes: list, tail: [...tail, ...rest] }
 }
@@ -156,32 +197,37 @@ async function withMerge(
 function replaced(
   index: SegmentTree,
   { map, ranges }: Replacement,
-  nodes: SegmentNodes,
-  write: WriteNode<IndexNode, SegmentEntry>,
+  { nodes, write, leaves }: Editing,
 ): Promise<SegmentTree> {
-  const firstUlid = ranges.reduce((least, range) => (range.firstUlid < least ? range.firstUlid : least), 'Z')
-  const lastUlid = ranges.reduce((greatest, range) => (range.lastUlid > greatest ? range.lastUlid : greatest), '')
-  const mayTouch = (node: IndexNode): boolean =>
-    firstUlid <= node.lastUlid &&
-    lastUlid >= node.firstUlid &&
-    ranges.some((range) => range.firstUlid <= node.lastUlid && range.lastUlid >= node.firstUlid)
-  return rewritten(index, { mayTouch, map, leaves: SEGMENTS }, nodes.read, write)
+  return rewritten(index, { mayTouch: touching(ranges), map, leaves }, nodes.read, write)
 }
 
 /** Without the segments that a pruning takes out. */
 function pruned(
   index: SegmentTree,
   change: PruneChange | undefined,
-  nodes: SegmentNodes,
-  write: WriteNode<IndexNode, SegmentEntry>,
+  editing: Editing,
 ): Promise<SegmentTree> | SegmentTree {
   if (change === undefined || change.segments.length === 0) return index
   const keys = new Set(change.segments.map(({ key }) => key))
-  const ranges = union(change.segments.map(({ firstUlid, lastUlid }) => ({ from: firstUlid, through: lastUlid })))
-  const mayTouch = (node: IndexNode): boolean =>
-    ranges.some(({ from, through }) => from <= node.lastUlid && through >= node.firstUlid)
   const map = (entry: SegmentEntry): readonly SegmentEntry[] => (keys.has(entry.key) ? [] : [entry])
-  return rewritten(index, { mayTouch, map, leaves: SEGMENTS }, nodes.read, write)
+  return replaced(index, { map, ranges: change.segments }, editing)
+}
+
+/** With one leaf less that has segments which are going and others too. Null: there is none. */
+function withoutMixed(
+  index: SegmentTree,
+  { keys, ranges }: GoingOut,
+  { nodes, write, leaves }: Editing,
+): Promise<SegmentTree | null> {
+  const isGoing = ({ key }: SegmentEntry): boolean => keys.has(key)
+  return split(index, { mayTouch: touching(ranges), isGoing, leaves }, nodes.read, write)
+}
+
+/** Whether a node has ULIDs of one of the ranges. */
+function touching(ranges: readonly Range[]): (node: IndexNode) => boolean {
+  const apart = union(ranges.map(({ firstUlid, lastUlid }) => ({ from: firstUlid, through: lastUlid })))
+  return ({ firstUlid, lastUlid }) => apart.some(({ from, through }) => from <= lastUlid && through >= firstUlid)
 }
 
 /** The head that a root leads to; what `known` has of the ledger is not read again. Errors: `TIMELINE_CORRUPT`. */

@@ -2,7 +2,17 @@ import { isLedgerEntry, isTreeNode } from '../format/timeline-shape.ts'
 import type { Timeline, TreeNode } from '../model/timeline.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { NodeReader, type TreeKind } from './nodes.ts'
-import { carried, type Leaves, type NodeContent, type ReadNode, rewritten, type WriteNode } from './tree.ts'
+import {
+  bytesOf,
+  type Carrying,
+  carried,
+  type Leaves,
+  type NodeContent,
+  type ReadNode,
+  rewritten,
+  split,
+  type WriteNode,
+} from './tree.ts'
 
 /** What a timeline knows besides its segments, one by one. */
 export type LedgerSection = Exclude<keyof Timeline, 'generation' | 'segments'>
@@ -32,8 +42,11 @@ export const LEDGER: TreeKind<TreeNode, LedgerEntry> = {
   isEntry: (value): value is LedgerEntry => isLedgerEntry(value),
   isNode: isTreeNode,
   listed: (entries) => entries,
-  // All of it is read by whoever opens a store; with a root whose tails are nearly full a commit stays below 64 KiB.
+  // Few commits add to it, and each writes all of the tail again.
+  leafBytes: 8 * 1024,
+  // All of it is read by whoever opens a store.
   joinedBytes: 40 * 1024,
+  joins: true,
   belong: () => false,
   entriesOf: (listed) => listed,
   nodeOf: (file) => file,
@@ -186,6 +199,17 @@ export function sectionsOf(entries: readonly LedgerEntry[], own: Sections): Sect
   )
 }
 
+/** How the next ledger is laid out. */
+export interface LedgerArrangement {
+  readonly joins: boolean
+  readonly carrying: Carrying
+  /** Values that a commit is to take out: one leaf is parted, so that what stays of it need not be written then. Null: none. */
+  readonly going: ReadonlySet<object> | null
+}
+
+/** As it is where there is room in a commit. */
+const WHOLE: LedgerArrangement = { joins: true, carrying: 'full', going: null }
+
 /**
  * The ledger of the generation that says `after`, made from that of the one that says `before`, and what its root has itself:
  * streams that are open, and what is new. Values that both begin and end with are hardly looked at, however many they are.
@@ -195,16 +219,11 @@ export async function nextLedger(
   [before, after]: readonly [before: Sections, after: Sections],
   { read }: LedgerNodes,
   write: WriteNode<TreeNode, LedgerEntry>,
-  shape: Leaves<LedgerEntry> = LEDGER,
+  { joins, carrying, going }: LedgerArrangement = WHOLE,
 ): Promise<{ readonly ledger: Ledger; readonly own: Sections }> {
   const { gone, fresh } = changeOf(before, after)
-  const tail = inOrder([...ledger.tail.filter((entry) => !gone.has(valueIn(entry))), ...fresh])
+  const tail = ledger.tail.filter((entry) => !gone.has(valueIn(entry)))
   for (const entry of ledger.tail) gone.delete(valueIn(entry))
-  const stale = new Set(
-    [...(gone.size === 0 ? [] : ledger.leaves)]
-      .filter(([, entries]) => entries.some((entry) => gone.has(valueIn(entry))))
-      .map(([key]) => key),
-  )
   const written = new Map<string, NodeContent<TreeNode, LedgerEntry>>()
   const noting: WriteNode<TreeNode, LedgerEntry> = (content) => {
     const node = write(content)
@@ -216,17 +235,48 @@ export async function nextLedger(
     const entries = ledger.leaves.get(node.key)
     return written.get(node.key) ?? (entries === undefined ? read(node) : { height: 0, entries })
   }
-  const mayTouch = ({ height, key }: TreeNode): boolean => height > 0 || stale.has(key)
-  const map = (entry: LedgerEntry): readonly LedgerEntry[] => (gone.has(valueIn(entry)) ? [] : [entry])
+  const leaves = { ...LEDGER, joins }
+  const rewriting = { map: (entry: LedgerEntry) => (gone.has(valueIn(entry)) ? [] : [entry]), leaves }
+  const parting = { isGoing: (entry: LedgerEntry) => going?.has(valueIn(entry)) === true, leaves }
+  const whole = { nodes: ledger.nodes, tail: [] }
   const kept =
-    stale.size === 0
-      ? { nodes: ledger.nodes, tail: [] }
-      : await rewritten({ nodes: ledger.nodes, tail: [] }, { mayTouch, map, leaves: shape }, known, noting)
-  const next = await carried({ nodes: kept.nodes, tail }, shape, known, noting)
-  const isSame = stale.size + written.size === 0
-  const leaves = isSame ? ledger.leaves : await leavesOf(next.nodes, known)
+    gone.size === 0 ? whole : await rewritten(whole, { ...rewriting, mayTouch: holding(ledger, gone) }, known, noting)
+  const parted =
+    going === null ? null : await split(kept, { ...parting, mayTouch: holding(ledger, going) }, known, noting)
+  const next = await carriedAfter({ nodes: (parted ?? kept).nodes, tail }, fresh, { carrying, leaves }, known, noting)
+  const isSame = gone.size + written.size === 0
+  const below = isSame ? ledger.leaves : await leavesOf(next.nodes, known)
   const own = sectionsOf(next.tail, { ...NOTHING, streams: after.streams.filter(isOpen) })
-  return { ledger: { nodes: next.nodes, leaves, settled: settledOf(leaves, ledger), tail: next.tail }, own }
+  return { ledger: { nodes: next.nodes, leaves: below, settled: settledOf(below, ledger), tail: next.tail }, own }
+}
+
+/**
+ * With what a commit adds, which stays in its root unless it is a leaf by itself: where there are too many entries, those that are
+ * there become one. So every value stands in a root, whatever becomes of the nodes.
+ */
+async function carriedAfter(
+  { nodes, tail }: Pick<Ledger, 'nodes' | 'tail'>,
+  fresh: readonly LedgerEntry[],
+  { carrying, leaves }: { readonly carrying: Carrying; readonly leaves: Leaves<LedgerEntry> },
+  read: ReadNode<TreeNode, LedgerEntry>,
+  write: WriteNode<TreeNode, LedgerEntry>,
+): Promise<Pick<Ledger, 'nodes' | 'tail'>> {
+  const { listed, leafBytes } = leaves
+  const all = inOrder([...tail, ...fresh])
+  const isTail = bytesOf(all, listed) < leafBytes || bytesOf(fresh, listed) >= leafBytes
+  if (isTail) return carried({ nodes, tail: all }, leaves, read, write, carrying)
+  const before = await carried({ nodes, tail }, leaves, read, write, carrying === 'full' ? 'entries' : carrying)
+  return { nodes: before.nodes, tail: inOrder(fresh) }
+}
+
+/** Whether a node may have one of these values: of leaves it is known. */
+function holding({ leaves }: Ledger, values: ReadonlySet<object>): (node: TreeNode) => boolean {
+  return ({ height, key }) => height > 0 || leaves.get(key)?.some((entry) => values.has(valueIn(entry))) === true
+}
+
+/** The values that can stand in leaves of `before`, and that `after` does not have. */
+export function goneOf(before: Sections, after: Sections): ReadonlySet<object> {
+  return changeOf(before, after).gone
 }
 
 /** What one has and the other has not: values that can stand in leaves, and entries that are to. */

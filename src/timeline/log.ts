@@ -6,16 +6,9 @@ import type { Timeline, TimelineChange } from '../model/timeline.ts'
 import { claimGeneration, type GenerationNames, hasLater, latestBeyond, latestListed } from '../store/generations.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { deletionRefused } from '../store/refusals.ts'
+import { MOST_STEPS, nextStep, type Step } from './bounded.ts'
 import { forgetGenerations, forgettable, headIn, readHeads } from './forget.ts'
-import {
-  type CatalogueNodes,
-  catalogueNodes,
-  EMPTY_HEAD,
-  type NextGeneration,
-  nextGeneration,
-  readHead,
-  type TimelineHead,
-} from './head.ts'
+import { type CatalogueNodes, catalogueNodes, EMPTY_HEAD, readHead, type TimelineHead } from './head.ts'
 import { decodeRoot } from './root.ts'
 
 /** How generations are named. */
@@ -105,20 +98,10 @@ export class TimelineLog {
       for (let losses = 0; losses < MAX_LOSSES; losses++) {
         const wanted = await change(this.#head.timeline)
         if (wanted === null) return this.#head.timeline
-        const made = await this.#next(wanted, put)
-        // Whoever has gone on since may have let go of what this generation names: it is gone on from theirs.
-        if (made === null) continue
-        const { bytes, files, next } = made
-        for (const file of files) {
-          await this.#store.put(file.key, file.bytes, { ifAbsent: true })
-          put.set(file.sha256, file.key)
-        }
-        if (await this.#claim(next.timeline.generation, bytes)) {
-          if (next.timeline.generation > this.#head.timeline.generation) this.#head = next
+        if (await this.#make(wanted, put)) {
           this.#forgetOld()
           return this.#head.timeline
         }
-        await this.#refresh()
       }
       throw new TidemarkError(
         'STORE_UNAVAILABLE',
@@ -130,11 +113,35 @@ export class TimelineLog {
     })
   }
 
+  /**
+   * Commits a change to the timeline that is known, and before it what makes room for it: see `nextStep`. False where others have
+   * gone on, which is known then. `put`: what was put already, and is not put again.
+   */
+  async #make(change: TimelineChange, put: Map<string, string>): Promise<boolean> {
+    for (let steps = 0; ; steps++) {
+      const made = await this.#next(change, put, steps < MOST_STEPS)
+      // Whoever has gone on since may have let go of what this generation names: it is gone on from theirs.
+      if (made === null) return false
+      const { bytes, files, next, isDone } = made
+      for (const file of files) {
+        await this.#store.put(file.key, file.bytes, { ifAbsent: true })
+        put.set(file.sha256, file.key)
+      }
+      const isMade = await this.#claim(next.timeline.generation, bytes)
+      if (!isMade) await this.#refresh()
+      const isLast = next.timeline.generation > this.#head.timeline.generation
+      if (isMade && isLast) this.#head = next
+      if (isMade && isDone) return true
+      // The change was made for this timeline, and not for what others have made of it.
+      if (!isMade || !isLast) return false
+    }
+  }
+
   /** The generation behind the one that is known; null where others have gone on, which is known then. */
-  async #next(change: TimelineChange, put: ReadonlyMap<string, string>): Promise<NextGeneration | null> {
+  async #next(change: TimelineChange, put: ReadonlyMap<string, string>, canPrepare: boolean): Promise<Step | null> {
     const { generation } = this.#head.timeline
     try {
-      return await nextGeneration(this.#head, change, this.nodes, put)
+      return await nextStep(this.#head, change, this.nodes, put, canPrepare)
     } catch (error) {
       if (!isMissing(error) || (await this.#refresh()).generation === generation) throw error
       return null

@@ -10,10 +10,17 @@ import type { Tree, TreeNode } from '../model/timeline.ts'
  * In a list of nodes the heights never rise: what is carried stands where the lower ones stood, at the end of the higher
  * ones; what is written anew keeps its height and its place. So entries keep their order, which is nearly that of time.
  */
-/** Bytes of entries, as JSON, that make a node: a root with its tail and a node that is just full stay far below 64 KiB. */
-const LEAF_BYTES = 16 * 1024
-/** Nodes of one height that make one of the next: a year of ten thousand segments whose entries have full filters is two nodes high. */
+/**
+ * Nodes of one height that make one of the next. Of leaves, and of what has these, many: a year of ten thousand segments whose
+ * entries have full filters is two nodes high. Of higher ones few: there are hardly any, and every height may stand in each
+ * root, and on each way to what is written anew.
+ */
 const FANOUT = 24
+const HIGH_FANOUT = 8
+
+function fanoutOf(height: number): number {
+  return height < 2 ? FANOUT : HIGH_FANOUT
+}
 
 /**
  * Nodes in a node that is joined with a neighbour which is written anew, and entries in such a leaf. Merges leave one entry of a
@@ -41,14 +48,21 @@ export type ListEntries<Entry> = (entries: readonly Entry[]) => readonly unknown
 /** What leaves are made of. */
 export interface Leaves<Entry> {
   readonly listed: ListEntries<Entry>
+  /** Bytes of new entries, as JSON, that make a leaf. */
+  readonly leafBytes: number
   /**
    * Bytes of entries that leaves which stand side by side may have together where they are joined: whoever reads them asks once
    * for what would be several requests, and a commit writes that much. A little more than some whole leaves have.
    */
   readonly joinedBytes: number
+  /** False: nodes that stay as they are are not joined with what is written beside them, so that less is written. */
+  readonly joins: boolean
   /** Whether neighbours are to stand in one leaf, where there is room for both and all that belongs to them. */
   readonly belong: (a: Entry, b: Entry) => boolean
 }
+
+/** What of the root's own part of a tree goes into nodes: what is too much for it, or all entries, or nearly all nodes too. */
+export type Carrying = 'full' | 'entries' | 'all'
 
 /** The tree with what is too much for its root in nodes. A leaf is read where it and a new one beside it may become one. */
 export async function carried<Node extends TreeNode, Entry>(
@@ -56,8 +70,9 @@ export async function carried<Node extends TreeNode, Entry>(
   leaves: Leaves<Entry>,
   read: ReadNode<Node, Entry>,
   write: WriteNode<Node, Entry>,
+  carrying: Carrying = 'full',
 ): Promise<Tree<Node, Entry>> {
-  const { full, rest } = cut(tail, leaves.listed)
+  const { full, rest } = cut(tail, leaves, carrying === 'full')
   const result = [...nodes]
   let last: NodeContent<Node, Entry> | null = null
   for (const entries of full) {
@@ -69,35 +84,38 @@ export async function carried<Node extends TreeNode, Entry>(
     last = both ?? leaf
   }
   if (last !== null) result.push(write(last))
-  return { nodes: grouped(result, write), tail: rest }
+  return { nodes: grouped(result, carrying === 'all' ? () => 2 : fanoutOf, write), tail: rest }
 }
 
-/** Entries for whole leaves, and those that are too few for one. */
+/** Entries for whole leaves, and those that are too few for one. The files of a run are in one leaf, where there is room. */
 function cut<Entry>(
   tail: readonly Entry[],
-  listed: ListEntries<Entry>,
+  { listed, leafBytes, joinedBytes, belong }: Leaves<Entry>,
+  keepsRest: boolean,
 ): { readonly full: readonly (readonly Entry[])[]; readonly rest: readonly Entry[] } {
   const full: (readonly Entry[])[] = []
   let [from, bytes] = [0, 0]
-  for (const [i, entry] of listed(tail).entries()) {
-    bytes += JSON.stringify(entry).length
-    if (bytes < LEAF_BYTES) continue
+  for (const [i, size] of sizesOf(tail, listed).entries()) {
+    bytes += size
+    const isWhole = bytes >= leafBytes && !isBeside(tail, i + 1, belong)
+    if (!isWhole && bytes < joinedBytes) continue
     full.push(tail.slice(from, i + 1))
     from = i + 1
     bytes = 0
   }
-  return { full, rest: tail.slice(from) }
+  const rest = tail.slice(from)
+  return keepsRest || rest.length === 0 ? { full, rest } : { full: [...full, rest], rest: [] }
 }
 
 /** What stands in a leaf that probably has room for so many more entries; null: it has none, or is damaged. */
 async function roomIn<Node extends TreeNode, Entry>(
   node: Node | undefined,
   more: number,
-  { joinedBytes }: Leaves<Entry>,
+  { leafBytes, joinedBytes, joins }: Leaves<Entry>,
   read: ReadNode<Node, Entry>,
 ): Promise<NodeContent<Node, Entry> | null> {
-  const bytes = node === undefined ? 0 : (node.width / more + 1) * LEAF_BYTES
-  if (node === undefined || node.height > 0 || bytes > joinedBytes * PROBABLY) return null
+  const bytes = node === undefined ? 0 : (node.width / more + 1) * leafBytes
+  if (node === undefined || !joins || node.height > 0 || bytes > joinedBytes * PROBABLY) return null
   try {
     return await read(node)
   } catch (error) {
@@ -107,17 +125,26 @@ async function roomIn<Node extends TreeNode, Entry>(
   }
 }
 
-function grouped<Node extends TreeNode, Entry>(nodes: readonly Node[], write: WriteNode<Node, Entry>): readonly Node[] {
+/** The nodes with those of one height in ones of the next, as long as there are at least as many as `least` says. */
+function grouped<Node extends TreeNode, Entry>(
+  nodes: readonly Node[],
+  least: (height: number) => number,
+  write: WriteNode<Node, Entry>,
+): readonly Node[] {
   for (let height = 0; ; height++) {
     const first = nodes.findIndex((node) => node.height === height)
-    if (first < 0) return nodes
+    if (first < 0 && nodes.every((node) => node.height < height)) return nodes
+    if (first < 0) continue
     const next = nodes.findIndex((node, i) => i > first && node.height !== height)
     const end = next < 0 ? nodes.length : next
-    const whole = first + FANOUT * Math.floor((end - first) / FANOUT)
     const higher: Node[] = []
-    for (let at = first; at < whole; at += FANOUT)
-      higher.push(write({ height: height + 1, nodes: nodes.slice(at, at + FANOUT) }))
-    if (higher.length > 0) nodes = [...nodes.slice(0, first), ...higher, ...nodes.slice(whole)]
+    let at = first
+    while (end - at >= least(height)) {
+      const size = Math.min(fanoutOf(height), end - at)
+      higher.push(write({ height: height + 1, nodes: nodes.slice(at, at + size) }))
+      at += size
+    }
+    nodes = [...nodes.slice(0, first), ...higher, ...nodes.slice(at)]
   }
 }
 
@@ -128,16 +155,19 @@ export interface Rewriting<Node extends TreeNode, Entry> {
   /** What takes the place of an entry: itself, others, or nothing. Is asked once for each that may change, in their order. */
   readonly map: (entry: Entry) => readonly Entry[]
   readonly leaves: Leaves<Entry>
+  /** The leaves that take the place of one that may change; absent: as many as its entries need. */
+  readonly parted?: (entries: readonly Entry[]) => readonly (readonly Entry[])[]
 }
 
 /** The tree with other entries: only nodes on the way to these, and small ones beside them, are read, and written anew. */
 export async function rewritten<Node extends TreeNode, Entry>(
   { nodes, tail }: Tree<Node, Entry>,
-  { mayTouch, map, leaves }: Rewriting<Node, Entry>,
+  { mayTouch, map, leaves, parted }: Rewriting<Node, Entry>,
   read: ReadNode<Node, Entry>,
   write: WriteNode<Node, Entry>,
 ): Promise<Tree<Node, Entry>> {
-  const listOf = async (list: readonly Node[]): Promise<readonly Node[]> => {
+  /** `most`: nodes that may stand in the list. */
+  const listOf = async (list: readonly Node[], most: number): Promise<readonly Node[]> => {
     const result: (Node | NodeContent<Node, Entry>)[] = []
     /** Of neighbours, one of which is written anew: those that fit into one node become one. */
     let joined: NodeContent<Node, Entry> | null = null
@@ -152,7 +182,7 @@ export async function rewritten<Node extends TreeNode, Entry>(
       const right: NodeContent<Node, Entry> | null =
         content ?? (joined === null ? null : await smallOf(node, joined.height))
       const both: NodeContent<Node, Entry> | null =
-        left === null || right === null ? null : together(left, right, leaves)
+        left === null || right === null || parted !== undefined ? null : together(left, right, leaves)
       if (both === null) flush()
       else if (joined === null) result.pop()
       joined = both ?? content
@@ -163,24 +193,66 @@ export async function rewritten<Node extends TreeNode, Entry>(
       for (const content of parts ?? [null]) await add(node, content)
     }
     flush()
-    return written(result, write)
+    return written(result, most, write)
   }
   const smallOf = async (
     one: Node | NodeContent<Node, Entry> | undefined,
     height: number,
   ): Promise<NodeContent<Node, Entry> | null> =>
-    one !== undefined && isNode(one) && one.height === height && isSmall(one) ? read(one) : null
+    leaves.joins && one !== undefined && isNode(one) && one.height === height && isSmall(one) ? read(one) : null
   /** What is written in the place of a node: nothing where nothing is left of it, several where it is too much for one; null where nothing below it changes. */
   const partsOf = async (node: Node): Promise<readonly NodeContent<Node, Entry>[] | null> => {
     const content = await read(node)
     if ('entries' in content) {
+      if (parted !== undefined) return parted(content.entries).map((entries) => ({ height: 0, entries }))
       const entries = content.entries.flatMap(map)
       return isSame(entries, content.entries) ? null : partedEntries(entries, content.entries, leaves)
     }
-    const below = await listOf(content.nodes)
+    const below = await listOf(content.nodes, fanoutOf(content.height - 1))
     return isSame(below, content.nodes) ? null : partedNodes(below, content.height)
   }
-  return { nodes: await listOf(nodes), tail: tail.flatMap(map) }
+  return { nodes: await listOf(nodes, Number.POSITIVE_INFINITY), tail: tail.flatMap(map) }
+}
+
+/**
+ * The tree with one leaf as several: of the first that has entries which are going and others too, those that go stand by
+ * themselves, so that their leaf can go as a whole. Nothing else is written than this leaf, and the nodes on the way to it.
+ * Null: there is no such leaf.
+ */
+export async function split<Node extends TreeNode, Entry>(
+  tree: Tree<Node, Entry>,
+  { mayTouch, isGoing, leaves }: Pick<Rewriting<Node, Entry>, 'mayTouch' | 'leaves'> & Going<Entry>,
+  read: ReadNode<Node, Entry>,
+  write: WriteNode<Node, Entry>,
+): Promise<Tree<Node, Entry> | null> {
+  const wayTo = async (list: readonly Node[]): Promise<readonly Node[] | null> => {
+    for (const node of list.filter(mayTouch)) {
+      const content = await read(node)
+      const way = 'nodes' in content ? await wayTo(content.nodes) : isMixed(content.entries, isGoing) ? [] : null
+      if (way !== null) return [node, ...way]
+    }
+    return null
+  }
+  const way = await wayTo(tree.nodes)
+  if (way === null) return null
+  const parted = (entries: readonly Entry[]): readonly (readonly Entry[])[] => {
+    const first = entries.findIndex(isGoing)
+    const behind = entries.slice(first)
+    // What stands before, and what goes, and what is behind: so the rest keeps its order, whatever comes where the first stood.
+    const parts = [entries.slice(0, first), behind.filter(isGoing), behind.filter((entry) => !isGoing(entry))]
+    return parts.filter((part) => part.length > 0)
+  }
+  const rewriting = { mayTouch: (node: Node) => way.includes(node), map: (entry: Entry) => [entry], parted }
+  return rewritten(tree, { ...rewriting, leaves: { ...leaves, joins: false } }, read, write)
+}
+
+/** Which entries are going: a commit that is to come takes them out, or puts others in their place. */
+export interface Going<Entry> {
+  readonly isGoing: (entry: Entry) => boolean
+}
+
+function isMixed<Entry>(entries: readonly Entry[], isGoing: Going<Entry>['isGoing']): boolean {
+  return entries.some(isGoing) && !entries.every(isGoing)
 }
 
 function isNode<Node extends TreeNode, Entry>(one: Node | NodeContent<Node, Entry>): one is Node {
@@ -194,22 +266,23 @@ function isSmall({ height, width }: TreeNode): boolean {
 /** The list with nodes for what is to be written. Where the nodes of one would do in the list itself, it is left out: it is a request for nothing. */
 function written<Node extends TreeNode, Entry>(
   list: readonly (Node | NodeContent<Node, Entry>)[],
+  most: number,
   write: WriteNode<Node, Entry>,
 ): readonly Node[] {
   let result: readonly Node[] = []
-  for (const one of list.toReversed()) {
+  for (const [i, one] of [...list.entries()].toReversed()) {
     if (isNode(one)) result = [one, ...result]
-    else if ('nodes' in one && isList([...one.nodes, ...result])) result = [...one.nodes, ...result]
+    else if ('nodes' in one && isList([...one.nodes, ...result], most - i)) result = [...one.nodes, ...result]
     else result = [write(one), ...result]
   }
   return result
 }
 
 /** Whether nodes can stand in a list: see above. */
-function isList(nodes: readonly TreeNode[]): boolean {
+function isList(nodes: readonly TreeNode[], most: number): boolean {
   const counts = Map.groupBy(nodes, ({ height }) => height)
   const isFalling = nodes.every(({ height }, i) => i === 0 || height <= (nodes[i - 1]?.height ?? 0))
-  return isFalling && [...counts.values()].every((same) => same.length < FANOUT)
+  return isFalling && nodes.length <= most && [...counts].every(([height, same]) => same.length < fanoutOf(height))
 }
 
 function together<Node extends TreeNode, Entry>(
@@ -219,11 +292,11 @@ function together<Node extends TreeNode, Entry>(
 ): NodeContent<Node, Entry> | null {
   if ('entries' in a && 'entries' in b) {
     const entries = [...a.entries, ...b.entries]
-    return JSON.stringify(listed(entries)).length <= joinedBytes ? { height: 0, entries } : null
+    return bytesOf(entries, listed) <= joinedBytes ? { height: 0, entries } : null
   }
   if ('entries' in a || 'entries' in b || a.height !== b.height) return null
   const nodes = [...a.nodes, ...b.nodes]
-  return nodes.length <= FANOUT ? { height: a.height, nodes } : null
+  return nodes.length <= fanoutOf(a.height - 1) ? { height: a.height, nodes } : null
 }
 
 /**
@@ -237,7 +310,7 @@ function partedEntries<Node extends TreeNode, Entry>(
 ): readonly NodeContent<Node, Entry>[] {
   const sizes = sizesOf(entries, listed)
   const total = sum(sizes)
-  const most = Math.max(joinedBytes, sum(sizesOf(before, listed)))
+  const most = Math.max(joinedBytes, bytesOf(before, listed))
   const enough = total / Math.ceil(total / most)
   const parts: NodeContent<Node, Entry>[] = []
   let [from, bytes] = [0, 0]
@@ -258,7 +331,12 @@ function partedEntries<Node extends TreeNode, Entry>(
 
 /** Bytes of each, as it stands in a file behind those before it. */
 function sizesOf<Entry>(entries: readonly Entry[], listed: ListEntries<Entry>): readonly number[] {
-  return listed(entries).map((entry) => JSON.stringify(entry).length + 1)
+  return listed(entries).map((entry) => Buffer.byteLength(JSON.stringify(entry)) + 1)
+}
+
+/** Bytes of entries, as they stand in a file. */
+export function bytesOf<Entry>(entries: readonly Entry[], listed: ListEntries<Entry>): number {
+  return sum(sizesOf(entries, listed))
 }
 
 function sum(numbers: readonly number[]): number {
@@ -271,14 +349,12 @@ function isBeside<Entry>(entries: readonly Entry[], i: number, belong: Leaves<En
   return before !== undefined && entry !== undefined && belong(before, entry)
 }
 
-/** Nodes of a node of this height, as they fit into such nodes: no more of any height in each than are made one. */
+/** Nodes of a node of this height, as they fit into such nodes: no more in each than are made one. */
 function partedNodes<Node extends TreeNode, Entry>(
   nodes: readonly Node[],
   height: number,
 ): readonly NodeContent<Node, Entry>[] {
-  if (nodes.length === 0) return []
-  const counts = [...Map.groupBy(nodes, (node) => node.height).values()].map((same) => same.length)
-  const parts = Math.max(...counts) <= FANOUT ? 1 : Math.ceil(nodes.length / FANOUT)
+  const parts = Math.ceil(nodes.length / fanoutOf(height - 1))
   const begin = (part: number): number => Math.floor((part * nodes.length) / parts)
   return Array.from({ length: parts }, (_, part) => ({ height, nodes: nodes.slice(begin(part), begin(part + 1)) }))
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { LIMITS } from '../../src/base/limits.ts'
 import { isNodeKey, nodeGeneration, parseTimelineKey } from '../../src/format/keys.ts'
 import type { Loss } from '../../src/model/gap.ts'
 import type { Head } from '../../src/model/head.ts'
@@ -14,12 +15,15 @@ import { checkHead } from '../../src/upkeep/head.ts'
 import { verifyGenerations } from '../../src/upkeep/verify/generations.ts'
 import { Inspection } from '../../src/upkeep/verify/inspection.ts'
 import { sealedSegments } from '../support/catalogue.ts'
+import { CommitBytes, MOST_COMMIT_BYTES } from '../support/commit-bytes.ts'
 import { segment, streamOf } from '../support/many-segments.ts'
 import { random } from '../support/random.ts'
 import { Gone, TurnStore, Turns } from '../support/turn-store.ts'
 import type { Campaign, Tally } from './campaign.ts'
 
 const CRASHES = 0.003
+/** As long as one of a segment may be. */
+const FILTER = Buffer.alloc(LIMITS.filterBytes, 7).toString('base64')
 
 /** What a build that is broken on purpose does to the store of each process. */
 type Broken = (store: ObjectStore) => ObjectStore
@@ -40,6 +44,8 @@ class Catalogue {
   readonly #acknowledged = new Map<string, number>()
   readonly #losses = new Map<number, boolean>()
   #names = 0
+  /** Bytes of the largest commit. */
+  #most = 0
 
   constructor(seed: number, tally: Tally, broken: Broken) {
     this.#next = random(seed)
@@ -60,13 +66,15 @@ class Catalogue {
       const ended = Promise.all(actors)
       await Promise.race([this.#turns.drive(), ended])
       await ended
+      assert(this.#most <= MOST_COMMIT_BYTES, `a commit has put ${this.#most} bytes`)
       await this.#check()
     }
   }
 
   /** A process: what it does with a log of its own. */
   #process(act: (log: TimelineLog, store: ObjectStore) => Promise<void>): Promise<void> {
-    const store = this.#broken(new TurnStore(this.#store, this.#turns, `p${++this.#names}`))
+    const turns = new TurnStore(this.#store, this.#turns, `p${++this.#names}`)
+    const store = this.#broken(new CommitBytes(turns, (bytes) => this.#noteCommit(bytes)))
     return this.#turns.run(async () => {
       try {
         await act(await TimelineLog.open(store), store)
@@ -89,7 +97,10 @@ class Catalogue {
         const wanted = count + added
         const change: TimelineChange = {
           putStreams: [streamOf(wanted, closes ? 'closed' : 'open', id)],
-          addSegments: Array.from({ length: added }, (_, i) => segment(count + i, id)),
+          addSegments: Array.from({ length: added }, (_, i) => ({
+            ...segment(count + i, id),
+            ...((count + i) % 5 === 0 ? { filter: FILTER } : {}),
+          })),
         }
         const from = count
         await log.commit(({ streams }) => {
@@ -114,6 +125,10 @@ class Catalogue {
     this.#noteHead(log)
   }
 
+  #noteCommit(bytes: number): void {
+    this.#most = Math.max(this.#most, bytes)
+  }
+
   #noteHead({ head }: TimelineLog): void {
     if (head !== null && this.#next() < 0.2) this.#heads.push(head)
     this.#tally.add('commits')
@@ -135,7 +150,8 @@ class Catalogue {
     return this.#process(async (log, store) => {
       for (let n = 0; n < 4; n++) {
         const now = await log.refresh()
-        const chosen = (await sealedSegments(store, now)).filter(() => this.#next() < 0.05)
+        // As many as may be written again in a commit: what it writes grows with them.
+        const chosen = (await sealedSegments(store, now)).filter(() => this.#next() < 0.05).slice(0, 12)
         const nonce = String(++this.#names).padStart(8, '0')
         const segments = chosen.map((one) => ({
           key: one.key,

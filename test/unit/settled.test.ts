@@ -78,7 +78,7 @@ class World {
         .map(({ lastUlid }) => lastUlid)
         .sort()
         .at(-1) ?? ''
-    const by = Array.from({ length: level === 4 ? 100 : 2 }, (_, file): MergedSegment => {
+    const by = Array.from({ length: level === 4 ? 120 : 2 }, (_, file): MergedSegment => {
       const firstUlid = (file === 0 ? sorted[0] : sorted.at(-1)) ?? ''
       return { ...fileOf(run, level, file), firstUlid, lastUlid: last }
     })
