@@ -65,6 +65,9 @@ export async function nextStep(
   canPrepare: boolean,
 ): Promise<Step> {
   const own = change.forget === undefined ? 0 : headsBytes(change.forget)
+  const needed = own + leastBytes(change)
+  // Whatever is done, it is more: once is enough.
+  if (needed > COMMIT_BYTES) return { ...(await nextGeneration(head, change, nodes, put)), isDone: true }
   let least: NextGeneration | null = null
   for (const joins of ['both', 'segments', 'none'] as const) {
     const made = await nextGeneration(head, change, nodes, put, { joins, carrying: 'full', going: null })
@@ -73,7 +76,7 @@ export async function nextStep(
     // There is nothing that could be smaller.
     if (made.files.length === 0) break
   }
-  const preparing = canPrepare && least !== null && own + leastBytes(change) < LARGE_CHANGE
+  const preparing = canPrepare && needed < LARGE_CHANGE
   const room = preparing ? await roomFor(head, change, nodes, put) : null
   return room ?? { ...(least ?? (await nextGeneration(head, change, nodes, put))), isDone: true }
 }
