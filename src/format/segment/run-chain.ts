@@ -2,7 +2,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import { LIMITS } from '../../base/limits.ts'
 import type { SealedRange } from '../../model/timeline.ts'
 import { isUlid, type Ulid } from '../../model/ulid.ts'
-import { sealJson, unsealJson } from '../sealed-json.ts'
+import { sealJsonList, unsealJson } from '../sealed-json.ts'
 import { chainJson, parseChain, type SegmentChain } from './chain.ts'
 import { decoding, expect, Malformed } from './corrupt.ts'
 
@@ -46,15 +46,21 @@ export function sequencesOf(chains: readonly PartChain[]): number {
 
 /** The bytes of a chain file. */
 export function encodeRunChain({ run, level, erasures, chains }: RunChain): Uint8Array {
-  const rows = chains.map(({ stream, firstSequence, lastSequence, firstUlid, lastUlid, chain }) => [
-    stream,
-    firstSequence,
-    lastSequence,
-    firstUlid,
-    lastUlid,
-    chainJson(chain),
-  ])
-  return gzipSync(sealJson({ format: FORMAT, run, level, erasures, chains: rows }))
+  return gzipSync(sealJsonList({ format: FORMAT, run, level, erasures }, 'chains', new ListedChains(chains)))
+}
+
+/** Chains as they stand in a file, made as they are asked for: there can be a hundred thousand. */
+class ListedChains implements Iterable<unknown> {
+  readonly #chains: readonly PartChain[]
+
+  constructor(chains: readonly PartChain[]) {
+    this.#chains = chains
+  }
+
+  *[Symbol.iterator](): Iterator<unknown> {
+    for (const { stream, firstSequence, lastSequence, firstUlid, lastUlid, chain } of this.#chains)
+      yield [stream, firstSequence, lastSequence, firstUlid, lastUlid, chainJson(chain)]
+  }
 }
 
 /** What a chain file says; `name` is for messages. Errors: `SEGMENT_CORRUPT`. */
