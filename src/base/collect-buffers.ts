@@ -5,12 +5,17 @@ import { runInNewContext } from 'node:vm'
 /** Bytes of buffers, above what the last collection has left, from which on garbage is collected. */
 const MOST_GARBAGE = 24 * 1024 * 1024
 /** The same where a piece of work is done, and nearly all of them are garbage. */
-const MOST_LEFT = 4 * 1024 * 1024
+const MOST_LEFT = 12 * 1024 * 1024
+
+/** Where objects count, at least that part of what is in use: while that grows, it is not gone through at every step. */
+const GROWTH = 0.25
 
 let isDone = false
 let collect: (() => void) | null = null
-/** Bytes of buffers that the last collection has left, or fewer. */
+/** Bytes that the last collection has left, or fewer. */
 let left = 0
+let mostGarbage = MOST_GARBAGE
+let countsObjects = false
 
 /** Whether `collectBuffers` was called in this thread: then threads that it starts do the same. */
 export function isCollecting(): boolean {
@@ -26,11 +31,22 @@ export function collectBuffers(): void {
   isDone = true
   // Whoever works has collections of young objects, many in a second: no clock is needed.
   const observer = new PerformanceObserver(() => {
-    const used = bufferBytes()
+    const used = usedBytes()
     left = Math.min(left, used)
-    if (used - left >= MOST_GARBAGE) collectNow()
+    if (used - left >= Math.max(mostGarbage, countsObjects ? left * GROWTH : 0)) collectNow()
   })
   observer.observe({ entryTypes: ['gc'] })
+}
+
+/**
+ * From now on the garbage of objects counts as well, and all of it is collected from so many bytes on: for a thread that works
+ * within a budget. V8 by itself lets the heap of a thread grow to several times what is in use. Nothing in a thread in which
+ * `collectBuffers` was not called.
+ */
+export function collectObjects(bytes: number): void {
+  countsObjects = true
+  mostGarbage = bytes
+  left = Math.min(left, usedBytes())
 }
 
 /**
@@ -44,7 +60,12 @@ export function collectLeft(): void {
 function collectNow(): void {
   collect ??= collector()
   collect()
-  left = bufferBytes()
+  left = usedBytes()
+}
+
+function usedBytes(): number {
+  const { arrayBuffers, heapUsed } = process.memoryUsage()
+  return countsObjects ? arrayBuffers + heapUsed : arrayBuffers
 }
 
 /** V8's own, from a context that is made for it: that takes milliseconds, which a command without many buffers does not spend. */

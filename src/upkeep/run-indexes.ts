@@ -84,6 +84,8 @@ export class RunItems {
   }
 
   #whole(): RunIndexBuilder {
+    const [only] = this.#files.values()
+    if (this.#files.size === 1 && only !== undefined) return only
     const whole = new RunIndexBuilder(this.#run)
     for (const [, file] of [...this.#files].sort(([a], [b]) => a - b)) whole.addAll(file)
     return whole

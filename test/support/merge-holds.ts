@@ -3,15 +3,16 @@ import { chainStart } from '../../src/format/segment/chain.ts'
 import { type EncodedSegment, encodeSegment } from '../../src/format/segment/encode.ts'
 import { openSegment, type SegmentReader } from '../../src/format/segment/read.ts'
 import { decodeRunChain, encodeRunChain, type PartChain } from '../../src/format/segment/run-chain.ts'
+import { GATHERED_BYTES, PairList } from '../../src/format/segment/run-index-pairs.ts'
 import { Salts } from '../../src/format/segment/salts.ts'
 import { firstUlidAt } from '../../src/model/ulid.ts'
 import { MergeInput } from '../../src/upkeep/compaction/merge-input.ts'
-import { checkedBytes } from '../../src/upkeep/compaction/write-run.ts'
+import { RunMemory } from '../../src/upkeep/compaction/run-memory.ts'
 import { ChainCheck } from '../../src/upkeep/segment-check.ts'
 
 /** A process that holds what a merge does, and prints how many bytes it holds at most and how many a merge counts for it. */
 const RUN = firstUlidAt(1)
-const [EVENTS, ROWS, INPUTS, PARTS] = [20_000, 200, 300, 4000]
+const [EVENTS, ROWS, INPUTS, PARTS, PAIRS] = [20_000, 200, 300, 4000, 140_000]
 
 /** Bytes that are in use, garbage left out. */
 async function held(): Promise<number> {
@@ -90,8 +91,21 @@ async function checking(): Promise<readonly [number, number]> {
   const check = new ChainCheck('chain', chains)
   const most = (await held()) - before
   if (check.isComplete) throw new Error('no event was given')
-  return [most, checkedBytes(chains)]
+  const needed = new RunMemory(0)
+  needed.add(chains, 0)
+  return [most, needed.bytes]
 }
 
-const what = { walking, standing, checking }[process.argv[2] ?? '']
+/** What is gathered for an index of many items. */
+async function gathering(): Promise<readonly [number, number]> {
+  const before = await held()
+  const pairs = new PairList()
+  // A little more than a power of two.
+  for (let pair = 0; pair < PAIRS; pair++) pairs.push(pair, 0, pair)
+  const most = (await held()) - before
+  if (pairs.scale(1).since !== 0) throw new Error('the first pair is lost')
+  return [most, GATHERED_BYTES * PAIRS]
+}
+
+const what = { walking, standing, checking, gathering }[process.argv[2] ?? '']
 console.log(JSON.stringify(await what?.()))

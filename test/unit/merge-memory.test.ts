@@ -6,9 +6,12 @@ import { dataset, encodeChunk } from '../../bench/lib/dataset.ts'
 import { segmentKey } from '../../src/format/keys.ts'
 import { chainStart } from '../../src/format/segment/chain.ts'
 import { encodeSegment } from '../../src/format/segment/encode.ts'
+import type { PartChain } from '../../src/format/segment/run-chain.ts'
+import { Salts } from '../../src/format/segment/salts.ts'
 import { MIN_ULID, newUlid } from '../../src/model/ulid.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { MergeUnit } from '../../src/upkeep/compaction/plan.ts'
+import { RunMemory } from '../../src/upkeep/compaction/run-memory.ts'
 import { writeRun } from '../../src/upkeep/compaction/write-run.ts'
 import { CountingStore } from '../support/stores.ts'
 
@@ -22,13 +25,13 @@ async function holding(what: string): Promise<{ held: number; counted: number }>
   return { held, counted }
 }
 
-test.each(['walking', 'standing', 'checking'])('a merge counts what it holds: %s', async (what) => {
+test.each(['walking', 'standing', 'checking', 'gathering'])('a merge counts what it holds: %s', async (what) => {
   const { held, counted } = await holding(what)
   expect(held).toBeGreaterThan(counted / 20)
   expect(held).toBeLessThan(counted * 1.5)
 })
 
-const [RUNS, RUN_EVENTS, FEW] = [4, 600, 2]
+const [RUNS, RUN_EVENTS, FEW] = [4, 600, 1]
 
 /** Segments of one stream with so many events each, as units of a merge. */
 async function segmentsOf(store: CountingStore, chunk: number): Promise<readonly MergeUnit[]> {
@@ -69,12 +72,34 @@ test('a merge of what was many segments takes less of it at once than of what wa
     expect(events).toBe(taken * RUN_EVENTS)
     return taken
   }
-  expect(await replacedOf(large, 3 * MIB)).toBe(RUNS)
-  expect(await replacedOf(runs, 3 * MIB)).toBeLessThan(RUNS)
-  expect(await replacedOf(runs, 8 * MIB)).toBe(RUNS)
+  expect(await replacedOf(large, 4 * MIB)).toBe(RUNS)
+  expect(await replacedOf(runs, 4 * MIB)).toBeLessThan(RUNS)
+  expect(await replacedOf(runs, 12 * MIB)).toBe(RUNS)
   // Of those that do not fit in only the first is opened.
   store.reset()
   expect(await replacedOf(runs, 2 * MIB)).toBe(2)
   const read = new Set(store.log.filter((line) => line.startsWith('get ') && line.includes('/01/chain-')))
   expect(read.size).toBe(3)
+})
+
+test('what a merge takes is counted for its steps, of which the largest counts', () => {
+  const chain = { previous: '', links: [], salts: Salts.fresh(), erased: [] }
+  const part = (n: number, events: number): PartChain => {
+    const [firstSequence, lastSequence] = [n * events + 1, (n + 1) * events]
+    return { stream: MIN_ULID, firstSequence, lastSequence, firstUlid: MIN_ULID, lastUlid: MIN_ULID, chain }
+  }
+  const bytesOf = (parts: number, events: number, fileBytes: number, inputs = 0): number => {
+    const needed = new RunMemory(fileBytes)
+    needed.add(
+      Array.from({ length: parts }, (_, n) => part(n, events)),
+      inputs,
+    )
+    return needed.bytes
+  }
+  // Of many small segments the chain file, whatever there is room for besides.
+  expect(bytesOf(10_000, 1, 0)).toBe(bytesOf(10_000, 1, MIB))
+  // Of few large ones the files, and what is read for them; of very many events the index, of files that are small.
+  expect(bytesOf(1, 1000, MIB)).toBe(bytesOf(1, 1000, 0, 2 * MIB))
+  expect(bytesOf(1, 100_000, MIB)).toBe(bytesOf(1, 100_000, 2 * MIB))
+  expect(bytesOf(1, 100_000, MIB)).toBeGreaterThan(100_000 * (83 + 16 + 56))
 })

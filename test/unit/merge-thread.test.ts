@@ -120,7 +120,7 @@ test('a merge takes as many segments, and makes files as large, as its memory al
     const { replaced, files } = await writeRun(store, requestOf(units, memory), () => {})
     return { units: replaced.length, files: files.length, events: files.reduce((sum, { events }) => sum + events, 0) }
   }
-  const [least, some, all] = [await merged(MIB), await merged(12 * MIB), await merged(128 * MIB)]
+  const [least, some, all] = [await merged(MIB), await merged(18 * MIB), await merged(128 * MIB)]
   expect(least.units).toBe(2)
   expect(some.units).toBeGreaterThan(2)
   expect(some.units).toBeLessThan(12)

@@ -64,53 +64,61 @@ function sinceOf(pairs: Pairs, hash: number): number {
   return since
 }
 
-/** Pairs that were gathered in any order. */
+/** Pairs of a block: a power of two. */
+const BLOCK = 1024
+/** What one takes while pairs are gathered. */
+export const GATHERED_BYTES = 16
+/** What one takes besides while the index is made of them: gathered again of several files, in order, and in its bucket. */
+export const INDEXED_BYTES = 56
+
+/** Some pairs. */
+class PairBlock {
+  readonly hashes: Uint32Array = new Uint32Array(BLOCK)
+  readonly rowGroups: Uint32Array = new Uint32Array(BLOCK)
+  readonly times: Float64Array = new Float64Array(BLOCK)
+}
+
+/** Pairs that were gathered in any order, in blocks: one list that doubles would take up to three times as much while it does. */
 export class PairList {
-  #hashes: Uint32Array = new Uint32Array(1024)
-  #rowGroups: Uint32Array = new Uint32Array(1024)
-  #times: Float64Array = new Float64Array(1024)
+  readonly #blocks: PairBlock[] = []
   #count = 0
 
   /** `time`: of the first event of the item in the row group, milliseconds since 1970. Returns the number of the pair. */
   push(hash: number, rowGroup: number, time: number): number {
     const at = this.#count++
-    if (at === this.#hashes.length) {
-      this.#hashes = widened(this.#hashes, new Uint32Array(2 * at))
-      this.#rowGroups = widened(this.#rowGroups, new Uint32Array(2 * at))
-      this.#times = widened(this.#times, new Float64Array(2 * at))
-    }
-    this.#hashes[at] = hash
-    this.#rowGroups[at] = rowGroup
-    this.#times[at] = time
+    if (at === this.#blocks.length * BLOCK) this.#blocks.push(new PairBlock())
+    this.#set(at, rowGroup, time).hashes[at % BLOCK] = hash
     return at
   }
 
   /** Gives a pair another row group. */
   move(at: number, rowGroup: number, time: number): void {
-    this.#rowGroups[at] = rowGroup
-    this.#times[at] = time
+    this.#set(at, rowGroup, time)
   }
 
   /** Takes those of another list, whose row groups are numbered from 0 there. */
   addAll(other: PairList, firstRowGroup: number): void {
-    for (let at = 0; at < other.#count; at++)
-      this.push(other.#hashes[at] ?? 0, firstRowGroup + (other.#rowGroups[at] ?? 0), other.#times[at] ?? 0)
+    for (const { hashes, rowGroups, times, count } of other.#filled())
+      for (let at = 0; at < count; at++)
+        this.push(hashes[at] ?? 0, firstRowGroup + (rowGroups[at] ?? 0), times[at] ?? 0)
   }
 
   /** The scale for what was gathered, in an index of so many row groups. */
   scale(rowGroups: number): TimeScale {
     let [first, last] = [Number.POSITIVE_INFINITY, 0]
-    for (const time of this.#times.subarray(0, this.#count)) {
-      if (time < first) first = time
-      if (time > last) last = time
+    for (const { times, count } of this.#filled()) {
+      for (const time of times.subarray(0, count)) {
+        if (time < first) first = time
+        if (time > last) last = time
+      }
     }
     return timeScale(Math.min(first, last), last, timesOf(rowGroups))
   }
 
   /** Whether pairs tell of no hash a time that is later than one that was gathered of it: these are exact, whatever was stored. */
   isBehind(told: Pairs): boolean {
-    for (let at = 0; at < this.#count; at++)
-      if (sinceOf(told, this.#hashes[at] ?? 0) > (this.#times[at] ?? 0)) return false
+    for (const { hashes, times, count } of this.#filled())
+      for (let at = 0; at < count; at++) if (sinceOf(told, hashes[at] ?? 0) > (times[at] ?? 0)) return false
     return true
   }
 
@@ -120,9 +128,12 @@ export class PairList {
     const numbers = new BigUint64Array(this.#count)
     const words = new Uint32Array(numbers.buffer)
     const [low, high] = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? [0, 1] : [1, 0]
-    for (let at = 0; at < this.#count; at++) {
-      words[2 * at + low] = timedGroup(this.#rowGroups[at] ?? 0, this.#times[at] ?? 0, scale)
-      words[2 * at + high] = this.#hashes[at] ?? 0
+    let word = 0
+    for (const { hashes, rowGroups, times, count } of this.#filled()) {
+      for (let at = 0; at < count; at++, word += 2) {
+        words[word + low] = timedGroup(rowGroups[at] ?? 0, times[at] ?? 0, scale)
+        words[word + high] = hashes[at] ?? 0
+      }
     }
     numbers.sort()
     const [hashes, groups] = [new Uint32Array(this.#count), new Uint32Array(this.#count)]
@@ -137,9 +148,18 @@ export class PairList {
     }
     return { ...scale, hashes: hashes.subarray(0, kept), groups: groups.subarray(0, kept) }
   }
-}
 
-function widened<T extends Uint32Array | Float64Array>(old: T, wider: T): T {
-  wider.set(old)
-  return wider
+  #set(at: number, rowGroup: number, time: number): PairBlock {
+    const block = this.#blocks[Math.floor(at / BLOCK)]
+    if (block === undefined) throw new RangeError(`there is no pair ${at}`)
+    block.rowGroups[at % BLOCK] = rowGroup
+    block.times[at % BLOCK] = time
+    return block
+  }
+
+  /** Every block, and how many pairs are in it. */
+  *#filled(): Generator<PairBlock & { readonly count: number }> {
+    for (const [i, { hashes, rowGroups, times }] of this.#blocks.entries())
+      yield { hashes, rowGroups, times, count: Math.min(BLOCK, this.#count - i * BLOCK) }
+  }
 }

@@ -1,9 +1,12 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { ownBuffer } from '../../base/bytes.ts'
-import { collectBuffers, collectLeft } from '../../base/collect-buffers.ts'
+import { collectBuffers, collectLeft, collectObjects } from '../../base/collect-buffers.ts'
 import { failureOf, toldError } from '../../base/thread-failure.ts'
 import type { FromMerge, MergeSettings, ToMerge } from './merge-thread.ts'
 import { type RunStore, writeRun } from './write-run.ts'
+
+/** Of the memory of a run, what may be garbage beside it. */
+const GARBAGE_PART = 16
 
 const { collectsBuffers }: MergeSettings = workerData
 if (collectsBuffers) collectBuffers()
@@ -37,6 +40,7 @@ const store: RunStore = {
 parentPort?.on('message', (message: ToMerge) => {
   if ('request' in message) {
     collectLeft()
+    collectObjects(message.request.memory / GARBAGE_PART)
     const onFile = async (key: string): Promise<void> => {
       await ask((file) => ({ file, key }))
     }

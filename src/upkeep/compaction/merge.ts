@@ -7,7 +7,7 @@ import { compareKeys, compareStamps, emptyRow, type Row } from '../../restore/ru
 import type { MergeInput } from './merge-input.ts'
 
 /** Encoded events of a file, as many as are worth it: fewer files are fewer requests, and larger ones compress no better. */
-export const FILE_BYTES: number = 24 * 1024 * 1024
+export const FILE_BYTES: number = 16 * 1024 * 1024
 /** Events are gathered in pieces of this size; a larger one has a piece for itself. */
 const PIECE_BYTES = 1024 * 1024
 /** Inputs whose first row group is read at once. */

@@ -1,10 +1,10 @@
 import { nonce, sha256 } from '../../base/bytes.ts'
+import { collectLeft } from '../../base/collect-buffers.ts'
 import { TidemarkError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { runFileKey } from '../../format/keys.ts'
-import { CHAIN_ROW_BYTES } from '../../format/segment/chain-rows.ts'
 import { openSegment, type SegmentReader } from '../../format/segment/read.ts'
-import { compareParts, encodeRunChain, type PartChain, sequencesOf } from '../../format/segment/run-chain.ts'
+import { compareParts, encodeRunChain, type PartChain } from '../../format/segment/run-chain.ts'
 import type { MergedSegment, NamedFile, SegmentEntry } from '../../model/timeline.ts'
 import type { Ulid } from '../../model/ulid.ts'
 import type { ObjectStore } from '../../store/object-store.ts'
@@ -14,6 +14,7 @@ import { ChainCheck } from '../segment-check.ts'
 import { FILE_BYTES, mergeInputs } from './merge.ts'
 import { MergeInput } from './merge-input.ts'
 import type { MergeUnit } from './plan.ts'
+import { RunMemory } from './run-memory.ts'
 
 /** Units whose footers are read at once. */
 const OPENED_AHEAD = 16
@@ -21,15 +22,6 @@ const OPENED_AHEAD = 16
 const [OPENED_PART, CHAIN_TIMES] = [8, 16]
 /** Fewer are no merge. */
 const LEAST_UNITS = 2
-/** What each event takes until all are checked: its row of the chain with its salt, and a place of its item. */
-const CHECKED_BYTES = CHAIN_ROW_BYTES + 16
-/**
- * What each segment takes that was merged before, or is merged now: a kilobyte that is known of its chain until its events are
- * checked, the text of that while the chain file is read and made, and the garbage that V8 leaves beside so many small objects.
- */
-const PART_BYTES = 3072
-/** A file takes its size while it is gathered, and as much again while it is encoded and read back. */
-const FILE_COPIES = 2
 /** Of the memory, what a file may take while it is gathered. */
 const FILE_PART = 4
 
@@ -43,7 +35,7 @@ export interface RunRequest {
   readonly units: readonly MergeUnit[]
   /** Bytes that all of it may take: where the units would take more, the oldest that fit are merged, and two in any case. */
   readonly memory: number
-  /** As of `MergeOptions`. Default: 24 MiB, or a quarter of the memory where that is less. */
+  /** As of `MergeOptions`. Default: 16 MiB, or a quarter of the memory where that is less. */
   readonly fileBytes?: number
 }
 
@@ -94,6 +86,8 @@ export async function writeRun(store: RunStore, request: RunRequest, onFile: OnR
     files.push(entry)
   }
   check.end()
+  // What the files were made in is garbage now.
+  collectLeft()
   const index = items.make(runFileKey({ run, level, file: 'index', nonce: nonce() }))
   await onFile(index.file.key)
   await putWhole(store, index.file.key, index.bytes, index.file.sha256)
@@ -120,12 +114,11 @@ async function beginRun(store: RunStore, request: RunRequest, onFile: OnRunFile)
 async function openUnits(store: RunStore, request: RunRequest): Promise<readonly OpenUnit[]> {
   const { units, memory } = request
   const opened: OpenUnit[] = []
-  let [bytes, sequences] = [FILE_COPIES * fileBytesOf(request), 0]
+  const needed = new RunMemory(fileBytesOf(request))
   for (const some of openedTogether(units, memory / OPENED_PART)) {
     for (const unit of await Promise.all(some.map((entries) => openUnit(store, entries)))) {
-      bytes += unit.bytes + checkedBytes(unit.chains)
-      sequences += sequencesOf(unit.chains)
-      const fits = sequences <= LIMITS.runEvents && (bytes <= memory || opened.length < LEAST_UNITS)
+      needed.add(unit.chains, unit.bytes)
+      const fits = needed.sequences <= LIMITS.runEvents && (needed.bytes <= memory || opened.length < LEAST_UNITS)
       if (!fits) return opened
       opened.push(unit)
     }
@@ -147,11 +140,6 @@ function* openedTogether(units: readonly MergeUnit[], most: number): Generator<r
     bytes += size
   }
   yield some
-}
-
-/** About what it takes to check the events of these against their chains. */
-export function checkedBytes(chains: readonly PartChain[]): number {
-  return PART_BYTES * chains.length + CHECKED_BYTES * sequencesOf(chains)
 }
 
 function fileBytesOf({ memory, fileBytes = Math.min(FILE_BYTES, memory / FILE_PART) }: RunRequest): number {
