@@ -6,6 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { S3db } from 's3db.js/lite'
 import { EXIT_CODES } from '../../src/cli/exit-codes.ts'
+import { FilesystemStore } from '../../src/store/filesystem.ts'
+import { S3Store } from '../../src/store/s3.ts'
 import { jsonLines, type Run, tidemark } from '../support/cli.ts'
 import { random } from '../support/random.ts'
 import { type RunningS3Server, startRgw } from '../support/rgw.ts'
@@ -39,7 +41,7 @@ const ACK_MS = 15_000
  * killed every few seconds and started again, the S3 server goes away or freezes now and then, and snapshots, drills and
  * verifications are made meanwhile by the command line; a third changes other records of it, which are restored in place by
  * restores that are killed too. In the end every acknowledged write must be accounted for. Throws where anything is not
- * as it should be; the directory with everything is kept then.
+ * as it should be; the directory with everything is kept then, and a copy of the store.
  */
 export async function soak(options: SoakOptions): Promise<{ tally: Tally }> {
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-soak-'))
@@ -48,6 +50,8 @@ export async function soak(options: SoakOptions): Promise<{ tally: Tally }> {
   try {
     await run.run()
   } catch (cause) {
+    run.abandon()
+    await run.keep()
     throw new Error(`${cause instanceof Error ? cause.message : cause}\nwhat it left is in ${directory}`, { cause })
   } finally {
     run.abandon()
@@ -100,6 +104,19 @@ class Soak {
     await Promise.all([this.#kill(luck(1)), this.#weather(luck(2)), this.#upkeep(luck(3)), this.#restores(luck(4))])
     for (const writer of this.#writers) await this.#stop(writer)
     await this.#account()
+  }
+
+  /** Copies the store, as it is, to where everything else is: it goes with the server. */
+  async keep(): Promise<void> {
+    const { endpoint, accessKeyId, secretAccessKey } = this.#server.server
+    const credentials = { accessKeyId, secretAccessKey }
+    const store = new S3Store({ bucket: 'soak', prefix: 'store', endpoint, credentials })
+    const copy = new FilesystemStore(this.#path('store'))
+    try {
+      for await (const { key } of store.list('')) await copy.put(key, await store.get(key))
+    } catch (error) {
+      this.#note(`the store could not be kept: ${String(error)}`)
+    }
   }
 
   /** Ends what is left of the processes. */
