@@ -113,6 +113,7 @@ class Soak {
     const store = new S3Store({ bucket: 'soak', prefix: 'store', endpoint, credentials })
     const copy = new FilesystemStore(this.#path('store'))
     try {
+      await this.#server.become('up')
       for await (const { key } of store.list('')) await copy.put(key, await store.get(key))
     } catch (error) {
       this.#note(`the store could not be kept: ${String(error)}`)
