@@ -12,7 +12,7 @@ import type { Heads, Timeline, TimelineChange, TreeNode } from '../model/timelin
 import type { ObjectStore } from '../store/object-store.ts'
 import { deleteAllowed, type Undeleted } from '../store/refusals.ts'
 import { type CatalogueNodes, lastForgotten, readHead, type TimelineHead } from './head.ts'
-import { damagedNode, type NodeReader } from './nodes.ts'
+import { damagedNode, NAMED_WITHIN, type NodeReader } from './nodes.ts'
 
 /*
  * Old generations go: what they say is in later ones. What stays of each is its hash, so that a head that was noted can still
@@ -23,8 +23,8 @@ import { damagedNode, type NodeReader } from './nodes.ts'
  * are, where its number was taken before, since the last ones stay. Nothing of this rests on a clock.
  *
  * A node goes where neither the present timeline nor the oldest one that stays names it, and the generation that it was put for
- * has gone: so no timeline that stays names it, no attempt at that generation can succeed any more, and later attempts do not
- * use what was put for one that has gone, as the timeline that they go on from says (`NodeFiles`).
+ * has gone, with `NAMED_WITHIN` behind it. Each generation that begins to name it, or does so again, is one of these (`NodeFiles`):
+ * so it has gone, or no attempt at it can succeed any more, and whatever stays names the node only where the oldest that stays does.
  */
 /** The last files, which stay whatever is done: a reader is about to read them, a listing may be so far behind. */
 const KEPT = 256
@@ -192,13 +192,13 @@ async function deadNodes(store: ObjectStore, log: Catalogue, last: number): Prom
   const candidates: string[] = []
   for await (const { key } of store.list(NODE_PREFIX)) {
     const generation = nodeGeneration(key)
-    if (generation !== null && generation <= last) candidates.push(key)
+    if (generation !== null && generation + NAMED_WITHIN <= last) candidates.push(key)
   }
   const named = new Map<string, string>()
   try {
     await nameAll(named, await readHead(store, last + 1, log.nodes), log.nodes)
   } catch (error) {
-    // Others have gone on, and it went, or nodes of it: they sweep. Or it names what was put for an attempt that went long before it.
+    // Others have gone on, and it went, or nodes of it: they sweep.
     if (isMissing(error) || hasCode(error, 'TIMELINE_CORRUPT')) return []
     throw error
   }

@@ -104,7 +104,7 @@ export async function nextGeneration(
   put: ReadonlyMap<string, string> = new Map(),
   { joins, carrying, going }: Arrangement = WHOLE,
 ): Promise<NextGeneration> {
-  const files = new NodeFiles(head.timeline.generation + 1, put, lastForgotten(head.timeline))
+  const files = new NodeFiles(head.timeline.generation + 1, put)
   const write: WriteNode<IndexNode, SegmentEntry> = (content) => files.add(SEGMENTS, content)
   const editing: Editing = { nodes: nodes.segments, write, leaves: { ...SEGMENTS, joins: joins !== 'none' } }
   const kept = await pruned(head.timeline.segments, change.prune, editing)
@@ -138,7 +138,7 @@ export async function madeGeneration(
   { sha256: previous }: Pick<TimelineHead, 'sha256'>,
   nodes: CatalogueNodes,
 ): Promise<NextGeneration> {
-  const files = new NodeFiles(timeline.generation, new Map(), 0)
+  const files = new NodeFiles(timeline.generation, new Map())
   const write: WriteNode<IndexNode, SegmentEntry> = (content) => files.add(SEGMENTS, content)
   const segments = await carried(timeline.segments, SEGMENTS, nodes.segments.read, write)
   return generationOf({ ...timeline, segments }, { ...EMPTY_HEAD, sha256: previous }, nodes.ledger, files)

@@ -115,21 +115,22 @@ export class NodeReader<Node extends TreeNode, Entry> {
   }
 }
 
+/** A generation that begins to name a node comes less than so many behind the one that it was put for. */
+export const NAMED_WITHIN = 8
+
 /** Files of nodes that a commit needs; those that an attempt has put already are not put again. */
 export class NodeFiles {
   readonly #generation: number
   readonly #put: ReadonlyMap<string, string>
-  readonly #swept: number
   readonly files: { readonly key: string; readonly sha256: string; readonly bytes: Uint8Array }[] = []
 
   /**
-   * `put`: keys of files that are there, by their SHA-256. Those that were put for a generation up to `swept` may go at any time,
-   * since the timeline that is gone on from says that these generations have gone.
+   * `put`: keys of files that are there, by their SHA-256. Those that were put for one of the last `NAMED_WITHIN` generations are named
+   * again, and no older ones: see `forgetGenerations`.
    */
-  constructor(generation: number, put: ReadonlyMap<string, string>, swept: number) {
+  constructor(generation: number, put: ReadonlyMap<string, string>) {
     this.#generation = generation
     this.#put = put
-    this.#swept = swept
   }
 
   /** The node of a content. Errors: `LIMIT_EXCEEDED`. */
@@ -137,7 +138,8 @@ export class NodeFiles {
     const bytes = encodeNode(kind, content)
     const hash = sha256(bytes)
     const put = this.#put.get(hash)
-    const known = put === undefined || (nodeGeneration(put) ?? 0) <= this.#swept ? undefined : put
+    const isRecent = put !== undefined && (nodeGeneration(put) ?? 0) > this.#generation - NAMED_WITHIN
+    const known = isRecent ? put : undefined
     const key = known ?? nodeKey(this.#generation, nonce())
     if (known === undefined) this.files.push({ key, sha256: hash, bytes })
     return kind.nodeOf({ key, sha256: hash, height: content.height, width: widthOf(content) }, content)

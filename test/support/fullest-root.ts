@@ -29,7 +29,7 @@ function openStreams(count: number): readonly StreamEntry[] {
  * trees. Those of segments name files that are not there.
  */
 export async function putFullestRoot(store: ObjectStore, counts: readonly number[], snapshots: number): Promise<void> {
-  const files = new NodeFiles(1, new Map(), 0)
+  const files = new NodeFiles(1, new Map())
   const index: IndexNode[] = []
   const ledger: TreeNode[] = []
   let days = 10_000

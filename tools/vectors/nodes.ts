@@ -16,7 +16,7 @@ export async function layInNodes(directory: string): Promise<void> {
   const { timeline } = await TimelineLog.open(store)
   const root = decodeRoot(await store.get(timelineKey(timeline.generation)), timeline.generation)
   const generation = timeline.generation + 1
-  const files = new NodeFiles(generation, new Map(), 0)
+  const files = new NodeFiles(generation, new Map())
   const content = { ...root.content, ...ledgerOf(root.content, files), segments: segmentsOf(root.content, files) }
   for (const { key, bytes } of files.files) await store.put(key, bytes, { ifAbsent: true })
   const bytes = encodeRoot({ generation, previous: root.sha256, content })
