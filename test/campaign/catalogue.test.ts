@@ -14,6 +14,11 @@ test('who writes nodes anew that others have let go of meanwhile goes on from th
   expect(tally.of('segments written again')).toBeGreaterThan(0)
 })
 
+test('a node stays as long as any generation that stays names it, also one that an earlier attempt had put', async () => {
+  const tally = await runCampaign(catalogueCampaign(), { first: 165, seeds: 1 })
+  expect(tally.of('generations forgotten')).toBeGreaterThan(0)
+})
+
 /** A process that does not look whether others are ahead once it has put its generation. */
 function neverLooks(store: ObjectStore): ObjectStore {
   let hasPut = false

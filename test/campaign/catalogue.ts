@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { isMissing } from '../../src/base/errors.ts'
 import { LIMITS } from '../../src/base/limits.ts'
 import { isNodeKey, nodeGeneration, parseTimelineKey } from '../../src/format/keys.ts'
 import type { Loss } from '../../src/model/gap.ts'
@@ -24,6 +25,12 @@ import type { Campaign, Tally } from './campaign.ts'
 const CRASHES = 0.003
 /** As long as one of a segment may be. */
 const FILTER = Buffer.alloc(LIMITS.filterBytes, 7).toString('base64')
+
+/** Where so few generations stay, others may have let go of what somebody is reading: he has nothing then. */
+async function ifGone(log: TimelineLog, { generation }: Timeline, error: unknown): Promise<readonly never[]> {
+  if (!isMissing(error) || (await log.refresh()).generation === generation) throw error
+  return []
+}
 
 /** What a build that is broken on purpose does to the store of each process. */
 type Broken = (store: ObjectStore) => ObjectStore
@@ -150,8 +157,9 @@ class Catalogue {
     return this.#process(async (log, store) => {
       for (let n = 0; n < 4; n++) {
         const now = await log.refresh()
+        const sealed = await sealedSegments(store, now).catch((error: unknown) => ifGone(log, now, error))
         // As many as may be written again in a commit: what it writes grows with them.
-        const chosen = (await sealedSegments(store, now)).filter(() => this.#next() < 0.05).slice(0, 12)
+        const chosen = sealed.filter(() => this.#next() < 0.05).slice(0, 12)
         const nonce = String(++this.#names).padStart(8, '0')
         const segments = chosen.map((one) => ({
           key: one.key,
