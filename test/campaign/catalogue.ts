@@ -199,7 +199,9 @@ class Catalogue {
     await this.#checkFiles(log)
     const last = lastForgotten(log.timeline)
     const { generations, nodes } = await this.#files()
-    assert(generations.length <= kept + 1 || last === 0, `${generations.length} generations stay`)
+    // Those that went are deleted with the next ones, where whoever let them go died of it.
+    const stay = generations.filter((generation) => generation > last).length
+    assert(stay <= kept + 1 || last === 0, `${stay} generations stay`)
     const named = await namesOf(log)
     // What the oldest that stays names stays as well.
     const dead = nodes.filter((key) => !named.has(key) && (nodeGeneration(key) ?? 0) <= last)
