@@ -131,7 +131,9 @@ export class SoakRestores {
     for (;;) {
       const run = await this.#seams.command(...args)
       if (run.code === EXIT_CODES.ok[0]) return run
-      const isWaiting = [EXIT_CODES.unavailable[0], EXIT_CODES.stalled[0]].includes(run.code)
+      // A moment is out of reach until somebody has taken over the stream of whoever was killed then.
+      const isWaiting =
+        [EXIT_CODES.unavailable[0], EXIT_CODES.stalled[0]].includes(run.code) || run.err.includes('MOMENT_UNREACHABLE')
       if (!isWaiting || performance.now() > until) {
         throw new Error(
           `tidemark ${args.join(' ')} ended with ${run.code}: ${run.out.slice(-1500)} ${run.err.slice(-1500)}`,
