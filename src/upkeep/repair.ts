@@ -90,7 +90,7 @@ export async function planRepair(
   const listing = new Map<string, number>()
   for await (const { key, bytes } of store.list('')) listing.set(key, bytes)
   await addUnlisted(store, listing)
-  const inspection = new Inspection(store, onFile, onTakenOut)
+  const inspection = new Inspection(store, onFile, onTakenOut, listing)
   const salvaged = await salvage(store, listing.keys())
   const { recalled } = salvaged
   const isLost = salvaged.lost.length > 0 || salvaged.latest === 0 || salvaged.damaged.some(isNodeKey)
@@ -184,14 +184,14 @@ export async function commitRepair(store: ObjectStore, { timeline, previous, ind
 async function readable(inspection: Inspection, timeline: Timeline, listing: Listing): Promise<Timeline> {
   const segments: SegmentEntry[] = []
   const broken = new Set<string>()
-  inspection.expectListed(timeline.segments.tail, listing)
+  inspection.expect(timeline.segments.tail.map(({ key }) => key))
   for (const entry of timeline.segments.tail) {
     const check = (): Promise<void> => inspection.expectHash(entry.key, listing.get(entry.key), entry.sha256)
     if (await isReadable(inspection, entry.key, check)) segments.push(entry)
     else if ('run' in entry) broken.add(entry.run.key)
   }
   const runs = new Map(segments.flatMap((entry) => ('run' in entry ? [[entry.run.key, entry.run]] : [])))
-  inspection.expectListed(runs.values(), listing)
+  inspection.expect(runs.keys())
   for (const run of runs.values()) {
     const check = (): Promise<void> => inspection.expectHash(run.key, listing.get(run.key), run.sha256)
     if (!(await isReadable(inspection, run.key, check))) broken.add(run.key)

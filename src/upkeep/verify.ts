@@ -76,9 +76,9 @@ export async function verifyStore(
   noted: Head | null = null,
 ): Promise<Verification> {
   const { store } = sources
-  const inspection = new Inspection(store, onFile, onDamage)
   const listing = new Map<string, number>()
   for await (const { key, bytes } of store.list('')) listing.set(key, bytes)
+  const inspection = new Inspection(store, onFile, onDamage, listing)
   const replaced = await verifySmallFiles(inspection, listing.keys())
   const present = new Present(store, timeline)
   const forgottenNow = async (): Promise<number> => lastForgotten((await present.refresh()) ?? timeline)

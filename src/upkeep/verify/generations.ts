@@ -9,9 +9,6 @@ import { decodeRoot, type Root } from '../../timeline/root.ts'
 import { wrongContent } from '../segment-check.ts'
 import { type Inspection, wrongHash } from './inspection.ts'
 
-/** About what the file of a generation has at the most. */
-const ROOT_BYTES = 64 * 1024
-
 /** Up to which generation a timeline goes, which of them were lost when it was made again, and the files of which went. */
 export type Numbers = Pick<Timeline, 'generation' | 'repairs' | 'forgotten'>
 
@@ -40,9 +37,7 @@ export async function verifyGenerations(
     while (at < end && lastKnown(at) > 0) at = lastKnown(at) + 1
     if (at < end) inspection.hole(at, end, timelineKey)
   }
-  inspection.expect(
-    found.filter((one) => lastKnown(one) === 0).map((one) => ({ key: timelineKey(one), bytes: ROOT_BYTES })),
-  )
+  inspection.expect(found.filter((one) => lastKnown(one) === 0).map(timelineKey))
   let own: Root | null = null
   /** Of the generation before; null where it is damaged, and says nothing about the one that names it. */
   const afterLost = (generation: number): number => Math.max(generation, lastKnown(generation) + 1)

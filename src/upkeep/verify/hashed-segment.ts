@@ -6,7 +6,7 @@ import type { ObjectStore } from '../../store/object-store.ts'
 import { type Inspection, wrongHash } from './inspection.ts'
 
 /** Segments up to this size are read as a whole; of a larger one a row group at a time is in memory. */
-export const WHOLE_BYTES: number = 16 * 1024 * 1024
+const WHOLE_BYTES = 16 * 1024 * 1024
 
 /** A segment that is read once, in order, and hashed as it goes by. */
 export interface HashedSegment {

@@ -31,6 +31,7 @@ const MOST_MISSING = 100
 export class Inspection {
   readonly #store: ObjectStore
   readonly #files: ReadAhead
+  readonly #listed: ReadonlyMap<string, number>
   readonly #onFile: OnFile
   readonly #onDamage: OnDamage
   readonly #named: Damage[] = []
@@ -41,9 +42,16 @@ export class Inspection {
   files = 0
   bytes = 0
 
-  constructor(store: ObjectStore, onFile: OnFile, onDamage: OnDamage = () => {}) {
+  /** `listed`: how long the files of the store are, as it says itself. What is not among them is not read ahead. */
+  constructor(
+    store: ObjectStore,
+    onFile: OnFile,
+    onDamage: OnDamage = () => {},
+    listed: ReadonlyMap<string, number> = new Map(),
+  ) {
     this.#store = store
     this.#files = new ReadAhead(store)
+    this.#listed = listed
     this.#onFile = onFile
     this.#onDamage = onDamage
   }
@@ -63,19 +71,19 @@ export class Inspection {
     return this.#keys.has(hashOf(key))
   }
 
-  /** What `read` and `expectHash` are asked for next, in this order. */
-  expect(files: Iterable<ExpectedFile>): void {
-    this.#files.expect(files)
+  /**
+   * What `read` and `expectHash` are asked for next, in this order. What is under way is counted by what the store says that it
+   * has: what is said of a file elsewhere may be less.
+   */
+  expect(keys: Iterable<string>): void {
+    this.#files.expect(this.#aheadOf(keys))
   }
 
-  /** The same of files that are `listed`. */
-  expectListed(files: Iterable<{ readonly key: string }>, listed: ReadonlyMap<string, number>): void {
-    this.expect(
-      [...files].flatMap(({ key }) => {
-        const bytes = listed.get(key)
-        return bytes === undefined || bytes > PART_BYTES ? [] : [{ key, bytes }]
-      }),
-    )
+  *#aheadOf(keys: Iterable<string>): Generator<ExpectedFile> {
+    for (const key of keys) {
+      const bytes = this.#listed.get(key)
+      if (bytes !== undefined && bytes <= PART_BYTES) yield { key, bytes }
+    }
   }
 
   /** A whole file. Errors: those of the store. */

@@ -6,10 +6,8 @@ import { ledgerNodes } from '../../timeline/ledger.ts'
 import type { Root } from '../../timeline/root.ts'
 import type { SegmentNodes } from '../../timeline/segments.ts'
 import { filesOf } from '../run-chains.ts'
-import { WHOLE_BYTES } from './hashed-segment.ts'
 import type { Inspection } from './inspection.ts'
 import { type Present, unlessGone } from './present.ts'
-import type { ExpectedFile } from './read-ahead.ts'
 
 /** What the catalogue names, as far as it can be read. */
 export interface NamedFiles {
@@ -148,16 +146,16 @@ class SegmentWalk {
     for (const entry of entries) await this.#segment(entry, path)
   }
 
-  /** The files that `#segment` will read as a whole. */
-  *#unread(entries: readonly SegmentEntry[]): Generator<ExpectedFile> {
+  /** The files that `#segment` will read. */
+  *#unread(entries: readonly SegmentEntry[]): Generator<string> {
     const met = new Set<string>()
     for (const entry of entries) {
       if (!this.#isWanted(entry)) continue
       const files = 'run' in entry ? [entry.run.index, entry.run, entry] : [entry]
-      for (const { key, bytes } of files) {
-        if (met.has(key) || bytes > WHOLE_BYTES || this.#wasRead(key)) continue
+      for (const { key } of files) {
+        if (met.has(key) || this.#wasRead(key)) continue
         met.add(key)
-        yield { key, bytes }
+        yield key
       }
     }
   }

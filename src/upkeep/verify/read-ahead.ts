@@ -1,6 +1,6 @@
 import type { ObjectStore } from '../../store/object-store.ts'
 
-/** A file that is read as a whole, and how long it is to be. */
+/** A file that is read as a whole, and how long it is. */
 export interface ExpectedFile {
   readonly key: string
   readonly bytes: number
