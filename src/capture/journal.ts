@@ -11,7 +11,6 @@ import { isDiskRefusal } from './frame-log.ts'
 import { type Batch, type GatherOptions, GroupCommit, type Stage } from './group-commit.ts'
 import {
   NOTHING_SEALED,
-  type Noted,
   type RecoveredJournal,
   type RecoveredState,
   recoveredFrom,
@@ -52,13 +51,13 @@ export class Journal {
   /** Of what the disk refuses. */
   readonly room: RoomWatch
   /** What the frame of the opening says of what may be missing: no more than the one before it. */
-  #noted: Noted | null
+  #noted: RecoveredState['noted']
   #lastIntent: number
   #lastSequence: number
   #durable: { frame: number; sequence: number; ulid: Ulid }
   #shed: readonly ShedRange[]
   readonly #certainty: Certainty
-  #closed = false
+  #state: 'open' | 'finished' | 'closed' = 'open'
 
   private constructor(options: JournalSeams, state: RecoveredState) {
     this.#options = options
@@ -123,11 +122,11 @@ export class Journal {
   /**
    * Stamps the changes of one capture, in this order, now and in one instant, and resolves with the stamps when the events
    * are durable, however long the disk takes nothing: what happened must not be forgotten. Null for an outcome without a
-   * change, which waits for nothing. They stand in one frame, so that a crash keeps all of them or none. Errors: `SOURCE_UNSUPPORTED` for what a frame cannot hold; then nothing was stamped.
+   * change, which waits for nothing. They stand in one frame, so that a crash keeps all of them or none. Errors: `SOURCE_UNSUPPORTED` for what a frame cannot hold, `CAPTURE_CLOSED`; then nothing was stamped.
    */
   async settle(outcomes: readonly Outcome[]): Promise<readonly (Stamp | null)[]> {
     checkOutcomes(outcomes)
-    const { stream } = this.#options
+    if (this.#state !== 'open') throw closedJournal(this.#options.stream)
     let batch: Batch | null = null
     const stamps: (Stamp | null)[] = []
     for (const { intent, change } of outcomes) {
@@ -139,7 +138,7 @@ export class Journal {
       const ulid = batch === null ? this.#ulids.next() : this.#ulids.another()
       batch ??= this.#gather()
       this.#open.ending([intent])
-      const stamp = { ulid, stream, sequence: this.#lastSequence + 1 }
+      const stamp = { ulid, stream: this.#options.stream, sequence: this.#lastSequence + 1 }
       batch.builder.addEvent(change, stamp.ulid, stamp.sequence, intent)
       this.#lastSequence = stamp.sequence
       stamps.push(stamp)
@@ -149,10 +148,7 @@ export class Journal {
     return stamps
   }
 
-  /**
-   * Notes that the writes did not happen. It becomes durable with the next frame: an intent that a crash leaves open
-   * is settled at the next start anyway.
-   */
+  /** Notes that the writes did not happen, with the next frame: what a crash leaves open is settled at the next start. */
   abort(intents: readonly number[]): void {
     this.#open.ending(intents)
     for (const intent of intents) this.#gather().builder.addAbort(intent)
@@ -209,8 +205,7 @@ export class Journal {
 
   pending(): Pending {
     const { events, bytes } = this.#backlog.size
-    const ageMs = this.#backlog.waitedMs(this.#options.clock.now())
-    return { events, bytes, ageMs, heldBytes: this.heldBytes }
+    return { events, bytes, ageMs: this.#backlog.waitedMs(this.#options.clock.now()), heldBytes: this.heldBytes }
   }
 
   /**
@@ -272,8 +267,8 @@ export class Journal {
   }
 
   /**
-   * How far the stamps are ahead of the clock, milliseconds: a clock that was set back, or is behind those of others.
-   * Until it has come up to them, events are stamped later than they happened.
+   * Milliseconds by which the stamps are ahead of the clock, which was set back or is behind those of others: so much
+   * later than they happened are events stamped.
    */
   get clockAheadMs(): number {
     return this.#ulids.aheadMs
@@ -317,10 +312,15 @@ export class Journal {
     return instantEnd(this.#durable.ulid)
   }
 
+  /** Stamps nothing any more: `settle` rejects with `CAPTURE_CLOSED`. What was stamped becomes durable all the same. */
+  finish(): void {
+    if (this.#state === 'open') this.#state = 'finished'
+  }
+
   /** Makes everything durable and closes the log; further calls reject with `CAPTURE_CLOSED`. */
   async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
     this.room.stop()
     try {
       const obstacle = await this.#commits.flush()
@@ -345,7 +345,7 @@ export class Journal {
   }
 
   #gather(options: GatherOptions = {}): Batch {
-    if (this.#closed) throw closedJournal(this.#options.stream)
+    if (this.#state === 'closed') throw closedJournal(this.#options.stream)
     return this.#commits.gather(options)
   }
 

@@ -163,10 +163,11 @@ export class Sealer {
 
   /**
    * Seals the rest and marks the stream as closed; it stays open where the journal has open intents, which the next
-   * start settles.
+   * start settles. A closed stream has every event there will ever be: the journal stamps none from now on.
    */
   async close(): Promise<void> {
     this.#closed = true
+    this.#seams.journal.finish()
     this.#due?.waiting.abort()
     await this.#inTurn(() => this.#seal(null, 'closed'))
   }

@@ -38,6 +38,11 @@ export class Adoption {
     void this.#adoptOn(directory).finally(() => this.#begun.delete(directory))
   }
 
+  /** Whether something is being taken over. */
+  get isRunning(): boolean {
+    return this.#running.size > 0
+  }
+
   /** Does `work`, which takes something over, and counts it among what `ended` waits for; aborted, it is to take nothing any more. */
   async run<T>(work: (over: AbortSignal) => Promise<T>): Promise<T> {
     const result = work(this.#over.signal)

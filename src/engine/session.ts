@@ -65,13 +65,10 @@ export class Session {
     this.#sealer = this.#sealerOf(own)
     this.#leftovers = new Leftovers((leftover) => this.#sealerOf(leftover), seams.log)
     this.#leftovers.add(leftovers)
-    const { clock, log, limitBytes, whenFull } = seams
+    const { clock, log } = seams
     this.#bound = new JournalBound({
+      ...seams,
       journal: own.journal,
-      clock,
-      log,
-      limitBytes,
-      whenFull,
       reached: () => this.#sealer.noticed(true),
       resumed: () => this.#baselines.begin(),
     })
@@ -348,11 +345,14 @@ export class Session {
       try {
         if (!this.#isDecided || this.#leftovers.size > 0) await this.#settleNow()
         await this.#stream.journal.endShed()
-        await this.#sealer.close()
-        if (this.#sealer.stream.state === 'closed') endClockOf(this.#sealer.stream)
+        await this.#entering?.enter()
         if (this.#entering !== null) this.#adoption.begin(this.#seams.directory)
+        // What was captured here comes first. What is taken over is stamped in this stream, which is closed behind that.
+        if (this.#adoption.isRunning) await this.#sealer.seal()
         await this.#adoption.ended()
         if (this.#leftovers.size > 0) await this.#settleNow()
+        await this.#sealer.close()
+        if (this.#sealer.stream.state === 'closed') endClockOf(this.#sealer.stream)
         await this.#seams.remember?.()
         await this.#seams.timeline.settled()
       } finally {
