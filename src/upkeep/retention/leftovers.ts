@@ -7,6 +7,9 @@ import { namedKeys } from '../named-keys.ts'
 import { replacedLists } from '../replaced-files.ts'
 import type { PruneSeams } from './prune.ts'
 
+/** Files and snapshots that one commit condemns: what that writes is bounded. */
+const CONDEMNED_AT_ONCE = 150
+
 /**
  * Condemns files that nothing names, and that nobody can come to name: an attempt to write them was broken off. Their age
  * counts from then, whatever the store says of them; who was about to name one is refused by its commit from now on. Returns
@@ -22,18 +25,29 @@ export async function condemnLeftovers({ store, timeline, clock }: PruneSeams): 
   }
   const replaced = new Set<string>()
   for await (const { keys } of replacedLists(store)) for (const key of keys) replaced.add(key)
-  let found = 0
   // The timeline is newer than the listing: what it does not name, nobody has named since.
   await timeline.refresh()
+  let found = 0
+  for (let some = CONDEMNED_AT_ONCE; some === CONDEMNED_AT_ONCE; found += some)
+    some = await condemnSome({ timeline, clock }, stored, replaced)
+  return found
+}
+
+async function condemnSome(
+  { timeline, clock }: Pick<PruneSeams, 'timeline' | 'clock'>,
+  stored: ReadonlyMap<string, number>,
+  replaced: ReadonlySet<string>,
+): Promise<number> {
+  let found = 0
   await timeline.commit(async (now) => {
     // A repair was first: what nothing names now may be all that is left of something.
     if (now.holds?.some(isPause) === true) return null
     const named = await namesOf(now, timeline.nodes.segments)
-    const isLeft = (key: string): boolean => !named.has(key) && !replaced.has(key) && isOver(key, now)
+    const left = [...stored].filter(([key]) => !named.has(key) && !replaced.has(key) && isOver(key, now))
     const at = newUlid(clock.now())
-    const condemned = [...stored].filter(([key]) => isLeft(key)).map(([key, bytes]): Condemned => ({ key, bytes, at }))
-    found = condemned.length
-    return found === 0 ? null : { condemn: condemned }
+    const condemn = left.slice(0, CONDEMNED_AT_ONCE).map(([key, bytes]): Condemned => ({ key, bytes, at }))
+    found = condemn.length
+    return found === 0 ? null : { condemn }
   })
   return found
 }

@@ -3,6 +3,7 @@ import type { StreamBase } from '../../model/pruned.ts'
 import type { SegmentEntry, SnapshotEntry, Timeline } from '../../model/timeline.ts'
 import { MIN_ULID, type Ulid } from '../../model/ulid.ts'
 import { reachOf } from '../../restore/reach.ts'
+import { unitsOf } from '../../restore/segments.ts'
 import { reachableIntervals } from '../../restore/verdict.ts'
 import type { SegmentPart } from '../run-chains.ts'
 import { isNeeded, type KeptSnapshot, keptOf, type Retained } from './kept.ts'
@@ -30,12 +31,13 @@ type PartsOf = (entry: SegmentEntry) => Promise<readonly SegmentPart[]>
 
 /**
  * The plan for a timeline and its segments, in any order. A run goes as a whole, or not at all. `partsOf` is asked for runs that
- * go.
+ * go. `most`: only the oldest so many files and snapshots go, or one run; what is left is for the plan after this one.
  */
 export async function planPrune(
   input: RetentionInput,
   segments: AsyncIterable<SegmentEntry> | Iterable<SegmentEntry>,
   partsOf: PartsOf = unmerged,
+  most: number = Number.POSITIVE_INFINITY,
 ): Promise<PrunePlan> {
   const kept = keptOf(input)
   if (kept === null) return nothing(input.timeline)
@@ -46,7 +48,34 @@ export async function planPrune(
     else if ('run' in segment) needed.add(segment.run.key)
   }
   const whole = going.filter((segment) => !('run' in segment && needed.has(segment.run.key)))
-  return planOf(input.timeline, kept, whole, await basesOf(whole, partsOf))
+  const staying = new Set(kept.snapshots.map(({ snapshot }) => snapshot))
+  const snapshots = input.timeline.snapshots.filter((snapshot) => !staying.has(snapshot)).slice(0, most)
+  const oldest = oldestOf(whole, most - snapshots.length)
+  return planOf(input.timeline, kept, { segments: oldest, snapshots, bases: await basesOf(oldest, partsOf) })
+}
+
+/** The oldest of them, of a run all files, until there are `most`. */
+function oldestOf(segments: readonly SegmentEntry[], most: number): readonly SegmentEntry[] {
+  if (segments.length <= most) return segments
+  const oldest: SegmentEntry[] = []
+  for (const { entries } of unitsOf(segments).toSorted((a, b) => (a.firstUlid < b.firstUlid ? -1 : 1))) {
+    if (oldest.length >= most) break
+    oldest.push(...entries)
+  }
+  return oldest
+}
+
+/** What was taken by several plans, one after the other, as one. */
+export function joinedPlans(plans: readonly [PrunePlan, ...PrunePlan[]]): PrunePlan {
+  return plans.reduce((before, plan) => ({
+    kept: plan.kept,
+    snapshots: [...before.snapshots, ...plan.snapshots],
+    segments: [...before.segments, ...plan.segments],
+    bytes: before.bytes + plan.bytes,
+    unreachable: union([...before.unreachable, ...plan.unreachable]),
+    pruned: union([...before.pruned, ...plan.pruned]),
+    bases: new Map([...before.bases, ...plan.bases]),
+  }))
 }
 
 function unmerged(entry: SegmentEntry): Promise<readonly SegmentPart[]> {
@@ -57,13 +86,11 @@ function unmerged(entry: SegmentEntry): Promise<readonly SegmentPart[]> {
 function planOf(
   timeline: Timeline,
   kept: Retained,
-  segments: readonly SegmentEntry[],
-  bases: PrunePlan['bases'],
+  { segments, snapshots, bases }: Pick<PrunePlan, 'segments' | 'snapshots' | 'bases'>,
 ): PrunePlan {
-  const staying = new Set(kept.snapshots.map(({ snapshot }) => snapshot))
-  const snapshots = timeline.snapshots.filter((snapshot) => !staying.has(snapshot))
+  const going = new Set(snapshots)
   const events = union(segments.map(({ firstUlid, lastUlid }) => ({ from: firstUlid, through: lastUlid })))
-  const unreachable = without(momentsOf(timeline), momentsOf(after(timeline, staying, events)))
+  const unreachable = without(momentsOf(timeline), momentsOf(after(timeline, going, events)))
   return {
     kept: kept.snapshots,
     snapshots,
@@ -103,9 +130,9 @@ function momentsOf(timeline: Timeline): readonly Interval[] {
   return union(reachableIntervals(timeline, reachOf(timeline), () => false))
 }
 
-function after(timeline: Timeline, staying: ReadonlySet<SnapshotEntry>, events: readonly Interval[]): Timeline {
+function after(timeline: Timeline, going: ReadonlySet<SnapshotEntry>, events: readonly Interval[]): Timeline {
   const pruned = events.map((range) => ({ ...range, at: range.from, by: '' }))
-  const snapshots = timeline.snapshots.filter((snapshot) => staying.has(snapshot))
+  const snapshots = timeline.snapshots.filter((snapshot) => !going.has(snapshot))
   return { ...timeline, snapshots, pruned: [...(timeline.pruned ?? []), ...pruned] }
 }
 

@@ -8,7 +8,7 @@ import { eachSegment } from '../../timeline/segments.ts'
 import { expectSnapshot } from '../repair/snapshots.ts'
 import { SegmentParts } from '../run-chains.ts'
 import { type Damage, Inspection } from '../verify/inspection.ts'
-import { isEmptyPlan, type PrunePlan, planPrune, restedOn } from './plan.ts'
+import { isEmptyPlan, joinedPlans, type PrunePlan, planPrune, restedOn } from './plan.ts'
 import { policyText, type RetentionPolicy, rulesOf } from './policy.ts'
 
 /** What a pruning works with. */
@@ -25,20 +25,38 @@ export interface Pruned {
   readonly damage: readonly Damage[]
 }
 
+/** Files and snapshots that are taken out by one commit, but for a run of more files: what a commit writes is bounded. */
+const TAKEN_AT_ONCE = 150
+
 /** What a policy would take, as the timeline is now; reads no data. */
 export async function previewPrune(seams: PruneSeams, policy: RetentionPolicy): Promise<PrunePlan> {
-  return planFor(seams, await seams.timeline.refresh(), policy, new Set())
+  return planFor(seams, await seams.timeline.refresh(), policy, new Set(), Number.POSITIVE_INFINITY)
+}
+
+/** What has been read back, and what of that is damaged. */
+interface ReadBack {
+  readonly sound: Set<string>
+  readonly damaged: Map<string, readonly Damage[]>
 }
 
 /**
- * Takes out of the timeline what no promise needs, in one commit; no file is deleted by it. New before old: every snapshot
- * that remains in the place of what goes is read back first, each file against its hash. Errors: those of the store.
+ * Takes out of the timeline what no promise needs, the oldest first; no file is deleted by it. Each commit takes what may go
+ * without those after it. New before old: every snapshot that remains in the place of what goes is read back first, each file
+ * against its hash. Errors: those of the store.
  */
 export async function prune(seams: PruneSeams, policy: RetentionPolicy): Promise<Pruned> {
+  const read: ReadBack = { sound: new Set(), damaged: new Map() }
+  await seams.timeline.refresh()
+  let plan = await prunePart(seams, policy, read)
+  for (let part = plan; part.segments.length + part.snapshots.length >= TAKEN_AT_ONCE; ) {
+    part = await prunePart(seams, policy, read)
+    plan = joinedPlans([plan, part])
+  }
+  return { plan, damage: [...read.damaged.values()].flat() }
+}
+
+async function prunePart(seams: PruneSeams, policy: RetentionPolicy, { sound, damaged }: ReadBack): Promise<PrunePlan> {
   const { timeline, clock } = seams
-  const sound = new Set<string>()
-  const damaged = new Map<string, readonly Damage[]>()
-  await timeline.refresh()
   for (;;) {
     let plan = await planFor(seams, timeline.timeline, policy, damaged)
     const unread = (): SnapshotEntry | undefined => restedOn(plan).find(({ prefix }) => !sound.has(prefix))
@@ -56,7 +74,7 @@ export async function prune(seams: PruneSeams, policy: RetentionPolicy): Promise
       if (!isSettled || isEmptyPlan(plan)) return null
       return { prune: changeOf(plan, policy, newUlid(clock.now())) }
     })
-    if (isSettled) return { plan, damage: [...damaged.values()].flat() }
+    if (isSettled) return plan
   }
 }
 
@@ -65,10 +83,11 @@ function planFor(
   now: Timeline,
   policy: RetentionPolicy,
   damaged: Pick<ReadonlySet<string>, 'has'>,
+  most: number = TAKEN_AT_ONCE,
 ): Promise<PrunePlan> {
   const input = { timeline: now, rules: rulesOf(policy), nowMs: clock.now(), damaged }
   const parts = new SegmentParts(store)
-  return planPrune(input, eachSegment(timeline.nodes.segments, now.segments), (entry) => parts.of(entry))
+  return planPrune(input, eachSegment(timeline.nodes.segments, now.segments), (entry) => parts.of(entry), most)
 }
 
 function changeOf({ segments, snapshots, pruned, bases }: PrunePlan, policy: RetentionPolicy, at: string): PruneChange {

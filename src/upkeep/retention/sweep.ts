@@ -1,4 +1,5 @@
 import { TidemarkError } from '../../base/errors.ts'
+import { slicesOf } from '../../base/slices.ts'
 import type { Condemned, Waited } from '../../model/pruned.ts'
 import type { Timeline } from '../../model/timeline.ts'
 import { ulidTime } from '../../model/ulid.ts'
@@ -25,6 +26,8 @@ export interface Swept {
 
 /** Files that are deleted in one call. */
 const DELETED_AT_ONCE = 1000
+/** Of what waits, so much is noted by one commit: what that writes is bounded. */
+const NOTED_AT_ONCE = 150
 
 /**
  * Deletes the files of what was taken out of the timeline longer ago than the grace, as those who looked at it since have seen
@@ -58,10 +61,15 @@ export async function sweep(
   }
   // What the timeline names again is condemned no more.
   const ended = [...deleted, ...old.filter((one) => !due.includes(one))].map(({ key }) => key)
-  await timeline.commit(({ condemned = [] }) => {
-    const seen = condemned.filter((one) => !isOld(one)).flatMap((one) => seenAt(one, nowMs, graceMs))
-    return seen.length + ended.length === 0 ? null : { putCondemned: seen, endCondemned: ended }
-  })
+  for (const endCondemned of slicesOf(ended, NOTED_AT_ONCE)) await timeline.commit(() => ({ endCondemned }))
+  const waiting = rest.flatMap((one) => seenAt(one, nowMs, graceMs)).map(({ key }) => key)
+  for (const keys of slicesOf(waiting, NOTED_AT_ONCE)) {
+    const looked = new Set(keys)
+    await timeline.commit(({ condemned = [] }) => {
+      const seen = condemned.filter(({ key }) => looked.has(key)).flatMap((one) => seenAt(one, nowMs, graceMs))
+      return seen.length === 0 ? null : { putCondemned: seen }
+    })
+  }
   const anew = rest.filter((one) => waitsAnew(waitedOf(one), nowMs)).length
   return { files, bytes: bytesOf(deleted), refused, waiting: { entries: rest.length, bytes: bytesOf(rest), anew } }
 }
@@ -98,9 +106,10 @@ async function unnamed(
 /** Snapshots one by one, which have any number of files. */
 function batches(condemned: readonly Condemned[]): readonly (readonly Condemned[])[] {
   const segments = condemned.filter(({ key }) => !key.endsWith('/'))
-  const result = condemned.filter(({ key }) => key.endsWith('/')).map((one) => [one])
-  for (let at = 0; at < segments.length; at += DELETED_AT_ONCE) result.push(segments.slice(at, at + DELETED_AT_ONCE))
-  return result
+  return [
+    ...condemned.filter(({ key }) => key.endsWith('/')).map((one) => [one]),
+    ...slicesOf(segments, DELETED_AT_ONCE),
+  ]
 }
 
 /** What of a batch is gone: an entry whose every file is. */
