@@ -1,9 +1,11 @@
 import type { CountingStore } from '../../test/support/stores.ts'
-import { cpuMs } from './timing.ts'
+import { cpuMs, threadMs } from './timing.ts'
 
 /** What something cost: milliseconds of the processor and on the clock, bytes, requests to the store. */
 export interface Cost {
   readonly ms: number
+  /** Of this thread alone: longer it has not held the event loop. */
+  readonly threadMs: number
   readonly wallMs: number
   readonly read: number
   readonly written: number
@@ -16,10 +18,10 @@ export type GrowthRow = Readonly<Record<string, number> & { size: number }>
 /** What `act` costs, and its result. */
 export async function costOf<T>(store: CountingStore, act: () => Promise<T>): Promise<Cost & { readonly result: T }> {
   store.reset()
-  const [started, cpu] = [performance.now(), cpuMs()]
+  const [started, cpu, thread] = [performance.now(), cpuMs(), threadMs()]
   const result = await act()
   const requests = Object.values(store.calls).reduce((sum, calls) => sum + calls, 0)
-  const times = { ms: cpuMs() - cpu, wallMs: performance.now() - started }
+  const times = { ms: cpuMs() - cpu, threadMs: threadMs() - thread, wallMs: performance.now() - started }
   return { ...times, read: store.bytesRead, written: store.bytesWritten, requests, result }
 }
 

@@ -8,6 +8,12 @@ export function cpuMs(): number {
   return (user + system) / 1000
 }
 
+/** Milliseconds of the processor that this thread has used. */
+export function threadMs(): number {
+  const { user, system } = process.threadCpuUsage()
+  return (user + system) / 1000
+}
+
 /** Milliseconds that `work` takes on the clock, and of the processor, and its result. */
 export async function timed<T>(work: () => Promise<T>): Promise<{ ms: number; cpuMs: number; result: T }> {
   const [start, cpu] = [performance.now(), cpuMs()]
