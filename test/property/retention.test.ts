@@ -10,7 +10,7 @@ import {
 } from '../../src/model/timeline.ts'
 import { firstUlidAt, MIN_ULID, type Ulid, ulidTime } from '../../src/model/ulid.ts'
 import { gapsOf, needsBaseline, startOf } from '../../src/restore/gaps.ts'
-import { type PrunePlan, planPrune } from '../../src/upkeep/retention/plan.ts'
+import { isEmptyPlan, joinedPlans, type PrunePlan, planPrune } from '../../src/upkeep/retention/plan.ts'
 import { type RetentionPolicy, rulesOf } from '../../src/upkeep/retention/policy.ts'
 import { random } from '../support/random.ts'
 import { type OracleSnapshot, RetentionOracle } from '../support/retention-oracle.ts'
@@ -206,14 +206,32 @@ class World {
     return this.#known.gone
   }
 
-  async prune(policy: RetentionPolicy, nowMs = this.now): Promise<PrunePlan> {
+  /** At once or in parts, which take the same together; `onPart` is called after each. */
+  async prune(policy: RetentionPolicy, nowMs: number, onPart: () => void): Promise<void> {
+    const whole = await this.#planned(policy, nowMs)
+    const most = this.chance(0.3) ? Number.POSITIVE_INFINITY : 1 + this.upTo(4)
+    const plans: PrunePlan[] = []
+    for (let plan = await this.#planned(policy, nowMs, most); !isEmptyPlan(plan); ) {
+      this.#take(plan, firstUlidAt(nowMs))
+      onPart()
+      plans.push(plan)
+      plan = await this.#planned(policy, nowMs, most)
+    }
+    const [first, ...rest] = plans
+    expect(first === undefined ? null : contentOf(joinedPlans([first, ...rest]))).toEqual(
+      isEmptyPlan(whole) ? null : contentOf(whole),
+    )
+  }
+
+  #planned(policy: RetentionPolicy, nowMs: number, most?: number): Promise<PrunePlan> {
     const input = { timeline: this.timeline, rules: rulesOf(policy), nowMs, damaged: new Set<string>() }
-    const plan = await planPrune(input, this.timeline.segments.tail)
-    const at = firstUlidAt(nowMs)
+    return planPrune(input, this.timeline.segments.tail, undefined, most)
+  }
+
+  #take(plan: PrunePlan, at: Ulid): void {
     const { segments, snapshots, bases } = plan
     const pruned = plan.pruned.map((range) => ({ ...range, at, by: 'test' }))
     this.timeline = applyChange(this.timeline, { prune: { segments, snapshots, pruned, bases, at } })
-    return plan
   }
 
   oracle(policy: RetentionPolicy, now = this.now): RetentionOracle {
@@ -226,6 +244,15 @@ class World {
     )
     const { marks, holds, newestEvent } = this
     return new RetentionOracle({ snapshots, newestEvent, now, marks, holds }, policy)
+  }
+}
+
+/** What a plan takes, in no order. */
+function contentOf({ segments, snapshots, ...rest }: PrunePlan): unknown {
+  return {
+    ...rest,
+    segments: segments.map(({ key }) => key).sort(),
+    snapshots: snapshots.map(({ ulid }) => ulid).sort(),
   }
 }
 
@@ -266,12 +293,8 @@ test('what a policy promises stays reachable, over many prunings, and what it do
         const before = new Set(moments.filter((at) => world.isWhole(at)))
         for (const at of before) expect(world.isReached(at)).toBe(true)
         const needed = neededBy(world, oracle, moments)
-        await world.prune(policy, world.now + skew)
-        for (const at of moments) {
-          const reached = world.isReached(at)
-          if (before.has(at) && oracle.isPromised(at)) expect(reached, `${new Date(at).toISOString()}`).toBe(true)
-          if (!before.has(at)) expect(reached).toBe(false)
-        }
+        await world.prune(policy, world.now + skew, () => expectPromised(world, oracle, moments, before))
+        expectPromised(world, oracle, moments, before)
         expect(new Set(world.timeline.segments.tail.map(({ key }) => key))).toEqual(needed)
       }
     }),
@@ -290,13 +313,9 @@ test('what is promised stays reachable where events were lost, and no state is m
         const moments = world.moments()
         const before = new Set(moments.filter((at) => world.isReached(at)))
         const known = gapsOf(world.timeline).length
-        await world.prune(policy)
+        await world.prune(policy, world.now, () => expectPromised(world, oracle, moments, before))
         gaps += known - gapsOf(world.timeline).length
-        for (const at of moments) {
-          const reached = world.isReached(at)
-          if (before.has(at) && oracle.isPromised(at)) expect(reached, `${new Date(at).toISOString()}`).toBe(true)
-          if (!before.has(at)) expect(reached).toBe(false)
-        }
+        expectPromised(world, oracle, moments, before)
       }
     }),
     { numRuns: 15 },
@@ -304,6 +323,20 @@ test('what is promised stays reachable where events were lost, and no state is m
   // What was pruned is no gap.
   expect(gaps).toBeGreaterThan(10)
 })
+
+/** What was promised of the moments that could be reached `before` can be reached, and no other. */
+function expectPromised(
+  world: World,
+  oracle: RetentionOracle,
+  moments: readonly number[],
+  before: ReadonlySet<number>,
+): void {
+  for (const at of moments) {
+    const reached = world.isReached(at)
+    if (before.has(at) && oracle.isPromised(at)) expect(reached, `${new Date(at).toISOString()}`).toBe(true)
+    if (!before.has(at)) expect(reached).toBe(false)
+  }
+}
 
 /** The segments with an event behind the last snapshot before a promised moment, and not behind the moment. */
 function neededBy(world: World, oracle: RetentionOracle, moments: readonly number[]): ReadonlySet<string> {
