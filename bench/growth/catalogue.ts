@@ -62,7 +62,7 @@ async function growthAt(count: number): Promise<GrowthRow> {
       'commit, requests': mean(commits, 'requests'),
       'refresh, KiB': most(refreshes, 'read') / KIB,
       'refresh, ms': mean(refreshes, 'ms'),
-      'refresh, most ms of the thread': most(refreshes, 'threadMs'),
+      'refresh, most ms of its code': most(refreshes, 'threadMs'),
       'plan of 100, requests': plan.requests,
       'plan of 100, ms': plan.ms,
       'loop held, ms': loop.max / 1e6,

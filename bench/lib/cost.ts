@@ -4,7 +4,7 @@ import { cpuMs, threadMs } from './timing.ts'
 /** What something cost: milliseconds of the processor and on the clock, bytes, requests to the store. */
 export interface Cost {
   readonly ms: number
-  /** Of this thread alone: longer it has not held the event loop. */
+  /** Of this thread alone, outside of the kernel: for so long its code has held the event loop. */
   readonly threadMs: number
   readonly wallMs: number
   readonly read: number
