@@ -7,13 +7,13 @@ import { spillRun } from './spill.ts'
 const LEAST_RUNS = 2
 
 /**
- * Merges runs into fewer ones, over scratch space, as far as the memory for the last merge demands: half of it is for
- * runs as they come, half for what earlier passes left. Each row is written once for each level of passes, of which
+ * Merges runs into fewer ones, over scratch space, as far as the memory for the last merge demands: all of it is for runs as
+ * they come, and after the first pass half, the other half for what passes left. Each row is written once for each level of passes, of which
  * there are as many as the logarithm of the number of runs.
  */
 export class Passes {
   readonly #scratch: () => ObjectStore
-  readonly #half: number
+  readonly #memory: number
   /** Runs as they came, then what one pass has made, then two. */
   readonly #levels: Run[][] = [[]]
   #passes = 0
@@ -21,12 +21,13 @@ export class Passes {
   /** `memory`: bytes that the runs of `rest` may hold together, unless two of them hold more. */
   constructor(scratch: () => ObjectStore, memory: number) {
     this.#scratch = scratch
-    this.#half = memory / 2
+    this.#memory = memory
   }
 
   async add(run: Run): Promise<void> {
     const fresh = this.#level(0)
-    if (fresh.length >= LEAST_RUNS && bytesOf(fresh) + run.bytes > this.#half) await this.#pass(0)
+    const most = this.#passes === 0 ? this.#memory : this.#memory / 2
+    if (fresh.length >= LEAST_RUNS && bytesOf(fresh) + run.bytes > most) await this.#pass(0)
     this.#level(0).push(run)
   }
 
@@ -42,7 +43,7 @@ export class Passes {
     const made = await spillRun(this.#scratch(), `pass-${this.#passes++}`, mergeStamped(runs))
     this.#level(level + 1).push(made)
     const above = this.#levels.slice(1)
-    if (bytesOf(above.flat()) <= this.#half) return
+    if (bytesOf(above.flat()) <= this.#memory / 2) return
     // Where each level has one run there is nothing to gain: they are few, and hold a part each.
     let next = -1
     for (const [at, others] of above.entries()) {

@@ -1,3 +1,4 @@
+import { WINDOW_BYTES } from '../format/segment/read.ts'
 import type { Image, Item } from '../model/event.ts'
 import type { SegmentEntry, SnapshotEntry } from '../model/timeline.ts'
 import type { Ulid } from '../model/ulid.ts'
@@ -32,6 +33,9 @@ export interface ReplaySources {
 
 /** Segments whose footers are read at once. */
 export const OPENED_AHEAD = 16
+
+/** Of each segment at least so many bytes are read at once: for fewer a request costs too much. */
+const LEAST_WINDOW_BYTES = 128 * 1024
 
 /** Of the memory, what the segments have besides a snapshot whose records are huge: one part of so many. */
 const LEAST_PART = 4
@@ -121,9 +125,10 @@ async function fittingRuns(
 ): Promise<readonly Run[]> {
   const fixed = runs.reduce((sum, { bytes }) => sum + bytes, 0)
   // What is fixed gets no smaller by passes: a part of the memory is theirs in any case.
-  const passes = new Passes(sources.scratch, Math.max(sources.memory - fixed, sources.memory / LEAST_PART))
+  const memory = Math.max(sources.memory - fixed, sources.memory / LEAST_PART)
+  const passes = new Passes(sources.scratch, memory)
   try {
-    for await (const run of segmentRuns(sources.segments, segments, range)) await passes.add(run)
+    for await (const run of segmentRuns(sources.segments, segments, range, memory)) await passes.add(run)
   } catch (error) {
     for (const run of [...runs, ...passes.rest]) await run.close()
     throw error
@@ -131,20 +136,23 @@ async function fittingRuns(
   return [...runs, ...passes.rest]
 }
 
-/** Every segment as a run; the files of a merged run, which follow one another, as one. */
+/** Every segment as a run; the files of a merged run, which follow one another, as one. So many as fit `memory` if they read less at once. */
 async function* segmentRuns(
   segments: Segments,
   entries: readonly SegmentEntry[],
   range: EventRange,
+  memory: number,
 ): AsyncGenerator<SegmentRun> {
   const units = Map.groupBy(entries, (entry) => ('run' in entry ? entry.run.key : entry.key))
+  const windowBytes = Math.max(LEAST_WINDOW_BYTES, Math.min(WINDOW_BYTES, memory / (4 * units.size)))
   // The number of a file in its run is the end of its key.
   const ordered = [...units.values()].flatMap((unit) => unit.toSorted((a, b) => (a.key < b.key ? -1 : 1)))
   let parts: RunPart[] = []
   for await (const [entry, reader] of ahead(ordered, OPENED_AHEAD, (one) => segments.scan(one))) {
     const isRun = 'run' in entry
     // Of the many files of a run each is opened in its turn: what is open takes memory.
-    parts.push(isRun ? partOf(reader, range.selection, () => segments.scan(entry)) : partOf(reader, range.selection))
+    const open = isRun ? { open: () => segments.scan(entry) } : {}
+    parts.push(partOf(reader, range.selection, { ...open, windowBytes }))
     if (isRun && parts.length < (units.get(entry.run.key)?.length ?? 0)) continue
     yield new SegmentRun(parts, range)
     parts = []

@@ -1,4 +1,5 @@
-import type { SegmentReader } from '../format/segment/read.ts'
+import { type SegmentReader, WINDOW_BYTES } from '../format/segment/read.ts'
+import type { RowGroup } from '../format/segment/row-group.ts'
 import type { ColumnName } from '../format/segment/schema.ts'
 import { type Item, KINDS } from '../model/event.ts'
 import type { StampRange } from './run.ts'
@@ -7,13 +8,13 @@ import type { Selection } from './target.ts'
 /** What a merge reads of a segment. */
 export const MERGED_COLUMNS: readonly ColumnName[] = ['kind', 'resource', 'record_id', 'ulid', 'after', 'after_raw']
 
-/** A segment as it was sealed, or one of the files of a run, and the row groups of it that a merge reads. */
+/** A segment as it was sealed, or one of the files of a run, with the row groups of it that a merge reads. */
 export interface RunPart {
   /** Key, for messages. */
   readonly name: string
-  readonly open: () => Promise<SegmentReader>
-  readonly groups: readonly number[]
-  /** The first item of each of these row groups. */
+  /** Reads the row groups of it that are merged, in order. */
+  readonly scan: (columns: readonly ColumnName[]) => AsyncGenerator<RowGroup>
+  /** The first item of each row group. */
   readonly firsts: readonly Item[]
   /** The most that it holds while it is read. */
   readonly bytes: number
@@ -21,20 +22,26 @@ export interface RunPart {
   readonly stamps: StampRange
 }
 
-/** The part of a segment that has the selection. Who reads many of them in turn opens each when it comes to it. */
-export function partOf(
-  reader: SegmentReader,
-  selection: Selection,
-  open: () => Promise<SegmentReader> = async () => reader,
-): RunPart {
+/** How a part is read. */
+export interface PartReading {
+  /** Who reads many of them in turn opens each when it comes to it. Default: the reader itself. */
+  readonly open?: () => Promise<SegmentReader>
+  /** Bytes that are read at once. */
+  readonly windowBytes?: number
+}
+
+/** The part of a segment that has the selection. */
+export function partOf(reader: SegmentReader, selection: Selection, reading: PartReading = {}): RunPart {
+  const { open = async (): Promise<SegmentReader> => reader, windowBytes = WINDOW_BYTES } = reading
   const groups = groupsOf(reader, selection)
   const { firstUlid: first, lastUlid: last } = reader.info
   return {
     name: reader.name,
-    open,
-    groups,
+    scan: async function* (columns) {
+      yield* (await open()).scan(groups, columns, windowBytes)
+    },
     firsts: groups.flatMap((index) => reader.rowGroups[index]?.first ?? []),
-    bytes: reader.scanBytes(groups, MERGED_COLUMNS),
+    bytes: reader.scanBytes(groups, MERGED_COLUMNS, windowBytes),
     stamps: { first, last },
   }
 }

@@ -225,7 +225,7 @@ function checkOrder(parts: readonly RunPart[]): void {
 }
 
 async function* groupsOf(parts: readonly RunPart[], columns: typeof MERGED_COLUMNS): AsyncGenerator<RowGroup> {
-  for (const { open, groups } of parts) yield* (await open()).scan(groups, columns)
+  for (const part of parts) yield* part.scan(columns)
 }
 
 /** Behind the last row of each item, in order. In one loop over all rows: it is short, and there are very many. */

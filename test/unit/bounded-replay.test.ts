@@ -333,7 +333,8 @@ test('thousands of segments are merged in as many passes as the memory demands, 
   for (let i = 0; i < segments; i++) await passes.add(new LargeRun(numbers(i * each, each), size, MIB))
   const { rest } = passes
   expect(rest.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(32 * MIB)
-  expect(LargeRun.most).toBeLessThanOrEqual(16)
+  // In the first pass, when nothing is left of others: as many as fit.
+  expect(LargeRun.most).toBeLessThanOrEqual(32)
   let records = 0
   for await (const batch of mergeRuns(rest)) records += batch.length
   expect(records).toBe(segments * each)

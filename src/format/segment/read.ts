@@ -49,8 +49,8 @@ export interface ItemRange {
   readonly id?: string
 }
 
-/** Bytes of row groups that are fetched together in a scan. */
-const WINDOW_BYTES = 512 * 1024
+/** Bytes of row groups that are fetched together in a scan, unless they are told. */
+export const WINDOW_BYTES: number = 512 * 1024
 /** About what walking along the rows of an open segment takes. */
 const WALK_BYTES = 32 * 1024
 /** Of a decoded row group, about what says where the values of a row are. */
@@ -156,10 +156,14 @@ export class SegmentReader {
   }
 
   /**
-   * Reads columns of many row groups, in order, in few and large requests, one of them ahead. Errors: as above.
+   * Reads columns of many row groups, in order, in requests of about `windowBytes`, one of them ahead. Errors: as above.
    */
-  async *scan(indexes: readonly number[], columns: readonly ColumnName[]): AsyncGenerator<RowGroup> {
-    const windows = this.#windows(indexes)
+  async *scan(
+    indexes: readonly number[],
+    columns: readonly ColumnName[],
+    windowBytes: number = WINDOW_BYTES,
+  ): AsyncGenerator<RowGroup> {
+    const windows = this.#windows(indexes, windowBytes)
     const read = (window: readonly number[]): Promise<RowGroup[]> => {
       const groups = this.#read(window, columns, SCAN_HOLE_BYTES)
       groups.catch(() => {}) // thrown where it is awaited, below
@@ -179,7 +183,7 @@ export class SegmentReader {
    * the open segment itself. A row that has a group for itself is not decoded before its turn, and gone after it: of all
    * that are merged, there are two of these at a time.
    */
-  scanBytes(indexes: readonly number[], columns: readonly ColumnName[]): number {
+  scanBytes(indexes: readonly number[], columns: readonly ColumnName[], windowBytes: number = WINDOW_BYTES): number {
     let decoded = 0
     for (const index of indexes) {
       const { chunks, rows } = this.#metadata(index)
@@ -187,7 +191,7 @@ export class SegmentReader {
       decoded = Math.max(decoded, rows === 1 ? 0 : sum + rows * ROW_BYTES)
     }
     let [stored, last] = [0, 0]
-    for (const window of this.#windows(indexes)) {
+    for (const window of this.#windows(indexes, windowBytes)) {
       const bytes = window.reduce((sum, index) => sum + this.#storedBytes(index), 0)
       stored = Math.max(stored, last + bytes)
       last = bytes
@@ -220,8 +224,8 @@ export class SegmentReader {
     return groups
   }
 
-  /** Splits row groups into runs whose bytes in the file are about `WINDOW_BYTES`. */
-  #windows(indexes: readonly number[]): number[][] {
+  /** Splits row groups into runs whose bytes in the file are about so many. */
+  #windows(indexes: readonly number[], windowBytes: number): number[][] {
     const windows: number[][] = []
     let left = 0
     for (const index of indexes) {
@@ -232,7 +236,7 @@ export class SegmentReader {
         left -= bytes
       } else {
         windows.push([index])
-        left = WINDOW_BYTES - bytes
+        left = windowBytes - bytes
       }
     }
     return windows
