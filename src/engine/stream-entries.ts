@@ -28,8 +28,9 @@ export function enterStreams(
       if (first <= promised) return lateEntry(entry, journal, promised)
       return { ...entry, sealedThrough: complete(entry.openedAt) }
     }
-    // It was told to be complete, by a store that has been set back since: what its journal has besides comes behind what was promised.
-    if (present?.state === 'closed' && recovered.unsealedEvents > 0) return lateEntry(entry, journal, promised)
+    // It was told to be complete by a store that was set back: what its journal has besides comes behind all that was promised.
+    if (present?.state === 'closed' && recovered.unsealedEvents > 0)
+      return lateEntry(entry, journal, later(promised, present.sealedThrough))
     const isNew = present === undefined ? known === null : present.state === 'closed'
     if (!isNew) return entry
     if (recovered.unsealedEvents > 0 || recovered.openIntents.length > 0) {
