@@ -8,8 +8,8 @@ const LEAST_RUNS = 2
 
 /**
  * Merges runs into fewer ones, over scratch space, as far as the memory for the last merge demands: all of it is for runs as
- * they come, and after the first pass half, the other half for what passes left. Each row is written once for each level of passes, of which
- * there are as many as the logarithm of the number of runs.
+ * they come, and after the first pass half, the other half for what passes left. Each row is written once for each level of
+ * passes, of which there are as many as the logarithm of the number of runs.
  */
 export class Passes {
   readonly #scratch: () => ObjectStore

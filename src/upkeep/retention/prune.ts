@@ -47,8 +47,9 @@ interface ReadBack {
 export async function prune(seams: PruneSeams, policy: RetentionPolicy): Promise<Pruned> {
   const read: ReadBack = { sound: new Set(), damaged: new Map() }
   await seams.timeline.refresh()
-  let plan = await prunePart(seams, policy, read)
-  for (let part = plan; part.segments.length + part.snapshots.length >= TAKEN_AT_ONCE; ) {
+  let part = await prunePart(seams, policy, read)
+  let plan = part
+  while (part.segments.length + part.snapshots.length >= TAKEN_AT_ONCE) {
     part = await prunePart(seams, policy, read)
     plan = joinedPlans([plan, part])
   }
