@@ -24,11 +24,13 @@ export interface FileInfo {
 export interface FileReader {
   /** What is at the path itself; a link is not followed. */
   look(path: string): Promise<FileInfo>
+  /** Where a path leads to, with every link resolved. */
+  realPath(path: string): Promise<string>
   /** The names in a directory, in no order. */
   list(directory: string): Promise<readonly FileEntry[]>
   /**
-   * The whole file, or what there is of the range, and the size of the file; null where it is no regular file. A path
-   * that is a link fails with `ELOOP`.
+   * The whole file, or what there is of the range, and how large the file is, or at least is where the range ends in it; null
+   * where it is no regular file. A path that is a link fails with `ELOOP`.
    */
   read(path: string, range: ByteRange | null): Promise<{ readonly bytes: Uint8Array; readonly size: number } | null>
 }

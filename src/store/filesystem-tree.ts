@@ -25,12 +25,22 @@ export async function* listTree(
 
 /** Throws `STORE_DENIED` where a directory on the way from the root to `key` is a link. */
 export async function refuseLinks(files: FileReader, root: string, key: string): Promise<void> {
+  const deepest = key.lastIndexOf('/')
+  if (deepest === -1 || (await isStraight(files, root, key.slice(0, deepest)))) return
   for (let end = key.indexOf('/'); end !== -1; end = key.indexOf('/', end + 1)) {
     const path = join(root, key.slice(0, end))
     const found = await lookAt(files, path)
     if (found === null) return
     if (found.kind === 'link') throw linkRefused(path)
   }
+}
+
+/** Whether the way from the root to a directory is certainly without links. Asked at once, for each read pays for it. */
+async function isStraight(files: FileReader, root: string, directory: string): Promise<boolean> {
+  const real = async (path: string): Promise<string | null> => files.realPath(path).catch(() => null)
+  const [realRoot, realDirectory] = await Promise.all([real(root), real(join(root, directory))])
+  // What is spelt otherwise on a file system that ignores case is looked at step by step.
+  return realRoot !== null && realDirectory === join(realRoot, directory)
 }
 
 async function* walk(

@@ -1,7 +1,21 @@
-import { constants, type Dirent, type Stats } from 'node:fs'
+import {
+  close,
+  constants,
+  type Dirent,
+  fstat,
+  open as openCalled,
+  read as readCalled,
+  realpath,
+  type Stats,
+} from 'node:fs'
 import { type FileHandle, link, lstat, mkdir, open, readdir, rename, unlink } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { EMPTY } from '../base/bytes.ts'
 import type { EntryKind, Files } from './files.ts'
 import type { ByteRange } from './object-store.ts'
+
+const [openFile, statFile, closeFile] = [promisify(openCalled), promisify(fstat), promisify(close)]
+const [readFile, resolveLinks] = [promisify(readCalled), promisify(realpath.native)]
 
 const READ_FILE = constants.O_RDONLY | constants.O_NOFOLLOW
 
@@ -17,7 +31,8 @@ export const nodeFiles: Files = {
     return entries.map((entry) => ({ name: entry.name, kind: kindOf(entry) }))
   },
 
-  read: (path, range) => opened(path, READ_FILE, (handle) => readFrom(handle, range)),
+  realPath: (path) => resolveLinks(path),
+  read,
 
   create: (path, body) =>
     opened(path, 'wx', async (handle) => {
@@ -41,21 +56,41 @@ async function opened<T>(path: string, flags: string | number, act: (handle: Fil
   }
 }
 
-async function readFrom(
-  handle: FileHandle,
-  range: ByteRange | null,
-): Promise<{ readonly bytes: Uint8Array; readonly size: number } | null> {
-  const stats = await handle.stat()
+/** What is read without a look at how much there is: where there is less, the memory was taken for nothing. */
+const UNASKED_BYTES = 4 * 1024 * 1024
+
+/** A store's reads are very many, and each call is a way to another thread and back: of these there are as few as can be. */
+async function read(path: string, range: ByteRange | null): ReturnType<Files['read']> {
+  const file = await openFile(path, READ_FILE)
+  try {
+    if (range === null || range.end - range.start > UNASKED_BYTES) return await readWithin(file, range)
+    const { start, end } = range
+    // Of what cannot be read, is shorter or empty, it is to be known what it is.
+    const bytes = await readFrom(file, range).catch(() => EMPTY)
+    return bytes.length < end - start || end === start ? await readWithin(file, range) : { bytes, size: end }
+  } finally {
+    await closeFile(file)
+  }
+}
+
+async function readWithin(file: number, range: ByteRange | null): ReturnType<Files['read']> {
+  const stats = await statFile(file)
   if (!stats.isFile()) return null
   const { start, end } = range ?? { start: 0, end: stats.size }
-  const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(end, stats.size) - start))
+  const bytes = await readFrom(file, { start, end: Math.max(start, Math.min(end, stats.size)) })
+  return { bytes, size: stats.size }
+}
+
+/** What there is of a range. */
+async function readFrom(file: number, { start, end }: ByteRange): Promise<Uint8Array> {
+  const bytes = Buffer.allocUnsafeSlow(end - start)
   let filled = 0
   while (filled < bytes.length) {
-    const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled)
+    const { bytesRead } = await readFile(file, bytes, filled, bytes.length - filled, start + filled)
     if (bytesRead === 0) break
     filled += bytesRead
   }
-  return { bytes: filled === bytes.length ? bytes : bytes.subarray(0, filled), size: stats.size }
+  return filled === bytes.length ? bytes : bytes.subarray(0, filled)
 }
 
 function kindOf(entry: Stats | Dirent): EntryKind {

@@ -29,6 +29,12 @@ export class TreeFiles implements Files {
     return { kind: isFile ? 'file' : 'directory', bytes: isFile ? node.current().length : 0, modifiedMs: 0 }
   }
 
+  /** There are no links in it. */
+  async realPath(path: string): Promise<string> {
+    await this.look(path)
+    return path
+  }
+
   async list(directory: string): Promise<readonly FileEntry[]> {
     await this.#tree.point('store read')
     return [...this.#tree.names(directory)].map(([name, node]) => ({

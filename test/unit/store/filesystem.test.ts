@@ -13,7 +13,7 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
 import { systemClock } from '../../../src/base/clock.ts'
@@ -102,6 +102,47 @@ test('follows no link inside the root, and says so', async () => {
   for (const prefix of ['', 'out/', 'in/']) expect(await fails(keysOf(store.list(prefix))), prefix).toBe('STORE_DENIED')
   expect(await readdir(join(top, 'outside'))).toEqual(['secret'])
   expect(await readFile(join(top, 'outside/secret'), 'utf8')).toBe('secret')
+})
+
+test('a directory on the way is looked at only where its path is not the one that it has', async () => {
+  await mkdir(root)
+  await symlink(root, join(top, 'alias'))
+  const calls: string[] = []
+  const noting = new FilesystemStore(join(top, 'alias'), undefined, {
+    ...nodeFiles,
+    look: (path) => {
+      calls.push(`look ${basename(path)}`)
+      return nodeFiles.look(path)
+    },
+    read: (path, range) => {
+      calls.push(`read ${basename(path)}`)
+      return nodeFiles.read(path, range)
+    },
+  })
+  await noting.put('a/b/c', bytes)
+  calls.length = 0
+  expect([...(await noting.get('a/b/c', { start: 1, end: 2 }))]).toEqual([...bytes.subarray(1, 2)])
+  expect(calls.splice(0)).toEqual(['read c'])
+  // As a file system does that ignores case, and gives the name that the directory was made with.
+  await symlink(join(root, 'a'), join(root, 'A'))
+  expect(await fails(noting.get('A/b/c', { start: 1, end: 2 }))).toBe('STORE_DENIED')
+  expect(calls).toEqual(['look A'])
+})
+
+test('a range is read that ends where the file does, behind it, or begins there; of a directory nothing', async () => {
+  await store.put('a/b', bytes)
+  const { length } = bytes
+  expect([...(await store.get('a/b', { start: 0, end: length }))]).toEqual([...bytes])
+  expect(await store.get('a/b', { start: length, end: length })).toHaveLength(0)
+  for (const [start, end] of [
+    [0, length + 1],
+    [length, length + 1],
+    [length + 1, length + 1],
+    [0, 8 * 1024 * 1024],
+  ] as const)
+    expect(await fails(store.get('a/b', { start, end })), `${start} to ${end}`).toBe('OBJECT_CORRUPT')
+  for (const range of [undefined, { start: 0, end: 1 }, { start: 0, end: 0 }])
+    expect(await fails(store.get('a', range))).toBe('OBJECT_NOT_FOUND')
 })
 
 test('replaces a link instead of writing through it', async () => {
