@@ -68,9 +68,11 @@ export class FilesystemStore implements ObjectStore {
   async get(key: string, range?: ByteRange): Promise<Uint8Array> {
     const path = this.#path(key)
     if (range !== undefined) checkRange(range)
+    // At once: what was read is given to nobody where the way to it was a link.
+    const reading = this.#read(key, path, range ?? null)
+    reading.catch(() => {}) // thrown below
     await refuseLinks(this.#files, this.#root, key)
-    if (range === undefined) await this.#refuseLarge(key, path)
-    const found = await this.#read(key, path, range ?? null)
+    const found = await reading
     if (found === null) throw objectNotFound(key)
     const { bytes, size } = found
     const { start, end } = range ?? { start: 0, end: size }
@@ -139,6 +141,7 @@ export class FilesystemStore implements ObjectStore {
   }
 
   async #read(key: string, path: string, range: ByteRange | null): ReturnType<Files['read']> {
+    if (range === null) await this.#refuseLarge(key, path)
     try {
       return await this.#files.read(path, range)
     } catch (error) {

@@ -69,7 +69,7 @@ async function read(path: string, range: ByteRange | null): ReturnType<Files['re
     const bytes = await readFrom(file, range).catch(() => EMPTY)
     return bytes.length < end - start || end === start ? await readWithin(file, range) : { bytes, size: end }
   } finally {
-    await closeFile(file)
+    closeFile(file).catch(() => {}) // nothing was written: nobody has to wait for it, or to know
   }
 }
 

@@ -126,7 +126,7 @@ test('a directory on the way is looked at only where its path is not the one tha
   // As a file system does that ignores case, and gives the name that the directory was made with.
   await symlink(join(root, 'a'), join(root, 'A'))
   expect(await fails(noting.get('A/b/c', { start: 1, end: 2 }))).toBe('STORE_DENIED')
-  expect(calls).toEqual(['look A'])
+  expect(calls.sort()).toEqual(['look A', 'read c'])
 })
 
 test('a range is read that ends where the file does, behind it, or begins there; of a directory nothing', async () => {
