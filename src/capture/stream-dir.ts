@@ -45,7 +45,7 @@ export async function listStreams(directory: string): Promise<readonly StreamLis
  */
 export async function takeStreams(
   directory: string,
-  wanted: (stream: Ulid) => boolean = () => true,
+  wanted: (stream: Ulid) => boolean | Promise<boolean> = () => true,
 ): Promise<readonly StreamDir[]> {
   const taken: StreamDir[] = []
   for await (const dir of takeEach(directory, wanted)) taken.push(dir)
@@ -68,9 +68,12 @@ export async function takeDeadStream(directory: string, stream: Ulid): Promise<S
   return lock === null ? null : streamDir(directory, stream, lock)
 }
 
-async function* takeEach(directory: string, wanted: (stream: Ulid) => boolean): AsyncGenerator<StreamDir> {
+async function* takeEach(
+  directory: string,
+  wanted: (stream: Ulid) => boolean | Promise<boolean>,
+): AsyncGenerator<StreamDir> {
   for (const { stream, path, liveness } of await listStreams(directory)) {
-    const lock = liveness !== 'dead' || !wanted(stream) ? null : await takeLock(path)
+    const lock = liveness !== 'dead' || !(await wanted(stream)) ? null : await takeLock(path)
     if (lock !== null) yield streamDir(directory, stream, lock)
   }
 }

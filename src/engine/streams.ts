@@ -2,12 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { TidemarkError } from '../base/errors.ts'
 import { MeasuredPace } from '../capture/commit-pace.ts'
 import { encryptedLog, journalKey } from '../capture/encrypted-log.ts'
 import { openFileLog } from '../capture/file-log.ts'
 import type { FrameLog } from '../capture/frame-log.ts'
 import { Journal } from '../capture/journal.ts'
 import { journalFileBytes } from '../capture/journal-bound.ts'
+import { peekFiles } from '../capture/journal-peek.ts'
 import { type LostFrames, NOTHING_SEALED, type RecoveredJournal, type Sealed } from '../capture/journal-recovery.ts'
 import { firstStampIn } from '../capture/late-stamps.ts'
 import { MemoryLog } from '../capture/memory-log.ts'
@@ -86,10 +88,30 @@ export async function openStreams(seams: StreamSeams): Promise<readonly [OwnedSt
   return [await withPrivateDoor(seams, id, () => openStream(seams, id, { kind: 'memory' }, new MemoryLog()))]
 }
 
-/** Opens what crashed processes left in a journal directory; creates nothing. Closed streams hold nothing. */
+/**
+ * Opens what crashed processes left in a journal directory; creates nothing. Closed streams hold nothing, unless the store was set
+ * back since.
+ */
 export async function openLeftovers(seams: StreamSeams): Promise<readonly OwnedStream[]> {
   const closed = closedIn(seams.timeline)
-  return openTaken(seams, await takeStreams(seams.directory, (id) => !closed.has(id)))
+  const isLeft = async (id: Ulid): Promise<boolean> => {
+    const entry = closed.get(id)
+    return entry === undefined || (!isEnded(seams.timeline, id) && (await holdsMore(seams, entry)))
+  }
+  return openTaken(seams, await takeStreams(seams.directory, isLeft))
+}
+
+/** Whether the journal of a closed stream has events that the store has not, or has heard of some that were there. */
+async function holdsMore({ directory, store }: StreamSeams, entry: StreamEntry): Promise<boolean> {
+  const { id } = entry
+  try {
+    const peek = await peekFiles(new NodeDisk(), join(directory, id), id, sealedOf(entry), store.secrets)
+    return peek.events > 0 || peek.isSetBack
+  } catch (error) {
+    // Who goes on with the stream says what is wrong with its journal.
+    if (error instanceof TidemarkError) return false
+    throw error
+  }
 }
 
 /** Opens a stream of which somebody knows that its process is dead; null where its journal is not in the directory. */
@@ -106,8 +128,8 @@ export function lossesOf({ losses }: Timeline, opened: readonly OwnedStream[]): 
   return opened.flatMap(({ loss }) => (loss === null || isKnown(loss) ? [] : [loss]))
 }
 
-function closedIn({ streams }: Timeline): ReadonlySet<string> {
-  return new Set(streams.filter(({ state }) => state === 'closed').map(({ id }) => id))
+function closedIn({ streams }: Timeline): ReadonlyMap<string, StreamEntry> {
+  return new Map(streams.filter(({ state }) => state === 'closed').map((entry) => [entry.id, entry]))
 }
 
 function isEnded({ losses }: Timeline, id: string): boolean {

@@ -159,3 +159,43 @@ test('what the journal of a closed stream holds besides comes behind what was to
   expect((await verify(next.archive)).damage).toEqual([])
   await next.session.close()
 })
+
+test('of a store that was set back every closed stream is looked at: what its journal has is brought in, what it had let go is told', async () => {
+  const directory = join(home, String(++worlds))
+  const seal = { ageMs: 600_000 }
+  const options = { store: new MemoryStore(), clock: systemClock, database: new Losing(), directory, seal }
+  const beside = { ...options, database: new Losing('model://test', options.database.items_) }
+  const both = async (n: number): Promise<readonly [Rig, Rig]> => {
+    const [one, other] = [await openRig(options), await openRig(beside)]
+    await options.database.write(x, recordImage({ n }))
+    await beside.database.write(y, recordImage({ n }))
+    return [one, other]
+  }
+  const before = await both(1)
+  for (const { session } of before) await session.close()
+  const setBack = new MemoryStore()
+  for await (const { key } of options.store.list('')) await setBack.put(key, await options.store.get(key))
+  const after = await both(2)
+  expect(after.map(({ session }) => session.stream)).toEqual(before.map(({ session }) => session.stream))
+  // What the first one has written is in the store that is no more, and its journal has let it go.
+  await after[0].session.complete(null)
+  copyJournals(directory, `${directory}-copy`)
+  for (const { session } of after) await session.close()
+  const left = { ...options, store: setBack, directory: `${directory}-copy`, database: new Losing('model://test') }
+  left.database.put(x, recordImage({ n: 2 }))
+  left.database.put(y, recordImage({ n: 2 }))
+  const next = await openRig(left)
+  await next.session.complete(null)
+  const { streams, losses } = await next.timeline.refresh()
+  const [gone, kept] = before.map(({ session }) => session.stream)
+  expect(losses.map(({ stream, cause, firstSequence }) => [stream, cause, firstSequence])).toEqual([
+    [gone, 'missing', 2],
+  ])
+  expect(streams.map(({ id, lastSequence }) => [id, lastSequence])).toEqual([
+    [gone, 1],
+    [kept, 2],
+  ])
+  const { damage } = await verify(next.archive)
+  expect(damage.map(({ message }) => message)).toEqual([expect.stringContaining(`of stream ${gone} are lost`)])
+  await next.session.close()
+})
