@@ -15,7 +15,7 @@ import { MergeThread } from '../../src/upkeep/compaction/merge-thread.ts'
  * are in it when a run begins; prints the most.
  */
 if (process.argv[2] === 'collected') collectBuffers()
-const [RUNS, SEGMENTS, EVENTS] = [3, 4, 5000]
+const [RUNS, SEGMENTS, EVENTS] = [6, 4, 5000]
 let begun = Promise.withResolvers<void>()
 
 /** Nothing is read before it is told. */
