@@ -119,7 +119,7 @@ class Contest {
     for (const [index, run] of runs.entries()) run.row.isStamped = isStamped || ages[index]?.isShared === true
     const rows: Readonly<Row>[] = []
     // Several at once: over a network each waits for what it reads.
-    for await (const [run, isThere] of ahead(runs, LOADED_AHEAD, (one) => one.load()))
+    for await (const [run, isThere] of ahead(runs, LOADED_AHEAD, (one) => one.load(), LOADED_AHEAD))
       rows.push(isThere ? run.row : END)
     return new Contest(
       runs,

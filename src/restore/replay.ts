@@ -148,7 +148,7 @@ async function* segmentRuns(
   // The number of a file in its run is the end of its key.
   const ordered = [...units.values()].flatMap((unit) => unit.toSorted((a, b) => (a.key < b.key ? -1 : 1)))
   let parts: RunPart[] = []
-  for await (const [entry, reader] of ahead(ordered, OPENED_AHEAD, (one) => segments.scan(one))) {
+  for await (const [entry, reader] of ahead(ordered, OPENED_AHEAD, (one) => segments.scan(one), OPENED_AHEAD)) {
     const isRun = 'run' in entry
     // Of the many files of a run each is opened in its turn: what is open takes memory.
     const open = isRun ? { open: () => segments.scan(entry) } : {}

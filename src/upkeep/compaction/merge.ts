@@ -31,7 +31,8 @@ export async function* mergeInputs(
 ): AsyncGenerator<EncodedRunFile> {
   const heap = new Heap<MergeInput>(before)
   try {
-    for await (const [input, isThere] of ahead(inputs, LOADED_AHEAD, (one) => one.load())) if (isThere) heap.push(input)
+    for await (const [input, isThere] of ahead(inputs, LOADED_AHEAD, (one) => one.load(), LOADED_AHEAD))
+      if (isThere) heap.push(input)
     const room = new FileRoom()
     let file = new GrowingFile(room)
     let count = 0
