@@ -68,11 +68,9 @@ export class FilesystemStore implements ObjectStore {
   async get(key: string, range?: ByteRange): Promise<Uint8Array> {
     const path = this.#path(key)
     if (range !== undefined) checkRange(range)
-    // At once: what was read is given to nobody where the way to it was a link.
-    const reading = this.#read(key, path, range ?? null)
-    reading.catch(() => {}) // thrown below
+    // Before anything is opened: what a link leads to may be no file, and opening it may do something.
     await refuseLinks(this.#files, this.#root, key)
-    const found = await reading
+    const found = await this.#read(key, path, range ?? null)
     if (found === null) throw objectNotFound(key)
     const { bytes, size } = found
     const { start, end } = range ?? { start: 0, end: size }

@@ -17,7 +17,8 @@ import type { ByteRange } from './object-store.ts'
 const [openFile, statFile, closeFile] = [promisify(openCalled), promisify(fstat), promisify(close)]
 const [readFile, resolveLinks] = [promisify(readCalled), promisify(realpath.native)]
 
-const READ_FILE = constants.O_RDONLY | constants.O_NOFOLLOW
+/** What is no file, such as a pipe, is not waited for. */
+const READ_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /** The files of this machine. */
 export const nodeFiles: Files = {
@@ -31,7 +32,7 @@ export const nodeFiles: Files = {
     return entries.map((entry) => ({ name: entry.name, kind: kindOf(entry) }))
   },
 
-  realPath: (path) => resolveLinks(path),
+  realPath: resolveLinks,
   read,
 
   create: (path, body) =>
