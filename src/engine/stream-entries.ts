@@ -28,14 +28,18 @@ export function enterStreams(
       if (first <= promised) return lateEntry(entry, journal, promised)
       return { ...entry, sealedThrough: complete(entry.openedAt) }
     }
+    const isHolding = recovered.unsealedEvents > 0 || recovered.openIntents.length > 0
     // It was told to be complete by a store that was set back: what its journal has besides comes behind all that was promised.
-    if (present?.state === 'closed' && recovered.unsealedEvents > 0)
-      return lateEntry(entry, journal, later(promised, present.sealedThrough))
+    if (present?.state === 'closed' && isHolding) {
+      const told = later(promised, present.sealedThrough)
+      if (recovered.unsealedEvents > 0) return lateEntry(entry, journal, told)
+      // A write that is still to be settled is stamped then.
+      journal.advanceTo(endOf(now))
+      return { ...entry, sealedThrough: told }
+    }
     const isNew = present === undefined ? known === null : present.state === 'closed'
     if (!isNew) return entry
-    if (recovered.unsealedEvents > 0 || recovered.openIntents.length > 0) {
-      return known === null ? { ...entry, sealedThrough: complete(entry.sealedThrough) } : entry
-    }
+    if (isHolding) return { ...entry, sealedThrough: complete(entry.sealedThrough) }
     // While the stream was closed, or not there, moments up to the present were told to be reachable, and stay so:
     // nothing is in its journal, and its owner stamps only behind this mark.
     journal.advanceTo(endOf(now))

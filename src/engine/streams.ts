@@ -101,12 +101,12 @@ export async function openLeftovers(seams: StreamSeams): Promise<readonly OwnedS
   return openTaken(seams, await takeStreams(seams.directory, isLeft))
 }
 
-/** Whether the journal of a closed stream has events that the store has not, or has heard of some that were there. */
+/** Whether the journal of a closed stream has writes that the store has not heard of, or knows of events that were there. */
 async function holdsMore({ directory, store }: StreamSeams, entry: StreamEntry): Promise<boolean> {
   const { id } = entry
   try {
     const peek = await peekFiles(new NodeDisk(), join(directory, id), id, sealedOf(entry), store.secrets)
-    return peek.events > 0 || peek.isSetBack
+    return peek.events > 0 || peek.openIntents > 0 || peek.isSetBack
   } catch (error) {
     // Who goes on with the stream says what is wrong with its journal.
     if (error instanceof TidemarkError) return false

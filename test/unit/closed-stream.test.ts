@@ -199,3 +199,34 @@ test('of a store that was set back every closed stream is looked at: what its jo
   expect(damage.map(({ message }) => message)).toEqual([expect.stringContaining(`of stream ${gone} are lost`)])
   await next.session.close()
 })
+
+test('a write of which nobody knows is settled too where a store that was set back calls its stream closed, and what was told stays', async () => {
+  const directory = join(home, String(++worlds))
+  const options = { store: new MemoryStore(), clock: systemClock, database: new Losing(), directory }
+  const beside = { ...options, database: new Losing('model://test', options.database.items_) }
+  for (const { session } of [await openRig(options), await openRig(beside)]) await session.close()
+  const setBack = new MemoryStore()
+  for await (const { key } of options.store.list('')) await setBack.put(key, await options.store.get(key))
+  const [first, other] = [await openRig(options), await openRig(beside)]
+  // The older one: a reader raises what is told at the younger.
+  options.database.loses = true
+  await expect(options.database.write(y, recordImage({ n: 1 }))).rejects.toThrow('the answer was lost')
+  copyJournals(directory, `${directory}-copy`)
+  const now = Date.now()
+  await systemClock.sleep(2)
+  const left = { ...options, store: setBack, directory: `${directory}-copy` }
+  expect(await toldOf(left, now)).toEqual(new Map())
+  const database = new Losing('model://test', options.database.items_)
+  database.isDown = true
+  const next = await openRig({ ...left, database })
+  // Nobody can say yet whether it happened.
+  expect(await toldOf(left, now)).toEqual(new Map())
+  database.isDown = false
+  await next.session.settled()
+  await next.session.complete(null)
+  expect(await stateAt(next.archive, now)).toEqual(new Map())
+  expect(await stateAt(next.archive, 'latest')).toEqual(new Map([[keyOf(y), show(recordImage({ n: 1 }))]]))
+  await next.session.close()
+  options.database.isDown = false
+  for (const { session } of [first, other]) await session.close()
+})
