@@ -4,6 +4,7 @@ import type { Timeline } from '../model/timeline.ts'
 import { lastUlidAt, type Ulid, ulidTime } from '../model/ulid.ts'
 import { startOf } from '../restore/gaps.ts'
 import { type Moment, parseMoment } from '../restore/moment.ts'
+import { noSnapshot } from '../restore/plan.ts'
 import type { Reach } from '../restore/reach.ts'
 import { gapReport, nearestTo, type Refusal, reachableIntervals, type Verdict } from '../restore/verdict.ts'
 import type { Archive } from './archive.ts'
@@ -47,7 +48,12 @@ export function verdictNow(timeline: Timeline, reach: Reach, stalled: string | n
 }
 
 function verdictAt(timeline: Timeline, reach: Reach, label: string, ulid: Ulid): Verdict {
-  const gaps: readonly KnownGap[] = startOf(timeline, ulid)?.except ?? []
+  const start = startOf(timeline, ulid)
+  if (start === null) {
+    const { code, message, hint } = noSnapshot(ulid)
+    return no(timeline, reach, label, ulid, { code, message, hint })
+  }
+  const gaps: readonly KnownGap[] = start.except
   const moment = { label, ulid, time: timeOf(ulid) }
   if (gaps.length === 0) {
     return { verdict: 'yes', moment, gaps: [], reason: null, nearest: { before: null, after: null } }

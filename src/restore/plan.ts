@@ -46,18 +46,19 @@ export async function planRestore(nodes: SegmentNodes, timeline: Timeline, momen
  */
 export function startOfPlan(timeline: Timeline, moment: Ulid): Pick<Plan, 'snapshot' | 'except'> {
   const start = startOf(timeline, moment)
-  if (start === null) {
-    throw new TidemarkError(
-      'MOMENT_UNREACHABLE',
-      `There is no snapshot at or before ${iso(moment)}. Nothing was changed.`,
-      {
-        hint: 'Run `tidemark status` to see which moments are reachable.',
-      },
-    )
-  }
+  if (start === null) throw noSnapshot(moment)
   const alarm = start.except.find((gap) => !isAcknowledged(gap))
   if (alarm !== undefined) throw gapError(alarm)
   return start
+}
+
+/** The error for a moment that no snapshot leads to. */
+export function noSnapshot(moment: Ulid): TidemarkError {
+  return new TidemarkError(
+    'MOMENT_UNREACHABLE',
+    `There is no snapshot that ${iso(moment)} can be made from. Nothing was changed.`,
+    { hint: 'Run `tidemark status` to see which moments are reachable.' },
+  )
 }
 
 function iso(ulid: Ulid): string {
