@@ -44,7 +44,7 @@ export function gapReport(gap: KnownGap): GapReport {
  */
 export function reachableIntervals(
   timeline: Timeline,
-  { latest }: Reach,
+  { latest }: Pick<Reach, 'latest'>,
   counts: (gap: KnownGap) => boolean = () => true,
 ): readonly Interval[] {
   if (latest === null) return []

@@ -177,33 +177,39 @@ test('a clock that has jumped, a stopped capture and a policy for less than ther
   expect((await tidemark.status()).snapshots).toHaveLength(1)
 })
 
-test('what can be restored while a stream is stalled stays, however old it is', async () => {
-  await begun(2)
-  const { timeline } = await TimelineLog.open(history.objects)
-  const [own] = timeline.streams
+/** From the second day on a stream of another machine, which nobody can ask, may hold events. Returns what closes it. */
+async function stalled(): Promise<() => Promise<unknown>> {
+  const log = await TimelineLog.open(history.objects)
+  const [own] = log.timeline.streams
   if (own === undefined) throw new Error('nobody writes')
-  // Of another machine, which nobody can ask, and which may hold events from then on.
   const { door: _, sealed: __, ...rest } = own
   const id = firstUlidAt(at(1, 8))
-  const stalled = { ...rest, id, openedAt: id, sealedThrough: id, host: 'elsewhere', boot: 'elsewhere' }
-  const nothing = { lastSequence: 0, lastUlid: MIN_ULID, chain: chainStart(id), owner: '0123456789abcdef' }
-  const log = await TimelineLog.open(history.objects)
-  await log.commit(() => ({ putStreams: [{ ...stalled, ...nothing }] }))
+  const elsewhere = { ...rest, id, openedAt: id, sealedThrough: id, host: 'elsewhere', boot: 'elsewhere' }
+  const entry = {
+    ...elsewhere,
+    ...{ lastSequence: 0, lastUlid: MIN_ULID, chain: chainStart(id), owner: '0123456789abcdef' },
+  }
+  await log.commit(() => ({ putStreams: [entry] }))
+  return () => log.commit(() => ({ putStreams: [{ ...entry, state: 'closed' }] }))
+}
+
+/** A snapshot of what the live database holds: a state only once that stream has been asked. */
+async function snapshotAt(ms: number): Promise<void> {
+  const ulid = lastUlidAt(ms)
+  const prefix = snapshotPrefix(ulid)
+  const writer = new SnapshotWriter({ store: history.objects, prefix, ulid, database: 'x' })
+  await writer.add([{ kind: 'record', resource: 'r', id: 'one', image: recordImage({ n: history.expected(ms) }) }])
+  const entry = { ulid, consistentFrom: ulid, prefix, ...(await writer.finish()) }
+  const { archive, timeline } = await openReader(history.objects, history.clock)
+  await timeline.commit(() => ({ addSnapshots: [entry] }))
+  archive.close()
+}
+
+test('what can be restored while a stream is stalled stays, however old it is', async () => {
+  await begun(2)
+  await stalled()
   for (const hour of [10, 15, 21]) await history.write(at(5, hour))
-  // What the live database holds is a state only once that stream has been asked.
-  const { archive, timeline: other } = await openReader(history.objects, history.clock)
-  const later = lastUlidAt(at(5, 22))
-  const writer = new SnapshotWriter({
-    store: history.objects,
-    prefix: snapshotPrefix(later),
-    ulid: later,
-    database: 'x',
-  })
-  await writer.add([
-    { kind: 'record', resource: 'r', id: 'one', image: recordImage({ n: history.expected(at(5, 22)) }) },
-  ])
-  const entry = { ulid: later, consistentFrom: later, prefix: snapshotPrefix(later), ...(await writer.finish()) }
-  await other.commit(() => ({ addSnapshots: [entry] }))
+  await snapshotAt(at(5, 22))
   history.clock.set(at(6, 0))
   const { tidemark } = history
   expect(await history.shown(at(1, 4))).toBe(history.expected(at(1, 4)))
@@ -211,9 +217,30 @@ test('what can be restored while a stream is stalled stays, however old it is', 
   const { plan } = await tidemark.retention.prune({ policy: { window: '2h' }, confirm: true, grace: '0ms' })
   expect(plan.segments.length).toBeGreaterThan(0)
   expect(plan.kept.map(({ why }) => why)).toContainEqual(['last reachable'])
-  archive.close()
   expect((await tidemark.status()).reachable.latest?.slice(0, 13)).toBe('2026-01-02T07')
   expect(await history.shown((await tidemark.status()).reachable.latest ?? '')).toBe(last)
+})
+
+test('what goes that is behind a stalled stream is told to be pruned when that is over, up to the snapshot that stays', async () => {
+  await begun(2)
+  const close = await stalled()
+  for (const hour of [10, 13]) await history.write(at(5, hour))
+  await snapshotAt(at(5, 16))
+  await history.write(at(5, 21))
+  history.clock.set(at(6, 0))
+  const { tidemark } = history
+  const { plan } = await tidemark.retention.prune({ policy: { window: '2h' }, confirm: true, grace: '0ms' })
+  const gone = plan.segments.map(({ lastUlid }) => lastUlid).filter((ulid) => ulid > firstUlidAt(at(5, 0)))
+  expect(gone.length).toBeGreaterThan(0)
+  await close()
+  // Between the events that went, and behind the last of them.
+  for (const moment of [at(5, 12), at(5, 15)]) {
+    const refused = { code: 'MOMENT_UNREACHABLE', message: expect.stringContaining('was pruned on') }
+    expect(await tidemark.reachable(moment)).toMatchObject({ verdict: 'no', reason: refused })
+    expect(await history.shown(moment)).toMatchObject(refused)
+  }
+  expect((await tidemark.reachable(at(5, 17))).verdict).toBe('yes')
+  expect(await history.shown(at(5, 17))).toBe(history.expected(at(5, 17)))
 })
 
 test('a snapshot that does not read back bears nothing: what it would replace stays, and it is named', async () => {

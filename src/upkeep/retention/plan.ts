@@ -7,7 +7,7 @@ import { unitsOf } from '../../restore/segments.ts'
 import { reachableIntervals } from '../../restore/verdict.ts'
 import type { SegmentPart } from '../run-chains.ts'
 import { isNeeded, type KeptSnapshot, keptOf, type Retained } from './kept.ts'
-import type { RetentionInput } from './promises.ts'
+import { END, type RetentionInput } from './promises.ts'
 
 /** What a pruning would take: a value, computed without reading any data. */
 export interface PrunePlan {
@@ -20,7 +20,10 @@ export interface PrunePlan {
   readonly bytes: number
   /** Moments that can be restored now, and not afterwards: in order, apart from each other. */
   readonly unreachable: readonly Interval[]
-  /** The same with the stamps of all events that go, but for what was pruned before. */
+  /**
+   * These, those that could be restored once every stream is complete, and the stamps of all events that go, but for what was
+   * pruned before.
+   */
   readonly pruned: readonly Interval[]
   /** By stream: from where on it is whole. */
   readonly bases: ReadonlyMap<string, StreamBase>
@@ -90,14 +93,18 @@ function planOf(
 ): PrunePlan {
   const going = new Set(snapshots)
   const events = union(segments.map(({ firstUlid, lastUlid }) => ({ from: firstUlid, through: lastUlid })))
-  const unreachable = without(momentsOf(timeline), momentsOf(after(timeline, going, events)))
+  const left = after(timeline, going, events)
+  const { latest } = reachOf(timeline)
+  const unreachable = without(momentsOf(timeline, latest), momentsOf(left, latest))
+  // Nor those that nobody reaches yet, because a stream is stalled before them.
+  const gone = without(momentsOf(timeline, END), momentsOf(left, END))
   return {
     kept: kept.snapshots,
     snapshots,
     segments,
     bytes: [...segments, ...snapshots].reduce((sum, { bytes }) => sum + bytes, 0),
     unreachable,
-    pruned: without(union([...unreachable, ...events]), timeline.pruned ?? []),
+    pruned: without(union([...gone, ...events]), timeline.pruned ?? []),
     bases,
   }
 }
@@ -125,9 +132,9 @@ function nothing({ snapshots }: Timeline): PrunePlan {
   return { kept, snapshots: [], segments: [], bytes: 0, unreachable: [], pruned: [], bases: new Map() }
 }
 
-/** Whatever gaps there are: those stay what they are. */
-function momentsOf(timeline: Timeline): readonly Interval[] {
-  return union(reachableIntervals(timeline, reachOf(timeline), () => false))
+/** The moments up to `latest` that snapshots lead to, whatever gaps there are: those stay what they are. */
+function momentsOf(timeline: Timeline, latest: Ulid | null): readonly Interval[] {
+  return union(reachableIntervals(timeline, { latest }, () => false))
 }
 
 function after(timeline: Timeline, going: ReadonlySet<SnapshotEntry>, events: readonly Interval[]): Timeline {

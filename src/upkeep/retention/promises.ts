@@ -22,7 +22,7 @@ export interface RetentionInput {
 }
 
 /** After every event. */
-const END: Ulid = lastUlidAt(2 ** 48 - 1)
+export const END: Ulid = lastUlidAt(2 ** 48 - 1)
 
 /**
  * The moment that ages count from: the newest event, which a stopped capture leaves where it is; not later than now, since a
